@@ -1,0 +1,84 @@
+# Every target sets itself up: it makes a virtual environment with the newest Python that works and installs what it
+# needs, again only when pyproject.toml has changed.  `make help` lists the targets.
+#
+#   make test PYTHON=python3.12 VENV=.venv-3.12      another Python, in an environment of its own
+#   make test ARGS="-k ridge"                        arguments for pytest
+
+VENV ?= .venv
+PYTHON ?= python3.13 python3.12 python3.11 python3
+PROFILE ?= quick
+ARGS ?=
+BIN := $(VENV)/bin
+XDIST := -n logical --maxprocesses 8
+
+# With the compilers for TPU and GPU but not the devices, JAX would look for those: keep it to the CPU.
+ifneq ($(wildcard $(VENV)/.aot),)
+export JAX_PLATFORMS ?= cpu
+endif
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SECONDARY:
+.PHONY: help bench test core aot notebooks run-notebooks lint format clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+
+bench: $(VENV)/.bench  ## fit, certify and time every model beside its peers (PROFILE=quick or full)
+	@echo "bench: profile $(PROFILE)"
+	@$(BIN)/python -m bench $(PROFILE)
+
+test: $(VENV)/.test  ## the whole test suite
+	@echo "test: the whole suite with $$($(BIN)/python --version)"
+	@$(BIN)/python -m pytest $(XDIST) $(ARGS)
+
+core: $(VENV)/.test  ## the quick part of the suite
+	@echo "core: the quick part of the suite with $$($(BIN)/python --version)"
+	@$(BIN)/python -m pytest -m core $(XDIST) $(ARGS)
+
+aot: $(VENV)/.aot  ## install the TPU and CUDA compilers (1.5 GB), so that `make test` compiles for them too
+
+notebooks: $(VENV)/.notebooks  ## open the notebooks in JupyterLab
+	@echo "notebooks: pairing notebooks/*.py with .ipynb files and opening JupyterLab"
+	@$(BIN)/jupytext --quiet --sync notebooks/*.py
+	@$(BIN)/jupyter lab notebooks
+
+run-notebooks: $(VENV)/.notebooks  ## execute every notebook from its script and write HTML to build/notebooks
+	@mkdir -p build/notebooks
+	@for script in notebooks/*.py; do \
+	  name=$$(basename $$script .py); \
+	  echo "run-notebooks: executing $$name"; \
+	  $(BIN)/jupytext --quiet --to ipynb --output build/notebooks/$$name.ipynb $$script && \
+	  $(BIN)/jupyter nbconvert --log-level ERROR --to html --execute build/notebooks/$$name.ipynb || exit 1; \
+	done
+
+lint: $(VENV)/.lint $(VENV)/.test  ## style and types
+	@echo "lint: ruff and mypy"
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(VENV)/.lint  ## put the code into the house style
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+clean:  ## remove environments, caches and built files; benchmark results stay
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis notebooks/*.ipynb
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A pyenv shim may exist and fail, so each candidate has to run, and has to be able to make environments.
+$(BIN)/python:
+	@for python in $(PYTHON); do \
+	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "setup: making $(VENV) with $$($$python --version)"; \
+	    exec $$python -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "setup: none of these is a working Python 3.11 or newer with venv: $(PYTHON)" >&2; exit 1
+
+# $(VENV)/.test means: the extra `test` is installed.
+$(VENV)/.%: pyproject.toml | $(BIN)/python
+	@echo "setup: installing jaxinfra[$*] into $(VENV) (minutes the first time)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[$*]'
+	@touch $@

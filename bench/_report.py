@@ -1,0 +1,262 @@
+"""The report: one static page without scripts, and the same as markdown."""
+
+import html
+import math
+
+from . import _results, _tables, program
+
+STYLE = """
+:root { --faster: #0b5cad; --slower: #b35000; --line: #dfe3e8; --soft: #5c6670; }
+* { box-sizing: border-box }
+body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: #1b1f24;
+  background: #fff; margin: 2.5rem auto; padding: 0 1.5rem; max-width: 78rem }
+h1 { font-size: 1.7rem; margin: 0 0 .3rem } h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem }
+p { margin: .3rem 0 .8rem; max-width: 52rem } .soft, small { color: var(--soft) } code { font-size: .92em }
+.wide { overflow-x: auto } table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums }
+th, td { padding: .32rem .8rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top }
+th { font-weight: 600; border-bottom: 2px solid #b9c0c8; white-space: nowrap }
+th.l, td.l { text-align: left } td { white-space: nowrap }
+td small { display: block; line-height: 1.25; font-weight: 400 }
+td.ours { background: #f3f7fc } td.best { font-weight: 700 } td.low { background: #fdf1e4 }
+.faster { color: var(--faster); font-weight: 600 } .slower { color: var(--slower); font-weight: 600 }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: .6rem 0 }
+dt { color: var(--soft) } dd { margin: 0 } pre { background: #f6f8fa; padding: .8rem 1rem; overflow-x: auto }
+svg text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: #1b1f24 }
+"""
+MODEL_NAMES = {model: title for model, (_, title, _) in _tables.MODELS.items()}
+
+
+class Table:
+    """A table that can be written as HTML and as markdown. A cell is text or (text, class, small print)."""
+
+    def __init__(self, columns, left=1):
+        self.columns, self.left, self.rows = columns, left, []
+
+    def add(self, *cells):
+        self.rows.append([cell if isinstance(cell, tuple) else (cell, "", "") for cell in cells])
+
+    def html(self):
+        def tag(kind, index, text, style="", small=""):
+            style = f"{style} l" if index < self.left else style
+            small = f"<small>{html.escape(small)}</small>" if small else ""
+            attribute = f' class="{style.strip()}"' if style.strip() else ""
+            return f"<{kind}{attribute}>{html.escape(text)}{small}</{kind}>"
+
+        head = "".join(tag("th", i, c) for i, c in enumerate(self.columns))
+        body = "\n".join("<tr>" + "".join(tag("td", i, *c) for i, c in enumerate(row)) + "</tr>" for row in self.rows)
+        return f'<div class="wide"><table><tr>{head}</tr>\n{body}</table></div>'
+
+    def markdown(self):
+        lines = ["| " + " | ".join(self.columns) + " |"]
+        lines.append("|" + "|".join(" :-- " if i < self.left else " --: " for i in range(len(self.columns))) + "|")
+        for row in self.rows:
+            lines.append("| " + " | ".join(f"{t} ({s})" if s else t for t, _, s in row) + " |")
+        return "\n".join(lines)
+
+
+def _race(rows, impls):
+    peers = [name for name in impls if name != _tables.OURS]
+    table = Table(["problem", "dtype", _tables.OURS, "against the fastest peer", *peers], left=2)
+    for row in rows:
+        fastest = min(cell.seconds for cell in row.cells.values())
+
+        def cell(name, row=row, fastest=fastest):
+            found = row.cells.get(name)
+            if found is None:
+                return "–"
+            ours = row.cells.get(_tables.OURS)
+            # Three digits behind ours: fast perhaps, but not the same answer.
+            low = found.digits is not None and ours and ours.digits is not None and found.digits < ours.digits - 3
+            style = "ours" if name == _tables.OURS else "low" if low else ""
+            style += " best" if found.seconds == fastest else ""
+            return _tables.duration(found.seconds), style, "" if found.digits is None else f"{found.digits:.1f} digits"
+
+        ratio = row.ratio
+        style = "" if ratio is None else "faster" if ratio <= 1 else "slower"
+        against = (_tables.comparison(ratio), style, row.fastest_peer or "")
+        table.add(row.problem, row.dtype, cell(_tables.OURS), against, *map(cell, peers))
+    return table
+
+
+def _chart(races):
+    """Our speed against the fastest peer for every row, on a log scale, as inline SVG."""
+    points = [(m, r) for m, rows in races for r in rows if r.ratio]
+    if not points:
+        return ""
+    bound = max(2.0, *(max(r.ratio, 1 / r.ratio) for _, r in points)) * 1.1
+    left, width, step, top = 260, 560, 19, 34
+    height = top + step * len(points) + 8
+
+    def x(speed):
+        return left + width * (math.log(speed) + math.log(bound)) / (2 * math.log(bound))
+
+    parts = [f'<svg viewBox="0 0 {left + width + 120} {height}" role="img" width="{left + width + 120}">']
+    parts.append("<title>jaxinfra against the fastest peer</title>")
+    ticks = [1, *(t for s in (2, 5, 10, 20, 50, 100, 1000) if s < bound for t in (s, 1 / s))]
+    for tick in ticks:
+        label = "as fast" if tick == 1 else f"{tick:g}× faster" if tick > 1 else f"{1 / tick:g}× slower"
+        colour = "#7d8790" if tick == 1 else "#dfe3e8"
+        parts.append(f'<line x1="{x(tick):.0f}" x2="{x(tick):.0f}" y1="24" y2="{height}" stroke="{colour}"/>')
+        # Labels that would touch are left out; the lines stay.
+        if abs(math.log10(tick)) in (0.0, 1.0, 2.0, 3.0) or bound < 8:
+            parts.append(f'<text x="{x(tick):.0f}" y="16" text-anchor="middle">{label}</text>')
+    for i, (model, row) in enumerate(points):
+        y, speed = top + step * i + step / 2, 1 / row.ratio
+        colour = "#0b5cad" if speed >= 1 else "#b35000"
+        name = html.escape(f"{MODEL_NAMES[model]}, {row.problem}, {row.dtype}")
+        shape = f'<circle cx="{x(speed):.1f}" cy="{y}" r="5" fill="{colour}"/>'
+        if speed < 1:  # another shape too, for those who do not see the colours
+            shape = f'<rect x="{x(speed) - 5:.1f}" y="{y - 5}" width="10" height="10" fill="{colour}"/>'
+        parts.append(f'<text x="{left - 12}" y="{y + 4}" text-anchor="end">{name}</text>')
+        parts.append(
+            f'<line x1="{x(1):.1f}" x2="{x(speed):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
+        )
+        parts.append(shape)
+    return "\n".join([*parts, "</svg>"])
+
+
+def _first_calls(races):
+    table = Table(["model", "problem", "dtype", "first call", "warm", "fastest peer", "pays off after"], left=3)
+    for model, rows in races:
+        for row in rows:
+            if row.first_call is None or row.ratio is None:
+                continue
+            even = f"{math.ceil(row.break_even)} fits" if row.break_even else "never"
+            peer = row.cells[row.fastest_peer].seconds
+            times = [_tables.duration(v) for v in (row.first_call, row.cells[_tables.OURS].seconds, peer)]
+            table.add(MODEL_NAMES[model], row.problem, row.dtype, *times, even)
+    return table
+
+
+def _compiling(found):
+    stages = ("trace", "lower", "compile", "first_call", "second_process")
+    names = ("trace", "lower", "compile", "first call", "first call, cache filled", "retraces")
+    table = Table(["model", "problem", "dtype", *names], left=3)
+    for model, problem, dtype, row in found:
+        retraces = "–" if row.get("retraces") is None else f"{row['retraces']:.0f}"
+        times = [_tables.duration(row[s]) if s in row else "–" for s in stages]
+        table.add(MODEL_NAMES[model], problem, dtype, *times, retraces)
+    return table
+
+
+def _nist(sets, impls):
+    table = Table(["set", *impls])
+    for name, digits in sets.items():
+        best = max(digits.values())
+        cells = (
+            (f"{digits[i]:.1f}", "best" if digits[i] > best - 0.05 else "", "") if i in digits else "–" for i in impls
+        )
+        table.add(name, *cells)
+    return table
+
+
+def _programs(found):
+    table = Table(
+        ["target", "model", "problem", "dtype", "instructions", "temporary memory", "flop", "bytes read"], left=4
+    )
+    for target, model, problem, dtype, row in found:
+        known = [f(row[n]) if n in row else "–" for n, f in (("temp_bytes", _tables.size), ("flops", _tables.number),
+                                                             ("bytes_accessed", _tables.size))]  # fmt: skip
+        table.add(target, MODEL_NAMES[model], problem, dtype, f"{row.get('hlo_instructions', 0):.0f}", *known)
+    return table
+
+
+def _about(data, facts, table):
+    """[(what, value)] about the machine and the run."""
+    machine = data["machine"]
+    ram = machine.get("ram", "")
+    if ram.isdigit():  # asv has it in kB or in bytes, by its version
+        ram = _tables.size(float(ram) * (1024 if float(ram) < 1e9 else 1))
+    dirty = " with uncommitted changes" if facts.get("uncommitted_changes") else ""
+    about = [("Commit", data["commit_hash"][:12] + dirty)]
+    about.append(
+        ("Processor", f"{machine.get('cpu', '?')}, {facts.get('cores', '?')} cores used by every library, {ram}")
+    )
+    about.append(("System", f"{machine.get('os', '?')}, {machine.get('arch', '?')}, Python {facts.get('python', '?')}"))
+    about.append(("Versions", ", ".join(f"{n} {v}" for n, v in facts.get("versions", {}).items())))
+    if facts:
+        done = f"{facts['steps_done']} of {facts['steps_planned']} steps"
+        about.append(("Run", f"{facts['profile']} profile, {done}, {facts['seconds']} s, {facts['date']}"))
+    noise = table.get("selfcheck.Machine.track_noise_ratio", {})
+    if noise:
+        about.append(("Noise", f"a call raced against itself differs by {max(noise.values()):.1%}"))
+    for (dtype,), seconds in table.get("selfcheck.Machine.track_product_seconds", {}).items():
+        about.append((f"Peak, {dtype}", f"{2 * 2048**3 / seconds / 1e9:.0f} Gflop/s in a matrix product"))
+    return about
+
+
+def _sections(data, facts, table):
+    """[(heading, paragraph, blocks)], where a block is a Table, or SVG as text for the page alone."""
+    races = [(m, rows) for m in _tables.MODELS if (rows := _tables.races(table, m)[0])]
+    sections = []
+    if races:
+        text = "One mark a row of the tables below; the fastest peer is the fastest of all, whatever its digits."
+        sections.append(("Against the fastest peer", text, [_chart(races)]))
+    for model, rows in races:
+        text = f"{_tables.MODELS[model][2]} Best time of warm calls in turns, in one process; correct digits below it."
+        if model == "ols":
+            text += " NumPy computes float32 problems in float64."
+        if any(c.digits is not None for r in rows for c in r.cells.values()):
+            text += " Shaded: three digits or more behind jaxinfra. Bold: fastest."
+        sections.append((MODEL_NAMES[model], text, [_race(rows, _tables.races(table, model)[1])]))
+    first = _first_calls(races)
+    if first.rows:
+        text = (
+            "The first call of a shape traces and compiles. It pays off after this many fits beside the fastest peer."
+        )
+        sections.append(("First call and break-even", text, [first]))
+    if found := _tables.compiling(table):
+        text = "Apart, in one process; then the first call of a fresh process, without and with the compilation cache. "
+        text += "Retraces are compilations that new values of the same shapes cause."
+        added = table.get("imports.track_import_added_seconds")
+        if added:
+            text += f" Importing jaxinfra adds {_tables.duration(next(iter(added.values())))} to importing JAX."
+        sections.append(("Compiling", text, [_compiling(found)]))
+    found, impls = _tables.nist(table)
+    for dtype, sets in found.items():
+        text = "Correct digits of the worst coefficient, by the certified values of NIST StRD; one default call. "
+        if dtype == "float32":
+            text += "Data that float32 cannot hold lose digits before any solver starts."
+        sections.append((f"Certified digits, {dtype}", text, [_nist(sets, impls)]))
+    if found := _tables.programs(table):
+        text = "What the compilers make of a fit: free of noise, so it shows every change. Loop bodies count once. "
+        missing = [reason for target in program.TARGETS if (reason := program.missing(target))]
+        if missing and not any(row[0] != "cpu" for row in found):
+            text += f"Not compiled: {'; '.join(missing)}."
+        sections.append(("Compiled programs", text, [_programs(found)]))
+    return sections
+
+
+def _reproduce(facts):
+    profile = facts.get("profile", "quick")
+    return "make bench" if profile == "quick" else f"make bench PROFILE={profile}"
+
+
+def pages(data, facts, root=_results.ASV):
+    """The report as (HTML, markdown)."""
+    table = _results.index(_results.figures(data, root))
+    about, sections = _about(data, facts, table), _sections(data, facts, table)
+    body = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in about)
+    out = [f"<h1>jaxinfra benchmarks</h1><dl>{body}</dl>"]
+    text = ["# jaxinfra benchmarks", "", *(f"- {k}: {v}" for k, v in about)]
+    for heading, paragraph, blocks in sections:
+        out.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(paragraph)}</p>")
+        out += [block.html() if isinstance(block, Table) else f'<div class="wide">{block}</div>' for block in blocks]
+        written = [block.markdown() for block in blocks if isinstance(block, Table)]
+        if written:
+            text += ["", f"## {heading}", "", paragraph, "", *written]
+    command = _reproduce(facts)
+    out.append(f"<h2>Once more</h2><pre>git checkout {data['commit_hash'][:12]}\n{command}</pre>")
+    text += ["", "## Once more", "", "```", f"git checkout {data['commit_hash'][:12]}", command, "```", ""]
+    page = '<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxinfra benchmarks</title>'
+    page += '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    return f"{page}<style>{STYLE}</style><body>{''.join(out)}</body></html>\n", "\n".join(text)
+
+
+def build(commit, root=_results.ASV):
+    """Write the report of a commit's stored results; the path of its page."""
+    page, text = pages(_results.stored(root, commit), _results.run_facts(commit, root), root)
+    path = root / "html" / "report.html"
+    _results.write(path, page)
+    _results.write(path.with_suffix(".md"), text)
+    return path

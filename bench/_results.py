@@ -1,0 +1,93 @@
+"""Read and write what asv keeps: results in `.asv/results`, run facts (versions, threads) in `.asv/runs`."""
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+ASV = ROOT / ".asv"
+
+
+class Figure(NamedTuple):
+    benchmark: str  # as asv names it: module.Class.method
+    params: dict
+    value: float
+    unit: str
+
+
+def write(path, text):
+    """Replace a file as a whole: whoever interrupts leaves the old one or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(scratch, 0o644)  # mkstemp gives it to the owner alone
+        os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch)
+        raise
+
+
+def _json(path):
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def result_files(root=ASV):
+    """asv's result files, newest last."""
+    files = (root / "results").glob("*/*-*.json")
+    return sorted(files, key=lambda path: path.stat().st_mtime)
+
+
+def stored(root=ASV, commit=None):
+    """The newest result file of a commit (any if None) as a dictionary, with its machine; None if there is none."""
+    for path in reversed(result_files(root)):
+        data = _json(path)
+        if data and (commit is None or data["commit_hash"] == commit):
+            data["machine"] = _json(path.parent / "machine.json") or {}
+            return data
+    return None
+
+
+def figures(data, root=ASV):
+    """Every number in a result file as a `Figure`."""
+    known = _json(root / "results" / "benchmarks.json") or {}
+    found = []
+    for name, row in data["results"].items():
+        columns = dict(zip(data["result_columns"], row, strict=False))
+        about = known.get(name)
+        if not isinstance(about, dict) or not columns.get("result"):
+            continue
+        values = columns.get("params") or []
+        for combination, value in zip(itertools.product(*values), columns["result"], strict=False):
+            if value is None or math.isnan(value):
+                continue
+            params = dict(zip(about["param_names"], (v.strip("'") for v in combination), strict=True))
+            found.append(Figure(name, params, value, about["unit"]))
+    return found
+
+
+def index(found):
+    """{benchmark: {parameter values in order: number}}."""
+    table = {}
+    for figure in found:
+        table.setdefault(figure.benchmark, {})[tuple(figure.params.values())] = figure.value
+    return table
+
+
+def run_file(commit, root=ASV):
+    return root / "runs" / f"{commit[:8]}.json"
+
+
+def run_facts(commit, root=ASV):
+    return _json(run_file(commit, root)) or {}

@@ -1,0 +1,143 @@
+"""Run asv in steps, so that an interrupt loses the running step alone.
+
+asv writes results when it has finished, straight into the file. Here every step writes into a staging folder, and only
+whole files are moved from there, by rename.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from . import _results
+
+
+class Step(NamedTuple):
+    title: str
+    regex: str
+    only: str | None = None  # the one problem to measure
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Failed(Exception):
+    pass
+
+
+def git(*arguments):
+    run = subprocess.run(["git", *arguments], cwd=_results.ROOT, capture_output=True, text=True)
+    if run.returncode:
+        raise Failed(f"git {' '.join(arguments)}: {run.stderr.strip()}")
+    return run.stdout.strip()
+
+
+def machine():
+    """The name under which asv stores this machine's results; asv is told of it first if it has never seen it."""
+    from asv.machine import Machine, MachineCollection
+    from asv.util import UserError
+
+    name = Machine.get_unique_machine_name()
+    try:
+        MachineCollection.load(name)
+    except UserError:
+        asv(["machine", "--yes"], {})
+    return name
+
+
+def asv(arguments, env, echo=None):
+    """Run asv; its return code and output. SIGINT and SIGTERM stop it, with the benchmark it runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asv", *arguments],
+        cwd=_results.ROOT,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # the terminal's interrupt reaches this program alone, which then stops asv in order
+    )
+    lines = []
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if echo:
+                echo(line.rstrip())
+        return process.wait(), "".join(lines)
+    except BaseException:
+        _stop(process)
+        raise
+
+
+def _stop(process):
+    # On SIGINT asv ends the benchmark's own process group too, which a kill would leave running.
+    process.send_signal(signal.SIGINT)
+    try:
+        process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextlib.contextmanager
+def interruptible():
+    """Turn SIGINT and SIGTERM into `Interrupted`."""
+
+    def stop(number, frame):
+        signal.signal(number, signal.SIG_IGN)  # the second one must not disturb the tidying up
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _configuration(stage):
+    """asv.conf.json with results going to the staging folder."""
+    from asv.util import load_json, write_json
+
+    conf = load_json(str(_results.ROOT / "asv.conf.json"), js_comments=True)
+    for key in ("benchmark_dir", "env_dir", "html_dir"):
+        conf[key] = str(_results.ROOT / conf[key])
+    conf["repo"] = str(_results.ROOT)
+    conf["results_dir"] = str(stage / "results")
+    path = stage / "asv.conf.json"
+    write_json(str(path), conf)
+    return path
+
+
+def run_step(step, commit, name, profile, echo=None):
+    """Measure one step in this Python's environment and add it to the stored results of `commit`."""
+    results = _results.ASV / "results"
+    _results.ASV.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_results.ASV, prefix="staging-") as folder:
+        stage = Path(folder)
+        (stage / "results" / name).mkdir(parents=True)
+        # asv merges into what it finds, so the commit's earlier steps go along.
+        for path in (results / name).glob("*.json"):
+            if path.name == "machine.json" or path.name.startswith(commit[:8]):
+                shutil.copy2(path, stage / "results" / name)
+        env = {"JAXINFRA_BENCH": profile, **({"JAXINFRA_BENCH_ONLY": step.only} if step.only else {})}
+        arguments = ["--config", str(_configuration(stage)), "run", "-E", f"existing:{sys.executable}"]
+        arguments += ["--set-commit-hash", commit, "--machine", name, "--show-stderr", "-b", step.regex]
+        if profile == "quick":
+            arguments += ["-a", "rounds=1"]
+        if sys.platform == "linux":
+            # Hundreds of figures are look-ups of one measurement; forked processes read them 20 times faster.
+            arguments += ["--launch-method", "forkserver"]
+        code, output = asv(arguments, env, echo)
+        for path in (stage / "results").rglob("*.json"):
+            target = results / path.relative_to(stage / "results")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    return code, output

@@ -1,0 +1,125 @@
+"""The tables that the terminal and the report show, as plain data."""
+
+from typing import NamedTuple
+
+from . import _certificate
+
+MODELS = {
+    "ols": ("OLS", "Least squares", "One fit with intercept."),
+    "ridge": ("Ridge", "Ridge", "One fit with intercept, l2 = 0.01."),
+    "ridge_path": (
+        "RidgePath",
+        "Ridge path",
+        "25 penalties with leave-one-out errors; jaxinfra returns every coefficient vector, RidgeCV the best one.",
+    ),
+}
+OURS = "jaxinfra"
+
+
+class Cell(NamedTuple):
+    seconds: float
+    digits: float | None
+    excess: float | None
+
+
+class Row(NamedTuple):
+    problem: str
+    dtype: str
+    cells: dict  # {implementation: Cell}
+    first_call: float | None
+
+    @property
+    def fastest_peer(self):
+        peers = {name: cell.seconds for name, cell in self.cells.items() if name != OURS}
+        return min(peers, key=peers.get) if peers else None
+
+    @property
+    def ratio(self):
+        """Our time over the fastest peer's, both from the same race."""
+        peer = self.fastest_peer
+        return self.cells[OURS].seconds / self.cells[peer].seconds if peer and OURS in self.cells else None
+
+    @property
+    def break_even(self):
+        """After how many fits the first call is paid for; None if never."""
+        if self.first_call is None or self.ratio is None or self.ratio >= 1:
+            return None
+        return self.first_call / (self.cells[self.fastest_peer].seconds - self.cells[OURS].seconds)
+
+
+def correct(lost, dtype):
+    return None if lost is None else _certificate.capacity(dtype) - lost
+
+
+def races(table, model):
+    """The rows of one model, in the order of asv's parameters, and its implementations."""
+    name = f"regression.{MODELS[model][0]}.track_"
+    seconds = table.get(name + "seconds", {})
+    lost, excess = table.get(name + "lost_digits", {}), table.get(name + "excess_objective", {})
+    first = table.get("regression.Ours.track_first_call_seconds", {})
+    rows = {}
+    for (impl, problem, dtype), value in seconds.items():
+        key = (impl, problem, dtype)
+        row = rows.setdefault((problem, dtype), Row(problem, dtype, {}, first.get((model, problem, dtype))))
+        row.cells[impl] = Cell(value, correct(lost.get(key), dtype), excess.get(key))
+    impls = list(dict.fromkeys(impl for impl, *_ in seconds))
+    return list(rows.values()), impls
+
+
+def nist(table):
+    """{dtype: {set: {implementation: correct digits}}} and the implementations."""
+    found, impls = {}, []
+    for (impl, name, dtype), value in table.get("nist.Nist.track_lost_digits", {}).items():
+        found.setdefault(dtype, {}).setdefault(name, {})[impl] = correct(value, dtype)
+        if impl not in impls:
+            impls.append(impl)
+    return found, impls
+
+
+def compiling(table):
+    """[(model, problem, dtype, {stage: seconds})]."""
+    rows = {}
+    for stage in ("trace", "lower", "compile", "first_call", "second_process"):
+        for key, value in table.get(f"compile.Compile.track_{stage}_seconds", {}).items():
+            rows.setdefault(key, {})[stage] = value
+    retraces = table.get("compile.Compile.track_retraces", {})
+    for key, row in rows.items():
+        row["retraces"] = retraces.get(key)
+    return [(*key, row) for key, row in rows.items()]
+
+
+def programs(table):
+    """[(target, model, problem, dtype, {figure: value})]."""
+    rows = {}
+    for name in ("hlo_instructions", "temp_bytes", "flops", "bytes_accessed"):
+        for key, value in table.get(f"program.Program.track_{name}", {}).items():
+            rows.setdefault(key, {})[name] = value
+    return [(*key, row) for key, row in rows.items()]
+
+
+def duration(seconds):
+    """A time with three digits and a unit."""
+    unit, scale = next((u for u in (("s", 1.0), ("ms", 1e-3)) if seconds >= u[1]), ("µs", 1e-6))
+    value = seconds / scale
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def size(count):
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def number(count):
+    for unit, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count:.0f}"
+
+
+def comparison(ratio):
+    """`2.1× faster` or `1.3× slower`: words, so that nobody has to see a colour."""
+    if ratio is None:
+        return "–"
+    return f"{1 / ratio:.3g}× faster" if ratio <= 1 else f"{ratio:.3g}× slower"

@@ -1,0 +1,83 @@
+"""The results as tables in the terminal, narrow enough for 80 columns."""
+
+from . import _results, _tables
+
+
+def _table(title, columns, left=1):
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.collapse_padding, table.pad_edge = True, False
+    for index, name in enumerate(columns):
+        # Cells must stay whole; the heading breaks at its first space.
+        heading = name.replace(" ", "\n", 1)
+        table.add_column(heading, justify="left" if index < left else "right", no_wrap=True, vertical="top")
+    return table
+
+
+def _cell(cell, best):
+    from rich.text import Text
+
+    if cell is None:
+        return Text("–", style="dim")
+    digits = "" if cell.digits is None else f"\n{cell.digits:.1f} d"
+    return Text.assemble((_tables.duration(cell.seconds), "bold" if best else ""), (digits, "dim"))
+
+
+def _race(model, rows, impls):
+    from rich.text import Text
+
+    peers = [name for name in impls if name != _tables.OURS]
+    table = _table(_tables.MODELS[model][1], ["problem", _tables.OURS, "against best", *peers])
+    for row in rows:
+        fastest = min(cell.seconds for cell in row.cells.values())
+        cells = {name: _cell(cell, cell.seconds == fastest) for name, cell in row.cells.items()}
+        style = "" if row.ratio is None else "blue" if row.ratio <= 1 else "yellow"
+        ratio = Text(_tables.comparison(row.ratio).replace(" ", "\n"), style=style)
+        others = [cells.get(name, "–") for name in peers]
+        table.add_row(f"{row.problem}\n{row.dtype}", cells.get(_tables.OURS, "–"), ratio, *others)
+    return table
+
+
+def _nist(dtype, sets, impls):
+    table = _table(f"Correct digits on NIST StRD, {dtype}", ["set", *impls])
+    for name, digits in sets.items():
+        table.add_row(name, *[f"{digits[i]:.1f}" if i in digits else "–" for i in impls])
+    return table
+
+
+def _compile(rows):
+    stages = ("trace", "lower", "compile", "first_call", "second_process")
+    names = [stage.replace("_", " ") for stage in stages]
+    table = _table("Before the first answer", ["model", "problem", "dtype", *names, "re- traces"], left=3)
+    for model, problem, dtype, row in rows:
+        times = [_tables.duration(row[s]) if s in row else "–" for s in stages]
+        retraces = row.get("retraces")
+        table.add_row(
+            model, problem, dtype.replace("float", "f"), *times, "–" if retraces is None else f"{retraces:.0f}"
+        )
+    return table
+
+
+def show(console, commit, root=_results.ASV):
+    data = _results.stored(root, commit)
+    if data is None:
+        return
+    table = _results.index(_results.figures(data, root))
+    raced = False
+    for model in _tables.MODELS:
+        rows, impls = _tables.races(table, model)
+        if rows:
+            console.print(_race(model, rows, impls))
+            raced = True
+    if raced:
+        console.print("Best of warm calls that take turns in one process, on the same data.")
+        console.print("d: correct digits of the coefficients; bold: fastest.\n")
+    found, impls = _tables.nist(table)
+    for dtype, sets in found.items():
+        console.print(_nist(dtype, sets, impls))
+    if rows := _tables.compiling(table):
+        console.print(_compile(rows))
+    if added := table.get("imports.track_import_added_seconds"):
+        console.print(f"import jaxinfra adds {_tables.duration(next(iter(added.values())))} to import jax\n")

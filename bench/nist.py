@@ -1,0 +1,92 @@
+"""Certified digits: the NIST StRD linear sets, whose coefficients are known to 15 digits.
+
+The files are read from ../shared/data/nist_strd beside the repository where present. Without them the sets that a
+formula gives are measured alone.
+"""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from . import _certificate, _harness, _peers
+
+FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "nist_strd"
+POLYNOMIAL = {"Pontius": 2, **{f"Wampler{i}": 5 for i in range(1, 6)}}
+NO_INTERCEPT = ("NoInt1", "NoInt2")
+SETS = ["Norris", "Pontius", "NoInt1", "NoInt2", "Longley", *(f"Wampler{i}" for i in range(1, 6))]
+FORMULA = ["NoInt1", "NoInt2", "Wampler1", "Wampler2"]
+# Each LAPACK driver is a peer of its own: QR with pivoting (gelsy) and singular values (gelsd).
+IMPLS = list(_peers.ADAPTERS["ols"])
+
+
+def _formula(name):
+    """x, y and the exact coefficients of a set that a formula gives."""
+    if name.startswith("NoInt"):
+        x, y = (range(60, 71), range(130, 141)) if name == "NoInt1" else ((4, 5, 6), (3, 4, 4))
+        exact = [Fraction(sum(a * b for a, b in zip(x, y, strict=True)), sum(a * a for a in x))]
+    else:
+        base = Fraction(1 if name == "Wampler1" else "0.1")
+        exact = [base**i for i in range(6)]
+        x = range(21)
+        y = [sum(c * v**i for i, c in enumerate(exact)) for v in x]
+    return [np.array([float(v) for v in values]) for values in (x, y, exact)]
+
+
+def _file(name):
+    """The same from a file of NIST, whose header says on which lines its parts stand."""
+    lines = (FOLDER / f"{name}.dat").read_text().splitlines()
+    header = "\n".join(lines[:12])
+    (first, last), (start, stop) = (
+        map(int, re.search(rf"{part}\s+\(lines\s+(\d+)\s+to\s+(\d+)\)", header).groups())
+        for part in ("Certified Values", "Data  ")
+    )
+    rows = [re.match(r"\s*B\d+\s+(\S+)", line) for line in lines[first - 1 : last]]
+    data = np.array([[float(v) for v in line.split()] for line in lines[start - 1 : stop]])
+    return data[:, 1:].squeeze(), data[:, 0], np.array([float(row[1]) for row in rows if row])
+
+
+def load(name):
+    """X, y, certified coefficients (intercept first if there is one), whether there is one; None if not at hand."""
+    if (FOLDER / f"{name}.dat").exists():
+        x, y, exact = _file(name)
+    elif name in FORMULA:
+        x, y, exact = _formula(name)
+    else:
+        return None
+    X = np.column_stack([x**i for i in range(1, POLYNOMIAL.get(name, 1) + 1)]) if x.ndim == 1 else x
+    return X, y, exact, name not in NO_INTERCEPT
+
+
+def correct_digits(answer, exact, fit_intercept):
+    """The worst coefficient's correct digits, as NIST counts them."""
+    values = np.append(answer.intercept, answer.coef) if fit_intercept else np.atleast_1d(answer.coef)
+    return min(_certificate.digits(np.array([v]), np.array([e])) for v, e in zip(values, exact, strict=True))
+
+
+class Nist(_harness.Figures):
+    params = (IMPLS, SETS, list(_harness.DTYPES))
+    param_names = ("impl", "set", "dtype")
+    track_lost_digits = _harness.figure("lost_digits", "decimal digits")
+
+    def setup_cache(self):
+        figures = {}
+        for name in SETS:
+            loaded = load(name)
+            if loaded is None:
+                print(f"{name} skipped: its file is not beside the repository")
+                continue
+            X, y, exact, fit_intercept = loaded
+            for dtype in _harness.DTYPES:
+                task = _certificate.Task(X.astype(dtype), y.astype(dtype), 0.0, fit_intercept)
+                for impl in IMPLS:
+                    try:
+                        call, read = _peers.ADAPTERS["ols"][impl](task)
+                        found = correct_digits(read(call()), exact, fit_intercept)
+                    except _harness.SkipNotImplemented:
+                        continue
+                    figures[impl, name, dtype] = {"lost_digits": _certificate.lost(found, dtype)}
+        return figures
+
+    setup_cache.timeout = 600

@@ -1,0 +1,142 @@
+"""Trace-time checks of the public verbs: an error names the verb, the argument and both shapes.
+
+Only what is known without reading device memory is checked: shapes and dtypes always, values where they are Python
+numbers, lists or NumPy arrays.  What only the device knows ends as a `Status`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinfra._core.precision import warn_once_if_demoted
+
+ArrayLike = Any
+
+
+def _name(verb: str, argument: str) -> str:
+    return f"{verb}: {argument}"
+
+
+def array(verb: str, name: str, value: ArrayLike) -> jax.Array | np.ndarray:
+    """`value` as an array of real numbers, or a TypeError that says what it is instead."""
+    if value is None:
+        raise TypeError(f"{_name(verb, name)} is None; it must be an array of real numbers")
+    if not isinstance(value, jax.Array | np.ndarray):
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{_name(verb, name)} is not a rectangular array of numbers: {error}") from None
+    dtype = value.dtype
+    if dtype == object or not (
+        jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer) or dtype == np.bool_
+    ):
+        hint = (
+            "; pass X.real or split real and imaginary parts into columns"
+            if jnp.issubdtype(dtype, jnp.complexfloating)
+            else "; convert it with np.asarray(..., dtype=float) or encode its categories as numbers"
+        )
+        raise TypeError(f"{_name(verb, name)} has dtype {dtype}; it must hold real numbers{hint}")
+    return value
+
+
+def working_dtype(*arrays: ArrayLike) -> np.dtype:
+    """The dtype a fit computes in: the promoted inexact dtype, at least float32, within JAX's current mode."""
+    wide = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    floats = [a.dtype for a in arrays if a is not None and jnp.issubdtype(a.dtype, jnp.floating)]
+    if not floats:
+        return np.dtype(np.float64 if wide else np.float32)
+    return np.dtype(np.float64 if wide and max(d.itemsize for d in floats) >= 8 else np.float32)
+
+
+def design(verb: str, X: ArrayLike, y: ArrayLike) -> tuple[Any, Any, np.dtype]:
+    """X (n, p) and y (n,) or (n, k), n >= 1 and p >= 1, with the working dtype."""
+    X, y = array(verb, "X", X), array(verb, "y", y)
+    if X.ndim != 2:
+        more = " (for a batch of data sets use jax.vmap)" if X.ndim > 2 else " (one feature: X[:, None])"
+        raise ValueError(f"{verb}: X must have shape (n, p){more}, got X {X.shape} and y {y.shape}")
+    if y.ndim not in (1, 2):
+        raise ValueError(f"{verb}: y must have shape (n,) or (n, k), got X {X.shape} and y {y.shape}")
+    if X.shape[0] != y.shape[0]:
+        raise ValueError(f"{verb}: X and y must have the same number of rows, got X {X.shape} and y {y.shape}")
+    if X.shape[0] == 0 or X.shape[1] == 0 or 0 in y.shape:
+        raise ValueError(f"{verb}: X and y must hold at least one row and one column, got X {X.shape} and y {y.shape}")
+    warn_once_if_demoted(verb, X=X, y=y)
+    return X, y, working_dtype(X, y)
+
+
+def rows_like(verb: str, name: str, value: ArrayLike, X: Any, y: Any, *, columns: bool = False) -> Any:
+    """A per-row argument: shape (n,), or y's shape where `columns`; None stays None."""
+    if value is None:
+        return None
+    value = array(verb, name, value)
+    allowed = {(X.shape[0],), tuple(y.shape)} if columns else {(X.shape[0],)}
+    if tuple(value.shape) not in allowed:
+        want = " or ".join(str(s) for s in sorted(allowed, key=len))
+        raise ValueError(f"{verb}: {name} must have shape {want} to match X {X.shape}, got {name} {value.shape}")
+    return value
+
+
+def weights(verb: str, value: ArrayLike, X: Any, y: Any) -> Any:
+    """sample_weight: shape (n,), not negative where the values are on the host."""
+    value = rows_like(verb, "sample_weight", value, X, y)
+    if isinstance(value, np.ndarray) and (value < 0).any():
+        i = int(np.argmax(value < 0))
+        raise ValueError(f"{verb}: sample_weight must not be negative, got sample_weight[{i}] = {value[i]}")
+    return value
+
+
+def hyper(verb: str, name: str, value: ArrayLike, dtype: np.dtype, *, minimum: float | None = 0.0) -> Any:
+    """A traced hyper-parameter in the working dtype; values on the host must be at least `minimum`.
+
+    Python numbers become NumPy scalars, so that a second call with a new value compiles nothing.
+    """
+    if isinstance(value, bool) or value is None:
+        raise TypeError(f"{verb}: {name} must be a number or an array of numbers, got {value!r}")
+    if not isinstance(value, jax.Array):
+        value = array(verb, name, value)
+        if minimum is not None and (value < minimum).any():
+            raise ValueError(f"{verb}: {name} must not be below {minimum:g}, got {name} = {value}")
+        return value.astype(dtype)
+    return value if value.dtype == dtype and not value.weak_type else jax.lax.convert_element_type(value, dtype)
+
+
+def tolerance(verb: str, tol: ArrayLike, dtype: np.dtype) -> Any:
+    """tol: a positive scalar, or None for the default of the dtype."""
+    if tol is None:
+        return None
+    tol = hyper(verb, "tol", tol, dtype)
+    if tol.ndim != 0:
+        raise ValueError(f"{verb}: tol must be a scalar, got shape {tol.shape}")
+    return tol
+
+
+def count(verb: str, name: str, value: ArrayLike, minimum: int = 0) -> Any:
+    """A whole number, traced: max_iter and the like."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < minimum:
+            raise ValueError(f"{verb}: {name} must be at least {minimum}, got {value}")
+        return np.int32(value)
+    value = array(verb, name, value)
+    if value.ndim != 0 or not jnp.issubdtype(value.dtype, jnp.integer):
+        raise TypeError(f"{verb}: {name} must be one whole number, got dtype {value.dtype} and shape {value.shape}")
+    return value.astype(np.int32)
+
+
+def flag(verb: str, name: str, value: Any) -> bool:
+    """A static boolean."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{verb}: {name} is static and must be True or False, got {value!r}")
+    return bool(value)
+
+
+def linear_params(verb: str, params: Any, X: ArrayLike) -> Any:
+    """X (n, p) that fits the coefficients of `params`."""
+    X = array(verb, "X", X)
+    coef = params.coef
+    if X.ndim != 2 or X.shape[1] != coef.shape[0]:
+        raise ValueError(f"{verb}: X must have shape (n, {coef.shape[0]}), got X {X.shape} and coef {coef.shape}")
+    return X

@@ -1,0 +1,57 @@
+"""The precision policy: which dtype a fit computes in, its default tolerances, and exact-precision products.
+
+`jax_enable_x64` is never touched.  Work is done in the promoted inexact dtype of the data; hyper-parameters are
+cast to it.  Products that decide accuracy run at `Precision.HIGHEST`, so that no accelerator rounds them to
+bfloat16 or TF32.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+HIGHEST = lax.Precision.HIGHEST
+
+
+class PrecisionWarning(UserWarning):
+    """float64 data met JAX's 32-bit mode."""
+
+
+_warned: set[str] = set()
+
+
+def warn_once_if_demoted(verb: str, **arrays: object) -> None:
+    """Say once per process that float64 NumPy data are computed in float32 because x64 is off."""
+    if _warned or jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        return
+    for name, value in arrays.items():
+        if isinstance(value, np.ndarray | np.generic) and value.dtype in (np.float64, np.longdouble):
+            _warned.add(verb)
+            warnings.warn(
+                f"{verb}: {name} is float64 but JAX runs in 32-bit mode, so the fit is computed in float32 (about 7 "
+                'digits). For float64 call jax.config.update("jax_enable_x64", True) before the first use of JAX, or '
+                "set JAX_ENABLE_X64=1; to silence this, pass float32.",
+                PrecisionWarning,
+                stacklevel=4,
+            )
+            return
+
+
+def dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    """`a @ b` at full precision on every device."""
+    return jnp.matmul(a, b, precision=HIGHEST)
+
+
+def eps(dtype: Any) -> float:
+    """Unit of rounding of `dtype` (the spacing of 1)."""
+    return float(jnp.finfo(dtype).eps)
+
+
+def default_tol(dtype: Any) -> float:
+    """The tolerance that `tol=None` means: sqrt(eps) of the working dtype (1.5e-8, or 3.5e-4 in float32)."""
+    return eps(dtype) ** 0.5

@@ -1,0 +1,68 @@
+"""Sums over rows: the one place that decides how a pass over a tall X is cut into blocks.
+
+On a CPU a block of rows is centred, weighted and multiplied while it sits in the cache, so a pass reads X once from
+memory and needs no n x p temporary; one product over all rows runs slower there (float64 200000 x 50: 27 ms against
+18 ms in blocks).  GPU and TPU take the rows in one piece, and so do rows sharded over a mesh, whose partial sums XLA
+turns into one all-reduce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+S = TypeVar("S")
+
+# Elements of X in a block: 1.6 MB of float32, 3.2 MB of float64, which measured best from p = 50 to p = 500.
+BLOCK_ELEMENTS = 400_000
+
+
+def block_rows(n: int, width: int) -> int:
+    """Rows in a block: a multiple of 8, at least 64."""
+    return min(n, max(64, BLOCK_ELEMENTS // max(width, 1) // 8 * 8))
+
+
+def in_blocks(X: jax.Array) -> bool:
+    """Whether a pass over X on a CPU is cut into blocks."""
+    return X.shape[0] >= 2 * block_rows(X.shape[0], X.shape[1])
+
+
+def sum_blocks(fn: Callable[..., S], arrays: tuple[jax.Array | None, ...], *, blocked: bool = True) -> S:
+    """sum over row blocks of `fn(*blocks)`, where `fn` maps rows to sums over those rows (a pytree of arrays).
+
+    arrays: X (n, p) and arrays that share its leading axis, or None.  `blocked=False` forces one piece.
+    """
+    X = arrays[0]
+    assert X is not None
+    n = X.shape[0]
+    size = block_rows(n, X.shape[1])
+    if not blocked or not in_blocks(X):
+        return fn(*arrays)
+
+    def cut(*arrays: jax.Array | None) -> S:
+        count, rest = divmod(n, size)
+
+        def rows(start: int | jax.Array, length: int) -> list[jax.Array | None]:
+            return [None if a is None else lax.dynamic_slice_in_dim(a, start, length) for a in arrays]
+
+        def body(i: jax.Array, sums: S) -> S:
+            return jax.tree.map(jnp.add, sums, fn(*rows(i * size, size)))
+
+        shapes = jax.eval_shape(lambda *a: fn(*a), *rows(0, size))
+        sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        sums = lax.fori_loop(0, count, body, sums)
+        return jax.tree.map(jnp.add, sums, fn(*rows(count * size, rest))) if rest else sums
+
+    return lax.platform_dependent(*arrays, cpu=cut, default=fn)
+
+
+def on_mesh(*arrays: object) -> bool:
+    """Whether any concrete array is spread over several devices, or a mesh is in force."""
+    for a in arrays:
+        if isinstance(a, jax.Array) and not isinstance(a, jax.core.Tracer) and len(a.devices()) > 1:
+            return True
+    return not jax.sharding.get_abstract_mesh().empty

@@ -1,0 +1,140 @@
+"""The shape of every result: `Fit`, `Info`, `Status`, and the host-side `check`.
+
+Compiled code never raises.  It says how it ended as data, one `Status` per lane of a batch, and `check` turns
+that into an exception on the host for those who want one.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Status(IntEnum):
+    """How a fit ended.  `Status.X.advice` says in one sentence what to do about it."""
+
+    CONVERGED = 0
+    MAX_ITER = 1
+    STALLED = 2
+    NONFINITE = 3
+    SINGULAR = 4
+
+    @property
+    def advice(self) -> str:
+        """One sentence of advice."""
+        return _ADVICE[self]
+
+    @property
+    def ok(self) -> bool:
+        """True for CONVERGED only."""
+        return self is Status.CONVERGED
+
+
+_ADVICE = {
+    Status.CONVERGED: "Nothing to do: the optimality conditions hold to the tolerance.",
+    Status.MAX_ITER: "Raise max_iter, loosen tol, or scale the columns of X; the parameters are the best so far.",
+    Status.STALLED: "Rounding stopped the progress: loosen tol, scale the columns of X, or compute in float64 "
+    '(jax.config.update("jax_enable_x64", True)).',
+    Status.NONFINITE: "The data, weights or hyper-parameters hold NaN or inf, or overflowed: look at them with "
+    "jnp.isfinite; the parameters are NaN.",
+    Status.SINGULAR: "The problem has no solution that the data determine (no rows of positive weight, or a negative "
+    "penalty): check sample_weight and the penalty; the parameters are NaN.",
+}
+
+
+class Info(NamedTuple):
+    """What a fit says about itself; every field is an array, so it survives `jit` and `vmap`.
+
+    status: int32 code of `Status`; n_iter: iterations used; objective: the value of the model's objective;
+    optimality: the scale-free residual of its optimality conditions (each model's docstring defines it).
+    """
+
+    status: jax.Array
+    n_iter: jax.Array
+    objective: jax.Array
+    optimality: jax.Array
+
+
+class RankInfo(NamedTuple):
+    """`Info` of the least-squares models: adds the numerical `rank` and the `condition` number of the solved system."""
+
+    status: jax.Array
+    n_iter: jax.Array
+    objective: jax.Array
+    optimality: jax.Array
+    rank: jax.Array
+    condition: jax.Array
+
+
+class Fit(NamedTuple):
+    """The result of every `fit`: `params`, the model's own NamedTuple, and `info`."""
+
+    params: Any
+    info: Any
+
+    def __repr__(self) -> str:
+        return f"Fit(params={self.params!r},\n    info={_describe(self.info)})"
+
+
+class Linear(NamedTuple):
+    """Parameters of a linear model: `coef` (p,) or (p, k), `intercept` () or (k,)."""
+
+    coef: jax.Array
+    intercept: jax.Array
+
+
+class FitError(ArithmeticError):
+    """Raised by `check` for a fit that did not converge."""
+
+
+def _describe(info: Any) -> str:
+    if any(isinstance(v, jax.core.Tracer) or not isinstance(v, jax.Array | np.ndarray) for v in info):
+        return repr(tuple(info))
+    if np.ndim(info.status) == 0:
+        fields = [Status(int(info.status)).name]
+        fields += [f"{k}={np.asarray(v).tolist():.6g}" for k, v in zip(info._fields[1:], info[1:], strict=True)]
+        return ", ".join(fields)
+    codes, counts = np.unique(np.asarray(info.status), return_counts=True)
+    lanes = ", ".join(f"{n} {Status(int(c)).name}" for c, n in zip(codes, counts, strict=True))
+    return f"lanes of shape {np.shape(info.status)}: {lanes}"
+
+
+def check(fit: Fit) -> Fit:
+    """Raise `FitError` on the host unless every lane of `fit` converged; return `fit` unchanged.
+
+    fit: the result of any `fit`, batched or not, with concrete values (not inside `jit`: there, read
+    `fit.info.status`).  The error names the first bad lane, its Status with advice, and how many lanes are bad.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> fit = ji.check(ji.ols.fit(jnp.array([[1.0], [2.0], [3.0]]), jnp.array([2.0, 4.0, 6.0])))
+    >>> bad = ji.ols.fit(jnp.array([[1.0], [jnp.nan], [3.0]]), jnp.array([2.0, 4.0, 6.0]))
+    >>> try:
+    ...     ji.check(bad)
+    ... except ji.FitError as error:
+    ...     print(str(error)[:13])
+    fit NONFINITE
+    """
+    status = fit.info.status
+    if isinstance(status, jax.core.Tracer):
+        raise TypeError("check: the fit is being traced; inside jit or vmap read fit.info.status instead")
+    codes = np.asarray(status)
+    bad = np.argwhere(codes != Status.CONVERGED)
+    if bad.size == 0 and codes.ndim:
+        return fit
+    if codes.ndim == 0:
+        if codes == Status.CONVERGED:
+            return fit
+        where, code = "fit", Status(int(codes))
+    else:
+        lane = tuple(int(i) for i in bad[0])
+        where = f"lane {lane[0] if len(lane) == 1 else lane} ({len(bad)} of {codes.size} lanes are bad)"
+        code = Status(int(codes[lane]))
+    numbers = ", ".join(
+        f"{k}={np.asarray(v)[tuple(bad[0])] if codes.ndim else np.asarray(v)}"
+        for k, v in zip(fit.info._fields[1:], fit.info[1:], strict=True)
+    )
+    raise FitError(f"{where} {code.name}: {code.advice} ({numbers})")

@@ -1,0 +1,1 @@
+"""Level 1: algorithms that know no model."""

@@ -1,0 +1,152 @@
+"""Compile every model for accelerators that need not be there: `python -m tests.accelerators v5e|h100` prints JSON.
+
+A process of its own, because the environment of the TPU compiler must not reach other processes.  Rows are sharded
+over all devices of the topology.  One line a program: what was compiled, how its memory compares with the rows that
+one device holds, and the collectives.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from bench._aot import H100, TPU_ENVIRONMENT
+
+if __name__ == "__main__":
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if sys.argv[1] == "v5e":
+        os.environ.update(TPU_ENVIRONMENT)
+    else:
+        os.environ["XLA_FLAGS"] = "--xla_gpu_autotune_level=0"  # half the compile time
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import jaxinfra as ji
+from tests.registry import BY_NAME, MODELS, Model
+
+# No block size divides the rows of one device, as with real data.  Compile times grow with all of these.
+LOCAL_ROWS, P, WIDE_P = 8_250, 16, 512
+KINDS = ["all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"]
+COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(?:-start)?\(")
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to compile: `run(*arguments)`, where the first argument is X (n, p)."""
+
+    name: str
+    run: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    copies: int  # of the local X that its temporary memory may hold
+    gathers: bool = False  # whether it may gather rows
+
+
+def devices(platform: str, size: str) -> np.ndarray:
+    if platform == "v5e":
+        topology = topologies.get_topology_desc(platform="tpu", topology_name=f"v5e:{size}")
+    else:
+        topology = topologies.get_topology_desc(platform="cuda", topology_name="", topology=size, target_config=H100)
+    return np.array(topology.devices)
+
+
+def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) -> Iterator[Program]:
+    """The weighted fit and predict of a model, with abstract arguments.
+
+    Centred rows and weighted centred rows are two copies of X, vectors over the rows together less than a third.
+    """
+    wide = model.n < model.p  # few rows: the fit works on the n x n kernel
+    p = WIDE_P if wide else p
+    n = mesh.size * (2 if wide else LOCAL_ROWS)
+    hyper = {k: np.resize(v, p) if np.shape(v) == (model.p,) else v for k, v in model.hyper.items()}
+    targets = () if model.targets is None else (model.targets,)
+
+    def array(*shape: int, rows: bool = True) -> jax.ShapeDtypeStruct:
+        spec = PartitionSpec("rows") if rows else PartitionSpec()
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+
+    def fit(X: Any, y: Any, w: Any) -> Any:
+        return model.fit(X, y, sample_weight=w, **hyper)
+
+    X, y, w = array(n, p), array(n, *targets), array(n)
+    params = jax.tree.map(lambda leaf: array(*leaf.shape, rows=False), jax.eval_shape(fit, X, y, w).params)
+    name = f"{model.name} {dtype} {n}x{p}"
+    yield Program(f"{name} fit", fit, (X, y, w), copies, wide)
+    yield Program(f"{name} predict", lambda X, params: model.module.predict(params, X), (X, params), 0)
+
+
+def path(mesh: Mesh, dtype: str) -> Program:
+    """The ridge path: its singular value decomposition gathers the rows."""
+    n, p = 64 * mesh.size, 8
+    place = NamedSharding(mesh, PartitionSpec("rows"))
+    X, y = (jax.ShapeDtypeStruct(shape, dtype, sharding=place) for shape in [(n, p), (n,)])
+    run = lambda X, y: ji.ridge.path(X, y, l2=np.geomspace(0.01, 1, 8))  # noqa: E731
+    return Program(f"ridge.path {dtype} {n}x{p}", run, (X, y), 32 * mesh.size, True)
+
+
+def plan(platform: str) -> Iterator[Program]:
+    """What to compile for a platform: float32 for all, float64 (H100) for one model a kind."""
+    if platform == "v5e":
+        mesh = Mesh(devices(platform, "2x2"), "rows")
+        yield from programs(BY_NAME["ols"], Mesh(devices(platform, "16x16"), "rows"), "float32")
+    else:
+        mesh = Mesh(devices(platform, "1x1x4"), "rows")
+        for model in {(m.module, m.targets): m for m in reversed(MODELS)}.values():
+            yield from programs(model, mesh, "float64")
+        # So many columns have their moments formed in float32 first, by strips of columns, each a copy.
+        yield from programs(BY_NAME["ols"], mesh, "float64", p=256, copies=4)
+    for model in MODELS:
+        yield from programs(model, mesh, "float32")
+    yield path(mesh, "float32")
+
+
+def elements(shapes: str) -> int:
+    """Elements of the largest array in the text of a (tuple of) shapes."""
+    return max(math.prod(int(d) for d in dims.split(",") if d) for dims in re.findall(r"\w\[([\d,]*)\]", shapes))
+
+
+def describe(platform: str, program: Program) -> dict[str, Any]:
+    """What the compiler makes of a program."""
+    traced = jax.jit(program.run).trace(*program.arguments)
+    compiled = traced.lower(lowering_platforms=("tpu" if platform == "v5e" else "cuda",)).compile()
+    collectives: dict[str, list[int]] = {kind: [] for kind in KINDS}
+    for shapes, kind in COLLECTIVE.findall(compiled.as_text()):
+        collectives[kind].append(elements(shapes))
+    X = program.arguments[0]
+    rows = X.sharding.shard_shape(X.shape)
+    cost = compiled.cost_analysis() or {}
+    return {
+        "name": program.name,
+        "collectives": collectives,
+        "temp_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "local_bytes": math.prod(rows) * X.dtype.itemsize,
+        "local_rows": rows[0],
+        "columns": rows[1],
+        "flops": cost.get("flops"),
+        "bytes_accessed": cost.get("bytes accessed"),
+        "copies": program.copies,
+        "gathers": program.gathers,
+    }
+
+
+def main(platform: str) -> None:
+    jax.config.update("jax_enable_x64", platform != "v5e")
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_enable_compilation_cache", False)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for figures in pool.map(lambda program: describe(platform, program), plan(platform)):
+            print(json.dumps(figures), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,57 @@
+"""Every test runs with strict promotion, no silent rank promotion, warnings as errors, float64 available."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Compilation is the main cost of the suite: workers and later runs share what any of them compiled.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).resolve().parents[1] / ".cache" / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240607)
+
+
+@pytest.fixture(scope="session")
+def nist_folder() -> Path:
+    folder = SHARED / "nist_strd"
+    if not folder.is_dir():
+        pytest.skip(f"the NIST StRD files are not at {folder.relative_to(SHARED.parents[1])} beside the project")
+    return folder
+
+
+@pytest.fixture
+def compilations():
+    """A context manager that counts backend compilations: `with compilations() as count: ...; count[0]`."""
+    from contextlib import contextmanager
+
+    events: list[str] = []
+    active = [True]
+
+    def listener(event: str, duration: float, **_: object) -> None:
+        if active[0] and event == "/jax/core/compile/backend_compile_duration":
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listener)
+
+    @contextmanager
+    def counting():
+        count = [0]
+        before = len(events)
+        yield count
+        count[0] = len(events) - before
+
+    yield counting
+    active[0] = False

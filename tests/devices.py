@@ -1,0 +1,146 @@
+"""Fits with rows sharded over eight virtual CPU devices against one device: `python -m tests.devices` prints JSON.
+
+One line a comparison: what was compared and the largest relative deviation, or the error that was raised.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from itertools import product
+from typing import Any
+
+if __name__ == "__main__":
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+import jaxinfra as ji
+from tests.registry import BY_NAME, MODELS, Model
+
+DEVICES = 8
+MESHES = ["auto", "explicit"]
+
+
+def mesh_of(kind: str) -> Mesh:
+    axis = AxisType.Auto if kind == "auto" else AxisType.Explicit
+    return jax.make_mesh((DEVICES,), ("rows",), axis_types=(axis,))
+
+
+def problem(model: Model, dtype: str, n: int = 400) -> tuple[np.ndarray, ...]:
+    """X, y, w with a number of rows that the devices divide; wide models stay wide."""
+    n, p = (DEVICES, 20) if model.n < model.p else (n, model.p)
+    X, y = model.data(n=n, p=p, dtype=np.dtype(dtype))
+    return X, y, model.weights(n=n, dtype=np.dtype(dtype))
+
+
+def deviation(actual: Any, expected: Any) -> float:
+    """Largest deviation relative to the largest expected entry, over all leaves."""
+    worst = 0.0
+    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
+        assert a.shape == e.shape, f"{a.shape} against {e.shape}"
+        off = np.abs(a - e).max() / max(np.abs(e).max(), 1e-8)
+        worst = max(worst, float(off if np.isfinite(off) else np.inf))
+    return worst
+
+
+def answers(fit: ji.Fit) -> tuple[Any, ...]:
+    """What must agree: not the iterations or residuals, which are rounding."""
+    return fit.params, fit.info.status, fit.info.objective
+
+
+def fit_and_predict(model: Model, kind: str, how: str, dtype: str) -> float:
+    """A weighted fit and its prediction with sharded rows: called eagerly, from the user's jit, or under set_mesh."""
+    mesh = mesh_of(kind)
+    host = problem(model, dtype)
+    sharded = [jax.device_put(a, NamedSharding(mesh, PartitionSpec("rows"))) for a in host]
+
+    def run(X: Any, y: Any, w: Any) -> Any:
+        fit = model.fit(X, y, sample_weight=w)
+        return (*answers(fit), model.module.predict(fit.params, X))
+
+    with jax.set_mesh(mesh) if how == "set_mesh" else nullcontext():
+        out = run(*sharded) if how == "eager" else jax.jit(run)(*sharded)
+    return deviation(out, run(*host))
+
+
+def tall(kind: str) -> float:
+    """Enough rows for a pass in blocks, in the user's jit; a number that leaves a last block."""
+    X, y, w = problem(BY_NAME["ols"], "float64", n=200_200)
+    rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))
+    fit = jax.jit(lambda X, y, w: answers(ji.ols.fit(X, y, sample_weight=w)))
+    return deviation(fit(*(jax.device_put(a, rows) for a in (X, y, w))), answers(ji.ols.fit(X, y, sample_weight=w)))
+
+
+def ill_conditioned(kind: str) -> float:
+    """A condition number of 1e9, so that the corrections with residuals in pairs run."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((400, 4))
+    X[:, 3] = X[:, 2] + 1e-9 * X[:, 3]
+    y = X[:, :3].sum(1)
+    rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))
+    fit = jax.jit(lambda X, y: ji.ols.predict(ji.ols.fit(X, y).params, X))
+    return deviation(fit(jax.device_put(X, rows), jax.device_put(y, rows)), fit(X, y))
+
+
+def derivative(kind: str) -> float:
+    """The gradient with respect to the penalty and the rows."""
+    X, y, _ = problem(BY_NAME["ridge"], "float64")
+    rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))
+
+    def loss(l2: Any, X: Any, y: Any) -> Any:
+        return (ji.ridge.fit(X, y, l2=l2).params.coef ** 2).sum()
+
+    slope = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    with jax.set_mesh(rows.mesh):
+        out = slope(0.3, jax.device_put(X, rows), jax.device_put(y, rows))
+    return deviation(out, slope(0.3, X, y))
+
+
+def path(kind: str) -> float:
+    X, y, w = problem(BY_NAME["ridge"], "float64")
+    rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))
+    run = lambda X, y, w: ji.ridge.path(X, y, l2=np.array([0.0, 0.1, 1.0]), sample_weight=w)  # noqa: E731
+    return deviation(run(*(jax.device_put(a, rows) for a in (X, y, w))), run(X, y, w))
+
+
+def comparisons() -> Iterator[tuple[str, Callable[[], float]]]:
+    """Named comparisons, each a function that gives the deviation."""
+    chosen = [(model.name, "auto", "jit", "float64") for model in MODELS]
+    chosen += [("ols", "auto", how, "float64") for how in ("eager", "set_mesh")]
+    chosen += [(name, "auto", how, "float32") for name, how in [("ridge", "eager"), ("ols_targets", "jit")]]
+    chosen += [("ols", "explicit", how, "float64") for how in ("eager", "jit", "set_mesh")]
+    chosen += [(name, "explicit", "jit", "float64") for name in ("ridge", "ols_targets")]
+    chosen += [("ridge", "explicit", "eager", "float32")]
+    for name, *rest in chosen:
+        yield ", ".join([name, *rest]), partial(fit_and_predict, BY_NAME[name], *rest)
+    for kind, function in product(MESHES, [tall, ill_conditioned, derivative, path]):
+        yield f"{function.__name__}, {kind}, float64", partial(function, kind)
+
+
+def main() -> None:
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_enable_compilation_cache", False)
+    assert jax.device_count() == DEVICES
+    for name, compare in comparisons():
+        try:
+            print(json.dumps({"name": name, "deviation": compare()}), flush=True)
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            where = [f"{f.filename.rpartition('jaxinfra')[2]}:{f.lineno}" for f in frames if "jaxinfra" in f.filename]
+            message = f"{type(error).__name__}: {error} (in {' > '.join(where)})"
+            print(json.dumps({"name": name, "error": message}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

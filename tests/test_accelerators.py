@@ -1,0 +1,87 @@
+"""Every fit and predict compiles for TPU v5e and H100, with rows sharded over many of them, on a machine without one.
+
+The compilers come with wheels (`make aot`) and run in a process of their own, one a platform: see `accelerators.py`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.registry import MODELS
+
+ROOT = Path(__file__).parents[1]
+WHEELS = {"v5e": ["libtpu"], "h100": ["jax-cuda13-plugin", "jax-cuda13-pjrt"]}
+# Beside copies of the rows: workspaces of p x p factorisations, loop states, layouts padded to tiles.
+FIXED_BYTES = {"v5e": 2 << 20, "h100": 256 << 10}
+
+
+def missing(platform: str) -> str | None:
+    """Why the compiler of a platform cannot be used here, or None if it can."""
+    for wheel in WHEELS[platform]:
+        try:
+            version = importlib.metadata.version(wheel)
+        except importlib.metadata.PackageNotFoundError:
+            return f"the wheel {wheel} is not installed (make aot installs it)"
+        ours = importlib.metadata.version("jaxlib")
+        if wheel != "libtpu" and version != ours:
+            return f"{wheel} {version} does not belong to jaxlib {ours}"
+    return None
+
+
+def compile_all(platform: str) -> list[dict]:
+    command = [sys.executable, "-W", "error", "-m", "tests.accelerators", platform]
+    done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-5000:]}"
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def complaints(figures: dict, platform: str) -> list[str]:
+    """What is wrong with a compiled program."""
+    found = []
+    name, rows, p = figures["name"], figures["local_rows"], figures["columns"]
+    if not figures["gathers"]:
+        # Sums over rows need all-reduces of what has no row axis; sums of pairs gather one partial sum a device.
+        allowed = {"all-reduce": max(rows - 1, p * (p + 8)), "all-gather": rows - 1}
+        for kind, sizes in figures["collectives"].items():
+            found += [f"{name}: {kind} of {size} elements" for size in sizes if size > allowed.get(kind, 64)]
+    bound = figures["copies"] * figures["local_bytes"] + FIXED_BYTES[platform]
+    if figures["temp_bytes"] > bound:
+        found.append(f"{name}: {figures['temp_bytes']} temporary bytes, allowed {bound}")
+    return found
+
+
+@pytest.mark.aot
+@pytest.mark.parametrize("platform", WHEELS)
+def test_compiles_with_sharded_rows(platform):
+    if reason := missing(platform):
+        pytest.skip(f"{platform}: {reason}")
+    programs = compile_all(platform)
+    fits = [p for p in programs if p["name"].endswith(" fit")]
+    assert len(fits) >= len(MODELS) and all(p["collectives"]["all-reduce"] for p in fits)
+    wrong = [line for program in programs for line in complaints(program, platform)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_complaints_are_made():
+    good = {
+        "name": "x",
+        "local_rows": 1000,
+        "columns": 8,
+        "gathers": False,
+        "local_bytes": 10**6,
+        "copies": 2,
+        "temp_bytes": 10**6,
+    }
+    reduces = {"collectives": {"all-reduce": [64, 1], "all-gather": [256]}}
+    assert not complaints({**good, **reduces}, "h100")
+    assert complaints({**good, **reduces, "temp_bytes": 10**7}, "h100")
+    assert complaints({**good, "collectives": {"all-gather": [1000]}}, "h100")
+    assert not complaints({**good, "collectives": {"all-gather": [1000]}, "gathers": True}, "h100")
+    assert complaints({**good, "collectives": {"collective-permute": [100]}}, "h100")

@@ -1,0 +1,119 @@
+"""The loop driver, pairs, status and host-side checks."""
+
+from __future__ import annotations
+
+import fractions
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinfra as ji
+from jaxinfra._core import checks, compensated, rows
+from jaxinfra._core.loop import Verdict, drive, when
+
+pytestmark = pytest.mark.core
+
+
+def halve(x):
+    return x / 2, Verdict(x / 2 < 1.0, ji.Status.CONVERGED)
+
+
+def test_drive_counts_and_reports():
+    x, status, n = drive(halve, jnp.float32(10), max_iter=100)
+    assert (x, status, n) == (0.625, ji.Status.CONVERGED, 4)
+    x, status, n = drive(halve, jnp.float32(10), max_iter=2)
+    assert (x, status, n) == (2.5, ji.Status.MAX_ITER, 2)
+    x, status, n = drive(halve, jnp.float32(10), max_iter=0)
+    assert (x, status, n) == (10, ji.Status.MAX_ITER, 0)
+
+
+def test_drive_freezes_finished_lanes():
+    x, _, n = jax.vmap(lambda x: drive(halve, x, max_iter=100))(jnp.array([10.0, 1000.0, 1.5]))
+    assert list(n) == [4, 10, 1]
+    assert list(x) == [0.625, 1000 / 1024, 0.75]
+
+
+def test_drive_takes_weak_types_without_recompiling(compilations):
+    run = jax.jit(lambda x, m: drive(halve, x * 1.0, max_iter=m))
+    run(3.0, 5)
+    with compilations() as count:
+        run(4.0, 6)
+    assert count[0] == 0
+
+
+def test_when_is_lazy_in_a_batch():
+    calls = []
+
+    def dear(x):
+        jax.debug.callback(lambda: calls.append(1))
+        return x + 1
+
+    both = jax.vmap(lambda p, x: when(p, dear, x))
+    assert list(both(jnp.array([False, False]), jnp.array([1.0, 2.0]))) == [1, 2]
+    jax.effects_barrier()
+    assert not calls
+    assert list(both(jnp.array([False, True]), jnp.array([1.0, 2.0]))) == [1, 3]
+
+
+def exact(pair):
+    return fractions.Fraction(float(pair[0])) + fractions.Fraction(float(pair[1]))
+
+
+@pytest.mark.parametrize("dtype, digits", [(np.float64, 23), (np.float32, 10)])
+def test_pairs_hold_half_as_many_digits_again(dtype, digits, rng):
+    """Against exact rational arithmetic, on sums that cancel, compiled (where multiply-adds may be contracted)."""
+    a = (rng.standard_normal(200) * 10.0 ** rng.integers(-3, 3, 200)).astype(dtype)
+    b = rng.standard_normal(200).astype(dtype)
+    a[100:], b[100:] = -a[:100], b[:100] * (1 + np.finfo(dtype).eps * 4)
+    hi, lo = jax.jit(lambda a, b: compensated.normalise(compensated.dot(a, b)))(a, b)
+    truth = sum(fractions.Fraction(float(x)) * fractions.Fraction(float(y)) for x, y in zip(a, b, strict=True))
+    size = sum(abs(fractions.Fraction(float(x)) * fractions.Fraction(float(y))) for x, y in zip(a, b, strict=True))
+    assert abs(exact((hi, lo)) - truth) <= size * fractions.Fraction(1, 10**digits)
+    s = compensated.two_sum(jnp.asarray(a), jnp.asarray(b))
+    for i in range(5):
+        assert exact((s[0][i], s[1][i])) == fractions.Fraction(float(a[i])) + fractions.Fraction(float(b[i]))
+
+
+def test_row_blocks_cover_every_row(monkeypatch, rng):
+    monkeypatch.setattr(rows, "BLOCK_ELEMENTS", 3 * 64)
+    X = rng.standard_normal((64 * 5 + 7, 3))
+    w = rng.uniform(size=len(X))
+    total = jax.jit(lambda X, w: rows.sum_blocks(lambda X, w: (X * w[:, None]).sum(0), (X, w)))(X, w)
+    np.testing.assert_allclose(total, w @ X, rtol=1e-12)
+
+
+def test_status_has_advice_and_fit_prints_it():
+    for status in ji.Status:
+        assert status.advice.endswith(".")
+    fit = ji.ols.fit(np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 2.0, 3.0]))
+    assert "info=CONVERGED" in repr(fit) and "rank=1" in repr(fit)
+    lanes = jax.vmap(lambda y: ji.ols.fit(jnp.array([[1.0], [2.0], [4.0]]), y))(jnp.ones((4, 3)).at[2, 0].set(jnp.nan))
+    assert "3 CONVERGED, 1 NONFINITE" in repr(lanes)
+    assert ji.check(fit) is fit
+    with pytest.raises(TypeError, match="being traced"):
+        jax.jit(lambda y: ji.check(ji.ols.fit(jnp.ones((3, 1)), y)))(jnp.ones(3))
+
+
+def test_double_data_in_single_mode_warns_once(rng):
+    from jaxinfra._core import precision
+
+    X, y = rng.standard_normal((9, 2)), rng.standard_normal(9)
+    precision._warned.clear()
+    with jax.enable_x64(False):
+        with pytest.warns(ji.PrecisionWarning, match=r"ols\.fit: X is float64 .*jax_enable_x64"):
+            fit = ji.ols.fit(X, y)
+        assert fit.params.coef.dtype == np.float32
+        ji.ols.fit(X, y)  # silent now: warnings are errors here
+    precision._warned.clear()
+
+
+def test_working_dtype():
+    f32, f64, i = (np.zeros(1, t) for t in (np.float32, np.float64, np.int64))
+    half = jnp.zeros(1, jnp.bfloat16)
+    assert checks.working_dtype(f32, f32) == np.float32
+    assert checks.working_dtype(f32, f64) == np.float64
+    assert checks.working_dtype(i, i) == np.float64
+    assert checks.working_dtype(i, f32) == np.float32
+    assert checks.working_dtype(half, half) == np.float32

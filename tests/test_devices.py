@@ -1,0 +1,21 @@
+"""Rows sharded over eight virtual CPU devices give the result of one device; see `devices.py` for the comparisons."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_sharded_rows_give_the_result_of_one_device():
+    command = [sys.executable, "-W", "error", "-m", "tests.devices"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    wrong = [f"{r['name']}: {r['error']}" for r in results if "error" in r]
+    wrong += [f"{r['name']}: off by {r['deviation']:.1e}" for r in results if r.get("deviation", 0) > 1e-6]
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert len(results) > 20
+    assert not wrong, "\n".join(wrong)

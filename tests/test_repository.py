@@ -1,0 +1,198 @@
+"""The repository itself: who may import whom, what an import does, documentation, and what tracked files say."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import jaxinfra
+
+pytestmark = pytest.mark.core
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "jaxinfra"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+LEVELS = [
+    {"_core"},
+    {"solvers", "losses", "penalties", "links", "kernels"},
+    {"linear", "svm", "nn", "data"},
+    {"select", "infer", "explain", "export"},
+    {"sklearn"},
+    {"__init__"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+MODEL_ROOMS = {"linear", "svm", "nn"}
+NN_PARTS = {"layers", "train"}  # files of nn that are no model
+THIRD_PARTY = {"jax": LEVEL.keys(), "numpy": LEVEL.keys(), "flax": {"nn"}, "optax": {"nn"}, "sklearn": {"sklearn"}}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path) for path in SOURCES}
+
+
+def room(module: str) -> str:
+    return (module.split(".") + ["__init__"])[1]
+
+
+def is_model(module: str) -> bool:
+    parts = module.split(".")
+    return len(parts) > 2 and parts[1] in MODEL_ROOMS and not parts[2].startswith("_") and parts[2] not in NN_PARTS
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it, by its full name."""
+    here = module_name(path).split(".") + ([] if path.name != "__init__.py" else [""])
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([*here[: -node.level], *filter(None, [node.module])]) if node.level else node.module or ""
+            full = {f"{base}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else base for name in full}
+    return found
+
+
+def objections(module: str, imported: str) -> str | None:
+    """Why `module` may not import `imported`, or None if it may."""
+    here = room(module)
+    if here not in LEVEL:
+        return f"{module} is in no room of the design"
+    if imported.split(".")[0] != "jaxinfra":
+        top = imported.split(".")[0]
+        allowed = top in sys.stdlib_module_names or here in THIRD_PARTY.get(top, ())
+        return None if allowed else f"{module} may not import {top}"
+    there = room(imported)
+    if there == here:
+        sideways = is_model(module) and is_model(imported) and module != imported
+        return f"{module} imports another model, {imported}" if sideways else None
+    if there not in LEVEL or LEVEL[there] >= LEVEL[here]:
+        return f"{module} (level {LEVEL[here]}) imports {imported}: not a level below"
+    return None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_name(path))
+def test_imports_go_down(path):
+    module = module_name(path)
+    assert not [why for name in sorted(imports(path)) if (why := objections(module, name))]
+
+
+def test_the_import_rule_objects_where_it_should():
+    assert objections("jaxinfra._core.types", "jaxinfra.solvers.newton")
+    assert objections("jaxinfra.linear.ridge", "jaxinfra.linear.ols")
+    assert objections("jaxinfra.linear.ridge", "jaxinfra.svm.svc")
+    assert objections("jaxinfra.linear.ridge", "jaxinfra")
+    assert objections("jaxinfra.linear.ridge", "optax")
+    assert objections("jaxinfra._core.types", "scipy.linalg")
+    assert objections("jaxinfra.nn.cnn", "jaxinfra.nn.layers") is None
+    assert objections("jaxinfra.linear.ridge", "jaxinfra.solvers.newton") is None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_name(path))
+def test_files_stay_short(path):
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines < 330
+
+
+IMPORT_PROBE = """
+import sys
+import jax
+from jax._src import xla_bridge
+before = dict(jax.config.values)
+import jaxinfra
+assert not xla_bridge.backends_are_initialized(), "a backend was started, so an array was made"
+assert dict(jax.config.values) == before, "the configuration of JAX was changed"
+heavy = {"flax", "optax", "scipy.optimize", "sklearn"} & set(sys.modules)
+assert not heavy, f"imported as well: {heavy}"
+"""
+
+
+def test_import_is_light_and_silent():
+    done = subprocess.run([sys.executable, "-W", "error", "-c", IMPORT_PROBE], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def public_symbols():
+    """(name, object) of all that a user can reach: public modules, their functions and classes, public methods."""
+    names = [info.name for info in pkgutil.walk_packages(jaxinfra.__path__, "jaxinfra.")]
+    public = ["jaxinfra", *(name for name in names if not any(part.startswith("_") for part in name.split(".")))]
+    seen = {}
+    for name in public:
+        module = importlib.import_module(name)
+        seen[name] = module
+        for key, value in vars(module).items():
+            if key.startswith("_") or not (inspect.isfunction(value) or inspect.isclass(value) or callable(value)):
+                continue
+            home = getattr(value, "__module__", "") or ""
+            if home == name or (name == "jaxinfra" and home.startswith("jaxinfra.")):
+                seen[f"{name}.{key}"] = value
+                if inspect.isclass(value):
+                    methods = {k: v for k, v in vars(value).items() if inspect.isfunction(v) and not k.startswith("_")}
+                    seen |= {f"{name}.{key}.{k}": v for k, v in methods.items()}
+    return seen
+
+
+def documented(thing) -> bool:
+    doc = (getattr(thing, "__doc__", None) or "").strip()
+    # A NamedTuple or dataclass without a docstring gets its signature as one.
+    return bool(doc) and not doc.startswith(f"{getattr(thing, '__name__', '?')}(")
+
+
+def test_every_public_symbol_is_documented():
+    symbols = public_symbols()
+    assert "jaxinfra.linear.ols.fit" in symbols
+    assert not [name for name, thing in symbols.items() if not documented(thing)]
+
+
+def test_python_versions():
+    assert (ROOT / ".python-version").read_text().split() == ["3.13", "3.12", "3.11"]
+
+
+def test_package_metadata():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">=3.11"
+    assert [re.split(r"[^\w-]", need)[0] for need in project["dependencies"]] == ["jax", "flax", "optax", "numpy"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", jaxinfra.__version__)
+    assert f"## [{jaxinfra.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def tracked_files() -> list[Path]:
+    """Files that git tracks, or would with `git add`."""
+    try:
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout: which files are tracked is not known")
+    return [path for line in done.stdout.splitlines() if (path := ROOT / line).is_file()]
+
+
+def test_no_machine_paths():
+    machine = re.compile(r"/(?:work|farm|root|tmp|home|Users)/")
+    found = []
+    for path in tracked_files():
+        lines = path.read_text(encoding="utf-8", errors="ignore").splitlines()
+        found += [f"{path.relative_to(ROOT)}:{n}" for n, line in enumerate(lines, 1) if machine.search(line)]
+    assert not found
+
+
+def test_notebooks_are_scripts():
+    assert not [path for path in tracked_files() if path.suffix == ".ipynb"]
+
+
+def test_first_example_of_the_readme_runs():
+    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    subprocess.run([sys.executable, "-W", "error", "-c", example], cwd=ROOT, check=True, capture_output=True, text=True)
