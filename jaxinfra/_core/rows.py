@@ -9,11 +9,13 @@ turns into one all-reduce.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial, wraps
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import AbstractMesh, PartitionSpec
 
 S = TypeVar("S")
 
@@ -61,8 +63,34 @@ def sum_blocks(fn: Callable[..., S], arrays: tuple[jax.Array | None, ...], *, bl
 
 
 def on_mesh(*arrays: object) -> bool:
-    """Whether any concrete array is spread over several devices, or a mesh is in force."""
+    """Whether an array is spread over several devices, as far as one can see, or a mesh is in force."""
     for a in arrays:
-        if isinstance(a, jax.Array) and not isinstance(a, jax.core.Tracer) and len(a.devices()) > 1:
+        if isinstance(a, jax.core.Tracer):
+            if _explicit(a) is not None:
+                return True
+        elif isinstance(a, jax.Array) and len(a.devices()) > 1:
             return True
     return not jax.sharding.get_abstract_mesh().empty
+
+
+def _explicit(a: object) -> AbstractMesh | None:
+    mesh = jax.typeof(a).sharding.mesh
+    return None if mesh.empty or not mesh.explicit_axes else mesh
+
+
+def replicated(fn: Callable[..., S]) -> Callable[..., S]:
+    """`fn` of traced arrays with results that every device holds, whatever the axis type of their mesh.
+
+    Axes of type Explicit, the default of `jax.make_mesh`, want to be told where the result of a product over sharded
+    rows shall lie; within `fn` they are Auto, which leaves it to the compiler.
+    """
+
+    @wraps(fn)
+    def call(*arrays: object, **static: object) -> S:
+        mesh = next((m for a in arrays if a is not None and (m := _explicit(a)) is not None), None)
+        if mesh is None:
+            return fn(*arrays, **static)
+        with jax.sharding.use_abstract_mesh(mesh):
+            return jax.sharding.auto_axes(partial(fn, **static), out_sharding=PartitionSpec())(*arrays)
+
+    return call

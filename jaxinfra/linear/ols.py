@@ -93,6 +93,7 @@ def fit(
 
 
 @partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+@rows.replicated
 def _fit(
     X: jax.Array, y: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None, tol: jax.Array | None,
     max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,

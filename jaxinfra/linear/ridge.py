@@ -88,6 +88,7 @@ def fit(
 
 
 @partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+@rows.replicated
 def _fit(
     X: jax.Array, y: jax.Array, l2: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None,
     tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
@@ -172,6 +173,7 @@ def path(X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = No
 
 
 @partial(jax.jit, static_argnames="fit_intercept")
+@rows.replicated
 def _path(
     X: jax.Array, y: jax.Array, l2: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None, *,
     fit_intercept: bool,

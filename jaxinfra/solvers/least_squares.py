@@ -120,7 +120,7 @@ def _primal(
         X_, coef = lax.optimization_barrier((X, state.coef))
         here = (X_, y, w, m.x_mean, m.y_mean, coef, state.shift)
         res = moments.residual(*here, blocked=blocked)
-        res = when(state.paired, lambda _: moments.residual_pairs(*here, centre=centre), res)
+        res = when(state.paired, lambda _: moments.residual_pairs(*here, centre=centre, blocked=blocked), res)
         g = res.g - ridge.T * coef
         d = apply(f.T, g)
         offset = res.total / weight if centre else jnp.zeros_like(res.total)

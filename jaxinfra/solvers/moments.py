@@ -10,6 +10,7 @@ Everything is taken about a centre m (the weighted column means, or zero without
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -70,22 +71,20 @@ def _column(w: jax.Array | None, A: jax.Array) -> jax.Array:
     return A if w is None else A * w[:, None]
 
 
-def _provisional(A: jax.Array, w: jax.Array | None, centre: bool, step: int) -> tuple[jax.Array, jax.Array]:
-    """Centre and power-of-two scale of the columns from every step-th row.
+def _provisional(A: jax.Array, w: jax.Array | None, centre: bool) -> tuple[jax.Array, jax.Array]:
+    """Centre and power-of-two scale of the columns.
 
     Any values near the mean and the spread do: they keep Z'WZ from cancelling, overflowing or underflowing, and are
     undone exactly afterwards.
     """
-    rows = A[::step]
     if not centre:
         mean = jnp.zeros(A.shape[1], A.dtype)
     elif w is None:
-        mean = rows.mean(0)
+        mean = A.mean(0)
     else:
-        v = w[::step]
-        total = v.sum()
-        mean = dot(v, rows) / jnp.where(total > 0, total, 1)
-    return mean, power_of_two(jnp.abs(rows - mean[None]).max(0))
+        total = w.sum()
+        mean = dot(w, A) / jnp.where(total > 0, total, 1)
+    return mean, power_of_two(jnp.abs(A - mean[None]).max(0))
 
 
 def power_of_two(a: jax.Array) -> jax.Array:
@@ -103,10 +102,17 @@ def moments(
     """One pass over X (n, p), y (n, k), w (n,).  `single` forms Z'WZ in float32, everything else in X's dtype."""
     dtype = X.dtype
     gram_dtype = jnp.float32 if single else dtype
-    # In blocks one read of X must do, so the centre comes from at most 64 rows; else X is small and its mean exact.
-    step = -(-X.shape[0] // 64) if blocked and in_blocks(X) else 1
-    x0, dx = _provisional(X, w, centre, step)
-    y0, dy = _provisional(y, w, centre, step)
+    sampled = blocked and in_blocks(X)
+
+    def provisional(step: int, X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, ...]:
+        w = None if w is None else w[::step]
+        return *_provisional(X[::step], w, centre), *_provisional(y[::step], w, centre)
+
+    if sampled:  # One read of X must do on a CPU.  Elsewhere a strided sample of sharded rows would gather them all.
+        sample = partial(provisional, -(-X.shape[0] // 64))
+        x0, dx, y0, dy = lax.platform_dependent(X, y, w, cpu=sample, default=partial(provisional, 1))
+    else:
+        x0, dx, y0, dy = provisional(1, X, y, w)
     ix, iy = 1 / dx, 1 / dy  # exact: powers of two
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, ...]:
@@ -119,7 +125,7 @@ def moments(
     G = mirror(G)
     weight = jnp.asarray(X.shape[0], dtype) if w is None else w.sum()
     mx, my, cancellation = jnp.zeros_like(sx), jnp.zeros_like(sy), jnp.ones((), dtype)
-    if centre and step > 1:
+    if centre and sampled:
         safe = jnp.where(weight > 0, weight, 1)
         mx, my = sx / safe, sy / safe
         raw = diagonal(G)
@@ -212,41 +218,58 @@ def intercept(x_mean: jax.Array, y_mean: jax.Array, coef: jax.Array, shift: jax.
 
 def residual_pairs(
     X: jax.Array, y: jax.Array, w: jax.Array | None, x_mean: jax.Array, y_mean: jax.Array, coef: jax.Array,
-    shift: jax.Array, *, centre: bool,
+    shift: jax.Array, *, centre: bool, blocked: bool,
 ) -> Residual:  # fmt: skip
     """The residual pass with every product and sum in pairs: r and Z'W r to eps^1.5.
 
-    Rows go in chunks of 64, which bounds the memory.  About 60 flops an element: only for ill-conditioned data.
+    About 60 flops an element: only for ill-conditioned data.  On a CPU rows go in chunks of 64, for memory's sake.
     """
     n, p = X.shape
-    chunk = min(n, 64)
-    count = -(-n // chunk)
+    chunk = 64
+    b = intercept(x_mean, y_mean, coef, shift)
 
-    def target(y: jax.Array, b: cp.Pair, beta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        def body(i: jax.Array, sums: tuple[cp.Pair, ...]) -> tuple[cp.Pair, ...]:
-            # The last chunk ends with the last row; rows that it shares with the one before it count as absent.
-            start = jnp.minimum(i * chunk, jnp.asarray(n - chunk, i.dtype))
-            Xi, yi = (lax.dynamic_slice_in_dim(a, start, chunk) for a in (X, y))
-            wi = (start + jnp.arange(chunk, dtype=start.dtype) >= i * chunk).astype(X.dtype)
-            if w is not None:
-                wi *= lax.dynamic_slice_in_dim(w, start, chunk)
-            hi, lo = cp.sum_pairs(cp.mul(Xi, jnp.broadcast_to(beta, Xi.shape)), 1)
-            r, e = cp.normalise(
-                cp.add(cp.two_sum(yi, -jnp.broadcast_to(b[0], yi.shape)), (-hi, -lo - jnp.broadcast_to(b[1], lo.shape)))
-            )
-            rw, lw = cp.mul(r, wi)
-            rw, lw = cp.normalise((rw, lw + e * wi))
-            hi, lo = cp.mul(Xi, jnp.broadcast_to(rw[:, None], Xi.shape))
-            new = (hi, lo + Xi * lw[:, None]), (rw, lw), (rw * r, jnp.zeros_like(r))
-            return tuple(cp.add(a, b) for a, b in zip(sums, new, strict=True))
+    def rows(
+        X: jax.Array, y: jax.Array, w: jax.Array | None, b: cp.Pair, beta: jax.Array
+    ) -> tuple[cp.Pair, cp.Pair, cp.Pair]:
+        """X'W r, W r and W r^2 of each row."""
+        hi, lo = cp.sum_pairs(cp.mul(X, jnp.broadcast_to(beta, X.shape)), 1)
+        shift = -jnp.broadcast_to(b[0], y.shape), -jnp.broadcast_to(b[1], y.shape)
+        r, e = cp.normalise(cp.add(cp.two_sum(y, shift[0]), (-hi, shift[1] - lo)))
+        rw, lw = r, e
+        if w is not None:
+            rw, lw = cp.mul(r, w)
+            rw, lw = cp.normalise((rw, lw + e * w))
+        hi, lo = cp.mul(X, jnp.broadcast_to(rw[:, None], X.shape))
+        return (hi, lo + X * lw[:, None]), (rw, lw), (rw * r, jnp.zeros_like(r))
 
-        zero = jnp.zeros((chunk, p), X.dtype), jnp.zeros(chunk, X.dtype), jnp.zeros(chunk, X.dtype)
-        sums = lax.fori_loop(0, count, body, tuple((z, z) for z in zero))
+    def finish(sums: tuple[cp.Pair, ...]) -> tuple[jax.Array, ...]:
         g, total, square = (cp.normalise(cp.sum_pairs(s, 0)) for s in sums)
         if centre:  # g = X'Wr - x_mean 1'Wr
             hi, lo = cp.mul(x_mean, jnp.broadcast_to(total[0], x_mean.shape))
             g = cp.add(g, (-hi, -lo - x_mean * total[1]))
         return g[0] + g[1], total[0], square[0]
 
-    b = intercept(x_mean, y_mean, coef, shift)
-    return Residual(*jax.vmap(target, in_axes=(1, 0, 1), out_axes=(1, 0, 0))(y, b, coef))
+    def whole(X: jax.Array, y: jax.Array, w: jax.Array | None, b: cp.Pair, coef: jax.Array) -> tuple[jax.Array, ...]:
+        one = lambda target: finish(rows(X, target[0], w, *target[1:]))  # noqa: E731
+        g, total, square = lax.map(one, (y.T, b, coef.T))  # one at a time: each may cost a copy of X
+        return g.T, total, square
+
+    def chunks(X: jax.Array, y: jax.Array, w: jax.Array | None, b: cp.Pair, coef: jax.Array) -> tuple[jax.Array, ...]:
+        def target(y: jax.Array, b: cp.Pair, beta: jax.Array) -> tuple[jax.Array, ...]:
+            def body(i: jax.Array, sums: tuple[cp.Pair, ...]) -> tuple[cp.Pair, ...]:
+                # The last chunk ends with the last row; rows that it shares with the one before it count as absent.
+                start = jnp.minimum(i * chunk, jnp.asarray(n - chunk, i.dtype))
+                Xi, yi = (lax.dynamic_slice_in_dim(a, start, chunk) for a in (X, y))
+                wi = (start + jnp.arange(chunk, dtype=start.dtype) >= i * chunk).astype(X.dtype)
+                if w is not None:
+                    wi *= lax.dynamic_slice_in_dim(w, start, chunk)
+                return tuple(cp.add(a, b) for a, b in zip(sums, rows(Xi, yi, wi, b, beta), strict=True))
+
+            zero = jnp.zeros((chunk, p), X.dtype), jnp.zeros(chunk, X.dtype), jnp.zeros(chunk, X.dtype)
+            return finish(lax.fori_loop(0, -(-n // chunk), body, tuple((z, z) for z in zero)))
+
+        return jax.vmap(target, in_axes=(1, 0, 1), out_axes=(1, 0, 0))(y, b, coef)
+
+    if not blocked or n < 2 * chunk:
+        return Residual(*whole(X, y, w, b, coef))
+    return Residual(*lax.platform_dependent(X, y, w, b, coef, cpu=chunks, default=whole))
