@@ -150,6 +150,24 @@ def test_blocks_and_mixed_precision_give_the_same_digits(monkeypatch, rng):
     close(fit.params.coef, expected[1:], 1e-9)
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_more_targets_than_join_the_gram_matrix(fit_intercept, monkeypatch, rng):
+    """Many targets have their cross products apart, in blocks and in strips of columns too."""
+    n, p, k = 500, 200, 9
+    X = rng.standard_normal((n, p)) + rng.uniform(-3, 3, p)
+    Y = X[:, :k] + rng.standard_normal((n, k)) + 5
+    w = rng.uniform(0.5, 2, n)
+    root = np.sqrt(w)[:, None]
+    design = root * (np.column_stack([X, np.ones(n)]) if fit_intercept else X)
+    expected = np.linalg.lstsq(design, root * Y, rcond=None)[0]
+    monkeypatch.setattr(rows, "BLOCK_ELEMENTS", 64 * p)
+    fit = ji.check(ji.ols.fit(X, Y, sample_weight=w, fit_intercept=fit_intercept))
+    close(fit.params.coef, expected[:p], 1e-11)
+    close(fit.params.intercept, expected[p] if fit_intercept else np.zeros(k), 1e-11)
+    single = ji.ols.fit(X.astype(np.float32), Y.astype(np.float32), sample_weight=w, fit_intercept=fit_intercept)
+    close(ji.check(single).params.coef, expected[:p], 1e-4)
+
+
 def exact_solution(A, y):
     """The least-squares solution of whole-number data in rational arithmetic, by Gauss elimination."""
     from fractions import Fraction

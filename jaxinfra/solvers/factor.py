@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core.precision import HIGHEST, eps
+from jaxinfra.solvers.cholesky import inverse_factor
 from jaxinfra.solvers.moments import diagonal
 
 # A factor may be used while the expected relative error of TT' is below this: each correction then gains 3 digits.
@@ -66,9 +67,7 @@ def cholesky(H: jax.Array, cancellation: jax.Array, unit: float, *, equilibrate:
     p = H.shape[-1]
     d = column_scale(H) if equilibrate else jnp.ones(H.shape[:2], H.dtype)
     C = H / (d[:, :, None] * d[:, None, :])
-    L = lax.linalg.cholesky(C, symmetrize_input=False)
-    eye = jnp.broadcast_to(jnp.eye(p, dtype=H.dtype), H.shape)
-    Linv = lax.linalg.triangular_solve(L, eye, left_side=True, lower=True)
+    Linv = inverse_factor(C)
     # lambda_max(C^-1) from its largest diagonal element, the variance inflation factor; lambda_max(C) from its norm.
     inflation = (Linv * Linv).sum(-2).max(-1)
     condition2 = jnp.abs(C).sum(-1).max(-1) * inflation

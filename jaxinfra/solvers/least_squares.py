@@ -94,14 +94,19 @@ def _primal(
 
     c = jnp.where(usable, m.c, 0)
     H = system(m)
-    f = factor.cholesky(H, m.cancellation, eps(jnp.float32) if single else eps(dtype))
-    if single:
+    if single:  # so that its factor need not be better than float32 either
+        f = jax.tree.map(
+            lambda a: a.astype(dtype) if a.dtype == jnp.float32 else a,
+            factor.cholesky(H.astype(jnp.float32), m.cancellation.astype(jnp.float32), eps(jnp.float32)),
+        )
 
         def in_double(_: tuple[jax.Array, Factor]) -> tuple[jax.Array, Factor]:
             H = system(passes())
             return H, factor.cholesky(H, m.cancellation, eps(dtype))
 
         H, f = when(~(f.error.max() < FACTOR_ERROR) & usable, in_double, (H, f))
+    else:
+        f = factor.cholesky(H, m.cancellation, eps(dtype))
 
     def gram(T: jax.Array) -> jax.Array:
         one = partial(moments.gram, X, w, m.x_mean, centre=centre, blocked=blocked)
@@ -133,7 +138,8 @@ def _primal(
         new = State(coef + d, state.shift + offset, size, jnp.maximum(objective, 0), optimality, state.paired)
         return refinement.judge(state, new)
 
-    state, status, n_iter = drive(step, refinement.start(apply(f.T, c), jnp.zeros_like(m.y_mean)), max_iter=max_iter)
+    begin = refinement.start(apply(f.T, c), jnp.zeros_like(m.y_mean))
+    state, status, n_iter = drive(step, begin, max_iter=max_iter)
 
     coef = project_out(f.null, state.coef)  # rounding again
     coef = refinement.attach(apply(f.T, coef), coef, f, live, centre)
