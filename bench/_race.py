@@ -6,10 +6,13 @@ other programs disturbed least.
 
 import gc
 import statistics
-from time import perf_counter
+from time import perf_counter, sleep
 
 SAMPLE = 2e-3  # a timed sample lasts at least this long, so that the clock does not decide
 FEWEST, MOST = 3, 40
+TURN = 5  # samples in a turn
+# Seconds between turns: BLAS threads spin for some 20 ms after their last call and take a core from whoever comes next.
+PAUSE = 0.03
 SLOW, SLOWEST = 0.2, 1.0  # seconds: needs no warming up before each sample; is measured once
 
 
@@ -43,12 +46,16 @@ def alternate(calls, seconds, known=None):
     try:
         while running := [name for name in order if wants_more(name)]:
             for name in running:
+                sleep(PAUSE)
                 # Untimed: it brings the caches and the thread pool back to this library, whoever ran before.
                 if warm[name] < SLOW:
                     spent[name] += _timed(calls[name], 1)
-                sample = _timed(calls[name], number[name])
-                spent[name] += sample * number[name]
-                samples[name].append(sample)
+                for _ in range(TURN):
+                    sample = _timed(calls[name], number[name])
+                    spent[name] += sample * number[name]
+                    samples[name].append(sample)
+                    if not wants_more(name):
+                        break
             order.reverse()
     finally:
         if collecting:

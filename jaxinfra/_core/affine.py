@@ -15,6 +15,16 @@ from jaxinfra._core.types import Linear
 def decision(verb: str, params: Linear, X: Any, offset: Any = None) -> jax.Array:
     """X @ coef + intercept (+ offset) after checking that X (n, p) fits coef (p,) or (p, k)."""
     X = checks.linear_params(verb, params, X)
+    if offset is not None:
+        offset = checks.array(verb, "offset", offset)
+        shape = (X.shape[0], *params.coef.shape[1:])
+        if offset.shape not in (shape, shape[:1]):
+            raise ValueError(f"{verb}: offset must have shape {shape} to match X {X.shape}, got offset {offset.shape}")
+    return _decision(params, X, offset)
+
+
+@jax.jit
+def _decision(params: Linear, X: jax.Array, offset: jax.Array | None) -> jax.Array:
     dtype = checks.working_dtype(X, params.coef)
     X, coef, intercept = (jnp.asarray(a, dtype) for a in (X, params.coef, params.intercept))
     eta = dot(X, coef)

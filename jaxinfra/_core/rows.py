@@ -79,7 +79,7 @@ def _explicit(a: object) -> AbstractMesh | None:
 
 
 def replicated(fn: Callable[..., S]) -> Callable[..., S]:
-    """`fn` of traced arrays with results that every device holds, whatever the axis type of their mesh.
+    """`fn` of pytrees of traced arrays, with results that every device holds, whatever the axis type of their mesh.
 
     Axes of type Explicit, the default of `jax.make_mesh`, want to be told where the result of a product over sharded
     rows shall lie; within `fn` they are Auto, which leaves it to the compiler.
@@ -87,7 +87,7 @@ def replicated(fn: Callable[..., S]) -> Callable[..., S]:
 
     @wraps(fn)
     def call(*arrays: object, **static: object) -> S:
-        mesh = next((m for a in arrays if a is not None and (m := _explicit(a)) is not None), None)
+        mesh = next((m for a in jax.tree.leaves(arrays) if (m := _explicit(a)) is not None), None)
         if mesh is None:
             return fn(*arrays, **static)
         with jax.sharding.use_abstract_mesh(mesh):

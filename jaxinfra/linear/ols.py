@@ -153,4 +153,4 @@ def optimality(
     X, y, _ = checks.design("ols.optimality", X, y)
     w = checks.weights("ols.optimality", sample_weight, X, y)
     X, y, w = least_squares.prepare(X, y, w, checks.rows_like("ols.optimality", "offset", offset, X, y, columns=True))
-    return least_squares.gradient(params, X, y, w, None, fit_intercept)
+    return least_squares.gradient(params, X, y, w, None, fit_intercept=fit_intercept)

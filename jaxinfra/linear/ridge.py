@@ -245,4 +245,4 @@ def optimality(
     l2 = _check_l2("ridge.optimality", l2, X, y, dtype)
     w = checks.weights("ridge.optimality", sample_weight, X, y)
     X, y, w = least_squares.prepare(X, y, w, checks.rows_like("ridge.optimality", "offset", offset, X, y, columns=True))
-    return least_squares.gradient(params, X, y, w, l2, fit_intercept)
+    return least_squares.gradient(params, X, y, w, l2, fit_intercept=fit_intercept)

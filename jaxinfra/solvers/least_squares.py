@@ -26,8 +26,9 @@ from jax import lax
 from jaxinfra._core import affine, checks, implicit
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, Linear
-from jaxinfra.solvers import factor, least_squares_dual, moments, refinement
+from jaxinfra.solvers import factor, least_squares_dual, moments, refinement, residual
 from jaxinfra.solvers.factor import FACTOR_ERROR, Factor, apply, project_out
 from jaxinfra.solvers.refinement import Data, State
 
@@ -124,8 +125,8 @@ def _primal(
         # The barrier ties X to the state: else XLA hoists X - x_mean out of the loop, an n x p temporary.
         X_, coef = lax.optimization_barrier((X, state.coef))
         here = (X_, y, w, m.x_mean, m.y_mean, coef, state.shift)
-        res = moments.residual(*here, blocked=blocked)
-        res = when(state.paired, lambda _: moments.residual_pairs(*here, centre=centre, blocked=blocked), res)
+        res = residual.plain(*here, blocked=blocked)
+        res = when(state.paired, lambda _: residual.pairs(*here, centre=centre, blocked=blocked), res)
         g = res.g - ridge.T * coef
         d = apply(f.T, g)
         offset = res.total / weight if centre else jnp.zeros_like(res.total)
@@ -143,7 +144,7 @@ def _primal(
 
     coef = project_out(f.null, state.coef)  # rounding again
     coef = refinement.attach(apply(f.T, coef), coef, f, live, centre)
-    value, _ = moments.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), state.shift)
+    value, _ = residual.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), state.shift)
     intercept = refinement.intercept(value, coef, live, centre)
     return refinement.finish(coef, intercept, state, status, n_iter, f, tol, valid, finite)
 
@@ -157,6 +158,8 @@ def prepare(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array |
     return X, y, None if w is None else jnp.asarray(w, dtype)  # type: ignore[return-value]
 
 
+@jax.jit
+@replicated
 def objective(params: Linear, X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array | None) -> jax.Array:
     """The objective of this module at any params, in X's dtype."""
     r = y - affine.decision("objective", params, X)
@@ -167,9 +170,12 @@ def objective(params: Linear, X: jax.Array, y: jax.Array, w: jax.Array | None, l
     return value + 0.5 * (jnp.broadcast_to(l2, params.coef.shape) * params.coef**2).sum()
 
 
+@partial(jax.jit, static_argnames="fit_intercept")
+@replicated
 def gradient(
-    params: Linear, X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array | None, fit_intercept: bool
-) -> Linear:
+    params: Linear, X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array | None, *,
+    fit_intercept: bool,
+) -> Linear:  # fmt: skip
     """Its gradient; zero for the intercept where there is none to fit."""
     g = jax.grad(objective)(params, X, y, w, l2)
     return g if fit_intercept else g._replace(intercept=jnp.zeros_like(g.intercept))
