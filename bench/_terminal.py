@@ -7,7 +7,7 @@ def _table(title, columns, left=1):
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
     table.collapse_padding, table.pad_edge = True, False
     for index, name in enumerate(columns):
         # Cells must stay whole; the heading breaks at its first space.

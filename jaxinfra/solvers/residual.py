@@ -85,27 +85,27 @@ def pairs(
             g = cp.add(g, (-hi, -lo - x_mean * total[1]))
         return g[0] + g[1], total[0], square[0]
 
-    def whole(X: jax.Array, y: jax.Array, w: jax.Array | None, b: cp.Pair, coef: jax.Array) -> tuple[jax.Array, ...]:
-        one = lambda target: finish(rows(X, target[0], w, *target[1:]))  # noqa: E731
-        g, total, square = lax.map(one, (y.T, b, coef.T))  # one at a time: each may cost a copy of X
-        return g.T, total, square
+    def whole(y: jax.Array, b: cp.Pair, beta: jax.Array) -> tuple[jax.Array, ...]:
+        return finish(rows(X, y, w, b, beta))
 
-    def chunks(X: jax.Array, y: jax.Array, w: jax.Array | None, b: cp.Pair, coef: jax.Array) -> tuple[jax.Array, ...]:
-        def target(y: jax.Array, b: cp.Pair, beta: jax.Array) -> tuple[jax.Array, ...]:
-            def body(i: jax.Array, sums: tuple[cp.Pair, ...]) -> tuple[cp.Pair, ...]:
-                # The last chunk ends with the last row; rows that it shares with the one before it count as absent.
-                start = jnp.minimum(i * chunk, jnp.asarray(n - chunk, i.dtype))
-                Xi, yi = (lax.dynamic_slice_in_dim(a, start, chunk) for a in (X, y))
-                wi = (start + jnp.arange(chunk, dtype=start.dtype) >= i * chunk).astype(X.dtype)
-                if w is not None:
-                    wi *= lax.dynamic_slice_in_dim(w, start, chunk)
-                return tuple(cp.add(a, b) for a, b in zip(sums, rows(Xi, yi, wi, b, beta), strict=True))
+    def chunks(y: jax.Array, b: cp.Pair, beta: jax.Array) -> tuple[jax.Array, ...]:
+        def body(i: jax.Array, sums: tuple[cp.Pair, ...]) -> tuple[cp.Pair, ...]:
+            # The last chunk ends with the last row; rows that it shares with the one before it count as absent.
+            start = jnp.minimum(i * chunk, jnp.asarray(n - chunk, i.dtype))
+            Xi, yi = (lax.dynamic_slice_in_dim(a, start, chunk) for a in (X, y))
+            wi = (start + jnp.arange(chunk, dtype=start.dtype) >= i * chunk).astype(X.dtype)
+            if w is not None:
+                wi *= lax.dynamic_slice_in_dim(w, start, chunk)
+            return tuple(cp.add(a, b) for a, b in zip(sums, rows(Xi, yi, wi, b, beta), strict=True))
 
-            zero = jnp.zeros((chunk, p), X.dtype), jnp.zeros(chunk, X.dtype), jnp.zeros(chunk, X.dtype)
-            return finish(lax.fori_loop(0, -(-n // chunk), body, tuple((z, z) for z in zero)))
+        zero = jnp.zeros((chunk, p), X.dtype), jnp.zeros(chunk, X.dtype), jnp.zeros(chunk, X.dtype)
+        return finish(lax.fori_loop(0, -(-n // chunk), body, tuple((z, z) for z in zero)))
 
-        return jax.vmap(target, in_axes=(1, 0, 1), out_axes=(1, 0, 0))(y, b, coef)
+    def target(y: jax.Array, b: cp.Pair, beta: jax.Array) -> tuple[jax.Array, ...]:
+        if not blocked or n < 2 * chunk:
+            return whole(y, b, beta)
+        return lax.platform_dependent(y, b, beta, cpu=chunks, default=whole)
 
-    if not blocked or n < 2 * chunk:
-        return Residual(*whole(X, y, w, b, coef))
-    return Residual(*lax.platform_dependent(X, y, w, b, coef, cpu=chunks, default=whole))
+    # One target at a time: each may cost a copy of X.
+    g, total, square = lax.map(lambda t: target(*t), (y.T, b, coef.T))
+    return Residual(g.T, total, square)
