@@ -51,21 +51,37 @@ def _cholesky(C: jax.Array) -> jax.Array:
     return lax.linalg.cholesky(C, symmetrize_input=False)
 
 
+def _blocks(L: jax.Array, size: int, row: int, column: int, step: int) -> jax.Array:
+    """The blocks (row + i * step, column + i * step) of L, stacked (t, i, size, size).
+
+    A masked sum: as one slice a block it would be many small programs to compile.
+    """
+    t, p = L.shape[:2]
+    count = p // size // step
+    L = L.reshape(t, count, step, size, count, step, size)[:, :, row, :, :, column, :]
+    same = jnp.eye(count, dtype=bool)[None, :, None, :, None]
+    return jnp.where(same, L, 0).sum(3)
+
+
+def _place(block: jax.Array, i: int, j: int) -> jax.Array:
+    """Block (i, j) of a 2 x 2 block matrix of zeros."""
+    size = block.shape[-1]
+    return jnp.pad(block, [(0, 0), (0, 0), (i * size, size - i * size), (j * size, size - j * size)])
+
+
 def _invert(L: jax.Array) -> jax.Array:
     """L^-1 for lower triangular L (t, p, p): small diagonal blocks first, then joined in pairs."""
     p, levels = L.shape[-1], 0
     while -(-p // 2**levels) > _SOLVE:
         levels += 1
-    size, count = -(-p // 2**levels), 2**levels
-    L = _pad(L, size * count)
-    inverse = _solve(jnp.stack([L[:, i : i + size, i : i + size] for i in range(0, size * count, size)], 1))
+    size = -(-p // 2**levels)
+    L = _pad(L, size << levels)
+    inverse = _solve(_blocks(L, size, 0, 0, 1))
     for _ in range(levels):
-        starts = range(0, size * count, 2 * size)
-        corner = jnp.stack([L[:, i + size : i + 2 * size, i : i + size] for i in starts], 1)
         first, second = inverse[:, ::2], inverse[:, 1::2]
-        lower = -_mm(_mm(second, corner), first)
-        inverse = jnp.block([[first, jnp.zeros_like(first)], [lower, second]])
-        size, count = 2 * size, count // 2
+        lower = -_mm(_mm(second, _blocks(L, size, 1, 0, 2)), first)
+        inverse = _place(first, 0, 0) + _place(lower, 1, 0) + _place(second, 1, 1)
+        size *= 2
     return inverse[:, 0, :p, :p]
 
 

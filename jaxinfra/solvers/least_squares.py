@@ -29,7 +29,7 @@ from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra.solvers import factor, least_squares_dual, moments, refinement, residual
-from jaxinfra.solvers.factor import FACTOR_ERROR, Factor, apply, project_out
+from jaxinfra.solvers.factor import FACTOR_ERROR, apply, project_out
 from jaxinfra.solvers.refinement import Data, State
 
 # Form Z'WZ of float64 data in float32 from this many columns on: half the time, two corrections more.
@@ -78,46 +78,34 @@ def _primal(
     X, y, w, l2 = implicit.frozen(live)
     rank_tol = eps(dtype) * max(n, p)
     single = dtype == jnp.float64 and p >= _SINGLE_FROM and n >= 2 * p
-    passes = partial(moments.moments, X, y, w, centre=centre, blocked=blocked)
 
-    m = passes(single=single)
+    m = moments.moments(X, y, w, centre=centre, blocked=blocked, single=single)
     valid = refinement.solvable(w, l2, m.weight)
-    finite = refinement.finite(
-        m.c, m.yy, l2
-    )  # NaN or inf in any row reaches both; what overflows in G alone ends as NaN later
+    # NaN or inf in any row reaches both c and yy; what overflows in G alone ends as NaN later.
+    finite = refinement.finite(m.c, m.yy, l2)
     usable = valid & finite
     ridge = jnp.zeros((1, p), dtype) if l2 is None else jnp.where(usable, m.weight * l2, 0)
     weight = jnp.where(m.weight > 0, m.weight, 1)
+    gram = partial(moments.gram, X, w, m.x_mean, centre=centre, blocked=blocked)
 
-    def system(m: moments.Moments) -> jax.Array:
-        G = jnp.where(usable, m.G, jnp.eye(p, dtype=dtype))
-        return G[None] + ridge[:, :, None] * jnp.eye(p, dtype=dtype)[None]
+    def system(G: jax.Array) -> jax.Array:
+        eye = jnp.eye(p, dtype=dtype)
+        return jnp.where(usable, G, eye)[None] + ridge[:, :, None] * eye[None]
+
+    def grams(T: jax.Array) -> jax.Array:
+        return gram(T[0])[None] if T.shape[0] == 1 else jax.lax.map(gram, T)
 
     c = jnp.where(usable, m.c, 0)
-    H = system(m)
+    H = system(m.G)
     if single:  # so that its factor need not be better than float32 either
-        f = jax.tree.map(
-            lambda a: a.astype(dtype) if a.dtype == jnp.float32 else a,
-            factor.cholesky(H.astype(jnp.float32), m.cancellation.astype(jnp.float32), eps(jnp.float32)),
-        )
-
-        def in_double(_: tuple[jax.Array, Factor]) -> tuple[jax.Array, Factor]:
-            H = system(passes())
-            return H, factor.cholesky(H, m.cancellation, eps(dtype))
-
-        H, f = when(~(f.error.max() < FACTOR_ERROR) & usable, in_double, (H, f))
+        f = factor.cholesky(H.astype(jnp.float32), m.cancellation.astype(jnp.float32), eps(jnp.float32))
+        f = jax.tree.map(lambda a: a.astype(dtype) if a.dtype == jnp.float32 else a, f)
+        in_double = lambda _: factor.cholesky(system(gram(None)), jnp.ones((), dtype), eps(dtype))  # noqa: E731
+        f = when(~(f.error.max() < FACTOR_ERROR) & usable, in_double, f)
     else:
         f = factor.cholesky(H, m.cancellation, eps(dtype))
-
-    def gram(T: jax.Array) -> jax.Array:
-        one = partial(moments.gram, X, w, m.x_mean, centre=centre, blocked=blocked)
-        return one(T[0])[None] if T.shape[0] == 1 else jax.lax.map(one, T)
-
-    f = when(
-        ~(f.error.max() < FACTOR_ERROR) & usable,
-        lambda _: factor.eigen(H, gram, ridge, rank_tol),
-        f,
-    )
+    robust = lambda _: factor.eigen(H, grams, ridge, rank_tol)  # noqa: E731
+    f = when(~(f.error.max() < FACTOR_ERROR) & usable, robust, f)
 
     norm_y = jnp.sqrt(m.yy)
 

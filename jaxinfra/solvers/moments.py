@@ -183,14 +183,19 @@ def centred(
     return weight, x_mean + dx, y_mean + dy, Z, v
 
 
-def gram(X: jax.Array, w: jax.Array | None, m: jax.Array, T: jax.Array, *, centre: bool, blocked: bool) -> jax.Array:
-    """T'(Z'WZ)T (p, p) in one pass.  The mean of ZT is taken out again, so the rounding of m does no harm."""
+def gram(
+    X: jax.Array, w: jax.Array | None, m: jax.Array, T: jax.Array | None, *, centre: bool, blocked: bool
+) -> jax.Array:
+    """T'(Z'WZ)T (p, p) in one pass, T = I if None.
+
+    The mean of ZT is taken out again, so the rounding of m does no harm.
+    """
 
     def sums(X: jax.Array, w: jax.Array | None) -> tuple[jax.Array, ...]:
-        Q = dot(X - m[None], T)
+        Z = X - m[None]
+        Q = Z if T is None else dot(Z, T)
         Qw = by_row(w, Q)
-        return symmetric_product(Qw, Q), Qw.sum(0), jnp.asarray(X.shape[0], X.dtype) if w is None else w.sum()
+        return dot(Qw.T, Q), Qw.sum(0), jnp.asarray(X.shape[0], X.dtype) if w is None else w.sum()
 
     G, q, weight = sum_blocks(sums, (X, w), blocked=blocked)
-    G = mirror(G)
     return G - jnp.outer(q, q) / jnp.where(weight > 0, weight, 1) if centre else G
