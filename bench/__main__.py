@@ -149,13 +149,16 @@ def main(arguments=None):
         from . import _offline
 
         return _offline.main()
-    from . import _gate
+    from . import _gate, _run
 
-    if options.command == "aa":
-        return _gate.noise(print)
-    if len(options.commits) != 2:
+    if options.command == "gate" and len(options.commits) != 2:
         parser.error("gate needs two commits: BASE HEAD")
-    return _gate.main(*options.commits)
+    try:
+        with _run.interruptible():
+            return _gate.noise(print) if options.command == "aa" else _gate.main(*options.commits)
+    except _run.Interrupted as stop:
+        print(f"bench: interrupted ({stop}); nothing was decided.")
+        return 130
 
 
 if __name__ == "__main__":

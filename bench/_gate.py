@@ -72,12 +72,11 @@ def main(base, head):
         timed = title == "warm times"
         if timed and (code := noise(print)):
             return 1 if found else code
-        with _run.interruptible():
-            code, worse = _continuous(base, head, factor, [regex], options, only)
-            if code == 1 and timed and worse:
-                print(f"bench: once more, to be sure: {', '.join(worse)}")
-                again = [f"^{re.escape(name)}$" for name in worse]
-                code, worse = _continuous(base, head, factor, again, options, only)
+        code, worse = _continuous(base, head, factor, [regex], options, only)
+        if code == 1 and timed and worse:
+            print(f"bench: once more, to be sure: {', '.join(worse)}")
+            again = [f"^{re.escape(name)}$" for name in worse]
+            code, worse = _continuous(base, head, factor, again, options, only)
         if code > 1:
             return 2
         found = found or code == 1

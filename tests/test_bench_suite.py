@@ -326,3 +326,14 @@ def test_gate_reads_the_rows_that_got_worse(monkeypatch):
 def test_tables():
     assert [_tables.duration(s) for s in (1.234, 0.1234, 1.2e-5)] == ["1.23 s", "123 ms", "12 µs"]
     assert _tables.comparison(0.5) == "2× faster" and _tables.comparison(3) == "3× slower"
+
+
+def test_interrupted_gate_decides_nothing(monkeypatch, capsys):
+    import os
+    import signal
+
+    from bench import __main__ as command
+
+    monkeypatch.setattr(_gate, "main", lambda base, head: os.kill(os.getpid(), signal.SIGTERM))
+    assert command.main(["gate", "a", "b"]) == 130
+    assert "nothing was decided" in capsys.readouterr().out
