@@ -99,8 +99,8 @@ def moments(
 ) -> Moments:
     """One pass over X (n, p), y (n, k), w (n,).  `single` forms the products in float32.
 
-    All moments come from one product V'WV with V = [X - x0, 1, y - y0]: beside it, a pass for each sum costs a third
-    of the time at p = 50.
+    All moments come from one product V'WV with V = [X - x0, 1, y - y0]: sums of their own would cost 10 % more time at
+    200000 x 50 and a third more at 1000 x 20.
     """
     dtype = X.dtype
     n, p, k = *X.shape, y.shape[1]
