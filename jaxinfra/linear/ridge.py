@@ -142,8 +142,8 @@ def path(X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = No
     Returns:
       Path; NaN throughout if the input holds NaN or inf, or a negative weight or penalty.
 
-    Precision: singular values come from the weighted, centred X itself, without forming squares, and one correction with
-      residuals from the data follows: 13 digits in float64, 6 in float32, less the digits of an ill-conditioned X.
+    Precision: singular values come from the weighted, centred X itself, without forming squares, and one correction
+      with residuals from the data follows: 14 digits in float64, 6 in float32, fewer for ill-conditioned X.
 
     Derivatives: with respect to l2 exact, all orders; with respect to the data they go through the SVD and need
       distinct singular values.
