@@ -80,7 +80,8 @@ def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) 
     X, y, w = array(n, p), array(n, *targets), array(n)
     params = jax.tree.map(lambda leaf: array(*leaf.shape, rows=False), jax.eval_shape(fit, X, y, w).params)
     name = f"{model.name} {dtype} {n}x{p}"
-    yield Program(f"{name} fit", fit, (X, y, w), copies, wide)
+    # Two rows a device are less than the tiles that hold them: like the path, the wide fit is bounded by all rows.
+    yield Program(f"{name} fit", fit, (X, y, w), 64 * mesh.size if wide else copies, wide)
     yield Program(f"{name} predict", lambda X, params: model.module.predict(params, X), (X, params), 0)
 
 

@@ -150,6 +150,21 @@ def test_blocks_and_mixed_precision_give_the_same_digits(monkeypatch, rng):
     close(fit.params.coef, expected[1:], 1e-9)
 
 
+@pytest.mark.parametrize("n", [36, 1000])
+def test_intercept_belongs_to_the_slope(n):
+    """mean(y) - mean(x) slope to a fraction of the rounding of the means, although they are large.
+
+    A mean that two compiled programs compute each for itself, one with a fused multiply-add, is off by a whole unit.
+    """
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        X = rng.uniform(0, 1000, (n, 1)).astype(np.float32)
+        y = (1.003 * X[:, 0] + rng.standard_normal(n)).astype(np.float32)
+        coef, intercept = ji.ols.fit(X, y).params
+        expected = y.mean(dtype=float) - X.mean(dtype=float) * float(coef[0])
+        assert abs(float(intercept) - expected) < 0.25 * np.spacing(y.mean())
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_more_targets_than_join_the_gram_matrix(fit_intercept, monkeypatch, rng):
     """Many targets have their cross products apart, in blocks and in strips of columns too."""

@@ -14,19 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinfra._core.precision import HIGHEST
+from jaxinfra._core.precision import dot
 
 # Largest triangular solve and Cholesky that stay on one thread, and the size from which the spinning matters less than
 # the flops of `_blocked`, three times as many.
 _SOLVE, _FACTOR, _LARGE = 28, 100, 1024
-
-
-def _mm(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=HIGHEST)
-
-
-def _t(a: jax.Array) -> jax.Array:
-    return a.swapaxes(-1, -2)
 
 
 def _eye_like(a: jax.Array) -> jax.Array:
@@ -79,7 +71,7 @@ def _invert(L: jax.Array) -> jax.Array:
     inverse = _solve(_blocks(L, size, 0, 0, 1))
     for _ in range(levels):
         first, second = inverse[:, ::2], inverse[:, 1::2]
-        lower = -_mm(_mm(second, _blocks(L, size, 1, 0, 2)), first)
+        lower = -dot(dot(second, _blocks(L, size, 1, 0, 2)), first)
         inverse = _place(first, 0, 0) + _place(lower, 1, 0) + _place(second, 1, 1)
         size *= 2
     return inverse[:, 0, :p, :p]
@@ -99,9 +91,9 @@ def _blocked(C: jax.Array) -> jax.Array:
         diagonal = _invert(_cholesky(lax.dynamic_slice(A, (zero, start, start), (t, size, size))))
         below = (index >= start + size)[None, :, None]
         panel = lax.dynamic_slice(A, (zero, zero, start), (t, size * count, size))
-        W = _mm(jnp.where(below, panel, 0), _t(diagonal))
-        rows = _mm(diagonal, lax.dynamic_slice(M, (zero, start, zero), (t, size, size * count)))
-        return A - _mm(W, _t(W)), lax.dynamic_update_slice(M - _mm(W, rows), rows, (zero, start, zero))
+        W = dot(jnp.where(below, panel, 0), diagonal.mT)
+        rows = dot(diagonal, lax.dynamic_slice(M, (zero, start, zero), (t, size, size * count)))
+        return A - dot(W, W.mT), lax.dynamic_update_slice(M - dot(W, rows), rows, (zero, start, zero))
 
     return lax.fori_loop(0, count, eliminate, (A, _eye_like(A)))[1][:, :p, :p]
 

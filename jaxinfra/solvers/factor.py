@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinfra._core.precision import HIGHEST, eps
+from jaxinfra._core.precision import HIGHEST, dot, eps
 from jaxinfra.solvers.cholesky import inverse_factor
 from jaxinfra.solvers.moments import diagonal
 
@@ -40,17 +40,6 @@ class Factor(NamedTuple):
     rank: jax.Array
     condition: jax.Array
     error: jax.Array
-
-
-def _t(A: jax.Array) -> jax.Array:
-    return A.swapaxes(-1, -2)
-
-
-def _mm(*factors: jax.Array) -> jax.Array:
-    out = factors[0]
-    for f in factors[1:]:
-        out = jnp.matmul(out, f, precision=HIGHEST)
-    return out
 
 
 def column_scale(H: jax.Array) -> jax.Array:
@@ -73,7 +62,7 @@ def cholesky(H: jax.Array, cancellation: jax.Array, unit: float, *, equilibrate:
     condition2 = jnp.abs(C).sum(-1).max(-1) * inflation
     ok = jnp.isfinite(condition2)
     error = jnp.where(ok, unit * condition2 * cancellation, jnp.inf)
-    T = jnp.where(ok[:, None, None], _t(Linv) / d[:, :, None], 0)
+    T = jnp.where(ok[:, None, None], Linv.mT / d[:, :, None], 0)
     return Factor(
         T, jnp.zeros_like(T), d, jnp.where(ok, p, 0).astype(jnp.int32), jnp.sqrt(condition2).astype(H.dtype), error
     )
@@ -99,11 +88,11 @@ def eigen(
 
     def resolve(_: jax.Array, basis: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         T, R = basis
-        G = gram(T) + _mm(_t(T) * ridge[:, None, :], T)
+        G = gram(T) + dot(T.mT * ridge[:, None, :], T)
         V, s = lax.linalg.eigh(G)
         s = jnp.sqrt(jnp.maximum(s, floor * s.max(-1, keepdims=True)))
         safe = jnp.where(s > 0, s, 1)
-        return _mm(T, V / safe[:, None, :]), s[:, :, None] * _mm(_t(V), R)
+        return dot(T, V / safe[:, None, :]), s[:, :, None] * dot(V.mT, R)
 
     eye = jnp.broadcast_to(jnp.eye(p, dtype=dtype), H.shape)
     T, R = lax.fori_loop(0, 3, resolve, (eye / d[:, :, None], eye))
@@ -112,13 +101,13 @@ def eigen(
     top = s[:, :1]
     keep = (s > rank_tol * top) & (top > 0)
     rank = keep.sum(-1).astype(jnp.int32)
-    V = _t(Vt)
+    V = Vt.mT
     T = V * jnp.where(keep, 1 / jnp.where(keep, s, 1), 0)[:, None, :] / d[:, :, None]
     # Null space of A = D^-1 (null space of A D^-1), orthonormalised; reversed so that its columns come first in QR.
     N = jnp.where(keep[:, None, :], 0, V / d[:, :, None])[:, :, ::-1]
     Q, _ = jnp.linalg.qr(N)
     null = jnp.where(jnp.arange(p, dtype=jnp.int32)[None, None, :] < (p - rank)[:, None, None], Q, 0)
-    T = T - _mm(null, _t(null), T)  # into the row space, which makes TT' the Moore-Penrose inverse
+    T = T - dot(null, dot(null.mT, T))  # into the row space, which makes TT' the Moore-Penrose inverse
     condition = jnp.where(rank > 0, top[:, 0] / jnp.where(keep, s, jnp.inf).min(-1), jnp.nan)
     return Factor(T, null, d, rank, condition, unit * condition)
 
@@ -126,7 +115,7 @@ def eigen(
 def apply(T: jax.Array, g: jax.Array) -> jax.Array:
     """TT'g for g (p, k), with one T for all targets or one per target."""
     if T.shape[0] == 1:
-        return _mm(T[0], _mm(T[0].T, g))
+        return dot(T[0], dot(T[0].T, g))
     return jnp.einsum("kij,kj->ik", T, jnp.einsum("kij,ik->kj", T, g, precision=HIGHEST), precision=HIGHEST)
 
 

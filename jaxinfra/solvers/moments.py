@@ -144,6 +144,9 @@ def moments(
         origin = origin + mean
         left = jnp.maximum(diagonal(M[:p, :p]), jnp.finfo(dtype).eps * raw)
         cancellation = jnp.where(raw > 0, raw / left, 1).max()
+    # The barrier: recomputed in two programs, one of them with a fused multiply-add, a mean would not be one number and
+    # the intercept would not belong to the residuals.
+    origin = lax.optimization_barrier(origin)
     return Moments(M[:p, :p], M[:p, q:], yy, origin[:p], origin[q:], weight, cancellation)
 
 
