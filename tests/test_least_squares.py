@@ -142,6 +142,9 @@ def test_blocks_and_mixed_precision_give_the_same_digits(monkeypatch, rng):
     fit = ji.check(ji.ols.fit(X, y, sample_weight=w))
     close(fit.params.coef, expected[1:], 1e-11)
     assert fit.info.n_iter >= 2  # the factor was in float32
+    for unit in (1e-20, 1e20):  # its squares are denormal in float32, or overflow there
+        scaled = ji.check(ji.ols.fit(X * unit, y, sample_weight=w))
+        close(scaled.params.coef * unit, expected[1:], 1e-11)
     # Too ill-conditioned for a float32 factor: the float64 one takes over.
     X[:, 1] = X[:, 0] + 1e-4 * X[:, 1]
     design = root * np.column_stack([np.ones(n), X])

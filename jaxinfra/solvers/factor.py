@@ -48,20 +48,21 @@ def column_scale(H: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.where(d > 0, d, 1))
 
 
-def cholesky(H: jax.Array, cancellation: jax.Array, unit: float, *, equilibrate: bool = True) -> Factor:
-    """The fast rung.  `unit` is the rounding unit in which H was formed, `cancellation` how much centring cost it.
+def cholesky(H: jax.Array, cancellation: jax.Array, *, single: bool = False, equilibrate: bool = True) -> Factor:
+    """The fast rung.  `single`: H was formed in float32 and is factored in it; `cancellation`: what centring cost H.
 
     A failed factorisation has error = inf.
     """
     p = H.shape[-1]
+    form = jnp.float32 if single else H.dtype
     d = column_scale(H) if equilibrate else jnp.ones(H.shape[:2], H.dtype)
     C = H / (d[:, :, None] * d[:, None, :])
-    Linv = inverse_factor(C)
+    Linv = inverse_factor(C.astype(form)).astype(H.dtype)
     # lambda_max(C^-1) from its largest diagonal element, the variance inflation factor; lambda_max(C) from its norm.
     inflation = (Linv * Linv).sum(-2).max(-1)
     condition2 = jnp.abs(C).sum(-1).max(-1) * inflation
     ok = jnp.isfinite(condition2)
-    error = jnp.where(ok, unit * condition2 * cancellation, jnp.inf)
+    error = jnp.where(ok, eps(form) * condition2 * cancellation, jnp.inf)
     T = jnp.where(ok[:, None, None], Linv.mT / d[:, :, None], 0)
     return Factor(
         T, jnp.zeros_like(T), d, jnp.where(ok, p, 0).astype(jnp.int32), jnp.sqrt(condition2).astype(H.dtype), error

@@ -97,13 +97,10 @@ def _primal(
 
     c = jnp.where(usable, m.c, 0)
     H = system(m.G)
-    if single:  # so that its factor need not be better than float32 either
-        f = factor.cholesky(H.astype(jnp.float32), m.cancellation.astype(jnp.float32), eps(jnp.float32))
-        f = jax.tree.map(lambda a: a.astype(dtype) if a.dtype == jnp.float32 else a, f)
-        in_double = lambda _: factor.cholesky(system(gram(None)), jnp.ones((), dtype), eps(dtype))  # noqa: E731
+    f = factor.cholesky(H, m.cancellation, single=single)
+    if single:
+        in_double = lambda _: factor.cholesky(system(gram(None)), jnp.ones((), dtype))  # noqa: E731
         f = when(~(f.error.max() < FACTOR_ERROR) & usable, in_double, f)
-    else:
-        f = factor.cholesky(H, m.cancellation, eps(dtype))
     robust = lambda _: factor.eigen(H, grams, ridge, rank_tol)  # noqa: E731
     f = when(~(f.error.max() < FACTOR_ERROR) & usable, robust, f)
 

@@ -40,7 +40,7 @@ def solve(
     K = jnp.where(usable, dot(A0.T, A0), eye)
     H = K[None] + ridge0[:, :, None] * eye[None]
     one = jnp.ones((), dtype)
-    f = factor.cholesky(H, one, eps(dtype), equilibrate=False)
+    f = factor.cholesky(H, one, equilibrate=False)
 
     def gram(T: jax.Array) -> jax.Array:
         Q = jnp.matmul(A0[None], T, precision="highest")
