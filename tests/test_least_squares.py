@@ -153,6 +153,19 @@ def test_blocks_and_mixed_precision_give_the_same_digits(monkeypatch, rng):
     close(fit.params.coef, expected[1:], 1e-9)
 
 
+def test_squares_that_overflow_or_underflow(rng):
+    """Overflow ends as NONFINITE, not as a finite wrong answer; a column that underflows counts as zero."""
+    X = rng.standard_normal((700, 5)).astype(np.float32)
+    y = (X[:, 0] + rng.standard_normal(700)).astype(np.float32)
+    for unit in (1e18, 1e19, 1e25):
+        fit = ji.ols.fit(X * np.float32(unit), y)
+        assert fit.info.status == ji.Status.NONFINITE
+        assert np.isnan(fit.params.coef).all()
+    fit = ji.check(ji.ols.fit(X * np.array([1, 1, 1, 1, 1e-25], np.float32), y))
+    assert fit.info.rank == 4
+    close(fit.params.coef, [*ji.ols.fit(X[:, :4], y).params.coef, 0], 1e-6)
+
+
 @pytest.mark.parametrize("n", [36, 1000])
 def test_intercept_belongs_to_the_slope(n):
     """mean(y) - mean(x) slope to a fraction of the rounding of the means, although they are large.

@@ -52,6 +52,7 @@ def fit(
 
     Rank policy: singular values of the centred X with columns scaled to unit norm, below eps * max(n, p) times the
       largest, count as zero; the solution then has minimum norm in the original units.  (n < p: without scaling.)
+      So do columns whose squares underflow: centred norms below 1e-19 in float32, 1e-154 in float64.
 
     Precision: float64 gives 11 digits of the larger coefficients and 9 of all, whatever the residual: where rounding
       would leave fewer, corrections with residuals in one and a half times the precision restore them.  float32 input

@@ -81,8 +81,8 @@ def _primal(
 
     m = moments.moments(X, y, w, centre=centre, blocked=blocked, single=single)
     valid = refinement.solvable(w, l2, m.weight)
-    # NaN or inf in any row reaches both c and yy; what overflows in G alone ends as NaN later.
-    finite = refinement.finite(m.c, m.yy, l2)
+    # NaN or inf in any row reaches both c and yy; squares of X alone may overflow too.
+    finite = refinement.finite(m.c, m.yy, moments.diagonal(m.G), l2)
     usable = valid & finite
     ridge = jnp.zeros((1, p), dtype) if l2 is None else jnp.where(usable, m.weight * l2, 0)
     weight = jnp.where(m.weight > 0, m.weight, 1)
