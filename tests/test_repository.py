@@ -24,7 +24,9 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = [
     {"_core"},
-    {"solvers", "losses", "penalties", "links", "kernels"},
+    {"links"},
+    {"families"},
+    {"solvers", "losses", "penalties", "kernels"},
     {"linear", "svm", "nn", "data"},
     {"select", "infer", "explain", "export"},
     {"sklearn"},

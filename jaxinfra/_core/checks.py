@@ -104,6 +104,61 @@ def hyper(verb: str, name: str, value: ArrayLike, dtype: np.dtype, *, minimum: f
     return value if value.dtype == dtype and not value.weak_type else jax.lax.convert_element_type(value, dtype)
 
 
+def penalty(verb: str, name: str, value: ArrayLike, X: Any, y: Any, dtype: np.dtype) -> Any:
+    """A traced penalty, at least 0, that broadcasts against coef: (p,) for y (n,), (p, k) for y (n, k)."""
+    value = hyper(verb, name, value, dtype)
+    coef = (X.shape[1], *y.shape[1:])
+    try:
+        fits = np.broadcast_shapes(value.shape, coef) == coef
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{verb}: {name} must broadcast against coef {coef}, got {name} {value.shape} "
+            f"with X {X.shape} and y {y.shape}"
+        )
+    return value
+
+
+def penalty_path(verb: str, X: Any, y: Any, dtype: np.dtype, **penalties: ArrayLike) -> list[Any]:
+    """Traced penalties of a path: (m,) or (m, ...) with the rest as in `penalty`; those without axis m are scalars.
+
+    At least one has a leading axis; None is passed on.
+    """
+    found: dict[str, Any] = {}
+    for name, value in penalties.items():
+        if value is not None:
+            value = hyper(verb, name, value, dtype)
+            if value.ndim:
+                penalty(verb, name, value[0], X, y, dtype)
+        found[name] = value
+    lengths = {v.shape[0] for v in found.values() if v is not None and v.ndim}
+    if len(lengths) != 1 or 0 in lengths:
+        names = " or ".join(penalties)
+        shapes = ", ".join(f"{k} {np.shape(v)}" for k, v in found.items())
+        raise ValueError(
+            f"{verb}: {names} must have a leading axis of m >= 1, the same where both have one, got {shapes}"
+        )
+    return list(found.values())
+
+
+def is_zero(value: ArrayLike) -> bool:
+    """Whether a penalty is the number 0, known to the program, which then leaves it out."""
+    return isinstance(value, int | float | np.number) and value == 0
+
+
+def init(verb: str, value: Any, X: Any, y: Any) -> None:
+    """Raise unless init is None or holds coef (p,) or (p, k) and intercept () or (k,)."""
+    if value is None:
+        return
+    for name, want in (("coef", (X.shape[1], *y.shape[1:])), ("intercept", y.shape[1:])):
+        got = tuple(np.shape(getattr(value, name)))
+        if got != want:
+            raise ValueError(
+                f"{verb}: init.{name} must have shape {want} to match X {X.shape} and y {y.shape}, got {got}"
+            )
+
+
 def tolerance(verb: str, tol: ArrayLike, dtype: np.dtype) -> Any:
     """tol: a positive scalar, or None for the default of the dtype."""
     if tol is None:

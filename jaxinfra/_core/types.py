@@ -21,6 +21,8 @@ class Status(IntEnum):
     STALLED = 2
     NONFINITE = 3
     SINGULAR = 4
+    SEPARABLE = 5
+    DOMAIN = 6
 
     @property
     def advice(self) -> str:
@@ -42,6 +44,10 @@ _ADVICE = {
     "jnp.isfinite; the parameters are NaN.",
     Status.SINGULAR: "The problem has no solution that the data determine (no rows of positive weight, or a negative "
     "penalty): check sample_weight and the penalty; the parameters are NaN.",
+    Status.SEPARABLE: "The likelihood has no finite maximum (the classes can be separated, or one of them is absent): "
+    "add a penalty such as l2, drop the columns that separate, or merge classes; the parameters are NaN.",
+    Status.DOMAIN: "y lies outside what the model allows (a label outside 0..K-1, a negative count, y <= 0 for gamma): "
+    "look at its smallest and largest value; the parameters are NaN.",
 }
 
 
@@ -69,6 +75,17 @@ class RankInfo(NamedTuple):
     condition: jax.Array
 
 
+class GapInfo(NamedTuple):
+    """`Info` of the models with an L1 penalty: adds the duality `gap`, an upper bound on what the objective can still
+    fall."""
+
+    status: jax.Array
+    n_iter: jax.Array
+    objective: jax.Array
+    optimality: jax.Array
+    gap: jax.Array
+
+
 class Fit(NamedTuple):
     """The result of every `fit`: `params`, the model's own NamedTuple, and `info`."""
 
@@ -84,6 +101,20 @@ class Linear(NamedTuple):
 
     coef: jax.Array
     intercept: jax.Array
+
+
+class Path(NamedTuple):
+    """What `path` returns: solutions for m penalties.  coef (m, p) or (m, p, k), intercept (m,) or (m, k); every field of
+    info has the leading axis m."""
+
+    coef: jax.Array
+    intercept: jax.Array
+    info: Any
+
+    @property
+    def params(self) -> Linear:
+        """The same as `fit` has it, with the leading axis m."""
+        return Linear(self.coef, self.intercept)
 
 
 class FitError(ArithmeticError):

@@ -1,0 +1,312 @@
+r"""Families of generalised linear models: how the variance of y depends on its mean.
+
+Each family is a frozen dataclass registered as a pytree; parameters such as the Tweedie power are leaves, so they may
+be traced and differentiated.  All methods are elementwise.
+
+    family.variance(mu)           V(mu): Var(y) = dispersion * V(mu) / weight
+    family.half_deviance(y, mu)   half the unit deviance, the integral of (y - t) / V(t) from mu to y; 0 at mu = y
+    family.valid(y)               where y is a value that the family allows
+    family.link                   the link that `link=None` means
+    family.loss(y, eta, link)     half_deviance(y, g^-1(eta)), in a form that neither cancels nor overflows early
+
+Source: McCullagh and Nelder, Generalized Linear Models (2nd ed. 1989), table 2.1; Jorgensen 1987 (Tweedie).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import xlogy
+
+from jaxinfra.links import Identity, Inverse, InverseSquared, Link, Log, Logit
+
+Array = jax.Array
+
+
+class Family:
+    """What every family has."""
+
+    link: ClassVar[Link]
+
+    def variance(self, mu: Array) -> Array:
+        """The variance function."""
+        raise NotImplementedError
+
+    def half_deviance(self, y: Array, mu: Array) -> Array:
+        """Half the unit deviance."""
+        raise NotImplementedError
+
+    def valid(self, y: Array) -> Array:
+        """Where y is allowed."""
+        raise NotImplementedError
+
+    def loss(self, y: Array, eta: Array, link: Link) -> Array:
+        """Half the unit deviance at the linear predictor."""
+        return self.half_deviance(y, link.inverse(eta))
+
+    def slope(self, y: Array, eta: Array, link: Link) -> Array:
+        """Derivative of `loss` with respect to eta: (mu - y) / V(mu) * dmu/deta."""
+        mu = link.inverse(eta)
+        return (mu - y) / self.variance(mu) * link.slope(eta)
+
+    def information(self, eta: Array, link: Link) -> Array:
+        """Expected second derivative of `loss` (Fisher): (dmu/deta)^2 / V(mu)."""
+        return link.slope(eta) ** 2 / self.variance(link.inverse(eta))
+
+    def convex(self, link: Link) -> bool:
+        """Whether `loss` is known to be convex in eta, so that its second derivative serves Newton's method."""
+        return False
+
+
+def _family(kind: type) -> type:
+    return jax.tree_util.register_dataclass(dataclass(frozen=True)(kind))
+
+
+@_family
+class Gaussian(Family):
+    """V = 1: least squares."""
+
+    link: ClassVar[Link] = Identity()
+
+    def variance(self, mu: Array) -> Array:
+        """1."""
+        return jnp.ones_like(mu)
+
+    def half_deviance(self, y: Array, mu: Array) -> Array:
+        """(y - mu)^2 / 2."""
+        return 0.5 * (y - mu) ** 2
+
+    def valid(self, y: Array) -> Array:
+        """Any real number."""
+        return jnp.isfinite(y)
+
+    def convex(self, link: Link) -> bool:
+        """With the identity link."""
+        return isinstance(link, Identity)
+
+
+@_family
+class Binomial(Family):
+    """V = mu (1 - mu) for a proportion y in [0, 1]; the number of trials is the row's sample_weight."""
+
+    link: ClassVar[Link] = Logit()
+
+    def variance(self, mu: Array) -> Array:
+        """Mu (1 - mu)."""
+        return mu * (1 - mu)
+
+    def half_deviance(self, y: Array, mu: Array) -> Array:
+        """y log(y / mu) + (1 - y) log((1 - y) / (1 - mu))."""
+        return xlogy(y, y) - xlogy(y, mu) + xlogy(1 - y, 1 - y) - xlogy(1 - y, 1 - mu)
+
+    def valid(self, y: Array) -> Array:
+        """0 to 1."""
+        return (y >= 0) & (y <= 1)
+
+    def loss(self, y: Array, eta: Array, link: Link) -> Array:
+        """Half the unit deviance, with log mu and log(1 - mu) from the link."""
+        entropy = xlogy(y, y) + xlogy(1 - y, 1 - y)
+        if isinstance(link, Logit):
+            return jnp.logaddexp(eta, jnp.zeros_like(eta)) - y * eta + entropy
+        # 0 * inf where y is 0 or 1 and the mean is the other end must stay 0.
+        yes = jnp.where(y > 0, y * link.log_inverse(eta), 0)
+        no = jnp.where(y < 1, (1 - y) * link.log_complement(eta), 0)
+        return entropy - yes - no
+
+    def slope(self, y: Array, eta: Array, link: Link) -> Array:
+        """(1 - y) mu' / (1 - mu) - y mu' / mu."""
+        if isinstance(link, Logit):
+            return link.inverse(eta) - y
+        change = link.slope(eta)
+        return (1 - y) * change / link.complement(eta) - y * change / link.inverse(eta)
+
+    def information(self, eta: Array, link: Link) -> Array:
+        """mu'^2 / (mu (1 - mu))."""
+        if isinstance(link, Logit):
+            return link.slope(eta)
+        return link.slope(eta) ** 2 / (link.inverse(eta) * link.complement(eta))
+
+    def convex(self, link: Link) -> bool:
+        """With the logit link."""
+        return isinstance(link, Logit)
+
+
+def _relative(x: Array) -> Array:
+    """expm1(x) / x, continued through 0 by its series, so that it has derivatives there."""
+    small = jnp.abs(x) < 1e-4
+    safe = jnp.where(small, 1, x)
+    return jnp.where(small, 1 + x / 2 + x * x / 6, jnp.expm1(safe) / safe)
+
+
+def _power_deviance(y: Array, log_mu: Array, p: Any) -> Array:
+    """Half the unit deviance of V = mu^p in d = log(mu / y), so that large y and mu do not cancel:
+
+    y^(2-p) [B(d, 2-p) - B(d, 1-p)] with B(d, a) = expm1(a d) / a, and mu^(2-p) / (2-p) at y = 0 (for p < 2).
+    """
+    positive = y > 0
+    log_y = jnp.log(jnp.where(positive, y, 1))
+    d = log_mu - log_y
+    value = jnp.exp((2 - p) * log_y) * d * (_relative((2 - p) * d) - _relative((1 - p) * d))
+    at_zero = jnp.exp((2 - p) * log_mu) / jnp.where(p < 2, 2 - p, 1)
+    # A y so small that exp(d) overflows counts as 0.
+    tiny = (2 - p) * d > 0.9 * jnp.log(jnp.finfo(y.dtype).max)
+    return jnp.where(positive & ~tiny, value, at_zero)
+
+
+@_family
+class Poisson(Family):
+    """V = mu: counts, and rates with an exposure."""
+
+    link: ClassVar[Link] = Log()
+
+    def variance(self, mu: Array) -> Array:
+        """Mu."""
+        return mu
+
+    def half_deviance(self, y: Array, mu: Array) -> Array:
+        """y log(y / mu) - (y - mu), infinite where mu <= 0."""
+        return self._deviance(y, jnp.log(jnp.where(mu > 0, mu, jnp.nan)), mu)
+
+    def _deviance(self, y: Array, log_mu: Array, mu: Array) -> Array:
+        # With d = log(mu / y) it is y (expm1(d) - d): where y is near mu, large counts do not cancel.
+        d = log_mu - jnp.log(jnp.where(y > 0, y, 1))
+        return jnp.where(y > 0, jnp.where(d < 1, y * jnp.expm1(jnp.minimum(d, 1)), mu - y) - y * d, mu)
+
+    def valid(self, y: Array) -> Array:
+        """0 or more; whole numbers are not asked for (quasi-Poisson)."""
+        return (y >= 0) & jnp.isfinite(y)
+
+    def loss(self, y: Array, eta: Array, link: Link) -> Array:
+        """Half the unit deviance, with log mu from the link."""
+        if isinstance(link, Log):
+            return self._deviance(y, eta, jnp.exp(eta))
+        return self.half_deviance(y, link.inverse(eta))
+
+    def slope(self, y: Array, eta: Array, link: Link) -> Array:
+        """(1 - y / mu) mu'."""
+        if isinstance(link, Log):
+            return jnp.exp(eta) - y
+        return (1 - y / link.inverse(eta)) * link.slope(eta)
+
+    def convex(self, link: Link) -> bool:
+        """With the log and identity links."""
+        return isinstance(link, Log | Identity)
+
+
+@_family
+class Gamma(Family):
+    """V = mu^2: positive amounts of constant coefficient of variation, such as claim sizes."""
+
+    link: ClassVar[Link] = Inverse()
+
+    def variance(self, mu: Array) -> Array:
+        """mu^2."""
+        return mu * mu
+
+    def half_deviance(self, y: Array, mu: Array) -> Array:
+        """(y - mu) / mu - log(y / mu), infinite where mu <= 0."""
+        mu = jnp.where(mu > 0, mu, jnp.nan)
+        return (y - mu) / mu - jnp.log(y) + jnp.log(mu)
+
+    def valid(self, y: Array) -> Array:
+        """Above 0."""
+        return (y > 0) & jnp.isfinite(y)
+
+    def convex(self, link: Link) -> bool:
+        """With the log and inverse links."""
+        return isinstance(link, Log | Inverse)
+
+
+@_family
+class InverseGaussian(Family):
+    """V = mu^3: positive amounts with a heavier tail than gamma."""
+
+    link: ClassVar[Link] = InverseSquared()
+
+    def variance(self, mu: Array) -> Array:
+        """mu^3."""
+        return mu * mu * mu
+
+    def half_deviance(self, y: Array, mu: Array) -> Array:
+        """(y - mu)^2 / (2 y mu^2), infinite where mu <= 0."""
+        mu = jnp.where(mu > 0, mu, jnp.nan)
+        return 0.5 * ((y - mu) / mu) ** 2 / y
+
+    def valid(self, y: Array) -> Array:
+        """Above 0."""
+        return (y > 0) & jnp.isfinite(y)
+
+    def convex(self, link: Link) -> bool:
+        """With the inverse squared link."""
+        return isinstance(link, InverseSquared)
+
+
+@_family
+class Tweedie(Family):
+    """V = mu^power.  0 is Gaussian, 1 Poisson, between 1 and 2 amounts with exact zeros (rainfall, total claims), 2
+    gamma,
+    3 inverse Gaussian; powers between 0 and 1 do not exist.  The default link is the logarithm."""
+
+    power: Any = 1.5
+    link: ClassVar[Link] = Log()
+
+    def variance(self, mu: Array) -> Array:
+        """mu^power."""
+        power = jnp.asarray(self.power, mu.dtype)
+        positive = jnp.where(mu > 0, mu, jnp.where(power == 0, 1, jnp.nan))
+        return positive**power
+
+    def half_deviance(self, y: Array, mu: Array) -> Array:
+        """The integral of (y - t) / t^power from mu to y; infinite where mu <= 0, unless power is 0."""
+        p = jnp.asarray(self.power, mu.dtype)
+        value = _power_deviance(y, jnp.log(jnp.where(mu > 0, mu, 1)), p)
+        return jnp.where(p == 0, 0.5 * (y - mu) ** 2, jnp.where(mu > 0, value, jnp.nan))
+
+    def valid(self, y: Array) -> Array:
+        """Any number for power <= 0, 0 or more for 1 <= power < 2, above 0 from 2 on; nothing for 0 < power < 1."""
+        p = jnp.asarray(self.power, y.dtype)
+        allowed = jnp.where(p < 2, jnp.where(p <= 0, True, y >= 0), y > 0)
+        return allowed & ((p <= 0) | (p >= 1)) & jnp.isfinite(y)
+
+
+@_family
+class NegativeBinomial(Family):
+    """V = mu + alpha mu^2: counts that vary more than Poisson's; alpha -> 0 is Poisson.  The default link is the
+    logarithm."""
+
+    alpha: Any = 1.0
+    link: ClassVar[Link] = Log()
+
+    def variance(self, mu: Array) -> Array:
+        """Mu + alpha mu^2."""
+        return mu + jnp.asarray(self.alpha, mu.dtype) * mu * mu
+
+    def half_deviance(self, y: Array, mu: Array) -> Array:
+        """y log(y / mu) - (y + 1 / alpha) log((1 + alpha y) / (1 + alpha mu)), infinite where mu <= 0.
+
+        As y log1p((y - mu) / (mu (1 + alpha y))) - log1p(x) / alpha, x = alpha (y - mu) / (1 + alpha mu), which does
+        not cancel where y is near mu.
+        """
+        alpha, mu = jnp.asarray(self.alpha, mu.dtype), jnp.where(mu > 0, mu, jnp.nan)
+        r = (y - mu) / (1 + alpha * mu)
+        x = alpha * r
+        small = jnp.abs(x) < 1e-4
+        safe = jnp.where(small, 1, x)
+        ratio = (y - mu) / (mu * (1 + alpha * y))
+        logs = jnp.log1p(alpha * y) - jnp.log1p(alpha * mu)
+        apart = jnp.log(jnp.where(y > 0, y, 1)) - jnp.log(mu) - logs
+        near = ratio > -0.5
+        first = y * jnp.where(near, jnp.log1p(jnp.where(near, ratio, 0)), apart)
+        scaled = jnp.where(x > -0.5, jnp.log1p(jnp.maximum(safe, -0.5)), logs) / safe
+        return first - r * jnp.where(small, 1 - x / 2 + x * x / 3, scaled)
+
+    def valid(self, y: Array) -> Array:
+        """0 or more, if alpha is not negative."""
+        return (y >= 0) & jnp.isfinite(y) & (jnp.asarray(self.alpha, y.dtype) >= 0)
+
+    def convex(self, link: Link) -> bool:
+        """With the log link."""
+        return isinstance(link, Log)

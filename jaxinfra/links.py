@@ -1,0 +1,272 @@
+r"""Link functions of generalised linear models: eta = g(mu), the linear predictor as a function of the mean.
+
+Each link is a frozen dataclass and a pytree without leaves, except `Power`, whose exponent is a leaf: it may be traced
+and differentiated.  All methods are elementwise.
+
+    link(mu)              eta
+    link.inverse(eta)     mu
+    link.complement(eta)  1 - mu, without cancellation where mu is a probability near 1
+    link.slope(eta)       d mu / d eta
+    link.log_inverse(eta), link.log_complement(eta)    logarithms of the two, without underflow
+
+Where eta has no mean (a negative eta under the inverse link of a positive mean) the loss is infinite, and the solvers
+step back.  Source: McCullagh and Nelder, Generalized Linear Models (2nd ed. 1989), section 2.2.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import log_ndtr, ndtr, ndtri
+
+Array = jax.Array
+
+
+class Link:
+    """What every link has.  Subclasses give `__call__`, `inverse` and `slope`."""
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = g(mu)."""
+        raise NotImplementedError
+
+    def inverse(self, eta: Array) -> Array:
+        """The mean."""
+        raise NotImplementedError
+
+    def complement(self, eta: Array) -> Array:
+        """1 - mean."""
+        return 1 - self.inverse(eta)
+
+    def slope(self, eta: Array) -> Array:
+        """Derivative of the mean with respect to eta."""
+        raise NotImplementedError
+
+    def log_inverse(self, eta: Array) -> Array:
+        """Logarithm of the mean."""
+        return jnp.log(self.inverse(eta))
+
+    def log_complement(self, eta: Array) -> Array:
+        """Logarithm of 1 - mean."""
+        return jnp.log(self.complement(eta))
+
+
+def _static(kind: type) -> type:
+    return jax.tree_util.register_static(dataclass(frozen=True)(kind))
+
+
+@_static
+class Identity(Link):
+    """Eta = mu: canonical for the Gaussian family."""
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = mu."""
+        return jnp.asarray(mu)
+
+    def inverse(self, eta: Array) -> Array:
+        """Mu = eta."""
+        return eta
+
+    def slope(self, eta: Array) -> Array:
+        """1."""
+        return jnp.ones_like(eta)
+
+
+@_static
+class Log(Link):
+    """Eta = log mu: canonical for counts; exp(coef) are ratios of means."""
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = log mu."""
+        return jnp.log(mu)
+
+    def inverse(self, eta: Array) -> Array:
+        """Mu = exp(eta)."""
+        return jnp.exp(eta)
+
+    def slope(self, eta: Array) -> Array:
+        """exp(eta)."""
+        return jnp.exp(eta)
+
+    def log_inverse(self, eta: Array) -> Array:
+        """Eta."""
+        return eta
+
+
+@_static
+class Logit(Link):
+    """Eta = log(mu / (1 - mu)): canonical for proportions; exp(coef) are odds ratios."""
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = log(mu / (1 - mu))."""
+        return jnp.log(mu) - jnp.log1p(-mu)
+
+    def inverse(self, eta: Array) -> Array:
+        """Mu = 1 / (1 + exp(-eta))."""
+        return jax.nn.sigmoid(eta)
+
+    def complement(self, eta: Array) -> Array:
+        """1 / (1 + exp(eta))."""
+        return jax.nn.sigmoid(-eta)
+
+    def slope(self, eta: Array) -> Array:
+        """Mu (1 - mu)."""
+        return jax.nn.sigmoid(eta) * jax.nn.sigmoid(-eta)
+
+    def log_inverse(self, eta: Array) -> Array:
+        """-log(1 + exp(-eta))."""
+        return jax.nn.log_sigmoid(eta)
+
+    def log_complement(self, eta: Array) -> Array:
+        """-log(1 + exp(eta))."""
+        return jax.nn.log_sigmoid(-eta)
+
+
+@_static
+class Probit(Link):
+    """Eta = the normal quantile of mu."""
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = Phi^-1(mu)."""
+        return ndtri(mu)
+
+    def inverse(self, eta: Array) -> Array:
+        """Mu = Phi(eta)."""
+        return ndtr(eta)
+
+    def complement(self, eta: Array) -> Array:
+        """Phi(-eta)."""
+        return ndtr(-eta)
+
+    def slope(self, eta: Array) -> Array:
+        """The normal density."""
+        return jnp.exp(-0.5 * eta * eta) * 0.3989422804014327
+
+    def log_inverse(self, eta: Array) -> Array:
+        """Log Phi(eta)."""
+        return log_ndtr(eta)
+
+    def log_complement(self, eta: Array) -> Array:
+        """Log Phi(-eta)."""
+        return log_ndtr(-eta)
+
+
+@_static
+class CLogLog(Link):
+    """Eta = log(-log(1 - mu)), the complementary log-log link: proportional hazards in grouped time."""
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = log(-log(1 - mu))."""
+        return jnp.log(-jnp.log1p(-mu))
+
+    def inverse(self, eta: Array) -> Array:
+        """Mu = 1 - exp(-exp(eta))."""
+        return -jnp.expm1(-jnp.exp(eta))
+
+    def complement(self, eta: Array) -> Array:
+        """exp(-exp(eta))."""
+        return jnp.exp(-jnp.exp(eta))
+
+    def slope(self, eta: Array) -> Array:
+        """exp(eta - exp(eta))."""
+        return jnp.exp(eta - jnp.exp(eta))
+
+    def log_complement(self, eta: Array) -> Array:
+        """-exp(eta)."""
+        return -jnp.exp(eta)
+
+
+@_static
+class Cauchit(Link):
+    """Eta = the Cauchy quantile of mu: heavy tails, robust to mislabelled proportions."""
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = tan(pi (mu - 1/2))."""
+        return jnp.tan(jnp.pi * (mu - 0.5))
+
+    def inverse(self, eta: Array) -> Array:
+        """Mu = 1/2 + atan(eta) / pi, without cancellation in the tail."""
+        return jnp.arctan2(jnp.ones_like(eta), -eta) / jnp.pi
+
+    def complement(self, eta: Array) -> Array:
+        """1/2 - atan(eta) / pi."""
+        return jnp.arctan2(jnp.ones_like(eta), eta) / jnp.pi
+
+    def slope(self, eta: Array) -> Array:
+        """1 / (pi (1 + eta^2))."""
+        return 1 / (jnp.pi * (1 + eta * eta))
+
+
+@_static
+class Inverse(Link):
+    """Eta = 1 / mu: canonical for the gamma family (up to sign)."""
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = 1 / mu."""
+        return 1 / jnp.asarray(mu)
+
+    def inverse(self, eta: Array) -> Array:
+        """Mu = 1 / eta."""
+        return 1 / eta
+
+    def slope(self, eta: Array) -> Array:
+        """-1 / eta^2."""
+        return -1 / (eta * eta)
+
+
+@_static
+class InverseSquared(Link):
+    """Eta = 1 / mu^2: canonical for the inverse Gaussian family (up to factors)."""
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = mu^-2."""
+        return 1 / jnp.square(mu)
+
+    def inverse(self, eta: Array) -> Array:
+        """Mu = eta^(-1/2)."""
+        return jax.lax.rsqrt(eta)
+
+    def slope(self, eta: Array) -> Array:
+        """-eta^(-3/2) / 2."""
+        return -0.5 * jax.lax.rsqrt(eta) / eta
+
+
+@_static
+class Sqrt(Link):
+    """Eta = sqrt(mu): stabilises the variance of counts.  Only eta > 0 has a mean."""
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = sqrt(mu)."""
+        return jnp.sqrt(mu)
+
+    def inverse(self, eta: Array) -> Array:
+        """Mu = eta^2; NaN for eta < 0, where another eta would have the same mean."""
+        return jnp.where(eta >= 0, eta * eta, jnp.nan)
+
+    def slope(self, eta: Array) -> Array:
+        """2 eta."""
+        return 2 * eta
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Power(Link):
+    """Eta = mu^exponent, exponent not 0; the exponent is traced.  Only eta > 0 has a mean."""
+
+    exponent: Any
+
+    def __call__(self, mu: Any) -> Array:
+        """Eta = mu^exponent."""
+        mu = jnp.asarray(mu)
+        return mu ** jnp.asarray(self.exponent, mu.dtype)
+
+    def inverse(self, eta: Array) -> Array:
+        """Mu = eta^(1 / exponent)."""
+        return eta ** (1 / jnp.asarray(self.exponent, eta.dtype))
+
+    def slope(self, eta: Array) -> Array:
+        """eta^(1 / exponent - 1) / exponent."""
+        exponent = jnp.asarray(self.exponent, eta.dtype)
+        return eta ** (1 / exponent - 1) / exponent

@@ -1,0 +1,79 @@
+r"""Losses of a linear predictor: what the solvers of `solvers.linear_loss` minimise, elementwise in y and eta.
+
+Each loss is a frozen dataclass registered as a pytree, its numeric fields leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra.families import Binomial, Family, Gaussian, NegativeBinomial, Poisson, Tweedie
+from jaxinfra.links import (
+    Cauchit,
+    CLogLog,
+    Identity,
+    Inverse,
+    InverseSquared,
+    Link,
+    Log,
+    Logit,
+    Power,
+    Probit,
+    Sqrt,
+)
+
+Array = jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Likelihood:
+    """A family with a link, as the loss of a linear predictor: what the solvers minimise."""
+
+    family: Family
+    link: Link
+
+    def value(self, y: Array, eta: Array) -> Array:
+        """Half the unit deviance; infinite where eta has no mean."""
+        value = self.family.loss(y, eta, self.link)
+        return jnp.where(jnp.isnan(value), jnp.inf, value)
+
+    def slope(self, y: Array, eta: Array) -> Array:
+        """First derivative with respect to eta."""
+        return self.family.slope(y, eta, self.link)
+
+    def curvature(self, y: Array, eta: Array) -> Array:
+        """Second derivative with respect to eta (observed, not expected)."""
+        if isinstance(self.link, type(self.family.link)) and not isinstance(self.family, Tweedie | NegativeBinomial):
+            return self.family.information(eta, self.link)  # canonical: both are the same
+        return jax.jvp(lambda eta: self.slope(y, eta), (eta,), (jnp.ones_like(eta),))[1]
+
+    def safe_curvature(self, y: Array, eta: Array) -> Array:
+        """The second derivative, or its expectation where it is not positive: never indefinite."""
+        observed = self.curvature(y, eta)
+        return jnp.where(observed > 0, observed, self.family.information(eta, self.link))
+
+    def start(self, mean: Array) -> Array:
+        """The eta of a mean, or of 1/2 where the mean of the data has none (all counts 0, all labels 1)."""
+        eta = self.link(mean)
+        return jnp.where(jnp.isfinite(eta), eta, self.link(jnp.full_like(mean, 0.5)))
+
+    @property
+    def needs_positive(self) -> bool:
+        """Whether eta = 0 has no mean that the family allows."""
+        identity = isinstance(self.link, Identity) and not isinstance(self.family, Gaussian)
+        return identity or isinstance(self.link, Inverse | InverseSquared | Sqrt | Power)
+
+    @property
+    def convex(self) -> bool:
+        """Whether the second derivative is never negative."""
+        return self.family.convex(self.link)
+
+    @property
+    def may_separate(self) -> bool:
+        """Whether the data can drive eta to infinity: zeros or ones that some direction predicts perfectly."""
+        discrete = isinstance(self.family, Binomial | Poisson | NegativeBinomial | Tweedie)
+        return discrete and isinstance(self.link, Log | Logit | Probit | CLogLog | Cauchit)

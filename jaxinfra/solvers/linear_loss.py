@@ -1,0 +1,196 @@
+r"""The mean loss of a linear predictor, its gradient and Hessian, each in one pass over the rows.
+
+    F(theta) = sum_i w_i loss(y_i, eta_i) / sum_i w_i + sum_j l2_j coef_j^2 / 2,    eta = X coef + intercept + offset
+
+In the passes X is centred and scaled, Z = (X - centre) * scale, block by block while it sits in the cache, so that the
+Hessian is as well conditioned as the data allow and neither squares nor sums overflow.  theta = (coef / scale,
+intercept at the centre); without intercept the centre is 0 and theta has p entries.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core.precision import dot
+from jaxinfra._core.rows import replicated, sum_blocks
+from jaxinfra._core.types import Linear
+from jaxinfra.solvers.moments import mirror, power_of_two, symmetric_product
+
+
+class Loss(Protocol):
+    """A loss of the linear predictor, elementwise.  `families.Likelihood` is one."""
+
+    @property
+    def convex(self) -> bool: ...  # noqa: D102  the second derivative is never negative
+    @property
+    def may_separate(self) -> bool: ...  # noqa: D102  data may drive eta to infinity
+    @property
+    def needs_positive(self) -> bool: ...  # noqa: D102  eta = 0 has no finite loss
+
+    def start(self, mean: jax.Array) -> jax.Array: ...  # noqa: D102
+    def value(self, y: jax.Array, eta: jax.Array) -> jax.Array: ...  # noqa: D102
+    def slope(self, y: jax.Array, eta: jax.Array) -> jax.Array: ...  # noqa: D102
+    def curvature(self, y: jax.Array, eta: jax.Array) -> jax.Array: ...  # noqa: D102
+    def safe_curvature(self, y: jax.Array, eta: jax.Array) -> jax.Array: ...  # noqa: D102
+
+
+class Data(NamedTuple):
+    """X (n, p), y (n,), weights (n,) or None, offset (n,) or None; all in one dtype."""
+
+    X: jax.Array
+    y: jax.Array
+    w: jax.Array | None
+    offset: jax.Array | None
+
+    def every(self, step: int) -> Data:
+        """One row in `step`."""
+        return Data(*(None if a is None else a[::step] for a in self))  # type: ignore[arg-type]
+
+    @property
+    def weight(self) -> jax.Array:
+        """The sum of the weights."""
+        return jnp.asarray(self.X.shape[0], self.X.dtype) if self.w is None else self.w.sum()
+
+
+class Frame(NamedTuple):
+    """The coordinates of the passes: centre (p,) and scale (p,) of the columns, and whether there is an intercept."""
+
+    centre: jax.Array
+    scale: jax.Array
+
+    def inner(self, params: Linear, fit_intercept: bool) -> jax.Array:
+        """Theta of given params."""
+        coef = params.coef / self.scale
+        if not fit_intercept:
+            return coef
+        return jnp.append(coef, params.intercept + dot(self.centre, params.coef))
+
+    def outer(self, theta: jax.Array, fit_intercept: bool) -> Linear:
+        """Params of a given theta."""
+        if not fit_intercept:
+            return Linear(theta * self.scale, jnp.zeros((), theta.dtype))
+        coef = theta[:-1] * self.scale
+        return Linear(coef, theta[-1] - dot(self.centre, coef))
+
+
+def frame(X: jax.Array, fit_intercept: bool, blocked: bool) -> Frame:
+    """Centre and scale from X alone: with weights in it, each fold of a cross-validation would have an X of its own.
+
+    From a strided sample of some 64 rows on one device, where any values near the mean and the spread do.
+    """
+    step = -(-X.shape[0] // 64) if blocked else 1
+    A = X[::step]
+    centre = A.mean(0) if fit_intercept else jnp.zeros_like(A[0])
+    return Frame(centre, 1 / power_of_two(jnp.abs(A - centre[None]).max(0)))
+
+
+class Sums(NamedTuple):
+    """Value and gradient of the mean loss."""
+
+    value: jax.Array
+    gradient: jax.Array
+
+
+def _predictor(Z: jax.Array, theta: jax.Array, offset: jax.Array | None) -> jax.Array:
+    p = Z.shape[1]
+    eta = dot(Z, theta[:p])
+    if theta.shape[0] > p:
+        eta = eta + theta[p]
+    return eta if offset is None else eta + offset
+
+
+def _times(w: jax.Array | None, v: jax.Array) -> jax.Array:
+    # A row of weight 0 is absent even where its loss is infinite.
+    return v if w is None else jnp.where(w > 0, w * v, 0 * w)
+
+
+def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: bool) -> Sums:
+    """F without penalty, and its gradient with respect to theta."""
+    p = data.X.shape[1]
+
+    def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> Sums:
+        Z = (X - f.centre[None]) * f.scale[None]
+        eta = _predictor(Z, theta, offset)
+        r = _times(w, loss.slope(y, eta))
+        g = dot(r[None], Z)[0]
+        if theta.shape[0] > p:
+            g = jnp.append(g, r.sum())
+        return Sums(_times(w, loss.value(y, eta)).sum(), g)
+
+    total = sum_blocks(sums, tuple(data), blocked=blocked)
+    weight = _positive(data.weight)
+    return jax.tree.map(lambda s: s / weight, total)
+
+
+def hessian(
+    data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: bool, safe: bool, single: bool = False
+) -> jax.Array:
+    """The Hessian (q, q) of F without penalty.  `safe`: of rows that are concave the expected one.
+
+    `single`: products in float32, for a preconditioner.
+    """
+    p = data.X.shape[1]
+
+    def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> jax.Array:
+        Z = (X - f.centre[None]) * f.scale[None]
+        eta = _predictor(Z, theta, offset)
+        h = _times(w, (loss.safe_curvature if safe else loss.curvature)(y, eta))
+        V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if theta.shape[0] > p else Z
+        if single:
+            V, h = V.astype(jnp.float32), h.astype(jnp.float32)
+        return symmetric_product(V * h[:, None], V)
+
+    H = sum_blocks(sums, tuple(data), blocked=blocked).astype(theta.dtype)
+    return mirror(H) / _positive(data.weight)
+
+
+def column_norms(data: Data, f: Frame) -> jax.Array:
+    """Root mean squares of the columns of Z (p,), 1 where there is nothing."""
+    Z = (data.X - f.centre[None]) * f.scale[None]
+    w = jnp.ones_like(Z[:, 0]) if data.w is None else data.w
+    square = dot(w[None], Z * Z)[0] / _positive(data.weight)
+    return jnp.sqrt(_positive(square))
+
+
+def moved(data: Data, f: Frame, d: jax.Array, amount: float, *, blocked: bool) -> jax.Array:
+    """The weight of rows whose eta changes by more than `amount` when theta changes by d."""
+
+    def sums(X: jax.Array, w: jax.Array | None) -> jax.Array:
+        Z = (X - f.centre[None]) * f.scale[None]
+        return _times(w, (jnp.abs(_predictor(Z, d, None)) > amount).astype(X.dtype)).sum()
+
+    return sum_blocks(sums, (data.X, data.w), blocked=blocked)
+
+
+def _positive(a: jax.Array) -> jax.Array:
+    return jnp.where(a > 0, a, 1)
+
+
+@jax.jit
+@replicated
+def objective(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Array) -> jax.Array:
+    """F with the L1 penalty at any params."""
+    coef = params.coef
+    value = _times(data.w, loss.value(data.y, _predictor(data.X, coef, data.offset) + params.intercept)).sum()
+    return value / _positive(data.weight) + (l1 * jnp.abs(coef) + 0.5 * l2 * coef * coef).sum()
+
+
+@partial(jax.jit, static_argnames="fit_intercept")
+@replicated
+def subgradient(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Array, *, fit_intercept: bool) -> Linear:
+    """The subgradient of `objective` of smallest norm; zero for the intercept where there is none to fit."""
+    coef = params.coef
+    r = _times(data.w, loss.slope(data.y, _predictor(data.X, coef, data.offset) + params.intercept))
+    r = r / _positive(data.weight)
+    g = least_norm(coef, dot(r[None], data.X)[0] + l2 * coef, l1)
+    return Linear(g, r.sum() if fit_intercept else jnp.zeros_like(params.intercept))
+
+
+def least_norm(theta: jax.Array, gradient: jax.Array, l1: jax.Array) -> jax.Array:
+    """Of the subdifferential  gradient + l1 d|theta|  the element of smallest norm."""
+    shrunk = jnp.sign(gradient) * jnp.maximum(jnp.abs(gradient) - l1, 0)
+    return jnp.where(theta == 0, shrunk, gradient + l1 * jnp.sign(theta))

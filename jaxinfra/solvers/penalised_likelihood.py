@@ -1,0 +1,278 @@
+r"""Penalised likelihood of a linear predictor, from data to `Fit`: what logistic regression and the GLMs share.
+
+    minimise sum_i w_i loss(y_i, x_i'coef + intercept + offset_i) / sum w + sum_j l1_j |coef_j| + sum_j l2_j coef_j^2 /
+    2
+
+Small data: Newton's method.  Large data: the minimum over a subsample of the rows is the start, its Hessian the metric,
+and L-BFGS on all rows removes the rest (`newton`).  Derivatives: `_core.implicit` on the gradient, with the observed
+Hessian; with l1 restricted to the support.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core import implicit
+from jaxinfra._core.loop import when
+from jaxinfra._core.precision import default_tol, dot
+from jaxinfra._core.types import Fit, Info, Linear, Status
+from jaxinfra.solvers import linear_loss, newton
+from jaxinfra.solvers.linear_loss import Data, Frame, Loss
+
+# Form the Hessian at each step while n p^2 is below this; a subsample holds 10 p rows, or a sixteenth of all.
+_EXACT = 2e7
+_ROWS, _SHARE = 10, 16
+# A Hessian takes as long as so many evaluations, by columns (measured, float32 and float64: 3.3 at 50, 18 at 500).
+_COLUMNS_PER_EVALUATION = 20
+# Accuracy asked of the subsample: its minimum differs from that of all rows by more than this.
+_COARSE = 1e-2
+_MOVED = 0.3  # of eta: see `_separable`
+
+
+class Problem(NamedTuple):
+    """What does not depend on the penalties: data, loss, coordinates, the unit of gradients, and a subsample or
+    None."""
+
+    data: Data
+    loss: Loss
+    frame: Frame
+    scale: jax.Array
+    sample: Data | None
+    fit_intercept: bool
+    blocked: bool
+
+    def penalties(self, l1: jax.Array | None, l2: jax.Array) -> tuple[jax.Array | None, jax.Array]:
+        """l1 and l2 in the coordinates of theta; none on the intercept."""
+        zero = jnp.zeros(1 if self.fit_intercept else 0, l2.dtype)
+        ridge = jnp.append(l2 * self.frame.scale**2, zero)
+        return None if l1 is None else jnp.append(l1 * self.frame.scale, zero), ridge
+
+    def hessian(self, rows: Data, theta: jax.Array, ridge: jax.Array, *, single: bool = False) -> jax.Array:
+        """The Hessian with the ridge; of a loss that is not convex the observed one where it is positive definite."""
+        at = partial(linear_loss.hessian, rows, self.frame, self.loss, theta, blocked=self.blocked, single=single)
+        diagonal = ridge[:, None] * jnp.eye(theta.shape[0], dtype=theta.dtype)
+        H = at(safe=False) + diagonal
+        if self.loss.convex:
+            return H
+        indefinite = ~jnp.isfinite(newton.inverse_factor(H[None]).sum())
+        return when(indefinite, lambda _: at(safe=True) + diagonal, H)
+
+
+def solve(
+    data: Data, loss: Loss, l1: jax.Array | None, l2: jax.Array, init: Linear | None, *, valid: jax.Array,
+    fit_intercept: bool, blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+) -> Fit:  # fmt: skip
+    """Fit data with l1 and l2, scalar or (p,); l1 may be None.  valid (n,): where y is allowed.  Fit(Linear, Info)."""
+    live = (data, loss, *(None if v is None else jnp.broadcast_to(v, data.X.shape[1:]) for v in (l1, l2)))
+    problem = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
+    return _solve(problem, live, init, valid, tol, max_iter)
+
+
+def path(
+    data: Data, loss: Loss, l1: jax.Array | None, l2: jax.Array, *, valid: jax.Array, fit_intercept: bool,
+    blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+) -> Fit:  # fmt: skip
+    """`solve` for m penalties, each started at the solution before: Fit with leading axis m.
+
+    l1 and l2: (), (m,) or (m, p), one of them with axis m; l1 may be None.
+    """
+    m = max(v.shape[0] for v in (l1, l2) if v is not None and v.ndim)
+
+    def spread(v: jax.Array | None) -> jax.Array | None:
+        return None if v is None else jnp.broadcast_to(v[:, None] if v.ndim == 1 else v, (m, data.X.shape[1]))
+
+    problem = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
+
+    def one(before: Linear, penalties: Any) -> tuple[Linear, Fit]:
+        fit = _solve(problem, (data, loss, *penalties), before, valid, tol, max_iter)
+        good = fit.info.status <= Status.STALLED
+        after = jax.tree.map(lambda new, old: jnp.where(good, new, old), implicit.frozen(fit.params), before)
+        return after, fit
+
+    start = problem.frame.outer(_start(problem, None), fit_intercept)
+    return lax.scan(one, start, (spread(l1), spread(l2)))[1]
+
+
+def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:
+    """The smallest l1 with l1 * weight (p,) at which coef = 0: the largest |gradient_j| / weight_j without columns."""
+    nothing = data._replace(X=jnp.zeros_like(data.X[:, :1]))
+    zero = jnp.zeros(1, data.X.dtype)
+    null = solve(
+        nothing, loss, None, zero, None, valid=jnp.ones(data.y.shape, bool), fit_intercept=fit_intercept,
+        blocked=blocked, tol=None, max_iter=jnp.int32(100),
+    ).params  # fmt: skip
+    at = Linear(jnp.zeros_like(data.X[0]), null.intercept)
+    g = linear_loss.subgradient(at, data, loss, zero, zero, fit_intercept=fit_intercept).coef
+    weight = jnp.broadcast_to(weight, g.shape)
+    return jnp.where(weight > 0, jnp.abs(g) / jnp.where(weight > 0, weight, 1), 0).max()
+
+
+def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Problem:
+    n, p = data.X.shape
+    exact = not blocked or n * p * p < _EXACT
+    stride = 1 if exact else max(1, min(n // (_ROWS * p), _SHARE))
+    f = linear_loss.frame(data.X, fit_intercept, blocked)
+    sample = None if exact else data.every(stride)
+    norms = jnp.append(linear_loss.column_norms(sample or data, f), jnp.ones(1 if fit_intercept else 0, data.X.dtype))
+    return Problem(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
+
+
+def _solve(
+    problem: Problem, live: Any, init: Linear | None, valid: jax.Array, tol: jax.Array | None, max_iter: jax.Array
+) -> Fit:
+    data, loss, f = problem.data, problem.loss, problem.frame
+    _, _, l1, l2 = implicit.frozen(live)
+    lasso, ridge = problem.penalties(l1, l2)
+    p, dtype = data.X.shape[1], data.X.dtype
+    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+
+    def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: Any) -> Any:
+        def evaluate(theta: jax.Array) -> newton.Evaluation:
+            s = linear_loss.evaluate(rows, f, loss, theta, blocked=problem.blocked)
+            return newton.Evaluation(s.value + 0.5 * (ridge * theta * theta).sum(), s.gradient + ridge * theta)
+
+        return newton.minimise(
+            evaluate, lambda theta: problem.hessian(rows, theta, ridge), theta, problem.scale, l1=lasso, metric=metric,
+            exact=problem.sample is None, patience=max(2, p // _COLUMNS_PER_EVALUATION), tol=tol, max_iter=max_iter,
+        )  # fmt: skip
+
+    theta, metric = _start(problem, init), None
+    if problem.sample is not None:
+        if init is None:
+            theta = run(problem.sample, theta, None, jnp.maximum(tol, jnp.asarray(_COARSE, dtype)))[0].theta
+        metric = problem.hessian(problem.sample, theta, ridge, single=dtype == jnp.float64)
+        if lasso is None:
+            metric = newton.inverse_root(metric)
+    state, status, n_iter = run(data, theta, metric, tol)
+
+    penalised = (l2 if l1 is None else l1 + l2).min() > 0
+    status = _separable(problem, state, status, penalised)
+    params = _attach(f.outer(state.theta, problem.fit_intercept), live, problem)
+    return _finish(params, state, status, n_iter, live, valid)
+
+
+def _null(data: Data, loss: Loss) -> jax.Array:
+    """eta of the model without columns."""
+    w = jnp.ones_like(data.y) if data.w is None else data.w
+    weight = jnp.where(data.weight > 0, data.weight, 1)
+    eta = loss.start(dot(w, data.y) / weight)
+    return eta if data.offset is None else eta - dot(w, data.offset) / weight
+
+
+def _null_slope(data: Data, loss: Loss) -> jax.Array:
+    """Root mean square of the loss's slope without columns: the unit of gradients."""
+    eta = _null(data, loss) + (jnp.zeros_like(data.y) if data.offset is None else data.offset)
+    slope = loss.slope(data.y, eta)
+    w = jnp.ones_like(data.y) if data.w is None else data.w
+    square = dot(w, slope * slope) / jnp.where(data.weight > 0, data.weight, 1)
+    return jnp.sqrt(jnp.where((square > 0) & jnp.isfinite(square), square, 1))
+
+
+def _start(problem: Problem, init: Linear | None) -> jax.Array:
+    """theta to start from: init, or the model without columns."""
+    data, loss, f = problem.data, problem.loss, problem.frame
+    dtype = data.X.dtype
+    if init is not None:
+        params = Linear(jnp.asarray(init.coef, dtype), jnp.asarray(init.intercept, dtype))
+        return f.inner(params, problem.fit_intercept)
+    zero = jnp.zeros_like(f.scale)
+    if problem.fit_intercept:
+        return jnp.append(zero, _null(data, loss))
+    if not loss.needs_positive:
+        return zero
+    # coef = 0 has no mean: begin with the least-squares fit of the null model's eta.
+    Z = data.X * f.scale[None]
+    Zw = Z if data.w is None else Z * data.w[:, None]
+    T = newton.inverse_root(dot(Zw.T, Z))
+    return dot(T, dot(T.T, Zw.sum(0) * _null(data, loss)))
+
+
+def _separable(problem: Problem, state: newton.State, status: jax.Array, penalised: jax.Array) -> jax.Array:
+    """SEPARABLE where the gradient has all but vanished and the last step still moved a predictor by a third.
+
+    Towards infinity the gradient and the curvature decay alike, so that each step moves eta by about 1 and divides the
+    gradient by a small factor.  At a finite maximum steps vanish with the gradient, or the gradient far faster.
+    """
+    if not problem.loss.may_separate:
+        return status
+    data, f = problem.data, problem.frame
+    suspect = (status == Status.CONVERGED) & (state.ratio > 0.1)
+    # Where all columns are penalised only the intercept can diverge: no look at the data is needed.
+    p = data.X.shape[1]
+    alone = (jnp.abs(state.last[p:]) > _MOVED).any()
+    along = lambda _: linear_loss.moved(data, f, state.last, _MOVED, blocked=problem.blocked) > 0  # noqa: E731
+    moved = when(suspect & ~penalised, along, alone)
+    return jnp.where(suspect & moved, Status.SEPARABLE, status)
+
+
+def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
+    """params, differentiable: the gradient vanishes on the support, coef off it."""
+    data, loss, l1, l2 = live
+    f, fit_intercept = problem.frame, problem.fit_intercept
+    weight = data.weight
+    params = implicit.frozen(params)
+    support = jnp.ones_like(params.coef) if l1 is None else (params.coef != 0).astype(params.coef.dtype)
+    sign = jnp.sign(params.coef)
+
+    def residual(params: Linear) -> Linear:
+        coef = params.coef * support
+        eta = dot(data.X, coef) + params.intercept
+        if data.offset is not None:
+            eta = eta + data.offset
+        r = loss.slope(data.y, eta)
+        r = r / weight if data.w is None else data.w * r / weight
+        g = dot(r, data.X) + l2 * coef
+        if l1 is not None:
+            g = g + l1 * sign
+        return Linear(support * g + (1 - support) * params.coef, r.sum() if fit_intercept else params.intercept)
+
+    def inverse(b: Linear) -> Linear:
+        """In the coordinates of the passes: theta = A params, so H^-1 = A^-1 H_theta^-1 A^-T."""
+        rows, loss_, _, l2_ = implicit.frozen(live)
+        one = jnp.ones(1 if fit_intercept else 0, params.coef.dtype)
+        mask = jnp.append(support, one)
+        H = linear_loss.hessian(rows, f, loss_, f.inner(params, fit_intercept), blocked=problem.blocked, safe=False)
+        H = H * mask[:, None] * mask[None]
+        T = newton.inverse_root(H + jnp.diag(jnp.append(l2_ * f.scale**2 * support, 0 * one) + 1 - mask))
+        free = support * f.scale * (b.coef - f.centre * b.intercept)
+        x = dot(T, dot(T.T, jnp.append(free, one * b.intercept)))
+        out = f.outer(mask * x, fit_intercept)
+        return Linear(out.coef + (1 - support) * b.coef, out.intercept if fit_intercept else b.intercept)
+
+    return implicit.root(residual, params, inverse)
+
+
+def _finish(
+    params: Linear, state: newton.State, status: jax.Array, n_iter: jax.Array, live: Any, valid: jax.Array
+) -> Fit:
+    """The Fit: Status, and NaN where there is no solution."""
+    data, _, l1, l2 = implicit.frozen(live)
+    state = implicit.frozen(state)
+    present = data.weight > 0
+    allowed = valid
+    if data.w is not None:
+        present &= (data.w >= 0).all()
+        allowed = allowed | (data.w == 0)
+    present &= (l2 >= 0).all()
+    vectors = data.y.sum() + data.weight + l2.sum()
+    if data.offset is not None:
+        vectors += data.offset.sum()
+    if l1 is not None:
+        present &= (l1 >= 0).all()
+        vectors += l1.sum()
+    code = jnp.where(jnp.isfinite(state.value), status, Status.NONFINITE)
+    code = jnp.where(present, code, Status.SINGULAR)
+    code = jnp.where(allowed.all(), code, Status.DOMAIN)
+    code = jnp.where(jnp.isfinite(vectors), code, Status.NONFINITE).astype(jnp.int32)
+    good = code <= Status.STALLED
+
+    def or_nan(v: jax.Array) -> jax.Array:
+        return jnp.where(good, v, jnp.nan)
+
+    info = Info(code, n_iter, or_nan(state.value), or_nan(state.optimality))
+    return Fit(Linear(or_nan(params.coef), or_nan(params.intercept)), info)
