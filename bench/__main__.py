@@ -1,6 +1,6 @@
 """python -m bench: measure the current commit, compare commits, write the report.
 
-    quick            the main cases on the current commit, a few minutes      (what `make bench` runs)
+    quick            the main cases on the current commit, about ten minutes      (what `make bench` runs)
     full             every size
     report           rebuild the report from the stored results
     gate BASE HEAD   compare two commits: exit 1 regression, 2 broken, 3 this machine is too noisy to tell
@@ -19,20 +19,31 @@ import platform
 import sys
 import time
 
-PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "scikit-learn", "scikit-learn-intelex", "asv", "asv_runner")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "scikit-learn-intelex",
+    "celer",
+    "glum",
+    "skglm",
+    "asv",
+    "asv_runner",
+)
 
 
 def steps(profile):
     """What is run one after the other; results are stored after each."""
-    from . import regression
+    from . import _cases, _compare
     from ._run import Step
 
     os.environ["JAXINFRA_BENCH"] = profile
     plan = [Step("machine: noise and peaks", r"^selfcheck\.")]
-    for family, module in (("least squares", regression),):
-        name = module.__name__.split(".")[-1]
-        for problem in module.problems():
-            plan.append(Step(f"{family} on {problem}", rf"^{name}\.(?!Warm|Overhead)\w+\..*'{problem}'", problem))
+    for family, title in _cases.FAMILIES.items():
+        for problem in _compare.problems(family):
+            plan.append(Step(f"{title} on {problem}", rf"^{family}\.(?!Warm|Overhead)\w+\..*'{problem}'", problem))
     plan += [
         Step("certified digits (NIST)", r"^nist\."),
         Step("call overhead", r"^regression\.Overhead"),
@@ -41,7 +52,7 @@ def steps(profile):
         Step("import and memory", r"^imports\."),
     ]
     if profile == "full":
-        plan.append(Step("warm times with samples", r"^regression\.Warm"))
+        plan.append(Step("warm times with samples", r"^\w+\.Warm"))
     return plan
 
 

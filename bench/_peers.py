@@ -1,80 +1,18 @@
-"""One adapter for each implementation: what its users would write, given data in its own form.
-
-`ADAPTERS[model][name](task)` prepares outside the clock and returns `(call, read)`: `call()` is timed and returns when
-the work is done, `read(call())` is the `Answer`. A library that is missing raises SkipNotImplemented.
-"""
-
-import importlib
+"""The implementations of each model: `ADAPTERS[model][name]` is an `Adapter`."""
 
 import numpy as np
-from asv_runner.benchmarks.mark import SkipNotImplemented
 
-from . import _harness
+from . import _cases
+from ._adapters import TOLERANCES, Adapter, centred, estimator, jaxinfra, optional
 from ._certificate import Answer
 
-PENALTIES = np.logspace(-4, 2, 25)  # the l2 of a path
-
-
-def _import(name):
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise SkipNotImplemented(f"{name} is not installed") from error
-
-
-def jaxinfra(model):
-    def prepare(task):
-        jax = _harness.start_jax()
-        import jaxinfra as ji
-
-        fit = {"ols": ji.ols.fit, "ridge": ji.ridge.fit, "ridge_path": ji.ridge.path}[model]
-        X, y = jax.device_put(task.X), jax.device_put(task.y)
-        options = {"fit_intercept": task.fit_intercept}
-        if model == "ridge":
-            options["l2"] = task.l2
-        if model == "ridge_path":
-            options["l2"] = jax.device_put(PENALTIES.astype(task.X.dtype))
-
-        def call():
-            return _harness.block(fit(X, y, **options))
-
-        def read(fit):
-            if model == "ridge_path":
-                # Like RidgeCV: one penalty for all targets, by the mean leave-one-out error.
-                loo = np.asarray(fit.loo, float).reshape(len(PENALTIES), -1).mean(axis=1)
-                best = int(np.argmin(loo))
-                return Answer(np.asarray(fit.coef[best]), np.asarray(fit.intercept[best]), PENALTIES[best])
-            return Answer(np.asarray(fit.params.coef), np.asarray(fit.params.intercept))
-
-        return call, read
-
-    return prepare
-
-
-def _estimator(library, name, **options):
-    """An estimator in the scikit-learn style; `alpha` is the penalty of the sum of squares, not of the mean."""
-
-    def prepare(task):
-        kind = getattr(_import(f"{library}.linear_model"), name)
-        given = {key: value(task) if callable(value) else value for key, value in options.items()}
-        model = kind(fit_intercept=task.fit_intercept, **given)
-
-        def read(fitted):
-            l2 = fitted.alpha_ / len(task.X) if hasattr(fitted, "alpha_") else None
-            targets = task.y.shape[1:]
-            # intelex returns float64 attributes and odd shapes now and then; the answer has the shape of the task.
-            coef = np.asarray(fitted.coef_).reshape(*targets, task.X.shape[1]).T
-            return Answer(coef, np.broadcast_to(np.asarray(fitted.intercept_).squeeze(), targets), l2)
-
-        return lambda: model.fit(task.X, task.y), read
-
-    return prepare
+SKLEARN, INTELEX = "sklearn.linear_model", "sklearnex.linear_model"
 
 
 def _least_squares(solve):
     """A LAPACK-style solver without an intercept: it is given the column of ones, which is made outside the clock."""
 
-    def prepare(task):
+    def prepare(task, tol=None):
         A = np.column_stack([task.X, np.ones_like(task.X[:, :1])]) if task.fit_intercept else task.X
         A = np.asarray(A, task.X.dtype)
 
@@ -86,12 +24,12 @@ def _least_squares(solve):
 
         return lambda: solve(A, task.y), read
 
-    return prepare
+    return Adapter(prepare)
 
 
 def _scipy_lstsq(driver):
     def solve(A, y):
-        return _import("scipy.linalg").lstsq(A, y, lapack_driver=driver)
+        return optional("scipy.linalg").lstsq(A, y, lapack_driver=driver)
 
     return _least_squares(solve)
 
@@ -100,12 +38,12 @@ def _numpy_lstsq(A, y):
     return np.linalg.lstsq(A, y, rcond=None)
 
 
-def _alpha(task):
-    return task.l2 * len(task.X)
+def _penalty(task):
+    return task.penalty
 
 
-def _alphas(task):
-    return PENALTIES * len(task.X)
+def _times_rows(task):
+    return task.penalty * len(task.X)
 
 
 def _tight(task):
@@ -113,24 +51,217 @@ def _tight(task):
     return 10 * float(np.finfo(task.X.dtype).eps)
 
 
-ADAPTERS = {
+def _ridge(solver, **options):
+    return estimator(SKLEARN, "Ridge", solver=solver, alpha=_times_rows, **options)
+
+
+LEAST_SQUARES = {
     "ols": {
-        "jaxinfra": jaxinfra("ols"),
-        "sklearn": _estimator("sklearn", "LinearRegression"),
-        "sklearnex": _estimator("sklearnex", "LinearRegression"),
+        "jaxinfra": jaxinfra("ols", (None,)),
+        "sklearn": estimator(SKLEARN, "LinearRegression"),
+        "sklearnex": estimator(INTELEX, "LinearRegression"),
         "scipy gelsd": _scipy_lstsq("gelsd"),
         "scipy gelsy": _scipy_lstsq("gelsy"),
         "numpy lstsq": _least_squares(_numpy_lstsq),
     },
     "ridge": {
-        "jaxinfra": jaxinfra("ridge"),
-        "sklearn cholesky": _estimator("sklearn", "Ridge", solver="cholesky", alpha=_alpha),
-        "sklearn svd": _estimator("sklearn", "Ridge", solver="svd", alpha=_alpha),
-        "sklearn lsqr": _estimator("sklearn", "Ridge", solver="lsqr", alpha=_alpha, tol=_tight),
-        "sklearnex": _estimator("sklearnex", "Ridge", alpha=_alpha),
+        "jaxinfra": jaxinfra("ridge", (None,)),
+        "sklearn cholesky": _ridge("cholesky"),
+        "sklearn svd": _ridge("svd"),
+        "sklearn lsqr": _ridge("lsqr", tol=_tight),
+        "sklearnex": estimator(INTELEX, "Ridge", alpha=_times_rows),
     },
     "ridge_path": {
-        "jaxinfra": jaxinfra("ridge_path"),
-        "sklearn RidgeCV": _estimator("sklearn", "RidgeCV", alphas=_alphas),
+        "jaxinfra": jaxinfra("ridge_path", (None,)),
+        "sklearn RidgeCV": estimator(
+            SKLEARN, "RidgeCV", alphas=_times_rows, chosen=lambda task, fitted: fitted.alpha_ / len(task.X)
+        ),
     },
 }
+
+# Enough for every tolerance that can be reached; scikit-learn's default stops before some of them.
+ITERATIONS = 10000
+
+
+def _sklearn(name, **options):
+    return estimator(SKLEARN, name, TOLERANCES, max_iter=ITERATIONS, **options)
+
+
+def _coordinates(library, name, **options):
+    """Coordinate descent, which wants its columns in one piece."""
+    if library != SKLEARN:
+        return estimator(library, name, TOLERANCES, order="F", **options)
+    return _sklearn(name, order="F", **options)
+
+
+def _folds(task):
+    return optional("sklearn.model_selection").KFold(_cases.FOLDS)
+
+
+def _sklearn_path(precompute):
+    def solve(X, y, task, tol):
+        path = optional(SKLEARN).lasso_path
+        return path(X, y, alphas=task.penalty, tol=tol, precompute=precompute, max_iter=ITERATIONS)[1]
+
+    # The Gram matrix of more columns than rows is no help.
+    return centred(solve, TOLERANCES)._replace(suits=lambda task: not precompute or task.X.shape[1] < len(task.X))
+
+
+def _few_rows(task):
+    return len(task.X) <= 20000
+
+
+def _celer_path(X, y, task, tol):
+    return optional("celer").celer_path(X, y, "lasso", alphas=task.penalty.astype(X.dtype), tol=tol, max_iter=100)[1]
+
+
+def _skglm_path(X, y, task, tol):
+    return optional("skglm").Lasso(fit_intercept=False, tol=tol).path(X, y, task.penalty)[1]
+
+
+def _scipy_nnls(X, y, task, tol):
+    return optional("scipy.optimize").nnls(X, y)[0]
+
+
+def _glum_normal(l1_ratio, alpha):
+    return estimator(
+        "glum", "GeneralizedLinearRegressor", TOLERANCES, "gradient_tol", "F",
+        family="normal", alpha=alpha, l1_ratio=l1_ratio, max_iter=ITERATIONS,
+    )  # fmt: skip
+
+
+def _of_groups(task):
+    # Their groups have weight one, ours the root of the size.
+    return task.penalty * np.sqrt(_cases.GROUP)
+
+
+def _twice(task):
+    return 2 * task.penalty
+
+
+def _ones(task):
+    return np.ones(task.X.shape[1] // _cases.GROUP)
+
+
+def _lasso_cv(**options):
+    options = {"alphas": _penalty, "cv": _folds, "chosen": lambda task, fitted: fitted.alpha_, **options}
+    return _sklearn("LassoCV", **options)
+
+
+PENALISED = {
+    "lasso_path": {
+        "jaxinfra": jaxinfra("lasso_path"),
+        "sklearn Gram": _sklearn_path(True),
+        "sklearn": _sklearn_path(False),
+        "celer": centred(_celer_path, TOLERANCES)._replace(suits=_few_rows),
+        "skglm": centred(_skglm_path, TOLERANCES)._replace(suits=_few_rows),
+    },
+    "lasso_cv": {
+        "jaxinfra": jaxinfra("lasso_cv"),
+        "sklearn": _lasso_cv(),
+        "sklearn threads": _lasso_cv(n_jobs=-1),
+    },
+    "lasso": {
+        "jaxinfra": jaxinfra("lasso"),
+        "sklearn": _coordinates(SKLEARN, "Lasso", alpha=_penalty),
+        "sklearn Gram": _coordinates(SKLEARN, "Lasso", alpha=_penalty, precompute=True),
+        "celer": _coordinates("celer", "Lasso", alpha=_penalty),
+        "glum": _glum_normal(1, _penalty),
+    },
+    "elastic_net": {
+        "jaxinfra": jaxinfra("elastic_net"),
+        "sklearn": _coordinates(SKLEARN, "ElasticNet", alpha=_twice, l1_ratio=0.5),
+        "sklearn Gram": _coordinates(SKLEARN, "ElasticNet", alpha=_twice, l1_ratio=0.5, precompute=True),
+        "celer": _coordinates("celer", "ElasticNet", alpha=_twice, l1_ratio=0.5),
+        "glum": _glum_normal(0.5, _twice),
+    },
+    "nnls": {
+        "jaxinfra": jaxinfra("nnls"),
+        "scipy": centred(_scipy_nnls),
+        "sklearn": estimator(SKLEARN, "LinearRegression", positive=True),
+    },
+    "group_lasso": {
+        "jaxinfra": jaxinfra("group_lasso"),
+        "celer": _coordinates("celer", "GroupLasso", groups=_cases.GROUP, alpha=_of_groups),
+        "skglm": _coordinates("skglm", "GroupLasso", groups=_cases.GROUP, alpha=_of_groups, weights=_ones),
+    },
+    "multitask_lasso": {
+        "jaxinfra": jaxinfra("multitask_lasso"),
+        "sklearn": _coordinates(SKLEARN, "MultiTaskLasso", alpha=_penalty),
+        "skglm": _coordinates("skglm", "MultiTaskLasso", alpha=_penalty),
+    },
+}
+
+
+def _c(task):
+    return 1 / _times_rows(task)
+
+
+def _logistic(solver, library=SKLEARN):
+    return estimator(library, "LogisticRegression", TOLERANCES, solver=solver, C=_c, max_iter=ITERATIONS)
+
+
+def _cv_folds(fitted):
+    # (folds, mixtures, penalties, classes, columns and intercept)
+    found = np.asarray(fitted.coefs_paths_)
+    found = found.reshape(found.shape[0], -1, found.shape[-1])
+    return Answer(found[..., :-1], found[..., -1])
+
+
+def _logistic_cv(solver, **options):
+    return _sklearn(
+        "LogisticRegressionCV", solver=solver, Cs=lambda task: 1 / task.penalty, cv=_folds, scoring="neg_log_loss",
+        l1_ratios=(0.0,), use_legacy_attributes=False, chosen=lambda task, fitted: 1 / float(fitted.C_),
+        folds=_cv_folds, **options,
+    )  # fmt: skip
+
+
+CLASSIFICATION = {
+    "logistic": {
+        "jaxinfra": jaxinfra("logistic"),
+        "sklearn lbfgs": _logistic("lbfgs"),
+        "sklearn newton-cholesky": _logistic("newton-cholesky"),
+        "sklearnex lbfgs": _logistic("lbfgs", INTELEX),
+    },
+    "logistic_cv": {
+        "jaxinfra": jaxinfra("logistic_cv"),
+        "sklearn lbfgs": _logistic_cv("lbfgs"),
+        "sklearn lbfgs threads": _logistic_cv("lbfgs", n_jobs=-1),
+        "sklearn newton-cholesky": _logistic_cv("newton-cholesky"),
+    },
+    "multinomial": {
+        "jaxinfra": jaxinfra("multinomial"),
+        "sklearn lbfgs": _logistic("lbfgs"),
+        "sklearn newton-cg": _logistic("newton-cg"),
+        "sklearnex lbfgs": _logistic("lbfgs", INTELEX),
+    },
+}
+
+
+def _glum(family):
+    return estimator(
+        "glum", "GeneralizedLinearRegressor", TOLERANCES, "gradient_tol", "F",
+        family=family, link="log", alpha=_penalty, l1_ratio=0, max_iter=ITERATIONS,
+    )  # fmt: skip
+
+
+def _glum_tweedie(task):
+    return optional("glum").TweedieDistribution(_cases.POWER)
+
+
+def _generalised(model, name, family, **options):
+    return {
+        "jaxinfra": jaxinfra(model),
+        "sklearn lbfgs": _sklearn(name, alpha=_penalty, solver="lbfgs", **options),
+        "sklearn newton-cholesky": _sklearn(name, alpha=_penalty, solver="newton-cholesky", **options),
+        "glum": _glum(family),
+    }
+
+
+GENERALISED = {
+    "poisson": _generalised("poisson", "PoissonRegressor", "poisson"),
+    "gamma": _generalised("gamma", "GammaRegressor", "gamma"),
+    "tweedie": _generalised("tweedie", "TweedieRegressor", _glum_tweedie, power=_cases.POWER, link="log"),
+}
+
+ADAPTERS = {**LEAST_SQUARES, **PENALISED, **CLASSIFICATION, **GENERALISED}

@@ -2,24 +2,21 @@
 
 from typing import NamedTuple
 
-from . import _certificate
+from . import _cases, _certificate, _optimality
 
-MODELS = {
-    "ols": ("OLS", "Least squares", "One fit with intercept."),
-    "ridge": ("Ridge", "Ridge", "One fit with intercept, l2 = 0.01."),
-    "ridge_path": (
-        "RidgePath",
-        "Ridge path",
-        "25 penalties with leave-one-out errors; jaxinfra returns every coefficient vector, RidgeCV the best one.",
-    ),
-}
 OURS = "jaxinfra"
 
 
 class Cell(NamedTuple):
     seconds: float
-    digits: float | None
-    excess: float | None
+    digits: float | None = None
+    excess: float | None = None
+    certificate: float | None = None  # gap or gradient, by the model
+
+    @property
+    def certified(self):
+        """False if the answer is too far from the optimum for its time to count."""
+        return self.certificate is None or self.certificate <= _optimality.TARGET
 
 
 class Row(NamedTuple):
@@ -30,14 +27,19 @@ class Row(NamedTuple):
 
     @property
     def fastest_peer(self):
-        peers = {name: cell.seconds for name, cell in self.cells.items() if name != OURS}
+        peers = {name: cell.seconds for name, cell in self.cells.items() if name != OURS and cell.certified}
         return min(peers, key=peers.get) if peers else None
 
     @property
+    def best(self):
+        """The shortest of the times that count."""
+        return min((cell.seconds for cell in self.cells.values() if cell.certified), default=None)
+
+    @property
     def ratio(self):
-        """Our time over the fastest peer's, both from the same race."""
-        peer = self.fastest_peer
-        return self.cells[OURS].seconds / self.cells[peer].seconds if peer and OURS in self.cells else None
+        """Our time over the fastest peer's, both certified and from the same race."""
+        peer, ours = self.fastest_peer, self.cells.get(OURS)
+        return ours.seconds / self.cells[peer].seconds if peer and ours and ours.certified else None
 
     @property
     def break_even(self):
@@ -51,17 +53,24 @@ def correct(lost, dtype):
     return None if lost is None else _certificate.capacity(dtype) - lost
 
 
+def figure_of(model):
+    """What certifies the answers of a model: gap or gradient; None for least squares, which has correct digits."""
+    return _optimality.CERTIFICATES.get(model, (None,))[0]
+
+
 def races(table, model):
     """The rows of one model, in the order of asv's parameters, and its implementations."""
-    name = f"regression.{MODELS[model][0]}.track_"
+    case = _cases.CASES[model]
+    name = f"{case.family}.{case.name}.track_"
     seconds = table.get(name + "seconds", {})
-    lost, excess = table.get(name + "lost_digits", {}), table.get(name + "excess_objective", {})
-    first = table.get("regression.Ours.track_first_call_seconds", {})
+    quality = [table.get(f"{name}{figure}", {}) for figure in ("lost_digits", "excess_objective", figure_of(model))]
+    first = table.get(f"{case.family}.Ours.track_first_call_seconds", {})
     rows = {}
     for (impl, problem, dtype), value in seconds.items():
         key = (impl, problem, dtype)
         row = rows.setdefault((problem, dtype), Row(problem, dtype, {}, first.get((model, problem, dtype))))
-        row.cells[impl] = Cell(value, correct(lost.get(key), dtype), excess.get(key))
+        lost, excess, certificate = (figures.get(key) for figures in quality)
+        row.cells[impl] = Cell(value, correct(lost, dtype), excess, certificate)
     impls = list(dict.fromkeys(impl for impl, *_ in seconds))
     return list(rows.values()), impls
 

@@ -1,6 +1,6 @@
 """The results as tables in the terminal, narrow enough for 80 columns."""
 
-from . import _results, _tables
+from . import _cases, _results, _tables
 
 
 def _table(title, columns, left=1):
@@ -22,6 +22,8 @@ def _cell(cell, best):
     if cell is None:
         return Text("–", style="dim")
     digits = "" if cell.digits is None else f"\n{cell.digits:.1f} d"
+    if cell.certificate is not None:
+        digits = f"\n{'' if cell.certified else '✗ '}{cell.certificate:.0e}"
     return Text.assemble((_tables.duration(cell.seconds), "bold" if best else ""), (digits, "dim"))
 
 
@@ -29,10 +31,9 @@ def _race(model, rows, impls):
     from rich.text import Text
 
     peers = [name for name in impls if name != _tables.OURS]
-    table = _table(_tables.MODELS[model][1], ["problem", _tables.OURS, "against best", *peers])
+    table = _table(_cases.CASES[model].title, ["problem", _tables.OURS, "against best", *peers])
     for row in rows:
-        fastest = min(cell.seconds for cell in row.cells.values())
-        cells = {name: _cell(cell, cell.seconds == fastest) for name, cell in row.cells.items()}
+        cells = {name: _cell(cell, cell.seconds == row.best) for name, cell in row.cells.items()}
         style = "" if row.ratio is None else "blue" if row.ratio <= 1 else "yellow"
         ratio = Text(_tables.comparison(row.ratio).replace(" ", "\n"), style=style)
         others = [cells.get(name, "–") for name in peers]
@@ -66,14 +67,16 @@ def show(console, commit, root=_results.ASV):
         return
     table = _results.index(_results.figures(data, root))
     raced = False
-    for model in _tables.MODELS:
+    for model in _cases.CASES:
         rows, impls = _tables.races(table, model)
         if rows:
             console.print(_race(model, rows, impls))
             raced = True
     if raced:
         console.print("Best of warm calls that take turns in one process, on the same data.")
-        console.print("d: correct digits of the coefficients; bold: fastest.\n")
+        console.print("d: correct digits of the coefficients. Other numbers: duality gap or gradient,")
+        console.print("at the loosest tolerance that brings it to 1e-6; ✗: not reached, does not count.")
+        console.print("Bold: fastest.\n")
     found, impls = _tables.nist(table)
     for dtype, sets in found.items():
         console.print(_nist(dtype, sets, impls))

@@ -4,13 +4,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from time import perf_counter
 
-from . import _data, _harness
+from . import _cases, _data, _harness
 
-MODELS = ["ols", "ridge", "ridge_path"]
-PROBLEMS = ["1000x20", "20000x500", "20000x100x10"]
-_QUICK = ["1000x20"]
+MODELS = list(_cases.CASES)
+PROBLEMS = list(dict.fromkeys(problem for case in _cases.CASES.values() for problem in case.compiled))
 REPEATS = 2
 
 # A fresh process that has imported everything and started its device; what follows is the user's first fit.
@@ -18,49 +18,51 @@ FIRST_FIT = """
 import sys, time
 import jax
 jax.config.update("jax_enable_x64", True)
-import jax.numpy as jnp, numpy as np
-import jaxinfra as ji
-model, dtype, shape_X, shape_y, l2 = eval(sys.argv[1])
-rng = np.random.default_rng(0)
-X, y = (jax.device_put(rng.standard_normal(s).astype(dtype)) for s in (shape_X, shape_y))
-jax.block_until_ready((X, y))
-l2 = np.asarray(l2, dtype)
-fit = {"ols": lambda: ji.ols.fit(X, y), "ridge": lambda: ji.ridge.fit(X, y, l2=l2),
-       "ridge_path": lambda: ji.ridge.path(X, y, l2=l2)}[model]
+import numpy as np
+folder, model, dtype, shape_X, shape_y = eval(sys.argv[1])
+sys.path.append(folder)
+import _cases
+fit = _cases.function(model)
+data = jax.device_put(_cases.sample(model, shape_X, shape_y, dtype, np.random.default_rng(0)))
+jax.block_until_ready(data)
 start = time.perf_counter()
-jax.block_until_ready(fit())
+jax.block_until_ready(fit(*data))
 print(time.perf_counter() - start)
 """
 
 
-def _fit(model):
-    """The public verb as a function of arrays alone, so that one program holds all of it."""
-    import jaxinfra as ji
+def cases():
+    """[(model, problem)] of this profile."""
+    found = []
+    for model in filter(_cases.available, MODELS):
+        compiled = _cases.CASES[model].compiled
+        found += [(model, problem) for problem in _harness.selected(compiled, compiled[:1])]
+    return found
 
-    if model == "ols":
-        return lambda X, y, l2: ji.ols.fit(X, y)
-    return lambda X, y, l2: (ji.ridge.fit if model == "ridge" else ji.ridge.path)(X, y, l2=l2)
 
-
-def _penalty(model):
-    return [0.01, 0.1, 1.0] if model == "ridge_path" else 0.01
+def dtypes(model):
+    """Both; in the quick profile float64 for least squares alone: the races show every first call."""
+    quick = _harness.profile() == "quick" and _cases.CASES[model].family != "regression"
+    return _harness.DTYPES[:1] if quick else _harness.DTYPES
 
 
 def arguments(model, problem, dtype):
-    """Shapes and dtypes of (X, y, l2)."""
+    """Shapes and dtypes of (X, y, penalty)."""
     import jax
     import numpy as np
 
-    shapes = (*_data.shape(problem), np.shape(_penalty(model)))
-    return tuple(jax.ShapeDtypeStruct(shape, dtype) for shape in shapes)
+    shape_X, shape_y = _data.shape(problem)
+    *_, y, penalty = _cases.sample(model, (60, 20), (60, *shape_y[1:]), dtype, np.random.default_rng(0))
+    shapes = ((shape_X, dtype), (shape_y, y.dtype), (penalty.shape, dtype))
+    return tuple(jax.ShapeDtypeStruct(*each) for each in shapes)
 
 
 def _stages(model, problem, dtype):
     jax = _harness.start_jax()
     jax.block_until_ready(jax.numpy.zeros(1))  # the start of the device is not ours
-    fit, shapes = _fit(model), arguments(model, problem, dtype)
+    fit, shapes = _cases.function(model), arguments(model, problem, dtype)
     best = {}
-    for _ in range(REPEATS):
+    for _ in range(REPEATS if _harness.profile() == "full" else 1):
         jax.clear_caches()  # a second compile of the same Lowered, or trace of the same function, takes no time
         at = [perf_counter()]
         traced = jax.jit(fit).trace(*shapes)
@@ -76,7 +78,7 @@ def _stages(model, problem, dtype):
 
 def _processes(model, problem, dtype):
     """The first fit of a process without a compilation cache, and of the next one that finds it filled."""
-    argument = repr((model, dtype, *_data.shape(problem), _penalty(model)))
+    argument = repr((str(Path(_cases.__file__).parent), model, dtype, *_data.shape(problem)))
     with tempfile.TemporaryDirectory() as folder:
         env = dict(
             os.environ,
@@ -90,21 +92,17 @@ def _processes(model, problem, dtype):
     return {"first_call": times[0], "second_process": times[1]}
 
 
-def _retraces(model, dtype):
+def _retraces(model, problem, dtype):
     """Compilations that a second call with new values of the same shapes causes. Must be 0."""
     jax = _harness.start_jax()
     import numpy as np
 
-    import jaxinfra as ji
-
     rng = np.random.default_rng(0)
-    events = []
+    fit, events = _cases.function(model), []
+    shape_X, shape_y = (60, 20), (60, *_data.shape(problem)[1][1:])
 
     def call():
-        X, y = rng.standard_normal((64, 4)).astype(dtype), rng.standard_normal(64).astype(dtype)
-        l2 = float(rng.uniform()) if model == "ridge" else rng.uniform(size=3).astype(dtype)
-        fit = {"ols": ji.ols.fit, "ridge": ji.ridge.fit, "ridge_path": ji.ridge.path}[model]
-        jax.block_until_ready(fit(X, y) if model == "ols" else fit(X, y, l2=l2))
+        jax.block_until_ready(fit(*_cases.sample(model, shape_X, shape_y, dtype, rng)))
 
     call()
     jax.monitoring.register_event_duration_secs_listener(
@@ -115,6 +113,7 @@ def _retraces(model, dtype):
 
 
 class Compile(_harness.Figures):
+    version = "2"  # a ridge path has 25 penalties since then
     params = (MODELS, PROBLEMS, list(_harness.DTYPES))
     param_names = ("model", "problem", "dtype")
     track_trace_seconds = _harness.figure("trace", "s")
@@ -126,15 +125,13 @@ class Compile(_harness.Figures):
 
     def setup_cache(self):
         figures = {}
-        for model in MODELS:
-            for dtype in _harness.DTYPES:
-                retraces = _retraces(model, dtype)
-                for problem in _harness.selected(PROBLEMS, _QUICK):
-                    figures[model, problem, dtype] = {
-                        **_stages(model, problem, dtype),
-                        **_processes(model, problem, dtype),
-                        "retraces": retraces,
-                    }
+        for model, problem in cases():
+            for dtype in dtypes(model):
+                figures[model, problem, dtype] = {
+                    **_stages(model, problem, dtype),
+                    **_processes(model, problem, dtype),
+                    "retraces": _retraces(model, problem, dtype),
+                }
         return figures
 
-    setup_cache.timeout = 1200
+    setup_cache.timeout = 2400

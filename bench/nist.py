@@ -82,7 +82,7 @@ class Nist(_harness.Figures):
                 task = _certificate.Task(X.astype(dtype), y.astype(dtype), 0.0, fit_intercept)
                 for impl in IMPLS:
                     try:
-                        call, read = _peers.ADAPTERS["ols"][impl](task)
+                        call, read = _peers.ADAPTERS["ols"][impl].prepare(task)
                         found = correct_digits(read(call()), exact, fit_intercept)
                     except _harness.SkipNotImplemented:
                         continue

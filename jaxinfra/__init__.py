@@ -3,20 +3,41 @@
 Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objective`, `optimality`.
 
     ols, ridge          least squares
+    lasso, elastic_net  least squares with an L1 penalty, or with both
+    group_lasso         groups of features taken in or left out as a whole
+    multitask_lasso     several targets that share the features they use
+    nnls                nonnegative least squares
+    logistic            logistic regression of two classes
+    glm                 generalised linear models: a family from `families` with a link from `links`
+    multinomial         logistic regression of several classes
+    families, links     what a generalised linear model is made of
+    select              folds, paths, grids and gradients of a cross-validated loss
     Fit, Info, Status   what every fit returns, and how it ended
     check               raise on the host if a fit did not converge
 
 Importing creates no array, starts no backend and changes no configuration.
 """
 
+from jaxinfra import families as families
+from jaxinfra import links as links
+from jaxinfra import select as select
 from jaxinfra._core.precision import PrecisionWarning as PrecisionWarning
 from jaxinfra._core.types import Fit as Fit
 from jaxinfra._core.types import FitError as FitError
+from jaxinfra._core.types import GapInfo as GapInfo
 from jaxinfra._core.types import Info as Info
 from jaxinfra._core.types import Linear as Linear
 from jaxinfra._core.types import RankInfo as RankInfo
 from jaxinfra._core.types import Status as Status
 from jaxinfra._core.types import check as check
+from jaxinfra.linear import elastic_net as elastic_net
+from jaxinfra.linear import glm as glm
+from jaxinfra.linear import group_lasso as group_lasso
+from jaxinfra.linear import lasso as lasso
+from jaxinfra.linear import logistic as logistic
+from jaxinfra.linear import multinomial as multinomial
+from jaxinfra.linear import multitask_lasso as multitask_lasso
+from jaxinfra.linear import nnls as nnls
 from jaxinfra.linear import ols as ols
 from jaxinfra.linear import ridge as ridge
 

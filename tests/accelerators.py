@@ -32,6 +32,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxinfra as ji
+from tests.devices import distinct
 from tests.registry import BY_NAME, MODELS, Model
 
 # No block size divides the rows of one device, as with real data.  Compile times grow with all of these.
@@ -67,7 +68,8 @@ def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) 
     wide = model.n < model.p  # few rows: the fit works on the n x n kernel
     p = WIDE_P if wide else p
     n = mesh.size * (2 if wide else LOCAL_ROWS)
-    hyper = {k: np.resize(v, p) if np.shape(v) == (model.p,) else v for k, v in model.hyper.items()}
+    given = {**model.hyper, **model.static}
+    given = {k: np.resize(v, p) if np.shape(v) == (model.p,) else v for k, v in given.items()}
     targets = () if model.targets is None else (model.targets,)
 
     def array(*shape: int, rows: bool = True) -> jax.ShapeDtypeStruct:
@@ -75,9 +77,11 @@ def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) 
         return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
 
     def fit(X: Any, y: Any, w: Any) -> Any:
-        return model.fit(X, y, sample_weight=w, **hyper)
+        return model.fit(X, y, sample_weight=w, **given)
 
     X, y, w = array(n, p), array(n, *targets), array(n)
+    if model.y in ("binary", "classes"):
+        y = jax.ShapeDtypeStruct(y.shape, "int32", sharding=y.sharding)
     params = jax.tree.map(lambda leaf: array(*leaf.shape, rows=False), jax.eval_shape(fit, X, y, w).params)
     name = f"{model.name} {dtype} {n}x{p}"
     # Two rows a device are less than the tiles that hold them: like the path, the wide fit is bounded by all rows.
@@ -105,7 +109,7 @@ def plan(platform: str) -> Iterator[Program]:
             yield from programs(model, mesh, "float64")
         # So many columns have their moments formed in float32 first, by strips of columns, each a copy.
         yield from programs(BY_NAME["ols"], mesh, "float64", p=256, copies=4)
-    for model in MODELS:
+    for model in distinct():
         yield from programs(model, mesh, "float32")
     yield path(mesh, "float32")
 

@@ -112,14 +112,21 @@ def path(kind: str) -> float:
     return deviation(run(*(jax.device_put(a, rows) for a in (X, y, w))), run(X, y, w))
 
 
+def distinct() -> list[Model]:
+    """All rows that are solved directly, of the others one for each program of the module."""
+    kinds = {(m.module, m.targets, m.n < m.p, "l1" in m.hyper, m.direct and m.name): m for m in reversed(MODELS)}
+    return list(kinds.values())[::-1]
+
+
 def comparisons() -> Iterator[tuple[str, Callable[[], float]]]:
     """Named comparisons, each a function that gives the deviation."""
-    chosen = [(model.name, "auto", "jit", "float64") for model in MODELS]
+    chosen = [(model.name, "auto", "jit", "float64") for model in distinct()]
     chosen += [("ols", "auto", how, "float64") for how in ("eager", "set_mesh")]
     chosen += [(name, "auto", how, "float32") for name, how in [("ridge", "eager"), ("ols_targets", "jit")]]
     chosen += [("ols", "explicit", how, "float64") for how in ("eager", "jit", "set_mesh")]
     chosen += [(name, "explicit", "jit", "float64") for name in ("ridge", "ols_targets")]
     chosen += [("ridge", "explicit", "eager", "float32")]
+    chosen += [(name, "explicit", "jit", "float64") for name in ("lasso", "logistic", "multinomial")]
     for name, *rest in chosen:
         yield ", ".join([name, *rest]), partial(fit_and_predict, BY_NAME[name], *rest)
     for kind, function in product(MESHES, [tall, ill_conditioned, derivative, path]):

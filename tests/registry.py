@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,29 +10,58 @@ from typing import Any
 import numpy as np
 
 import jaxinfra as ji
-from tests.references import least_squares
+from tests.references import glm, lasso, least_squares, logistic, multinomial
+
+CLASSES = 3
+
+
+def accepted(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of the arguments that the function has a parameter for."""
+    names = inspect.signature(function).parameters
+    return {k: v for k, v in arguments.items() if k in names}
 
 
 @dataclass(frozen=True)
 class Model:
-    """name; the module with the verbs; traced hyper-parameters; static ones; its plain NumPy reference.
+    """One row of the registry.
 
-    `reference(X, y, sample_weight=..., **hyper, **static)` returns the params as a tuple of float64 arrays and
-    `gradient(*params, X, y, sample_weight=..., **hyper)` the derivative of the objective by them.
+    name, module: the module has the verbs.
+    reference: (X, y, sample_weight=, offset=, **hyper, **static) -> the params as a tuple of float64 arrays.
+    gradient: (*params, X, y, sample_weight=, **hyper, **static) -> the derivative of the objective by them; with an L1
+        penalty the subgradient of the smallest norm.
+    certificate: (model, params, X, y, w, hyper) -> what `info.optimality` measures, again, in float64.
+    hyper: traced hyper-parameters, none of which may be negative.
+    static: the other arguments of `fit`: static ones, families, links, groups.
+    y: what y is: "real", "binary" and "classes" (integer labels), "share" (in [0, 1]), "count", "positive" or "amount"
+        (positive with exact zeros).
+    direct: solved to rounding whatever tol; the others are asked for a small one in float64.
+    single: whether float32 goes through the columns on batches and weights too.
     """
 
     name: str
     module: Any
     reference: Callable[..., tuple[np.ndarray, ...]]
     gradient: Callable[..., tuple[np.ndarray, ...]]
+    certificate: Callable[..., float]
     hyper: dict[str, Any] = field(default_factory=dict)
     static: dict[str, Any] = field(default_factory=dict)
+    y: str = "real"
     targets: int | None = None
+    direct: bool = False
+    single: bool = False
     n: int = 40
     p: int = 5
 
+    @property
+    def subtracts_offset(self) -> bool:
+        """Least squares subtract the offset from y; the others add it to the linear predictor."""
+        return self.y == "real" and self.module is not ji.glm
+
     def data(self, seed: int = 0, n: int | None = None, p: int | None = None, dtype: Any = np.float64):
-        """Well-conditioned seeded data: X with a condition number below 10 and means about 1, y with noise 0.3."""
+        """Well-conditioned seeded data: X with a condition number below 10 and means about 1, y with noise 0.3.
+
+        Where y is not real, it is drawn about a linear predictor of standard deviation 1.
+        """
         n, p = n or self.n, p or self.p
         rng = np.random.default_rng(seed)
         q = np.linalg.qr(rng.standard_normal((max(n, p), min(n, p))))[0]
@@ -39,9 +69,18 @@ class Model:
         base = q if n >= p else q.T
         scales = np.geomspace(1, 4, base.shape[1])
         X = (base * scales) @ mixing * np.sqrt(n) + rng.uniform(0.5, 1.5, p)
-        shape = (p,) if self.targets is None else (p, self.targets)
-        signal = X @ rng.standard_normal(shape) + 2
-        return X.astype(dtype), (signal + 0.3 * rng.standard_normal(signal.shape)).astype(dtype)
+        columns = CLASSES if self.y == "classes" else self.targets
+        signal = X @ rng.standard_normal((p,) if columns is None else (p, columns)) + 2
+        if self.y == "real":
+            y = signal + 0.3 * rng.standard_normal(signal.shape)
+        else:
+            y = _draw(rng, self.y, (signal - signal.mean(0)) / signal.std(0))
+        return X.astype(dtype), y if y.dtype.kind == "i" else y.astype(dtype)
+
+    def others(self, y: np.ndarray) -> np.ndarray:
+        """Three possible y."""
+        another = {"binary": 1 - y, "share": 1 - y, "classes": (y + 1) % CLASSES}.get(self.y, 2 * y)
+        return np.stack([y, another, y[::-1]])
 
     def weights(self, seed: int = 1, n: int | None = None, dtype: Any = np.float64) -> np.ndarray:
         """Weights between 0.5 and 2."""
@@ -49,11 +88,89 @@ class Model:
 
     def fit(self, X: Any, y: Any, **kwargs: Any) -> Any:
         """The model's fit with its own hyper-parameters unless `kwargs` has others."""
-        return self.module.fit(X, y, **{**self.hyper, **self.static, **kwargs})
+        tol = {} if self.direct else {"tol": 1e-11 if X.dtype == np.float64 else 1e-4}
+        return self.module.fit(X, y, **{**tol, **self.hyper, **self.static, **kwargs})
+
+    def expected(self, X: Any, y: Any, **kwargs: Any) -> tuple[np.ndarray, ...]:
+        """The reference's params."""
+        return self.reference(X, y, **accepted(self.reference, {**self.hyper, **self.static, **kwargs}))
+
+    def slope(self, params: Any, X: Any, y: Any, **kwargs: Any) -> tuple[np.ndarray, ...]:
+        """The reference's derivative at the params."""
+        at = (np.asarray(params.coef, float), np.asarray(params.intercept, float))
+        return self.gradient(*at, X, y, **accepted(self.gradient, {**self.hyper, **self.static, **kwargs}))
+
+    def verb(self, name: str, params: Any, X: Any, y: Any, **kwargs: Any) -> Any:
+        """Another verb of the module on the fitted params: `objective` or `optimality`."""
+        verb = getattr(self.module, name)
+        return verb(params, X, y, **accepted(verb, {**self.hyper, **self.static, **kwargs}))
+
+
+def _draw(rng: np.random.Generator, kind: str, eta: np.ndarray) -> np.ndarray:
+    chance, size = 1 / (1 + np.exp(-eta)), np.exp(0.5 * eta + 1)
+    draws: dict[str, Callable[[], np.ndarray]] = {
+        "binary": lambda: (rng.uniform(size=eta.shape) < chance).astype(int),
+        "classes": lambda: (eta + rng.gumbel(size=eta.shape)).argmax(1),
+        "share": lambda: rng.beta(4 * chance, 4 * (1 - chance)),
+        "count": lambda: rng.poisson(size),
+        "positive": lambda: rng.gamma(5, size / 5),
+        "amount": lambda: rng.gamma(3 * np.maximum(1, counts := rng.poisson(size)), 0.3) * (counts > 0),
+    }
+    y = draws[kind]()
+    return y.astype(float) if kind == "count" else y
+
+
+def _least_squares_residual(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, Any]) -> float:
+    """|dF/dcoef_j| relative to |x_j| |y| / sum w."""
+    gradient = model.slope(params, X, y, sample_weight=w, **hyper)[0]
+    root = np.sqrt(np.asarray(w, float))[:, None]
+    scale = np.linalg.norm(root * X, axis=0).min() * np.linalg.norm(root * y.reshape(len(y), -1)) / w.sum()
+    return np.abs(gradient).max() / scale
+
+
+def _gap(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, Any]) -> float:
+    """The duality gap relative to the objective of the intercept alone."""
+    return lasso.gap(params.coef, X, y, sample_weight=w, **hyper)
+
+
+def _score(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, Any]) -> float:
+    """|dF/dcoef_j| relative to rms(x_j) times the rms of the loss's slope at the best intercept without columns."""
+    w = np.asarray(w, float) / w.sum()
+    if model.y == "classes":
+        labels = np.eye(CLASSES)[y]
+        slope = w @ labels - labels
+    else:
+        mean = np.full(len(y), w @ y)
+        family, link = model.static.get("family", ji.families.Binomial()), model.static.get("link")
+        slope = glm.score(family, link, y, glm.to_eta(family, link, mean))[:, None]
+    X = np.asarray(X, float)
+    scale = np.sqrt(w @ (X - w @ X) ** 2) * np.sqrt(w @ (slope**2).sum(1))
+    gradient = np.asarray(model.slope(params, X, y, sample_weight=w, **hyper)[0])
+    return (np.abs(gradient).reshape(len(scale), -1).max(1) / scale).max()
 
 
 def _least_squares(name: str, module: Any, **kwargs: Any) -> Model:
-    return Model(name, module, least_squares.fit, least_squares.gradient, **kwargs)
+    solvers = (least_squares.fit, least_squares.gradient, _least_squares_residual)
+    return Model(name, module, *solvers, direct=True, single=True, **kwargs)
+
+
+def _lasso(name: str, module: Any, **kwargs: Any) -> Model:
+    return Model(name, module, lasso.fit, lasso.gradient, _gap, **kwargs)
+
+
+def _logistic(name: str, y: str, **kwargs: Any) -> Model:
+    return Model(name, ji.logistic, logistic.fit, logistic.gradient, _score, y=y, **kwargs)
+
+
+def _multinomial(name: str, **kwargs: Any) -> Model:
+    static = {"n_classes": CLASSES}
+    solvers = (multinomial.fit, multinomial.gradient, _score)
+    return Model(name, ji.multinomial, *solvers, y="classes", static=static, **kwargs)
+
+
+def _glm(name: str, y: str, family: Any, link: Any = None, **kwargs: Any) -> Model:
+    static = {"family": family, "link": link}
+    return Model(name, ji.glm, glm.fit, glm.gradient, _score, y=y, static=static, **kwargs)
 
 
 MODELS = [
@@ -65,5 +182,18 @@ MODELS = [
     _least_squares("ridge_by_feature", ji.ridge, hyper={"l2": np.array([0.0, 0.1, 0.2, 0.4, 0.8])}),
     _least_squares("ridge_by_target", ji.ridge, hyper={"l2": np.array([0.0, 0.3, 2.0])}, targets=3),
     _least_squares("ridge_wide", ji.ridge, hyper={"l2": 0.3}, n=6, p=9),
+    _lasso("lasso", ji.lasso, hyper={"l1": 3.0}, single=True),
+    _lasso("lasso_by_feature", ji.lasso, hyper={"l1": np.array([0.1, 0.4, 0.8, 1.6, 3.2])}),
+    _lasso("elastic_net", ji.elastic_net, hyper={"l1": 3.0, "l2": 0.3}),
+    _lasso("elastic_net_wide", ji.elastic_net, hyper={"l1": 0.4, "l2": 0.3}, n=6, p=9),
+    _logistic("logistic", "binary", hyper={"l2": 0.05}, single=True),
+    _logistic("logistic_l1", "share", hyper={"l1": 0.05, "l2": 0.02}),
+    _multinomial("multinomial", hyper={"l2": 0.05}, single=True),
+    _multinomial("multinomial_l1", hyper={"l1": 0.03, "l2": 0.02}),
+    _glm("glm_poisson", "count", ji.families.Poisson(), hyper={"l2": 0.05}, single=True),
+    _glm("glm_poisson_l1", "count", ji.families.Poisson(), hyper={"l1": 0.1, "l2": 0.02}),
+    _glm("glm_gamma_log", "positive", ji.families.Gamma(), ji.links.Log()),
+    _glm("glm_probit", "share", ji.families.Binomial(), ji.links.Probit(), hyper={"l2": np.full(5, 0.05)}),
+    _glm("glm_tweedie", "amount", ji.families.Tweedie(1.5), hyper={"l2": 0.05}),
 ]
 BY_NAME = {model.name: model for model in MODELS}

@@ -103,20 +103,6 @@ class Linear(NamedTuple):
     intercept: jax.Array
 
 
-class Path(NamedTuple):
-    """What `path` returns: solutions for m penalties.  coef (m, p) or (m, p, k), intercept (m,) or (m, k); every field of
-    info has the leading axis m."""
-
-    coef: jax.Array
-    intercept: jax.Array
-    info: Any
-
-    @property
-    def params(self) -> Linear:
-        """The same as `fit` has it, with the leading axis m."""
-        return Linear(self.coef, self.intercept)
-
-
 class FitError(ArithmeticError):
     """Raised by `check` for a fit that did not converge."""
 

@@ -44,8 +44,8 @@ def fit(
     Args:
       X: (n, p) real, traced.
       y: (n,) in the range of the family, traced: any number (Gaussian), 0 to 1 (Binomial: the proportion of successes,
-        with the trials as sample_weight), 0 or more (Poisson, NegativeBinomial, Tweedie with power below 2), above 0 (Gamma,
-        InverseGaussian, Tweedie from 2 on).
+        with the trials as sample_weight), 0 or more (Poisson, NegativeBinomial, Tweedie with power below 2), above 0
+        (Gamma, InverseGaussian, Tweedie from 2 on).
       family: `families.Gaussian()`, `Binomial()`, `Poisson()`, `Gamma()`, `InverseGaussian()`, `Tweedie(power)` or
         `NegativeBinomial(alpha)`; the kind is static, power and alpha are traced.
       link: `links.Identity()`, `Log()`, `Logit()`, `Probit()`, `CLogLog()`, `Cauchit()`, `Inverse()`,

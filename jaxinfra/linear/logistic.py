@@ -126,8 +126,9 @@ def _input(
     X, y, dtype = checks.design(verb, X, y)
     if y.ndim != 1:
         raise ValueError(f"{verb}: y must have shape (n,) for two classes, got X {X.shape} and y {y.shape}")
-    if isinstance(y, np.ndarray) and ((y < 0) | (y > 1)).any():
-        i = int(np.argmax((y < 0) | (y > 1)))
+    # NaN and inf have a Status of their own.
+    if isinstance(y, np.ndarray) and (bad := ((y < 0) | (y > 1)) & np.isfinite(y)).any():
+        i = int(np.argmax(bad))
         more = " (for more than two classes use multinomial)" if y[i] > 1 else ""
         raise ValueError(f"{verb}: labels must be 0 or 1{more}, got y[{i}] = {y[i]}")
     balanced, class_weight = labels.class_weight(verb, class_weight, 2, dtype)

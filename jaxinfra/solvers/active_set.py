@@ -11,7 +11,8 @@ q(z) + damping sum_j H_jj (z_j - w_j)^2 / 2 with a damping that grows until it d
 prox-gradient step, which lowers q unless w is optimal.
 
 Many columns, few of them active (`rounds`): steps on a working set W of the columns with the largest |g_j| / l1_j, in
-a few capacities; what violates the conditions outside joins W for the next round, and W at most doubles its members.
+capacities of powers of two; what violates the conditions outside joins W for the next round, where W grows by no more
+than it has in use.  Large ones start from accelerated gradient steps (`proximal_gradient`).
 Several penalties share W, and one product checks them all.
 
 Sources: Hintermueller, Ito and Kunisch 2003 (active set = semismooth Newton); Fan, Jiao and Lu 2014 (along a path);
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,12 +33,13 @@ from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.moments import diagonal
+from jaxinfra.solvers.proximal_gradient import accelerated, product, soft
 
 S = TypeVar("S")
 
 # Up to so many columns no working set is chosen: all of them are one.  From so many on a factorisation costs more than
 # some ten products, and gradient steps go first.
-SMALL, _DEAR = 128, 256
+SMALL, _DEAR = 128, 512
 
 
 class _Step(NamedTuple):
@@ -45,11 +47,6 @@ class _Step(NamedTuple):
     g: jax.Array  # c - Hw
     damping: jax.Array
     error: jax.Array
-
-
-def soft(u: jax.Array, threshold: jax.Array) -> jax.Array:
-    """The soft-threshold operator: the minimiser of (x - u)^2 / 2 + threshold |x|."""
-    return jnp.sign(u) * jnp.maximum(jnp.abs(u) - threshold, 0)
 
 
 def violation(w: jax.Array, g: jax.Array, d: jax.Array, l1: jax.Array) -> jax.Array:
@@ -140,57 +137,6 @@ def newton(
     return end.w, status, n_iter
 
 
-def product(H: jax.Array, l2: jax.Array | None, w: jax.Array) -> jax.Array:
-    """(H + diag(l2)) w for each row of w (B, p)."""
-    return dot(w, H) if l2 is None else dot(w, H) + l2 * w
-
-
-def accelerated(
-    H: jax.Array, c: jax.Array, l1: jax.Array, l2: jax.Array | None, w: jax.Array,
-    error: Callable[[jax.Array, jax.Array], jax.Array], tol: jax.Array,
-) -> jax.Array:  # fmt: skip
-    """Accelerated prox-gradient steps for B problems at once: a start for `newton` where p is large.
-
-    c, l1, l2, w (B, p), c minus the gradient at w.  One product with H serves all, where a Newton step costs each a
-    factorisation.  FISTA (Beck and Teboulle 2009) in the scale of the columns, its momentum dropped where it points
-    uphill (O'Donoghue and Candes 2015).
-    """
-    d = diagonal(H)
-    t = jnp.where(d > 0, 1 / jnp.where(d > 0, d, 1), 0)
-
-    def grow(_: int, u: jax.Array) -> jax.Array:
-        u = t * dot(H, u)
-        return u / jnp.maximum(jnp.sqrt((u * u * d).sum()), jnp.finfo(u.dtype).tiny)
-
-    top = lax.fori_loop(0, 16, grow, jnp.sqrt(t))
-    bound = 1.25 * jnp.maximum((top * dot(H, top)).sum(), 1)
-    D = d[None] if l2 is None else d[None] + l2
-    t = jnp.where(D > 0, 1 / jnp.where(D > 0, bound * D, 1), 0)
-
-    def gradient(v: jax.Array) -> jax.Array:
-        return c - product(H, l2, v - w)
-
-    def step(_: jax.Array, x: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        u, v, momentum = x
-        new = soft(v + t * gradient(v), t * l1)
-        uphill = ((v - new) * (new - u) * D).sum(1) > 0
-        momentum = jnp.where(uphill, 1, momentum)
-        after = 0.5 + jnp.sqrt(0.25 + momentum * momentum)
-        return new, new + ((momentum - 1) / after)[:, None] * (new - u), after
-
-    def steps(state: tuple[tuple[jax.Array, ...], jax.Array, jax.Array]):  # type: ignore[no-untyped-def]
-        x, best, waited = state
-        x = lax.fori_loop(0, 10, step, x)
-        worst = error(x[0], gradient(x[0])).max()
-        waited = jnp.where(worst < 0.5 * best, 0, waited + 1)
-        state = x, jnp.minimum(worst, best), waited
-        return state, Verdict((worst <= tol) | (waited > 10), jnp.int32(Status.CONVERGED))
-
-    start = (w, w, jnp.ones_like(w[:, 0])), jnp.full((), jnp.inf, w.dtype), jnp.int32(0)
-    end = drive(steps, start, max_iter=100)[0][0][0]
-    return jnp.where(jnp.isfinite(end).all(), end, w)
-
-
 class Block(NamedTuple):
     """B problems that differ in l1 (and c) on the way to their solutions."""
 
@@ -214,13 +160,13 @@ class Oracle(NamedTuple):
 
 
 def capacities(p: int, most: int) -> list[int]:
-    """Sizes of working sets: 64, 256, 1024, ... up to p.  Each is a program of its own to compile."""
+    """Sizes of working sets: powers of two up to p.  Each is a program of its own to compile."""
     if p <= SMALL:
         return [p]
     sizes, size = [], 64
     while size < min(p, most):
         sizes.append(size)
-        size *= 4
+        size *= 2
     return [*sizes, min(p, size)]
 
 
@@ -236,7 +182,8 @@ def by_capacity(sizes: list[int], need: jax.Array, fn: Callable[[int, S], S], st
 
 def rounds(
     oracle: Oracle, l1: jax.Array, l2: jax.Array | None, w: jax.Array, g: jax.Array,
-    measure: Callable[..., jax.Array], *, tol: jax.Array, inner_tol: jax.Array, max_iter: jax.Array | int, most: int, chain: jax.Array | bool = True,
+    measure: Callable[..., jax.Array], *, tol: jax.Array, inner_tol: jax.Array,
+    max_iter: jax.Array | int, most: int, chain: jax.Array | bool = True,
 ) -> tuple[Block, jax.Array]:  # fmt: skip
     """Solve B problems on common working sets: (Block, status).
 
@@ -251,8 +198,8 @@ def rounds(
         """Which columns are in use, and how many shall be in W."""
         used = ((w != 0) | (l1 == 0)).any(0)
         likely = used | (jnp.abs(g) > 0.9 * l1).any(0)
-        count, twice = likely.sum(dtype=jnp.int32) * 5 // 4, 2 * used.sum(dtype=jnp.int32)
-        return used, jnp.minimum(count, jnp.maximum(twice, sizes[0]))
+        count, size = likely.sum(dtype=jnp.int32) * 5 // 4, used.sum(dtype=jnp.int32)
+        return used, jnp.minimum(count, jnp.maximum(size + jnp.minimum(size, 64), sizes[0]))
 
     def visit(size: int, first: jax.Array, used: jax.Array, b: Block) -> Block:
         if size == p:
@@ -273,7 +220,7 @@ def rounds(
         budget = jnp.where(wait, 0, jnp.asarray(max_iter, jnp.int32) - b.n_iter)
         follow = first & chain & (size < _DEAR)
 
-        def one(before: jax.Array, x: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        def one(before: jax.Array, x: tuple[Any, ...]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
             c, l1, l2, own, origin, budget = x
             H_ = H if l2 is None else H + jnp.diag(l2)
             w, _, n_iter = newton(H_, c, l1, jnp.where(follow, before, own), origin, tol=inner_tol, max_iter=budget)

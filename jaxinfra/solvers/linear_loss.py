@@ -25,17 +25,39 @@ class Loss(Protocol):
     """A loss of the linear predictor, elementwise.  `families.Likelihood` is one."""
 
     @property
-    def convex(self) -> bool: ...  # noqa: D102  the second derivative is never negative
-    @property
-    def may_separate(self) -> bool: ...  # noqa: D102  data may drive eta to infinity
-    @property
-    def needs_positive(self) -> bool: ...  # noqa: D102  eta = 0 has no finite loss
+    def convex(self) -> bool:
+        """Static: the second derivative is never negative."""
+        ...
 
-    def start(self, mean: jax.Array) -> jax.Array: ...  # noqa: D102
-    def value(self, y: jax.Array, eta: jax.Array) -> jax.Array: ...  # noqa: D102
-    def slope(self, y: jax.Array, eta: jax.Array) -> jax.Array: ...  # noqa: D102
-    def curvature(self, y: jax.Array, eta: jax.Array) -> jax.Array: ...  # noqa: D102
-    def safe_curvature(self, y: jax.Array, eta: jax.Array) -> jax.Array: ...  # noqa: D102
+    @property
+    def may_separate(self) -> bool:
+        """Static: data may drive eta to infinity."""
+        ...
+
+    @property
+    def needs_positive(self) -> bool:
+        """Static: eta = 0 has no finite loss."""
+        ...
+
+    def start(self, mean: jax.Array) -> jax.Array:
+        """The eta of a mean."""
+        ...
+
+    def value(self, y: jax.Array, eta: jax.Array) -> jax.Array:
+        """The loss; infinite where eta has none."""
+        ...
+
+    def slope(self, y: jax.Array, eta: jax.Array) -> jax.Array:
+        """First derivative with respect to eta."""
+        ...
+
+    def curvature(self, y: jax.Array, eta: jax.Array) -> jax.Array:
+        """Second derivative."""
+        ...
+
+    def safe_curvature(self, y: jax.Array, eta: jax.Array) -> jax.Array:
+        """Second derivative, or its expectation where that is not positive."""
+        ...
 
 
 class Data(NamedTuple):

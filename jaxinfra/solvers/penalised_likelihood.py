@@ -28,7 +28,7 @@ from jaxinfra.solvers.linear_loss import Data, Frame, Loss
 _EXACT = 2e7
 _ROWS, _SHARE = 10, 16
 # A Hessian takes as long as so many evaluations, by columns (measured, float32 and float64: 3.3 at 50, 18 at 500).
-_COLUMNS_PER_EVALUATION = 20
+_COLUMNS_PER_EVALUATION = 10
 # Accuracy asked of the subsample: its minimum differs from that of all rows by more than this.
 _COARSE = 1e-2
 _MOVED = 0.3  # of eta: see `_separable`
@@ -138,7 +138,7 @@ def _solve(
 
         return newton.minimise(
             evaluate, lambda theta: problem.hessian(rows, theta, ridge), theta, problem.scale, l1=lasso, metric=metric,
-            exact=problem.sample is None, patience=max(2, p // _COLUMNS_PER_EVALUATION), tol=tol, max_iter=max_iter,
+            exact=problem.sample is None, patience=max(4, p // _COLUMNS_PER_EVALUATION), tol=tol, max_iter=max_iter,
         )  # fmt: skip
 
     theta, metric = _start(problem, init), None

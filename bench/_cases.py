@@ -1,0 +1,269 @@
+"""What is measured: one row a model, read by every benchmark of the suite.
+
+Fresh processes import this file by itself, beside the installed jaxinfra: it must import nothing else of the suite.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+FOLDS = 5  # of equal numbers of rows
+GROUP = 5  # columns in a group
+POWER = 1.5  # of Tweedie's variance
+RIDGE = 0.01
+REAL = ("diabetes", "linnerud", "breast_cancer", "digits")
+
+
+class Case(NamedTuple):
+    module: str  # of jaxinfra
+    family: str  # the benchmark module that races it
+    name: str  # the class there
+    title: str
+    text: str
+    target: str  # the kind of y, see `_data.load`
+    fit: Callable  # fit(ji, X, y, penalty, **options)
+    penalty: Callable  # penalty(X, y): what the regularised models are given, a number or a grid
+    problems: tuple
+    quick: tuple  # those of the quick profile
+    compiled: tuple = ("1000x20", "20000x500")  # the shapes that are compiled, the quick profile's first
+
+
+def _centred(values):
+    return np.asarray(values, np.float64) - np.mean(values, axis=0, dtype=np.float64)
+
+
+def block_norms(values, size=1):
+    """Euclidean norms of the blocks of `size` neighbours along the first axis, each with all its columns."""
+    return np.sqrt(np.square(values).reshape(-1, size * int(np.prod(values.shape[1:]))).sum(axis=1))
+
+
+def l1_max(X, y, size=1):
+    """The smallest l1 at which every coefficient is zero, for blocks of `size` columns of weight sqrt(size)."""
+    return float(block_norms(_centred(X).T @ _centred(y), size).max() / len(X) / np.sqrt(size))
+
+
+def _none(X, y):
+    return 0.0
+
+
+def _ridge_grid(X, y):
+    return np.logspace(-4, 2, 25)
+
+
+def _l1(X, y):
+    return l1_max(X, y) / 20
+
+
+def _group_l1(X, y):
+    return l1_max(X, y, GROUP) / 20
+
+
+def _l1_path(X, y):
+    return np.geomspace(1, 0.01, 50) * l1_max(X, y)
+
+
+def _l1_cv(X, y):
+    return np.geomspace(1, 1e-3, 100) * l1_max(X, y)
+
+
+def _c(C):
+    """scikit-learn's C as a penalty of the mean."""
+    return lambda X, y: 1 / (C * len(X))
+
+
+def _inverse_c(X, y):
+    return 1 / np.logspace(-4, 4, 10)  # 1 / C, of the sum over the rows of a fold
+
+
+def groups(columns):
+    return (np.arange(columns) // GROUP).astype(np.int32)
+
+
+def fold_weights(rows, dtype):
+    """(FOLDS + 1, rows): a fold gives weight 0 to the neighbouring rows that it holds out; the last has all rows."""
+    fold = np.arange(rows) // (rows // FOLDS)
+    return np.concatenate([fold != np.arange(FOLDS)[:, None], np.ones((1, rows), bool)]).astype(dtype)
+
+
+def _held_out(params, X, y, loss):
+    """The mean of loss(linear predictor, y) over the folds' held-out rows, for each penalty."""
+    X, y = X.reshape(FOLDS, -1, X.shape[1]), y.reshape(FOLDS, 1, -1)
+    eta = params.coef[:-1] @ X.swapaxes(1, 2) + params.intercept[:-1, :, None]
+    return loss(eta, y).mean(axis=(0, 2))
+
+
+@functools.cache
+def _lasso_cv(ji):
+    import jax
+
+    def run(X, y, l1, tol):
+        def path(weight):
+            return ji.lasso.path(X, y, l1=l1, sample_weight=weight, tol=tol).params
+
+        paths = jax.vmap(path)(jax.numpy.asarray(fold_weights(len(X), X.dtype)))
+        loss = _held_out(paths, X, y, lambda eta, y: (y - eta) ** 2)
+        return paths, loss
+
+    return jax.jit(run)
+
+
+@functools.cache
+def _logistic_cv(ji):
+    import jax
+
+    def run(X, y, inverse_c, tol):
+        def path(weight):
+            # The strongest penalty comes first.
+            return ji.logistic.path(X, y, l2=inverse_c / weight.sum(), sample_weight=weight, tol=tol).params
+
+        paths = jax.vmap(path)(jax.numpy.asarray(fold_weights(len(X), X.dtype)))
+        loss = _held_out(paths, X, y.astype(X.dtype), lambda eta, y: jax.nn.softplus(eta) - y * eta)
+        return paths, loss
+
+    return jax.jit(run)
+
+
+def _l1_fit(module, **fixed):
+    return lambda ji, X, y, l1, **options: getattr(ji, module).fit(X, y, l1=l1, **fixed, **options)
+
+
+def _l2_fit(module, **fixed):
+    return lambda ji, X, y, l2, **options: getattr(ji, module).fit(X, y, l2=l2, **fixed, **options)
+
+
+def _glm_fit(family):
+    def fit(ji, X, y, l2, **options):
+        return ji.glm.fit(X, y, family=family(ji), link=ji.links.Log(), l2=l2, **options)
+
+    return fit
+
+
+def _multinomial(ji, X, y, l2, n_classes=3, **options):
+    return ji.multinomial.fit(X, y, l2=l2, n_classes=n_classes, **options)
+
+
+_WIDE = ("1000x20", "20000x500", "20000x100x10")
+_LEAST_SQUARES = (*REAL, "1000x20", "20000x500", "200000x50", "20000x100x10", "200x2000")
+_LEAST_SQUARES_QUICK = (*REAL, "1000x20", "20000x500", "200000x50")
+_ONE = ("1000x20", "20000x500")
+_TARGETS = ("1000x20x5", "20000x100x10")
+_SMALL = ("1000x20",)
+
+CASES = {
+    "ols": Case(
+        "ols", "regression", "OLS", "Least squares", "One fit with intercept.", "real",
+        lambda ji, X, y, _, **options: ji.ols.fit(X, y, **options), _none,
+        # A column of ones makes the wide problem's minimum-norm solution another one for each library.
+        tuple(p for p in _LEAST_SQUARES if p != "200x2000"), _LEAST_SQUARES_QUICK, _WIDE,
+    ),
+    "ridge": Case(
+        "ridge", "regression", "Ridge", "Ridge", f"One fit with intercept, l2 = {RIDGE}.", "real",
+        _l2_fit("ridge"), lambda X, y: RIDGE, _LEAST_SQUARES, _LEAST_SQUARES_QUICK, _WIDE,
+    ),
+    "ridge_path": Case(
+        "ridge", "regression", "RidgePath", "Ridge path",
+        "25 penalties with leave-one-out errors; jaxinfra returns every coefficient vector, RidgeCV the best one.",
+        "real", lambda ji, X, y, l2, **options: ji.ridge.path(X, y, l2=l2, **options), _ridge_grid,
+        # RidgeCV takes a singular value decomposition of all rows: tens of seconds for the large problems.
+        _LEAST_SQUARES, (*REAL, "1000x20"), _WIDE,
+    ),
+    "lasso_path": Case(
+        "lasso", "penalised", "LassoPath", "Lasso path",
+        "50 penalties from l1_max to l1_max / 100, warm-started. Peers without an intercept are given centred data.",
+        "sparse", lambda ji, X, y, l1, **options: ji.lasso.path(X, y, l1=l1, **options), _l1_path,
+        ("diabetes", "1000x20", "100000x100", "2000x1000", "500x5000"),
+        ("diabetes", "100000x100", "2000x1000", "500x5000"), ("1000x20", "2000x1000"),
+    ),
+    "lasso_cv": Case(
+        "lasso", "penalised", "LassoCV", "Lasso, cross-validated",
+        "100 penalties from l1_max to l1_max / 1000, 5 folds, and the fit of all rows at the best penalty.",
+        "sparse", lambda ji, X, y, l1, tol=None: _lasso_cv(ji)(X, y, l1, tol), _l1_cv,
+        ("1000x20", "20000x50"), ("20000x50",), ("1000x20", "20000x50"),
+    ),
+    "lasso": Case(
+        "lasso", "penalised", "Lasso", "Lasso", "One fit with intercept at l1_max / 20.", "sparse",
+        _l1_fit("lasso"), _l1, _ONE, _SMALL,
+    ),
+    "elastic_net": Case(
+        "elastic_net", "penalised", "ElasticNet", "Elastic net", "One fit with intercept, l1 = l2 = l1_max / 20.",
+        "sparse", lambda ji, X, y, l1, **options: ji.elastic_net.fit(X, y, l1=l1, l2=l1, **options), _l1, _ONE, _SMALL,
+    ),
+    "nnls": Case(
+        "nnls", "penalised", "NonNegative", "Non-negative least squares",
+        "One fit with free intercept; SciPy is given centred data.", "sparse",
+        lambda ji, X, y, _, **options: ji.nnls.fit(X, y, **options), _none, _ONE, _SMALL,
+    ),
+    "group_lasso": Case(
+        "group_lasso", "penalised", "GroupLasso", "Group lasso",
+        f"One fit with intercept at l1_max / 20, groups of {GROUP} columns.", "sparse",
+        lambda ji, X, y, l1, **options: ji.group_lasso.fit(X, y, l1=l1, groups=groups(X.shape[1]), **options),
+        _group_l1, _ONE, _SMALL,
+    ),
+    "multitask_lasso": Case(
+        "multitask_lasso", "penalised", "MultiTaskLasso", "Multi-task lasso", "One fit with intercept at l1_max / 20.",
+        "sparse", _l1_fit("multitask_lasso"), _l1, _TARGETS, _TARGETS[:1], _TARGETS,
+    ),
+    "logistic": Case(
+        "logistic", "classification", "Logistic", "Logistic regression", "One fit with intercept, L2, C = 1.",
+        "labels", _l2_fit("logistic"), _c(1.0), ("breast_cancer", "1000x20", "20000x500", "200000x50"),
+        ("breast_cancer", "1000x20", "20000x500", "200000x50"),
+    ),
+    "logistic_cv": Case(
+        "logistic", "classification", "LogisticCV", "Logistic regression, cross-validated",
+        "10 penalties (C = 1e-4 to 1e4), 5 folds, and the fit of all rows at the best penalty.", "labels",
+        lambda ji, X, y, c, tol=None: _logistic_cv(ji)(X, y, c, tol), _inverse_c,
+        ("1000x20", "20000x50"), ("20000x50",), ("1000x20", "20000x50"),
+    ),
+    "multinomial": Case(
+        "multinomial", "classification", "Multinomial", "Multinomial regression",
+        "One fit with intercept, L2, C = 0.1.", "classes", _multinomial, _c(0.1),
+        ("digits", "mnist5k", "1000x20"), ("digits", "mnist5k", "1000x20"),
+    ),
+    "poisson": Case(
+        "glm", "glm", "Poisson", "Poisson regression", "One fit with intercept, log link, l2 = 1e-3.", "counts",
+        _glm_fit(lambda ji: ji.families.Poisson()), lambda X, y: 1e-3, ("1000x20", "100000x50"),
+        ("1000x20", "100000x50"), ("1000x20", "100000x50"),
+    ),
+    "gamma": Case(
+        "glm", "glm", "Gamma", "Gamma regression", "One fit with intercept, log link, l2 = 1e-3.", "positive",
+        _glm_fit(lambda ji: ji.families.Gamma()), lambda X, y: 1e-3, ("1000x20", "100000x50"), _SMALL, _SMALL,
+    ),
+    "tweedie": Case(
+        "glm", "glm", "Tweedie", "Tweedie regression", f"One fit with intercept, power {POWER}, log link, l2 = 1e-3.",
+        "positive", _glm_fit(lambda ji: ji.families.Tweedie(POWER)), lambda X, y: 1e-3, ("1000x20", "100000x50"),
+        _SMALL, _SMALL,
+    ),
+}  # fmt: skip
+FAMILIES = {
+    "regression": "least squares",
+    "penalised": "lasso and relatives",
+    "classification": "classification",
+    "glm": "generalised linear",
+}
+
+
+def available(model):
+    """Whether the jaxinfra at hand has it: the suite also measures older commits."""
+    import jaxinfra
+
+    return hasattr(jaxinfra, CASES[model].module)
+
+
+def function(model):
+    """The public verb as a function of arrays alone, so that one program holds all of it."""
+    import jaxinfra as ji
+
+    return functools.partial(CASES[model].fit, ji)
+
+
+def sample(model, shape_X, shape_y, dtype, rng):
+    """X, y and the penalty with random values that the model allows."""
+    case = CASES[model]
+    X, y = rng.standard_normal(shape_X), rng.standard_normal(shape_y)
+    if case.target in ("labels", "classes"):
+        y = rng.permutation(np.arange(len(y)) % (2 if case.target == "labels" else 3)).astype(np.int32)
+    else:
+        y = {"counts": np.floor, "positive": np.asarray}.get(case.target, lambda e: y)(np.exp(y)).astype(dtype)
+    return X.astype(dtype), y, np.asarray(case.penalty(X, y), dtype)

@@ -1,0 +1,206 @@
+"""Race the implementations of a model, each at the loosest of its tolerances whose answer is certified."""
+
+import contextlib
+import signal
+import threading
+import time
+import warnings
+
+from . import _cases, _certificate, _data, _harness, _optimality, _peers, _race
+
+OURS = "jaxinfra"
+SECONDS = {"quick": 1.5, "full": 12.0}  # of racing, for one model, problem and dtype
+PATIENCE = {"quick": 20.0, "full": 120.0}  # seconds for one call of a peer
+
+
+class _TooSlow(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def _patience(seconds):
+    """Give a call up after some seconds, where the platform can; compiled code notices between its iterations."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_):
+        raise _TooSlow
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def problems(family):
+    """What the profile measures; the command line runs and stores one problem after the other."""
+    return list(dict.fromkeys(p for model in models(family) for p in measured(model)))
+
+
+def models(family):
+    return [model for model, case in _cases.CASES.items() if case.family == family]
+
+
+def measured(model):
+    """The problems of a model in this profile."""
+    case = _cases.CASES[model]
+    return _harness.selected(case.problems, case.quick)
+
+
+def axes(model):
+    """The parameters of a race."""
+    return list(_peers.ADAPTERS[model]), list(_cases.CASES[model].problems), list(_harness.DTYPES)
+
+
+def family_axes(family):
+    """The parameters of what we publish of ourselves alone."""
+    every = dict.fromkeys(p for model in models(family) for p in _cases.CASES[model].problems)
+    return models(family), list(every), list(_harness.DTYPES)
+
+
+def task(model, problem, dtype):
+    case = _cases.CASES[model]
+    X, y = _data.load(case.target, problem, dtype)
+    return _certificate.Task(X, y, case.penalty(X, y))
+
+
+def certifier(model, asked):
+    """A function that turns an answer into its figures, and the name of the one to hold against the target, if any."""
+    if model not in _optimality.CERTIFICATES:
+        return _certificate.certifier(asked), None
+    figure, certify = _optimality.CERTIFICATES[model]
+    return lambda answer: {figure: certify(asked, answer)}, figure
+
+
+def passes(figures, figure):
+    return figure is None or figures[figure] <= _optimality.TARGET
+
+
+def loosest(tolerances, good):
+    """The first of `tolerances` (loosest first) for which `good(tol)` holds, by bisection; the last if none does."""
+    low, high = 0, len(tolerances) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if good(tolerances[middle]) else (middle + 1, high)
+    return tolerances[high]
+
+
+def settle(adapter, asked, certify, figure, patience):
+    """(call, figures) at the loosest tolerance that is certified, or with the best certificate if none is."""
+    tried, slow = {}, set()
+
+    def attempt(tol):
+        """Whether a looser tolerance may do as well."""
+        if tol not in tried and tol not in slow:
+            try:
+                with _patience(patience):
+                    call, read = adapter.prepare(asked, tol)
+                    start = time.perf_counter()
+                    result = call()
+                    once = time.perf_counter() - start
+            except _TooSlow:
+                slow.add(tol)
+            else:
+                tried[tol] = {"once": once, **certify(read(result))}
+        return tol in slow or passes(tried[tol], figure)
+
+    chosen = loosest(adapter.tolerances, attempt)
+    attempt(chosen)
+    if not tried:
+        raise _TooSlow(f"took more than {patience:.0f} s")
+    if chosen in slow or not passes(tried[chosen], figure):
+        chosen = min(tried, key=lambda tol: tried[tol][figure])
+    first = next(iter(tried))
+    figures = {**tried[chosen], "first_seconds": tried[first]["once"]}
+    if chosen == first and len(adapter.tolerances) > 1:
+        del figures["once"]  # it may have compiled
+    return adapter.prepare(asked, chosen)[0], figures
+
+
+def measure(model, problem, dtype, seconds, patience):
+    """{implementation: time and certificate} of one problem, all in this process."""
+    warnings.simplefilter("ignore")  # peers warn at each of thousands of calls; the certificate says it better
+    asked = task(model, problem, dtype)
+    certify, figure = certifier(model, asked)
+    calls, figures = {}, {}
+    for name, adapter in _peers.ADAPTERS[model].items():
+        if not adapter.suits(asked):
+            continue
+        try:
+            limit = 10 * patience if name == OURS else patience
+            calls[name], figures[name] = settle(adapter, asked, certify, figure, limit)
+        except _harness.SkipNotImplemented as reason:
+            print(f"{model} {problem} {dtype}: {name} skipped: {reason}")
+        except Exception as error:  # one library that cannot do one problem must not stop the others
+            print(f"{model} {problem} {dtype}: {name} failed: {error!r}")
+    # A long call that compiled nothing needs no second measurement.
+    once = {name: values.pop("once", 0.0) for name, values in figures.items()}
+    known = {name: seconds for name, seconds in once.items() if name != OURS and seconds > _race.SLOWEST}
+    for name, times in _race.alternate(calls, seconds, known).items():
+        figures[name] |= times
+    if OURS in figures:
+        ours = figures[OURS]
+        fair = [f["seconds"] for n, f in figures.items() if n != OURS and passes(f, figure)]
+        if fair and passes(ours, figure):
+            ours["ratio"] = ours["seconds"] / min(fair)
+    return figures
+
+
+def measure_all(family):
+    """What the `setup_cache` of a family returns: races by (model, implementation, ...), ours by (model, ...)."""
+    profile, figures = _harness.profile(), {}
+    for model in models(family):
+        for problem in measured(model):
+            for dtype in _harness.DTYPES:
+                try:
+                    raced = measure(model, problem, dtype, SECONDS[profile], PATIENCE[profile])
+                except ImportError as error:
+                    print(f"{model} {problem} {dtype} skipped: {error}")
+                    continue
+                for name, values in raced.items():
+                    figures[model, name, problem, dtype] = values
+                if OURS in raced:
+                    figures[model, problem, dtype] = raced[OURS]
+    return figures
+
+
+# asv looks for benchmarks in every module; an underscore hides these bases.
+class _Race(_harness.Figures):
+    """One row an implementation: time and quality from the same answers."""
+
+    param_names = ("impl", "problem", "dtype")
+    track_seconds = _harness.figure("seconds", "s")
+
+
+class _Gap(_Race):
+    track_gap = _harness.figure("gap", "duality gap over the null objective")
+
+
+class _Gradient(_Race):
+    track_gradient = _harness.figure("gradient", "largest entry of the gradient of the mean")
+
+
+class _Ours(_harness.Figures):
+    """Our best time over the fastest peer's of the same certified accuracy, and our first call."""
+
+    param_names = ("model", "problem", "dtype")
+    track_ratio = _harness.figure("ratio", "of the fastest peer")
+    track_first_call_seconds = _harness.figure("first_seconds", "s")
+
+
+class _Warm(_harness.Steady):
+    """asv's own timing of jaxinfra, with the samples that comparisons between commits need."""
+
+    param_names = ("model", "problem", "dtype")
+
+    def _build(self, model, problem, dtype):
+        case = _cases.CASES[model]
+        _harness.require(problem, case.problems, case.quick)
+        return _peers.ADAPTERS[model][OURS].prepare(task(model, problem, dtype))[0]
+
+    def time_fit(self, *params):
+        self._call(*params)()

@@ -1,0 +1,135 @@
+"""A special case of one model equals the simpler model."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinfra as ji
+from jaxinfra import families, links
+from tests.registry import BY_NAME
+
+TIGHT = {"tol": 1e-12}
+
+
+def close(a, b, rel=1e-6):
+    for x, y in ((a.coef, b.coef), (a.intercept, b.intercept)):
+        x, y = np.asarray(x), np.asarray(y)
+        assert np.abs(x - y).max() <= rel * max(np.abs(y).max(), 1e-3)
+
+
+@pytest.fixture(scope="module", params=["ols", "ols_wide"])
+def real(request):
+    """X, y and weights; tall and wide."""
+    model = BY_NAME[request.param]
+    return *model.data(), model.weights()
+
+
+def of(kind: str):
+    model = next(m for m in BY_NAME.values() if m.y == kind)
+    X, y = model.data()
+    return X, y, model.weights()
+
+
+def test_without_l1_the_elastic_net_is_ridge(real):
+    X, y, w = real
+    ridge = ji.ridge.fit(X, y, l2=0.3, sample_weight=w).params
+    close(ji.elastic_net.fit(X, y, l1=0.0, l2=0.3, sample_weight=w, **TIGHT).params, ridge)
+
+
+def test_without_penalty_the_lasso_is_least_squares():
+    X, y, w = of("real")
+    close(ji.lasso.fit(X, y, l1=0.0, sample_weight=w, **TIGHT).params, ji.ols.fit(X, y, sample_weight=w).params)
+
+
+def test_without_l2_the_elastic_net_is_the_lasso(real):
+    X, y, w = real
+    lasso = ji.lasso.fit(X, y, l1=0.5, sample_weight=w, **TIGHT).params
+    assert 0 < (np.asarray(lasso.coef) == 0).sum() or X.shape[0] > X.shape[1]
+    close(ji.elastic_net.fit(X, y, l1=0.5, l2=0.0, sample_weight=w, **TIGHT).params, lasso)
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.02])
+def test_two_classes_are_logistic(l1):
+    """W = (-v, v) / 2 gives the logits of v: two columns of penalty l1 |v_j / 2| and l2 (v_j / 2)^2 / 2 each, so the
+    multinomial penalties l1 and 2 l2 are the logistic l1 and l2."""
+    X, y, w = of("binary")
+    both = ji.multinomial.fit(X, y, l1=l1, l2=0.1, n_classes=2, sample_weight=w, **TIGHT).params
+    one = ji.logistic.fit(X, y, l1=l1, l2=0.05, sample_weight=w, **TIGHT).params
+    half = ji.Linear(one.coef[:, None] * np.array([[-0.5, 0.5]]), one.intercept * np.array([-0.5, 0.5]))
+    close(both, half)
+
+
+def test_gaussian_identity_is_least_squares():
+    X, y, w = of("real")
+    glm = ji.glm.fit(X, y, family=families.Gaussian(), sample_weight=w, **TIGHT).params
+    close(glm, ji.ols.fit(X, y, sample_weight=w).params)
+    glm = ji.glm.fit(X, y, family=families.Gaussian(), l2=0.3, sample_weight=w, **TIGHT).params
+    close(glm, ji.ridge.fit(X, y, l2=0.3, sample_weight=w).params)
+    glm = ji.glm.fit(X, y, family=families.Gaussian(), l1=3.0, l2=0.3, sample_weight=w, **TIGHT).params
+    close(glm, ji.elastic_net.fit(X, y, l1=3.0, l2=0.3, sample_weight=w, **TIGHT).params)
+
+
+def test_binomial_logit_is_logistic():
+    X, y, w = of("binary")
+    glm = ji.glm.fit(X, y, family=families.Binomial(), l2=0.05, sample_weight=w, **TIGHT).params
+    close(glm, ji.logistic.fit(X, y, l2=0.05, sample_weight=w, **TIGHT).params)
+
+
+SAME = {
+    "power 0": ("positive", families.Tweedie(0.0), families.Gaussian()),
+    "power 1": ("count", families.Tweedie(1.0), families.Poisson()),
+    "power 2": ("positive", families.Tweedie(2.0), families.Gamma()),
+    "power 3": ("positive", families.Tweedie(3.0), families.InverseGaussian()),
+    "alpha to 0": ("count", families.NegativeBinomial(1e-10), families.Poisson()),
+    "alpha 0": ("count", families.NegativeBinomial(0.0), families.Poisson()),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_limits_of_the_families(name):
+    kind, general, special = SAME[name]
+    X, y, w = of(kind)
+    fits = [ji.check(ji.glm.fit(X, y, family=f, link=links.Log(), l2=0.05, sample_weight=w, **TIGHT)) for f in (general, special)]  # fmt: skip
+    close(fits[0].params, fits[1].params)
+    np.testing.assert_allclose(fits[0].info.objective, fits[1].info.objective, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "power, link, kind",
+    [(1.0, links.Identity(), "positive"), (0.5, links.Sqrt(), "count"), (-1.0, links.Inverse(), "positive"),
+     (-2.0, links.InverseSquared(), "positive")],
+)  # fmt: skip
+def test_powers_are_the_links(power, link, kind):
+    X, y, w = of(kind)
+    X = 0.1 * X  # every row keeps a mean
+    given = {"family": families.Gamma() if kind == "positive" else families.Poisson(), "l2": 0.05, "sample_weight": w}
+    named = ji.check(ji.glm.fit(X, y, link=link, **given, **TIGHT))
+    close(ji.check(ji.glm.fit(X, y, link=links.Power(power), **given, **TIGHT)).params, named.params)
+
+
+def test_exposure_is_an_offset():
+    X, y, w = of("count")
+    time = np.linspace(0.5, 3, len(y))
+    given = {"family": families.Poisson(), "l2": 0.05, "sample_weight": w}
+    offset = ji.glm.fit(X, y, offset=np.log(time), **given, **TIGHT).params
+    close(ji.glm.fit(X, y, exposure=time, **given, **TIGHT).params, offset, 1e-10)
+
+
+def test_balanced_classes_are_class_weights():
+    X, y, w = of("binary")
+    total = np.array([w[y == 0].sum(), w[y == 1].sum()])
+    by_hand = ji.logistic.fit(X, y, l2=0.05, sample_weight=w, class_weight=w.sum() / (2 * total), **TIGHT).params
+    close(ji.logistic.fit(X, y, l2=0.05, sample_weight=w, class_weight="balanced", **TIGHT).params, by_hand, 1e-10)
+    as_weights = ji.logistic.fit(X, y, l2=0.05, sample_weight=w * (w.sum() / (2 * total))[y], **TIGHT).params
+    close(as_weights, by_hand, 1e-10)
+
+
+def test_hard_labels_are_soft_labels():
+    X, y, w = of("classes")
+    soft = ji.multinomial.fit(X, np.eye(3)[y], l2=0.05, sample_weight=w, **TIGHT).params
+    close(ji.multinomial.fit(X, y, l2=0.05, sample_weight=w, **TIGHT).params, soft, 1e-10)
+    X, y, w = of("binary")
+    soft = ji.logistic.fit(X, jnp.asarray(y, float), l2=0.05, sample_weight=w, **TIGHT).params
+    close(ji.logistic.fit(X, y, l2=0.05, sample_weight=w, **TIGHT).params, soft, 1e-10)

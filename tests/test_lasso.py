@@ -1,0 +1,294 @@
+"""The lasso and the elastic net: against plain coordinate descent, scikit-learn and their own duality gap."""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinfra as ji
+from jaxinfra.solvers import active_set
+from tests.conftest import SHARED
+from tests.references import lasso as reference
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
+
+
+def sparse(n, p, seed=0, dtype=np.float64, correlation=0.5):
+    """Correlated columns of unit variance with a mean, a tenth of them with a coefficient, signal three times noise."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    for j in range(1, p):
+        X[:, j] = correlation * X[:, j - 1] + np.sqrt(1 - correlation**2) * X[:, j]
+    coef = np.zeros(p)
+    coef[rng.permutation(p)[: max(2, min(n, p) // 10)]] = rng.uniform(0.5, 2, max(2, min(n, p) // 10))
+    signal = X @ coef
+    y = 2 + signal + rng.standard_normal(n) * signal.std() / 3
+    return (X + rng.uniform(-1, 1, p)).astype(dtype), y.astype(dtype)
+
+
+def close(actual, expected, rel, floor=1e-12):
+    actual, expected = np.asarray(actual, float), np.asarray(expected, float)
+    assert actual.shape == expected.shape
+    worst = np.abs(actual - expected).max() / max(np.abs(expected).max(), floor)
+    assert worst <= rel, f"off by {worst:.1e} relative, allowed {rel:.0e}"
+
+
+SHAPES = [(60, 8), (40, 40), (30, 50), (120, 150), (40, 300)]
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_agrees_with_coordinate_descent_and_the_gap_is_true(shape, dtype):
+    X, y = sparse(*shape, dtype=dtype)
+    w = np.random.default_rng(1).uniform(0.5, 2, shape[0]).astype(dtype)
+    top = float(ji.lasso.l1_max(X, y, sample_weight=w))
+    tol = 1e-10 if dtype == np.float64 else 1e-6
+    for share in (0.5, 0.1, 0.03):
+        for l2 in (0.0, 0.1):
+            fit = ji.check(ji.elastic_net.fit(X, y, l1=share * top, l2=l2, sample_weight=w, tol=tol))
+            hyper = {"l1": dtype(share * top), "l2": dtype(l2), "sample_weight": w}
+            assert reference.gap(fit.params.coef, X, y, **hyper) <= 1.5 * tol
+            if dtype == np.float64:
+                coef, intercept = reference.fit(X, y, **hyper)
+                close(fit.params.coef, coef, 2e-5)
+                close(fit.params.intercept, intercept, 2e-5)
+                value = reference.objective(coef, intercept, X, y, **hyper)
+                assert abs(float(fit.info.objective) - value) <= 1e-9 * value
+                subgradient = reference.gradient(*fit.params, X, y, **hyper)[0]
+                verb = ji.elastic_net.optimality(fit.params, X, y, **hyper).coef
+                close(verb, subgradient, 1e-6, floor=1e-6)
+                assert np.abs(subgradient).max() <= 1e-5 * top
+            value = ji.elastic_net.objective(fit.params, X, y, **hyper)
+            close(fit.info.objective, value, 1e-9 if dtype == np.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("shape", [(60, 8), (40, 150)], ids=str)
+def test_scikit_learn(shape):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    X, y = sparse(*shape)
+    l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.05, 8)
+    path = ji.lasso.path(X, y, l1=l1, tol=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        centred = X - X.mean(0), y - y.mean()
+        theirs = linear_model.lasso_path(*centred, alphas=l1, tol=1e-12, max_iter=100_000)[1].T
+        close(path.params.coef, theirs, 1e-5)
+        one = linear_model.Lasso(alpha=l1[4], tol=1e-10, max_iter=100_000).fit(X, y)
+        close(ji.lasso.fit(X, y, l1=l1[4], tol=1e-12).params.coef, one.coef_, 1e-5)
+        net = linear_model.ElasticNet(alpha=0.2, l1_ratio=0.3, tol=1e-10, max_iter=100_000).fit(X, y)
+        ours = ji.elastic_net.fit(X, y, l1=0.2 * 0.3, l2=0.2 * 0.7, tol=1e-12).params
+        close(ours.coef, net.coef_, 1e-5)
+        close(ours.intercept, net.intercept_, 1e-5)
+
+
+def test_glmnet_quick_start():
+    folder = SHARED / "glmnet"
+    if not folder.is_dir():
+        pytest.skip(f"glmnet's examples are not at {folder.relative_to(SHARED.parents[1])} beside the project")
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    X, y = (np.loadtxt(folder / f"QuickStartExample{part}.dat") for part in "XY")
+    y = y.reshape(-1)
+    l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 1e-3, 30)
+    path = ji.check(ji.lasso.path(X, y, l1=l1, tol=1e-13))
+    for k in (3, 10, 20, 29):
+        theirs = linear_model.Lasso(alpha=l1[k], tol=1e-13, max_iter=100_000).fit(X, y)
+        close(path.params.coef[k], theirs.coef_, 1e-6)
+        close(path.params.intercept[k], theirs.intercept_, 1e-6)
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(300, 8), (60, 250)], ids=str)
+def test_zero_duplicated_and_constant_columns(shape, dtype):
+    X, y = sparse(*shape, dtype=dtype)
+    X[:, 1], X[:, 2], X[:, 5] = 0, 3.7, X[:, 4]
+    top = float(ji.lasso.l1_max(X, y))
+    tol = 1e-9 if dtype == np.float64 else 1e-5
+    fit = ji.check(ji.lasso.fit(X, y, l1=0.01 * top, tol=tol))
+    coef = np.asarray(fit.params.coef)
+    assert coef[1] == 0 and coef[2] == 0
+    assert reference.gap(coef, X, y, l1=0.01 * top) <= 2 * tol
+    net = ji.check(ji.elastic_net.fit(X, y, l1=0.01 * top, l2=0.1, tol=tol))
+    assert abs(float(net.params.coef[4] - net.params.coef[5])) <= 1e-3 * float(np.abs(net.params.coef).max())
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(60, 8), (200, 150), (40, 300)], ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_l1_max(shape, dtype, weighted):
+    X, y = sparse(*shape, dtype=dtype)
+    w = np.random.default_rng(1).uniform(0.5, 2, shape[0]).astype(dtype) if weighted else None
+    top = ji.lasso.l1_max(X, y, sample_weight=w)
+    assert (ji.lasso.fit(X, y, l1=top, sample_weight=w).params.coef == 0).all()
+    assert (ji.lasso.fit(X, y, l1=0.999 * top, sample_weight=w).params.coef != 0).any()
+    factor = np.random.default_rng(2).uniform(0.5, 2, shape[1]).astype(dtype)
+    factor[:2] = 0
+    top = ji.lasso.l1_max(X, y, sample_weight=w, penalty_weight=factor)
+    below = ji.lasso.path(X, y, l1=jnp.stack([1.001 * top * factor, 0.99 * top * factor]), sample_weight=w)
+    used = np.asarray(below.params.coef != 0)
+    assert used[0].sum() == 2 and used[0, :2].all()
+    assert used[1].sum() > 2
+
+
+def test_no_penalty_is_ols_and_per_feature_penalties():
+    X, y = sparse(80, 7)
+    close(ji.lasso.fit(X, y, l1=0.0, tol=1e-13).params.coef, ji.ols.fit(X, y).params.coef, 1e-9)
+    close(ji.elastic_net.fit(X, y, l1=0.0, l2=0.3, tol=1e-13).params.coef, ji.ridge.fit(X, y, l2=0.3).params.coef, 1e-9)
+    l1 = np.array([0.0, 0.1, 5.0, 0.0, 0.3, 0.2, 1e6])
+    l2 = np.array([0.1, 0.0, 0.0, 0.0, 0.3, 0.2, 0.1])
+    fit = ji.check(ji.elastic_net.fit(X, y, l1=l1, l2=l2, tol=1e-12))
+    close(fit.params.coef, reference.fit(X, y, l1=l1, l2=l2)[0], 1e-6)
+    assert fit.params.coef[6] == 0
+    plain = ji.check(ji.lasso.fit(X, y, l1=0.1, fit_intercept=False, tol=1e-12)).params
+    close(plain.coef, reference.fit(X, y, l1=0.1, fit_intercept=False)[0], 1e-6)
+    assert plain.intercept == 0
+
+
+@pytest.mark.parametrize("shape", [(60, 8), (300, 140), (40, 300)], ids=str)
+def test_path_is_separate_fits_and_warm_is_cold(shape):
+    X, y = sparse(*shape)
+    l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.05, 23)
+    path = ji.check(ji.lasso.path(X, y, l1=l1, tol=1e-11))
+    assert path.params.coef.shape == (23, shape[1]) and path.info.gap.shape == (23,)
+    for k in (0, 9, 22):
+        cold = ji.check(ji.lasso.fit(X, y, l1=l1[k], tol=1e-11))
+        close(path.params.coef[k], cold.params.coef, 2e-5)
+        close(path.params.intercept[k], cold.params.intercept, 2e-5)
+    warm = ji.check(
+        ji.lasso.fit(X, y, l1=l1[22], tol=1e-11, init=ji.Linear(path.params.coef[10], path.params.intercept[10]))
+    )
+    close(warm.params.coef, cold.params.coef, 2e-5)
+    net = ji.elastic_net.path(X, y, l1=l1, l2=0.5 * l1, tol=1e-11)
+    close(net.coef[9], ji.elastic_net.fit(X, y, l1=l1[9], l2=0.5 * l1[9], tol=1e-11).params.coef, 2e-5)
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (20, 140)], ids=str)
+def test_weights_and_offset(shape):
+    X, y = sparse(*shape)
+    n = shape[0]
+    w = np.random.default_rng(3).integers(0, 3, n).astype(float)
+    fit = ji.lasso.fit(X, y, l1=0.1, sample_weight=w, tol=1e-12).params
+    rows = np.repeat(np.arange(n), w.astype(int))
+    close(fit.coef, ji.lasso.fit(X[rows], y[rows], l1=0.1, tol=1e-12).params.coef, 1e-6)
+    offset = np.linspace(-1, 1, n)
+    moved = ji.lasso.fit(X, y, l1=0.1, offset=offset, tol=1e-12).params
+    close(moved.coef, ji.lasso.fit(X, y - offset, l1=0.1, tol=1e-12).params.coef, 1e-9)
+
+
+@pytest.mark.parametrize("shape", [(50, 6), (30, 140)], ids=str)
+def test_vmap_over_folds_and_penalties(shape):
+    X, y = sparse(*shape)
+    n = shape[0]
+    folds = np.stack([np.arange(n) % 5 != k for k in range(5)]).astype(float)
+    l1 = np.geomspace(1, 0.1, 4)
+    paths = jax.vmap(lambda w: ji.lasso.path(X, y, l1=l1, sample_weight=w, tol=1e-12))(folds)
+    for k in range(5):
+        one = ji.lasso.path(X, y, l1=l1, sample_weight=folds[k], tol=1e-12)
+        close(paths.params.coef[k], one.params.coef, 1e-6)
+        close(paths.params.intercept[k], one.params.intercept, 1e-6)
+    fits = jax.vmap(lambda l1: ji.lasso.fit(X, y, l1=l1, tol=1e-12))(l1)
+    close(fits.params.coef, ji.lasso.path(X, y, l1=l1, tol=1e-12).params.coef, 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(25, 5), (15, 140)], ids=str)
+def test_derivatives(shape):
+    X, y = sparse(*shape, seed=4)
+    rng = np.random.default_rng(5)
+    n, p = shape
+    args = (X, y, np.full(p, 0.1), np.full(p, 0.2), rng.uniform(0.5, 2, n), rng.standard_normal(n) * 0.1)
+    direction = [rng.standard_normal(a.shape) * (0.1 if a.ndim == 2 else 1) for a in args]
+    direction[2], direction[3] = 0.1 * direction[2], 0.1 * direction[3]
+
+    def fit(X, y, l1, l2, w, o):
+        out = ji.elastic_net.fit(X, y, l1=l1, l2=l2, sample_weight=w, offset=o, tol=1e-13)
+        return jnp.append(out.params.coef, out.params.intercept)
+
+    def path(X, y, l1, l2, w, o):
+        out = ji.elastic_net.path(X, y, l1=jnp.stack([2 * l1, l1]), l2=l2[0], sample_weight=w, offset=o, tol=1e-13)
+        return jnp.append(out.params.coef, out.params.intercept)
+
+    for run in (fit, path):
+        _, tangent = jax.jvp(run, args, tuple(direction))
+        h = 1e-6
+        ahead, back = (run(*(a + s * h * d for a, d in zip(args, direction, strict=True))) for s in (1, -1))
+        close(tangent, (ahead - back) / (2 * h), 1e-5)
+        value, pull = jax.vjp(run, *args)
+        cotangent = rng.standard_normal(value.shape)
+        pulled = pull(cotangent)
+        inner = sum(float((a * b).sum()) for a, b in zip(pulled, direction, strict=True))
+        assert abs(inner - float(cotangent @ tangent)) <= 1e-9 * float(np.abs(cotangent) @ np.abs(tangent))
+
+
+def test_second_derivative_and_l1_max_derivative():
+    X, y = sparse(30, 4)
+
+    def loss(l1):
+        return (ji.lasso.fit(X, y, l1=l1, tol=1e-13).params.coef ** 2).sum()
+
+    h = 1e-5
+    close(jax.hessian(loss)(0.1), (jax.grad(loss)(0.1 + h) - jax.grad(loss)(0.1 - h)) / (2 * h), 1e-6)
+    slope = jax.grad(lambda t: ji.lasso.l1_max(X, y + t * X[:, 0]))(0.0)
+    step = ji.lasso.l1_max(X, y + h * X[:, 0]) - ji.lasso.l1_max(X, y - h * X[:, 0])
+    close(slope, step / (2 * h), 1e-5)
+
+
+def test_bad_input():
+    X, y = sparse(20, 4)
+    with pytest.raises(ValueError, match="l1"):
+        ji.lasso.fit(X, y, l1=-0.1)
+    with pytest.raises(ValueError, match=r"\(n,\)"):
+        ji.lasso.fit(X, y[:, None], l1=0.1)
+    with pytest.raises(ValueError, match="l1"):
+        ji.lasso.path(X, y, l1=0.1)
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    fits = jax.vmap(lambda X: ji.lasso.fit(X, y, l1=0.1))(jnp.stack([X, bad, X]))
+    assert fits.info.status.tolist() == [ji.Status.CONVERGED, ji.Status.NONFINITE, ji.Status.CONVERGED]
+    assert np.isnan(fits.params.coef[1]).all() and np.isnan(fits.info.gap[1])
+    close(fits.params.coef[2], ji.lasso.fit(X, y, l1=0.1).params.coef, 1e-10)
+    negative = jax.jit(lambda l1: ji.lasso.fit(X, y, l1=l1).info.status)(-0.1)
+    assert negative == ji.Status.SINGULAR
+    assert ji.lasso.fit(X, y, l1=0.1, sample_weight=np.zeros(20)).info.status == ji.Status.SINGULAR
+    constant = ji.check(ji.lasso.fit(X, np.full(20, 0.1), l1=0.1))
+    assert (constant.params.coef == 0).all() and abs(float(constant.params.intercept) - 0.1) < 1e-12
+    one = ji.check(ji.lasso.fit(X[:1], y[:1], l1=0.1))
+    assert (one.params.coef == 0).all()
+    short = ji.lasso.fit(*sparse(40, 300), l1=1e-3, max_iter=2)
+    assert short.info.status == ji.Status.MAX_ITER and np.isfinite(short.params.coef).all()
+
+
+def test_no_recompile(compilations):
+    X, y = sparse(30, 5)
+    ji.lasso.fit(X, y, l1=0.1, tol=1e-8)
+    ji.elastic_net.path(X, y, l1=np.array([0.2, 0.1]), l2=0.1)
+    with compilations() as count:
+        ji.lasso.fit(X + 1, y * 2, l1=0.3, tol=1e-6)
+        ji.elastic_net.path(X * 2, y, l1=np.array([0.3, 0.2]), l2=0.2)
+    assert count[0] == 0
+
+
+@DTYPES
+@pytest.mark.parametrize("p", [20, 200])
+@pytest.mark.parametrize("correlation", [0.2, 0.97])
+def test_active_set_always_converges(p, correlation, dtype):
+    """Cold starts, few rows, nearly collinear and duplicated columns, unpenalised and absent ones; lanes under vmap."""
+    H, c, l1 = [], [], []
+    for seed in range(3):
+        X, y = sparse(p // 2 + 10 * seed, p, seed, correlation=correlation)
+        X, y = X - X.mean(0), y - y.mean()
+        X[:, 3], X[:, 4] = X[:, 2], 0
+        H.append(X.T @ X / len(X))
+        c.append(X.T @ y / len(X))
+        l1.append(np.full(p, 0.1 * np.abs(c[-1]).max()))
+        l1[-1][7] = 0
+    H, c, l1 = (jnp.asarray(np.stack(a), dtype) for a in (H, c, l1))
+    tol = dtype(1e-9 if dtype == np.float64 else 1e-4)
+    w, status, _ = jax.vmap(lambda H, c, l1: active_set.solve(H, c, l1, 0 * c, tol=tol, max_iter=500))(H, c, l1)
+    assert (status == 0).all()
+    for k in range(3):
+        d = jnp.diagonal(H[k])
+        assert active_set.violation(w[k], c[k] - H[k] @ w[k], d, l1[k]) <= 2 * tol
+    assert (w[:, 4] == 0).all()

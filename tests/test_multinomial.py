@@ -1,0 +1,497 @@
+"""Multinomial logistic regression against references, peers and published numbers, and where it has no solution."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinfra as ji
+from jaxinfra import multinomial
+from tests.conftest import SHARED
+from tests.references import multinomial as reference
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
+
+
+def problem(n=120, p=5, K=3, seed=0, noise=1.0):
+    """Labels drawn from the model, columns of different mean and scale."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p)) * np.geomspace(0.5, 3, p) + rng.uniform(-1, 2, p)
+    eta = 0.7 * (X - X.mean(0)) @ rng.standard_normal((p, K)) + 0.3 * rng.standard_normal(K)
+    return X, (eta + noise * rng.gumbel(size=(n, K))).argmax(1)
+
+
+def scale(X, y, K, w=None):
+    """rms of the centred columns times the rms of dloss/deta at the class shares: the unit of info.optimality."""
+    w = np.ones(len(y)) / len(y) if w is None else w / w.sum()
+    X = np.asarray(X, float) - np.mean(X, 0, dtype=float)
+    r = np.eye(K)[y] - w @ np.eye(K)[y]
+    return np.sqrt(w @ X**2)[:, None] * np.sqrt((w @ r**2).mean())
+
+
+def off(a, b):
+    return max(float(np.abs(np.asarray(u, float) - np.asarray(v, float)).max()) for u, v in zip(a, b, strict=True))
+
+
+HYPER = {
+    "none": {},
+    "l2": {"l2": 0.02},
+    "l2 by feature": {"l2": np.array([0.0, 0.1, 0.0, 0.02, 1.0])[:, None]},
+    "l2 by class": {"l2": np.array([0.1, 0.0, 0.05])},
+    "l1": {"l1": 0.03},
+    "elastic net": {"l1": 0.02, "l2": 0.01},
+    "l1 by feature": {"l1": np.array([0.0, 0.05, 0.02, 0.0, 0.1])[:, None]},
+}
+hypers = pytest.mark.parametrize("hyper", HYPER.values(), ids=HYPER.keys())
+
+
+@pytest.mark.core
+@DTYPES
+@hypers
+def test_reference(dtype, hyper):
+    X, y = problem()
+    w = np.random.default_rng(1).uniform(0.5, 2, len(y))
+    offset = 0.3 * np.random.default_rng(2).standard_normal((len(y), 3))
+    cw = np.array([1.0, 2.0, 0.7])
+    more = {"sample_weight": w, "offset": offset, "class_weight": cw}
+    cast = {k: np.asarray(v, dtype) for k, v in hyper.items()}
+    fit = ji.check(multinomial.fit(X.astype(dtype), y, **cast, **{k: v.astype(dtype) for k, v in more.items()}))
+    expected = reference.fit(X, y, n_classes=3, **hyper, **more)
+    assert off(fit.params, expected) < (1e-6 if dtype == np.float64 else 2e-3)
+    assert all(leaf.dtype == dtype for leaf in fit.params)
+
+    # Optimality again, in float64 from the data.
+    tol = np.finfo(dtype).eps ** 0.5
+    g, gb = reference.gradient(*fit.params, X.astype(dtype), y, **hyper, **more)
+    g = (
+        g - np.mean(X, 0)[:, None] * gb[None]
+    )  # the derivative by coef where the intercept goes with the centred columns
+    weight = w * cw[y]
+    assert np.abs(g / scale(X, y, 3, weight)).max() <= 1.5 * tol + (3e-6 if dtype == np.float32 else 0)
+    assert fit.info.optimality <= tol
+    f = reference.objective(*fit.params, X, y, **hyper, **more)
+    assert abs(float(fit.info.objective) - f) < (1e-12 if dtype == np.float64 else 1e-5)
+    assert abs(float(multinomial.objective(fit.params, X, y, **cast, **more)) - f) < (
+        1e-12 if dtype == np.float64 else 1e-5
+    )
+    verb = multinomial.optimality(fit.params, X, y, **cast, **more)
+    assert off(verb, reference.gradient(*fit.params, X, y, **hyper, **more)) < (1e-9 if dtype == np.float64 else 1e-4)
+
+
+@hypers
+def test_no_intercept(hyper):
+    X, y = problem()
+    fit = ji.check(multinomial.fit(X, y, **hyper, fit_intercept=False))
+    expected = reference.fit(X, y, n_classes=3, **hyper, fit_intercept=False)
+    assert off(fit.params, expected) < 1e-6
+    assert (np.asarray(fit.params.intercept) == 0).all()
+
+
+@DTYPES
+@pytest.mark.parametrize("hyper", [{"l2": 0.02}, {"l1": 0.01, "l2": 0.01}], ids=["l2", "elastic net"])
+def test_many_parameters(dtype, hyper):
+    """More parameters than a Hessian is formed for, fewer rows than columns; certified from the data in float64."""
+    n, p = 90, 230
+    rng = np.random.default_rng(5)
+    X = (rng.standard_normal((n, p)) + rng.uniform(0, 1, p)).astype(dtype)
+    y = (X[:, :4] @ rng.standard_normal((4, 3)) + rng.gumbel(size=(n, 3))).argmax(1)
+    fit = ji.check(multinomial.fit(X, y, **hyper))
+    g, gb = reference.gradient(*fit.params, X, y, **hyper)
+    g = g - np.mean(X, 0, dtype=float)[:, None] * gb[None]
+    assert np.abs(g / scale(X, y, 3)).max() <= (2e-8 if dtype == np.float64 else 4e-4)
+
+
+def test_gauge():
+    X, y = problem()
+    fit = multinomial.fit(X, y, l2=np.array([0.0, 0.1, 0.0, 0.02, 1.0])[:, None])
+    assert abs(float(fit.params.intercept.sum())) < 1e-12
+    assert np.abs(np.asarray(fit.params.coef).sum(1)[[0, 2]]).max() < 1e-12
+    shifted = ji.Linear(fit.params.coef, fit.params.intercept + 3.0)
+    again = multinomial.fit(X, y, l2=np.array([0.0, 0.1, 0.0, 0.02, 1.0])[:, None], init=shifted)
+    assert abs(float(again.params.intercept.sum())) < 1e-12
+
+
+def test_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    X, y = problem(n=200)
+    w = np.random.default_rng(1).uniform(0.5, 2, len(y))
+    for l2 in (1e-3, 0.1):
+        peer = linear_model.LogisticRegression(C=1 / (l2 * w.sum()), tol=1e-12, solver="newton-cholesky", max_iter=1000)
+        peer.fit(X, y, w)
+        fit = ji.check(multinomial.fit(X, y, l2=l2, sample_weight=w))
+        assert off(fit.params, (peer.coef_.T, peer.intercept_)) < 1e-6
+        np.testing.assert_allclose(multinomial.predict_proba(fit.params, X), peer.predict_proba(X), atol=1e-7)
+        assert (np.asarray(multinomial.predict(fit.params, X)) == peer.predict(X)).all()
+        assert multinomial.predict(fit.params, X).dtype == jnp.int32
+    balanced = linear_model.LogisticRegression(C=1 / (0.01 * len(y)), class_weight="balanced", tol=1e-12,
+                                               solver="newton-cholesky", max_iter=1000).fit(X, y)  # fmt: skip
+    fit = multinomial.fit(X, y, l2=0.01, class_weight="balanced")
+    assert off(fit.params, (balanced.coef_.T, balanced.intercept_)) < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore")  # scikit-learn's, of its argument `penalty`
+def test_scikit_learn_l1():
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    X, y = problem(n=200)
+    X = (X - X.mean(0)) / X.std(0)
+    for l1, l2 in ((0.03, 0.0), (0.02, 0.02)):
+        C, ratio = 1 / ((l1 + l2) * len(y)), l1 / (l1 + l2)
+        peer = linear_model.LogisticRegression(
+            C=C, l1_ratio=ratio, solver="saga", tol=1e-12, max_iter=20000, random_state=0, penalty="elasticnet"
+        ).fit(X, y)
+        fit = ji.check(multinomial.fit(X, y, l1=l1, l2=l2))
+        assert off((fit.params.coef,), (peer.coef_.T,)) < 1e-6
+        assert ((np.asarray(fit.params.coef) == 0) == (peer.coef_.T == 0)).all()
+
+
+def test_two_classes_are_binary_logistic_regression():
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    X, y = problem(K=2)
+    binary = linear_model.LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky").fit(X, y)
+    fit = ji.check(multinomial.fit(X, y))
+    coef, intercept = (np.asarray(v)[..., 1] - np.asarray(v)[..., 0] for v in fit.params)
+    assert off((coef, intercept), (binary.coef_[0], binary.intercept_[0])) < 1e-6
+    # Half of the squared penalty goes to each class: l2 on coef (p, 2) is l2 / 2 on their difference.
+    l2 = 0.05
+    binary = linear_model.LogisticRegression(C=2 / (l2 * len(y)), tol=1e-12, solver="newton-cholesky").fit(X, y)
+    coef = np.asarray(multinomial.fit(X, y, l2=l2).params.coef)
+    assert off((coef[:, 1] - coef[:, 0],), (binary.coef_[0],)) < 1e-6
+
+
+def test_statsmodels_published_numbers():
+    """anes96 with four of its columns, as Stata's mlogit has them in statsmodels' own results."""
+    results = pytest.importorskip(
+        "statsmodels.discrete.tests.results.results_discrete", reason="statsmodels is not installed"
+    )
+    anes96 = pytest.importorskip("statsmodels.datasets.anes96", reason="statsmodels is not installed")
+    published = results.Anes().mnlogit_basezero
+    data = anes96.load_pandas()
+    X = data.exog[["logpopul", "selfLR", "age", "educ", "income"]].to_numpy()
+    y = data.endog.to_numpy().astype(int)
+    fit = ji.check(multinomial.fit(X, y))
+    coef = np.vstack([np.asarray(fit.params.intercept)[None], np.asarray(fit.params.coef)])
+    expected = np.asarray(published.params)
+    base = coef[:, 1:] - coef[:, :1]
+    # The published order of columns has the constant last.
+    np.testing.assert_allclose(np.vstack([base[1:], base[:1]]), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(-len(y) * float(fit.info.objective), published.llf, rtol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore")  # scikit-learn's, of its argument `penalty`
+def test_glmnet_example():
+    folder = SHARED / "glmnet"
+    if not folder.is_dir():
+        pytest.skip(f"glmnet's examples are not at {folder.relative_to(SHARED.parents[1])} beside the project")
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
+    X = np.loadtxt(folder / "MultinomialExampleX.dat", delimiter=",")
+    y = np.loadtxt(folder / "MultinomialExampleY.dat").astype(int)
+    y = y - y.min()
+    n = len(y)
+    peer = linear_model.LogisticRegression(C=1 / (0.02 * n), tol=1e-12, solver="newton-cholesky", max_iter=1000)
+    peer.fit(X, y)
+    fit = ji.check(multinomial.fit(X, y, l2=0.02))
+    assert off(fit.params, (peer.coef_.T, peer.intercept_)) < 1e-6
+
+    # Its L1 path: every certificate again in float64, and scikit-learn at one of the penalties.
+    largest = float(multinomial.l1_max(X, y))
+    l1 = largest * np.geomspace(1, 0.05, 8)
+    path = multinomial.path(X, y, l1=l1)
+    assert (np.asarray(path.info.status) == ji.Status.CONVERGED).all()
+    assert (np.asarray(path.params.coef[0]) == 0).all()
+    assert (np.asarray(path.params.coef[1]) != 0).any()
+    for i in range(len(l1)):
+        g, gb = reference.gradient(path.params.coef[i], path.params.intercept[i], X, y, l1=l1[i])
+        assert np.abs((g - X.mean(0)[:, None] * gb[None]) / scale(X, y, 3)).max() < 2e-8
+    peer = linear_model.LogisticRegression(
+        C=1 / (l1[4] * n), l1_ratio=1.0, penalty="elasticnet", solver="saga", tol=1e-10, max_iter=5000, random_state=0
+    ).fit(X, y)
+    assert off((path.params.coef[4],), (peer.coef_.T,)) < 1e-5
+
+
+def test_path_is_the_fits():
+    X, y = problem()
+    l2 = np.array([1.0, 0.1, 0.01])
+    path = multinomial.path(X, y, l2=l2)
+    both = multinomial.path(X, y, l1=np.array([0.05, 0.02, 0.01]), l2=0.01)
+    by_class = multinomial.path(X, y, l2=l2[:, None] * np.array([1.0, 2.0, 3.0]))
+    for i in range(3):
+        assert off((path.params.coef[i], path.params.intercept[i]), multinomial.fit(X, y, l2=l2[i]).params) < 1e-6
+        one = multinomial.fit(X, y, l1=[0.05, 0.02, 0.01][i], l2=0.01).params
+        assert off((both.coef[i], both.intercept[i]), one) < 1e-6
+        one = multinomial.fit(X, y, l2=l2[i] * np.array([1.0, 2.0, 3.0])).params
+        assert off((by_class.coef[i], by_class.intercept[i]), one) < 1e-6
+    with pytest.raises(ValueError, match="multinomial.path: l1 or l2 must have a leading axis"):
+        multinomial.path(X, y, l1=0.1)
+
+
+def test_l1_max():
+    X, y = problem()
+    u = np.linspace(0.5, 2, 5)[:, None]
+    offset = np.random.default_rng(0).standard_normal((len(y), 3))
+    w = np.linspace(0.5, 2, len(y))
+    for more in ({}, {"penalty_weight": u, "offset": offset, "sample_weight": w}):
+        top = float(multinomial.l1_max(X, y, **more))
+        weight = more.pop("penalty_weight", np.ones((1, 1)))
+        at = multinomial.fit(X, y, l1=1.0001 * top * weight, **more).params.coef
+        below = multinomial.fit(X, y, l1=0.999 * top * weight, **more).params.coef
+        assert (np.asarray(at) == 0).all()
+        assert (np.asarray(below) != 0).any()
+
+
+@pytest.mark.core
+@DTYPES
+def test_weights_are_the_mask(dtype):
+    X, y = problem()
+    w = np.ones(len(y), dtype)
+    w[[1, 7]] = 0
+    w[3] = 2
+    keep = np.repeat(np.arange(len(y)), w.astype(int))
+    X = X.astype(dtype)
+    for hyper in ({"l2": 0.01}, {"l1": 0.02}):
+        a = multinomial.fit(X, y, sample_weight=w, **hyper).params
+        b = multinomial.fit(X[keep], y[keep], sample_weight=np.ones(len(keep), dtype), **hyper).params
+        c = multinomial.fit(X, y, sample_weight=5 * w, **hyper).params
+        assert off(a, b) < (1e-6 if dtype == np.float64 else 3e-3)
+        assert off(a, c) < (1e-6 if dtype == np.float64 else 3e-3)
+    X[1] = 1e6  # a row of weight 0 is absent, even from a test of its label
+    y[1] = 17
+    fit = multinomial.fit(X, jnp.asarray(y), n_classes=3, sample_weight=w, l2=0.01)
+    assert fit.info.status == ji.Status.CONVERGED
+
+
+def test_soft_labels():
+    X, y = problem()
+    hard = multinomial.fit(X, y, l2=0.01).params
+    assert off(multinomial.fit(X, np.eye(3)[y], l2=0.01).params, hard) < 1e-12
+    soft = np.random.default_rng(0).dirichlet(np.ones(3), len(y))
+    expected = reference.fit(X, soft, n_classes=3, l2=0.01, class_weight=[1.0, 2.0, 3.0])
+    assert off(multinomial.fit(X, soft, l2=0.01, class_weight=np.array([1.0, 2.0, 3.0])).params, expected) < 1e-6
+
+
+@DTYPES
+def test_no_finite_maximiser(dtype):
+    X, y = problem(noise=0.0)  # separable by construction
+    X = X.astype(dtype)
+    for tol in (None, 1e-4):
+        fit = multinomial.fit(X, y, tol=tol)
+        assert fit.info.status == ji.Status.SEPARABLE, fit
+        assert all(np.isnan(np.asarray(leaf)).all() for leaf in fit.params)
+    assert multinomial.fit(X, y, l2=1e-3).info.status == ji.Status.CONVERGED
+    # Quasi-separable: one indicator sees one class alone, the rest overlaps.
+    X, y = problem()
+    lone = ((y == 2) & (np.arange(len(y)) % 3 == 0)).astype(float)
+    X = np.column_stack([X, lone]).astype(dtype)
+    assert multinomial.fit(X, y).info.status == ji.Status.SEPARABLE
+    l2 = np.array([0.0] * 5 + [0.1], dtype)[:, None]
+    assert multinomial.fit(X, y, l2=l2).info.status == ji.Status.CONVERGED
+    l1 = np.array([0.01] * 5 + [0.0], dtype)[:, None]
+    assert multinomial.fit(X, y, l1=l1).info.status == ji.Status.SEPARABLE
+    # More columns than rows separate everything.
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 300)).astype(dtype), rng.integers(0, 3, 40)
+    assert multinomial.fit(X, y).info.status == ji.Status.SEPARABLE
+
+
+def test_absent_class():
+    X, y = problem()
+    for hyper in ({}, {"l2": 0.1}, {"l1": 0.1}):
+        fit = multinomial.fit(X, y, n_classes=4, **hyper)
+        assert fit.info.status == ji.Status.SEPARABLE
+        w = (y != 1).astype(float)
+        assert multinomial.fit(X, y, sample_weight=w, **hyper).info.status == ji.Status.SEPARABLE
+    with pytest.raises(ji.FitError, match="SEPARABLE"):
+        ji.check(fit)
+    # Without a free intercept the penalty keeps it finite.
+    fit = ji.check(multinomial.fit(X, y, n_classes=4, l2=0.1, fit_intercept=False))
+    assert off(fit.params, reference.fit(X, y, n_classes=4, l2=0.1, fit_intercept=False)) < 1e-6
+    assert multinomial.fit(X, 0 * y).info.status == ji.Status.SEPARABLE
+
+
+@DTYPES
+def test_constant_and_duplicated_columns(dtype):
+    X, y = problem()
+    wide = np.column_stack([X, X[:, 0], np.full(len(y), 0.1), X[:, 1] + X[:, 2]]).astype(dtype)
+    best = reference.objective(*reference.fit(X, y, n_classes=3), X, y)
+    fit = ji.check(multinomial.fit(wide, y))
+    assert abs(reference.objective(*fit.params, wide, y) - best) < (1e-10 if dtype == np.float64 else 1e-5)
+    assert np.abs(np.asarray(fit.params.coef)).max() < 20
+    for hyper in ({"l2": 0.01}, {"l1": 0.01}):
+        fit = ji.check(multinomial.fit(wide, y, **hyper))
+        expected = reference.objective(*reference.fit(wide, y, n_classes=3, **hyper), wide, y, **hyper)
+        assert abs(reference.objective(*fit.params, wide, y, **hyper) - expected) < 1e-5
+        assert (np.asarray(fit.params.coef)[6] == 0).all()
+
+
+def test_units_of_the_columns():
+    """Columns in units 1e-6 to 1e6 with large means, float32: as good as in units of one."""
+    X, y = problem()
+    unit = np.array([1e-6, 1.0, 1e6, 1e3, 1e-3])
+    far = (X + 5) * unit
+    fit = ji.check(multinomial.fit(far.astype(np.float32), y))
+    expected = reference.fit(X, y, n_classes=3)[0]
+    assert np.abs(np.asarray(fit.params.coef, float) * unit[:, None] - expected).max() < 2e-3
+
+
+@pytest.mark.core
+def test_bad_input():
+    X, y = problem()
+    with pytest.raises(ValueError, match=r"multinomial.fit: labels must lie in 0..2, got y\[4\] = 3"):
+        multinomial.fit(X, np.where(np.arange(len(y)) == 4, 3, y), n_classes=3)
+    with pytest.raises(ValueError, match=r"labels must lie in 0..2, got y\[0\] = -1"):
+        multinomial.fit(X, np.where(np.arange(len(y)) == 0, -1, y))
+    with pytest.raises(TypeError, match=r"y \(120,\) has dtype float64"):
+        multinomial.fit(X, y.astype(float))
+    with pytest.raises(ValueError, match="n_classes must be at least 2"):
+        multinomial.fit(X, y, n_classes=1)
+    with pytest.raises(TypeError, match="n_classes is static"):
+        multinomial.fit(X, y, n_classes=2.5)
+    with pytest.raises(ValueError, match="n_classes must be given"):
+        jax.jit(multinomial.fit)(X, y)
+    soft = np.eye(3)[y]
+    soft[5] = [0.5, 0.6, 0.0]
+    with pytest.raises(ValueError, match=r"must sum to 1, got y\[5\] = \[0.5 0.6 0. \]"):
+        multinomial.fit(X, soft)
+    with pytest.raises(ValueError, match="soft labels must have 4 columns"):
+        multinomial.fit(X, np.eye(3)[y], n_classes=4)
+    with pytest.raises(ValueError, match="l2 must not be below 0"):
+        multinomial.fit(X, y, l2=-1.0)
+    with pytest.raises(ValueError, match=r"l1 must broadcast against coef \(5, 3\), got l1 \(5,\)"):
+        multinomial.fit(X, y, l1=np.ones(5))
+    with pytest.raises(ValueError, match=r"class_weight must have shape \(3,\)"):
+        multinomial.fit(X, y, class_weight=np.ones(2))
+    with pytest.raises(ValueError, match="class_weight must be None"):
+        multinomial.fit(X, y, class_weight="auto")
+    with pytest.raises(ValueError, match=r"offset must have shape \(120,\) or \(120, 3\)"):
+        multinomial.fit(X, y, offset=np.ones((120, 2)))
+    with pytest.raises(ValueError, match=r"init.coef must have shape \(5, 3\)"):
+        multinomial.fit(X, y, init=ji.Linear(jnp.ones(5), jnp.ones(3)))
+    with pytest.raises(ValueError, match="sample_weight must not be negative"):
+        multinomial.fit(X, y, sample_weight=-np.ones(120))
+    # What only the device knows.
+    labels = jnp.asarray(y)
+    status = lambda *a, **k: multinomial.fit(*a, n_classes=3, **k).info.status  # noqa: E731
+    assert status(X, labels.at[3].set(3), l2=0.1) == ji.Status.DOMAIN
+    assert status(X, labels.at[3].set(-1), l2=0.1) == ji.Status.DOMAIN
+    assert status(X, jnp.asarray(soft), l2=0.1) == ji.Status.DOMAIN
+    assert status(X, jnp.asarray(soft).at[5, 0].set(jnp.nan), l2=0.1) == ji.Status.NONFINITE
+    assert status(X, labels, l2=jnp.array(-1.0)) == ji.Status.SINGULAR
+    assert status(X, labels, l1=jnp.array(-1.0)) == ji.Status.SINGULAR
+    assert status(X, labels, l2=jnp.array(jnp.nan)) == ji.Status.NONFINITE
+    assert status(X, labels, sample_weight=jnp.zeros(120)) == ji.Status.SINGULAR
+    assert status(X, labels, sample_weight=-jnp.ones(120)) == ji.Status.SINGULAR
+    assert status(X, labels, max_iter=1) == ji.Status.MAX_ITER
+    for value in (np.nan, np.inf):
+        bad = X.copy()
+        bad[3, 2] = value
+        fit = multinomial.fit(bad, y, l2=0.1)
+        assert fit.info.status == ji.Status.NONFINITE
+        assert np.isnan(np.asarray(fit.params.coef)).all()
+
+
+@pytest.mark.core
+def test_second_call_compiles_nothing(compilations):
+    X, y = problem()
+    multinomial.fit(X, y, l1=0.1, l2=0.1, tol=1e-7, max_iter=50)
+    multinomial.fit(X, y, l2=0.1, class_weight=[1.0, 2.0, 1.0])
+    X, y = problem(seed=1)
+    with compilations() as count:
+        multinomial.fit(X, y, l1=0.2, l2=0.0, tol=1e-6, max_iter=60)
+        multinomial.fit(X, y, l2=0.3, class_weight=[3.0, 2.0, 1.0])
+    assert count[0] == 0
+
+
+@DTYPES
+@pytest.mark.parametrize("hyper", [{"l2": 0.02}, {"l1": 0.03}], ids=["l2", "l1"])
+def test_vmap(dtype, hyper):
+    X, y = problem()
+    X = X.astype(dtype)
+    rel = 1e-6 if dtype == np.float64 else 2e-3
+    ((name, value),) = hyper.items()
+    values = dtype(value) * np.array([1, 2, 0.5], dtype)
+    weights = np.random.default_rng(0).uniform(0.5, 2, (3, len(y))).astype(dtype)
+    weights[2, ::5] = 0
+
+    def one(w, v):
+        return multinomial.fit(X, y, sample_weight=w, n_classes=3, **{name: v})
+
+    together = jax.jit(jax.vmap(one))
+    batch = together(weights, values)
+    loop = [one(w, v) for w, v in zip(weights, values, strict=True)]
+    assert (np.asarray(batch.info.status) == 0).all()
+    for i in range(3):
+        assert off([leaf[i] for leaf in batch.params], loop[i].params) < rel
+    weights[1, 4] = np.nan
+    spoiled = together(weights, values)
+    assert list(np.asarray(spoiled.info.status)) == [0, ji.Status.NONFINITE, 0]
+    assert np.isnan(np.asarray(spoiled.params.coef[1])).all()
+    for i in (0, 2):
+        assert off([leaf[i] for leaf in spoiled.params], loop[i].params) < rel
+
+
+DERIVATIVES = {
+    "l2": {"l2": 0.02},
+    "none": {},
+    "l1": {"l1": 0.03},
+    "elastic net": {"l1": 0.02, "l2": 0.02},
+    "many": {"l2": 0.05},
+}
+
+
+@pytest.mark.parametrize("hyper", DERIVATIVES.values(), ids=DERIVATIVES.keys())
+def test_derivatives(hyper):
+    """jvp and vjp against central differences of a tight fit, and against each other."""
+    many = hyper == {"l2": 0.05}
+    X, y = problem(n=60, p=240) if many else problem(n=60, p=4)
+    K, rng = 3, np.random.default_rng(3)
+    # Away from the corners of the simplex, where a step would leave it.
+    soft = 0.8 * np.eye(K)[y] + 0.2 / K
+    arguments = {"X": X, "y": soft, "sample_weight": rng.uniform(0.5, 2, len(y))}
+    arguments |= {"offset": 0.1 * rng.standard_normal((len(y), K)), **{k: np.float64(v) for k, v in hyper.items()}}
+
+    def params(arguments):
+        rest = {k: v for k, v in arguments.items() if k not in ("X", "y")}
+        return multinomial.fit(arguments["X"], arguments["y"], tol=1e-12, **rest).params
+
+    direction = {k: 0.1 * rng.standard_normal(np.shape(v)) for k, v in arguments.items()}
+    direction["y"] -= direction["y"].mean(1, keepdims=True)
+    direction |= {k: 0.1 * np.float64(v) for k, v in hyper.items()}
+    _, tangent = jax.jit(lambda a, d: jax.jvp(params, (a,), (d,)))(arguments, direction)
+    step = 1e-4
+    moved = [jax.tree.map(lambda a, d, s=s: a + s * step * d, arguments, direction) for s in (1, -1)]
+    plus, minus = (params(m) for m in moved)
+    central = jax.tree.map(lambda a, b: (a - b) / (2 * step), plus, minus)
+    size = max(float(jnp.abs(leaf).max()) for leaf in central)
+    assert off(tangent, central) < 1e-5 * size
+    cotangent = jax.tree.map(lambda v: jnp.asarray(rng.standard_normal(v.shape)), tangent)
+    _, pull = jax.vjp(params, arguments)
+    forward = sum(float(jnp.vdot(a, b)) for a, b in zip(tangent, cotangent, strict=True))
+    back = pull(cotangent)[0]
+    reverse = sum(float(jnp.vdot(jnp.asarray(back[k]), direction[k])) for k in arguments)
+    assert abs(forward - reverse) < 1e-7 * max(1, abs(forward))
+
+
+def test_second_derivative_and_vmap_of_grad():
+    X, y = problem(n=60, p=4)
+
+    def loss(l2):
+        return (multinomial.fit(X, y, l2=l2, n_classes=3, tol=1e-12).params.coef ** 2).sum()
+
+    grad = jax.grad(loss)
+    step = 1e-5
+    assert abs(jax.grad(grad)(0.05) - (grad(0.05 + step) - grad(0.05 - step)) / (2 * step)) < 1e-4
+    each = [float(grad(v)) for v in (0.02, 0.05)]
+    np.testing.assert_allclose(jax.vmap(grad)(jnp.array([0.02, 0.05])), each, rtol=1e-8)
+
+
+def test_derivative_of_a_path():
+    X, y = problem(n=60, p=4)
+
+    def total(scale):
+        return (
+            multinomial.path(X, y, l1=scale * jnp.array([0.05, 0.02]), n_classes=3, tol=1e-12).params.coef ** 2
+        ).sum()
+
+    step = 1e-5
+    assert abs(jax.grad(total)(1.0) - (total(1 + step) - total(1 - step)) / (2 * step)) < 1e-5
