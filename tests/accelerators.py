@@ -32,8 +32,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxinfra as ji
-from tests.devices import distinct
-from tests.registry import BY_NAME, MODELS, Model
+from tests.registry import BY_NAME, CLASSES, Model, distinct
 
 # No block size divides the rows of one device, as with real data.  Compile times grow with all of these.
 LOCAL_ROWS, P, WIDE_P = 8_250, 16, 512
@@ -48,7 +47,7 @@ class Program:
     name: str
     run: Callable[..., Any]
     arguments: tuple[Any, ...]
-    copies: int  # of the local X that its temporary memory may hold
+    copies: float  # of the local X that its temporary memory may hold
     gathers: bool = False  # whether it may gather rows
 
 
@@ -84,9 +83,14 @@ def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) 
         y = jax.ShapeDtypeStruct(y.shape, "int32", sharding=y.sharding)
     params = jax.tree.map(lambda leaf: array(*leaf.shape, rows=False), jax.eval_shape(fit, X, y, w).params)
     name = f"{model.name} {dtype} {n}x{p}"
-    # Two rows a device are less than the tiles that hold them: like the path, the wide fit is bounded by all rows.
-    yield Program(f"{name} fit", fit, (X, y, w), 64 * mesh.size if wide else copies, wide)
-    yield Program(f"{name} predict", lambda X, params: model.module.predict(params, X), (X, params), 0)
+    # Two rows a device are less than the tiles that hold them: like the path, the wide fit is bounded by all rows, and
+    # one that works on sets of columns by four Gram matrices.
+    bound = (64 * mesh.size if model.direct else 2 * p) if wide else copies
+    classes = CLASSES if model.y == "classes" else 0
+    if classes:  # the rows of each class, and their probabilities
+        bound += classes + 1
+    yield Program(f"{name} fit", fit, (X, y, w), bound, wide)
+    yield Program(f"{name} predict", lambda X, params: model.module.predict(params, X), (X, params), 2 * classes / p)
 
 
 def path(mesh: Mesh, dtype: str) -> Program:
@@ -105,7 +109,7 @@ def plan(platform: str) -> Iterator[Program]:
         yield from programs(BY_NAME["ols"], Mesh(devices(platform, "16x16"), "rows"), "float32")
     else:
         mesh = Mesh(devices(platform, "1x1x4"), "rows")
-        for model in {(m.module, m.targets): m for m in reversed(MODELS)}.values():
+        for model in {(m.module, m.targets): m for m in reversed(distinct())}.values():
             yield from programs(model, mesh, "float64")
         # So many columns have their moments formed in float32 first, by strips of columns, each a copy.
         yield from programs(BY_NAME["ols"], mesh, "float64", p=256, copies=4)

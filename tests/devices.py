@@ -23,7 +23,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import jaxinfra as ji
-from tests.registry import BY_NAME, MODELS, Model
+from tests.registry import BY_NAME, Model, distinct
 
 DEVICES = 8
 MESHES = ["auto", "explicit"]
@@ -110,12 +110,6 @@ def path(kind: str) -> float:
     rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))
     run = lambda X, y, w: ji.ridge.path(X, y, l2=np.array([0.0, 0.1, 1.0]), sample_weight=w)  # noqa: E731
     return deviation(run(*(jax.device_put(a, rows) for a in (X, y, w))), run(X, y, w))
-
-
-def distinct() -> list[Model]:
-    """All rows that are solved directly, of the others one for each program of the module."""
-    kinds = {(m.module, m.targets, m.n < m.p, "l1" in m.hyper, m.direct and m.name): m for m in reversed(MODELS)}
-    return list(kinds.values())[::-1]
 
 
 def comparisons() -> Iterator[tuple[str, Callable[[], float]]]:

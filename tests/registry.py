@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import jaxinfra as ji
-from tests.references import glm, lasso, least_squares, logistic, multinomial
+from tests.references import glm, group_lasso, lasso, least_squares, logistic, multinomial, nnls
 
 CLASSES = 3
 
@@ -133,6 +133,12 @@ def _gap(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, Any
     return lasso.gap(params.coef, X, y, sample_weight=w, **hyper)
 
 
+def _group_gap(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, Any]) -> float:
+    """The same for penalised norms of groups."""
+    at = (np.asarray(params.coef, float), np.asarray(params.intercept, float))
+    return group_lasso.gap(*at, X, y, sample_weight=w, **model.static, **hyper)
+
+
 def _score(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, Any]) -> float:
     """|dF/dcoef_j| relative to rms(x_j) times the rms of the loss's slope at the best intercept without columns."""
     w = np.asarray(w, float) / w.sum()
@@ -156,6 +162,10 @@ def _least_squares(name: str, module: Any, **kwargs: Any) -> Model:
 
 def _lasso(name: str, module: Any, **kwargs: Any) -> Model:
     return Model(name, module, lasso.fit, lasso.gradient, _gap, **kwargs)
+
+
+def _norms(name: str, module: Any, **kwargs: Any) -> Model:
+    return Model(name, module, group_lasso.fit, group_lasso.gradient, _group_gap, **kwargs)
 
 
 def _logistic(name: str, y: str, **kwargs: Any) -> Model:
@@ -186,6 +196,9 @@ MODELS = [
     _lasso("lasso_by_feature", ji.lasso, hyper={"l1": np.array([0.1, 0.4, 0.8, 1.6, 3.2])}),
     _lasso("elastic_net", ji.elastic_net, hyper={"l1": 3.0, "l2": 0.3}),
     _lasso("elastic_net_wide", ji.elastic_net, hyper={"l1": 0.4, "l2": 0.3}, n=6, p=9),
+    Model("nnls", ji.nnls, nnls.fit, nnls.gradient, _least_squares_residual, hyper={"l1": 0.1, "l2": 0.1}),
+    _norms("group_lasso", ji.group_lasso, hyper={"l1": 2.0, "l2": 0.1}, static={"groups": np.array([0, 0, 1, 2, 1])}),
+    _norms("multitask_lasso", ji.multitask_lasso, hyper={"l1": 6.0, "l2": 0.1}, targets=3, single=True),
     _logistic("logistic", "binary", hyper={"l2": 0.05}, single=True),
     _logistic("logistic_l1", "share", hyper={"l1": 0.05, "l2": 0.02}),
     _multinomial("multinomial", hyper={"l2": 0.05}, single=True),
@@ -196,4 +209,12 @@ MODELS = [
     _glm("glm_probit", "share", ji.families.Binomial(), ji.links.Probit(), hyper={"l2": np.full(5, 0.05)}),
     _glm("glm_tweedie", "amount", ji.families.Tweedie(1.5), hyper={"l2": 0.05}),
 ]
+
+
+def distinct() -> list[Model]:
+    """Every row that is solved directly, and of the others one for each program of a module."""
+    kinds = {(m.module, m.targets, m.n < m.p, "l1" in m.hyper, m.direct and m.name): m for m in reversed(MODELS)}
+    return list(kinds.values())[::-1]
+
+
 BY_NAME = {model.name: model for model in MODELS}

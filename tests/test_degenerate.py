@@ -45,9 +45,44 @@ def test_without_penalty_the_lasso_is_least_squares():
 
 def test_without_l2_the_elastic_net_is_the_lasso(real):
     X, y, w = real
-    lasso = ji.lasso.fit(X, y, l1=0.5, sample_weight=w, **TIGHT).params
-    assert 0 < (np.asarray(lasso.coef) == 0).sum() or X.shape[0] > X.shape[1]
-    close(ji.elastic_net.fit(X, y, l1=0.5, l2=0.0, sample_weight=w, **TIGHT).params, lasso)
+    l1 = 3.0 if len(y) > X.shape[1] else 0.5
+    lasso = ji.lasso.fit(X, y, l1=l1, sample_weight=w, **TIGHT).params
+    close(ji.elastic_net.fit(X, y, l1=l1, l2=0.0, sample_weight=w, **TIGHT).params, lasso)
+    assert (np.asarray(lasso.coef) == 0).any()
+
+
+def test_groups_of_one_feature_are_the_lasso(real):
+    X, y, w = real
+    l1 = 3.0 if len(y) > X.shape[1] else 0.5
+    lasso = ji.lasso.fit(X, y, l1=l1, sample_weight=w, **TIGHT).params
+    p = X.shape[1]
+    for weight in (None, np.ones(p)):  # the square root of the group's size is 1
+        group = ji.group_lasso.fit(X, y, groups=np.arange(p), group_weight=weight, l1=l1, sample_weight=w, **TIGHT)
+        close(group.params, lasso)
+    each = np.linspace(0.5, 2, p)
+    group = ji.group_lasso.fit(X, y, groups=np.arange(p), group_weight=each, l1=l1, sample_weight=w, **TIGHT).params
+    close(group, ji.lasso.fit(X, y, l1=l1 * each, sample_weight=w, **TIGHT).params)
+
+
+def test_one_target_is_the_lasso(real):
+    X, y, w = real
+    l1 = 3.0 if len(y) > X.shape[1] else 0.5
+    one = ji.multitask_lasso.fit(X, y[:, None], l1=l1, l2=0.1, sample_weight=w, **TIGHT).params
+    assert one.coef.shape == (X.shape[1], 1) and one.intercept.shape == (1,)
+    single = ji.elastic_net.fit(X, y, l1=l1, l2=0.1, sample_weight=w, **TIGHT).params
+    close(ji.Linear(one.coef[:, 0], one.intercept[0]), single)
+
+
+def test_nonnegative_where_the_constraint_does_not_bind():
+    X, _, w = of("real")
+    y = X @ np.linspace(0.5, 2, 5) + 3
+    y = y + 0.1 * np.sin(np.arange(len(y)))
+    ols = ji.ols.fit(X, y, sample_weight=w).params
+    assert (np.asarray(ols.coef) > 0).all()
+    close(ji.nnls.fit(X, y, sample_weight=w, **TIGHT).params, ols)
+    net = ji.elastic_net.fit(X, y, l1=0.2, l2=0.1, sample_weight=w, **TIGHT).params
+    assert (np.asarray(net.coef) > 0).all()
+    close(ji.nnls.fit(X, y, l1=0.2, l2=0.1, sample_weight=w, **TIGHT).params, net)
 
 
 @pytest.mark.parametrize("l1", [0.0, 0.02])
@@ -91,9 +126,10 @@ SAME = {
 def test_limits_of_the_families(name):
     kind, general, special = SAME[name]
     X, y, w = of(kind)
-    fits = [ji.check(ji.glm.fit(X, y, family=f, link=links.Log(), l2=0.05, sample_weight=w, **TIGHT)) for f in (general, special)]  # fmt: skip
-    close(fits[0].params, fits[1].params)
-    np.testing.assert_allclose(fits[0].info.objective, fits[1].info.objective, rtol=1e-8)
+    given = {"link": links.Log(), "l2": 0.05, "sample_weight": w}
+    limit, expected = (ji.check(ji.glm.fit(X, y, family=f, **given, **TIGHT)) for f in (general, special))
+    close(limit.params, expected.params)
+    np.testing.assert_allclose(limit.info.objective, expected.info.objective, rtol=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_init_is_where_it_starts(data):
     y = rng.poisson(mu)
     fit = ji.glm.fit(X, y, family=F.Poisson(), tol=1e-9)
     again = ji.glm.fit(X, y, family=F.Poisson(), init=fit.params, tol=1e-9)
-    assert again.info.n_iter == 1 and fit.info.n_iter > 3
+    assert again.info.n_iter <= 2 and fit.info.n_iter > 3
     few = ji.glm.fit(X, y, family=F.Poisson(), max_iter=2, tol=1e-9)
     assert few.info.status == ji.Status.MAX_ITER and np.isfinite(np.asarray(few.params.coef)).all()
 

@@ -114,6 +114,16 @@ def test_separable_data_say_so(data, case, dtype):
         ji.check(ji.logistic.fit(X.astype(dtype), y, l2=0.1))
 
 
+def test_a_start_on_the_way_to_infinity_is_no_solution(data):
+    """There the gradient is below the tolerance already."""
+    X, y = SEPARABLE["by one column"](*data)
+    far = ji.Linear(jnp.zeros(5).at[4].set(60.0), jnp.asarray(-30.0))
+    assert np.abs(log_loss_gradient(far, X, y)).max() < 1e-9
+    assert ji.logistic.fit(X, y, init=far).info.status == ji.Status.SEPARABLE
+    along = ji.logistic.path(X, y, l2=np.array([1e-3, 1e-9, 0.0]))
+    assert list(np.asarray(along.info.status)) == [0, 0, ji.Status.SEPARABLE]
+
+
 def test_nearly_separable_data_converge(data):
     """One row of each class on the wrong side makes the maximum finite, however steep: odds of 39 to 1."""
     y = np.arange(80) % 2

@@ -11,7 +11,7 @@ q(z) + damping sum_j H_jj (z_j - w_j)^2 / 2 with a damping that grows until it d
 prox-gradient step, which lowers q unless w is optimal.
 
 Many columns, few of them active (`rounds`): steps on a working set W of the columns with the largest |g_j| / l1_j, in
-capacities of powers of two; what violates the conditions outside joins W for the next round, where W grows by no more
+a few capacities; what violates the conditions outside joins W for the next round, where W grows by no more
 than it has in use.  Large ones start from accelerated gradient steps (`proximal_gradient`).
 Several penalties share W, and one product checks them all.
 
@@ -160,13 +160,11 @@ class Oracle(NamedTuple):
 
 
 def capacities(p: int, most: int) -> list[int]:
-    """Sizes of working sets: powers of two up to p.  Each is a program of its own to compile."""
-    if p <= SMALL:
-        return [p]
-    sizes, size = [], 64
+    """Sizes of working sets: 128, 512, 2048, ... up to p, few, since each is a program of its own to compile."""
+    sizes, size = [], SMALL
     while size < min(p, most):
         sizes.append(size)
-        size *= 2
+        size *= 4
     return [*sizes, min(p, size)]
 
 

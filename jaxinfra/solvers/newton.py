@@ -111,12 +111,14 @@ def minimise(
     metric: jax.Array | None,
     exact: bool,
     patience: int,
+    wary: jax.Array,
     tol: jax.Array,
     max_iter: jax.Array | int,
 ) -> tuple[State, jax.Array, jax.Array]:
     """Minimise from theta (q,) until max_j |subgradient_j| / scale_j <= tol.  Returns (state, status, n_iter).
 
-    metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.
+    metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.  wary: take one
+    step even from a start that meets tol, since a start may lie on the way to infinity.
     """
     q, dtype = theta.shape[0], theta.dtype
     unit = eps(dtype)
@@ -162,7 +164,7 @@ def minimise(
         since = jnp.where(accept, state.since + 1, state.since)
 
         # The next Hessian: always, or where the steps that are left at the present rate would cost more.
-        met = optimality <= tol
+        met = (optimality <= tol) & ~(first & wary)
         if exact:
             renew = accept & ~met
         else:

@@ -118,7 +118,7 @@ def path(
 
         info: Any = Info(status.astype(jnp.int32), s.n_iter, or_nan(s.objective), or_nan(s.optimality))
         if isinstance(h, GroupNorm):
-            info = GapInfo(*info, or_nan(s.gap))
+            info = GapInfo(info.status, info.n_iter, info.objective, info.optimality, or_nan(s.gap))
         return s.W, Fit(Linear(or_nan(coef), or_nan(intercept)), info)
 
     start = jnp.zeros((p, y.shape[1]), dtype) if init is None else jnp.asarray(init.coef, dtype)

@@ -129,6 +129,7 @@ def _solve(
     _, _, l1, l2 = implicit.frozen(live)
     lasso, ridge = problem.penalties(l1, l2)
     p, dtype = data.X.shape[1], data.X.dtype
+    penalised = (l2 if l1 is None else l1 + l2).min() > 0
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
 
     def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: Any) -> Any:
@@ -138,7 +139,8 @@ def _solve(
 
         return newton.minimise(
             evaluate, lambda theta: problem.hessian(rows, theta, ridge), theta, problem.scale, l1=lasso, metric=metric,
-            exact=problem.sample is None, patience=max(4, p // _COLUMNS_PER_EVALUATION), tol=tol, max_iter=max_iter,
+            exact=problem.sample is None, patience=max(4, p // _COLUMNS_PER_EVALUATION),
+            wary=~penalised & loss.may_separate, tol=tol, max_iter=max_iter,
         )  # fmt: skip
 
     theta, metric = _start(problem, init), None
@@ -150,7 +152,6 @@ def _solve(
             metric = newton.inverse_root(metric)
     state, status, n_iter = run(data, theta, metric, tol)
 
-    penalised = (l2 if l1 is None else l1 + l2).min() > 0
     status = _separable(problem, state, status, penalised)
     params = _attach(f.outer(state.theta, problem.fit_intercept), live, problem)
     return _finish(params, state, status, n_iter, live, valid)
