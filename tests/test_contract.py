@@ -182,14 +182,22 @@ def test_derivatives(model):
 
     # One program gives the vjp and its own jvp, the second order.
     cotangent = jax.tree.map(lambda v: rng.standard_normal(v.shape), value)
-    pull = jax.jit(lambda a, d: jax.jvp(lambda a: jax.vjp(params, a)[1](cotangent)[0], (a,), (d,)))
-    pulled, second = pull(arguments, direction)
+
+    def pull(a):
+        return jax.vjp(params, a)[1](cotangent)[0]
+
+    if model.second:
+        pull_and_change = jax.jit(lambda a, d: jax.jvp(pull, (a,), (d,)))
+        pulled, second = pull_and_change(arguments, direction)
+    else:
+        pulled = jax.jit(pull)(arguments)
     forward = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(tangent), jax.tree.leaves(cotangent), strict=True))
     reverse = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(pulled), jax.tree.leaves(direction), strict=True))
     assert abs(forward - reverse) <= 1e-9 * max(1, abs(forward))
-    step = 1e-4
-    plus, minus = (pull(along(s), direction)[0] for s in (step, -step))
-    close(second, jax.tree.map(lambda a, b: (a - b) / (2 * step), plus, minus), 1e-5, "second order")
+    if model.second:
+        step = 1e-4
+        plus, minus = (pull_and_change(along(s), direction)[0] for s in (step, -step))
+        close(second, jax.tree.map(lambda a, b: (a - b) / (2 * step), plus, minus), 1e-5, "second order")
 
 
 @models_and_dtypes
