@@ -169,7 +169,7 @@ def test_path_is_separate_fits_and_warm_is_cold(shape):
     )
     close(warm.params.coef, cold.params.coef, 2e-5)
     net = ji.elastic_net.path(X, y, l1=l1, l2=0.5 * l1, tol=1e-11)
-    close(net.coef[9], ji.elastic_net.fit(X, y, l1=l1[9], l2=0.5 * l1[9], tol=1e-11).params.coef, 2e-5)
+    close(net.params.coef[9], ji.elastic_net.fit(X, y, l1=l1[9], l2=0.5 * l1[9], tol=1e-11).params.coef, 2e-5)
 
 
 @pytest.mark.parametrize("shape", [(40, 6), (20, 140)], ids=str)

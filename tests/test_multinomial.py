@@ -11,6 +11,7 @@ import jaxinfra as ji
 from jaxinfra import multinomial
 from tests.conftest import SHARED
 from tests.references import multinomial as reference
+from tests.registry import BY_NAME
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
 
@@ -495,3 +496,13 @@ def test_derivative_of_a_path():
 
     step = 1e-5
     assert abs(jax.grad(total)(1.0) - (total(1 + step) - total(1 - step)) / (2 * step)) < 1e-5
+
+
+@pytest.mark.parametrize("size", [19.0, 300.0])
+def test_a_large_offset_of_a_class_is_taken_back_by_its_intercept(size):
+    model = BY_NAME["multinomial"]
+    X, y = model.data()
+    offset = size * np.eye(3)[np.ones(len(y), int)]
+    fit = ji.check(ji.multinomial.fit(X, y, l2=0.05, n_classes=3, offset=offset, tol=1e-10))
+    plain = ji.multinomial.fit(X, y, l2=0.05, n_classes=3, tol=1e-10)
+    np.testing.assert_allclose(fit.params.coef, plain.params.coef, atol=1e-8)

@@ -37,7 +37,7 @@ from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.types import Fit, GapInfo, Linear, Status
 from jaxinfra.solvers import active_set, lasso_problem, least_squares, moments, refinement, residual
-from jaxinfra.solvers.lasso_problem import Problem, Solved
+from jaxinfra.solvers.lasso_problem import Origin, Problem, Solved
 
 # Penalties that share a working set, and the most columns that a working set of the wide case can be asked for.
 _BLOCK, _MOST = 10, 2048
@@ -79,8 +79,8 @@ def path(
     bound, inner = tol * null, 0.05 * tol * jnp.sqrt(q.vv)
     most = min(p, max(2 * n, _MOST)) if q.v is not None else p
 
-    def solve(s: Solved, c: jax.Array, chain: jax.Array | bool) -> Solved:
-        """All penalties, in blocks, c (m, p); chain: each starts from the one before it."""
+    def solve(s: Solved, chain: jax.Array | bool) -> Solved:
+        """All penalties, in blocks, from s; chain: each starts from the one before it."""
         size = m if p <= active_set.SMALL else min(m, _BLOCK)
         count = -(-m // size)
 
@@ -89,23 +89,24 @@ def path(
             return jnp.concatenate([a, last]).reshape(count, size, *a.shape[1:])
 
         def block(before: tuple[jax.Array, jax.Array], x: tuple[Any, ...]) -> tuple[Any, Solved]:
-            l1, l2, c, *own = x
-            w, g = (jnp.where(chain, a[None], b) for a, b in zip(before, own, strict=True))
+            l1, l2, s = x
+            w, g = (jnp.where(chain, a[None], b) for a, b in zip(before, (s.w, s.g), strict=True))
+            at = Origin(s.w, s.g if l2 is None else s.g + l2 * s.w, s.square)
 
             def measure(w: jax.Array, g: jax.Array, square: jax.Array | None, idx: jax.Array | None) -> jax.Array:
                 take = (lambda a: a) if idx is None else (lambda a: a[:, idx])
                 l2_ = None if l2 is None else take(l2)
                 if square is None:
-                    square = q.vv - (w * (take(c) + g + (0 if l2_ is None else l2_ * w))).sum(1)
+                    square = lasso_problem.square_near(at, w, g if l2_ is None else g + l2_ * w, idx)
                 return lasso_problem.duality_gap(w, g, square, take(l1), l2_, take(q.d[None]), q.vv)
 
             b, _ = active_set.rounds(
-                lasso_problem.oracle(q, c), l1, l2, w, g, measure, tol=bound, inner_tol=inner, max_iter=max_iter,
+                lasso_problem.oracle(q, at), l1, l2, w, g, measure, tol=bound, inner_tol=inner, max_iter=max_iter,
                 most=most, chain=chain,
             )  # fmt: skip
             return (b.w[-1], b.g[-1]), Solved(b.w, b.g, b.extra, b.error, b.n_iter)
 
-        xs, first = (l1, l2, c, s.w, s.g), (s.w[0], s.g[0])
+        xs, first = (l1, l2, s), (s.w[0], s.g[0])
         if count == 1:
             out = block(first, xs)[1]
         else:
@@ -117,20 +118,19 @@ def path(
     if start is not None:
         w0 = jnp.where((q.d > 0) & jnp.isfinite(start), start, 0)
         g0 = q.c - (dot(q.M, w0) if q.v is None else dot(q.M, dot(w0, q.M)))
-    zero, c, w0 = jnp.zeros(m, dtype), jnp.broadcast_to(q.c[None], (m, p)), jnp.broadcast_to(w0[None], (m, p))
+    square = jnp.maximum(q.vv - (w0 * (q.c + g0)).sum(), 0)
+    zero, w0 = jnp.zeros(m, dtype), jnp.broadcast_to(w0[None], (m, p))
     g0 = jnp.broadcast_to(g0[None], (m, p)) if l2 is None else g0[None] - l2 * w0
-    begin = Solved(w0, g0, zero, zero, jnp.zeros(m, jnp.int32))
+    begin = Solved(w0, g0, zero + square, zero, jnp.zeros(m, jnp.int32))
     if q.v is not None:
-        out = solve(begin, c, True)
+        out = solve(begin, True)
     else:
         true = partial(lasso_problem.from_data, X, y, w, l1, l2, q, blocked)
         trusted = (q.rounding <= 0.1 * tol) | ~usable
 
         def step(state: tuple[Solved, jax.Array]) -> tuple[tuple[Solved, jax.Array], Verdict]:
             s, first = state
-            # A'v with which the moments have the gradient of the data at w.
-            c = jnp.where(first, q.c[None], s.g + dot(s.w, q.M) + (0 if l2 is None else l2 * s.w))
-            new = when(~trusted, true, solve(s, c, first))
+            new = when(~trusted, true, solve(s, first))
             better = first | (new.gap < s.gap)
             new = jax.tree.map(lambda a, b: jnp.where(better if a.ndim == 1 else better[:, None], a, b), new, s)
             stalled = ~first & ~(new.gap < 0.5 * s.gap).any()
@@ -163,13 +163,14 @@ def _attach(coef: jax.Array, live: Live, q: Problem, centre: bool) -> jax.Array:
 
     def conditions(v: jax.Array) -> jax.Array:
         Z = X - x_mean[None]
-        r = y[:, None] - y_mean[None] - dot(Z, v.T)
+        # Masked, so that the Jacobian is symmetric: second derivatives in reverse mode rely on it.
+        r = y[:, None] - y_mean[None] - dot(Z, jnp.where(support, v, 0).T)
         g = dot((r if w is None else r * w[:, None]).T, Z) * share
         g = g - l1 * s if l2 is None else g - l1 * s - l2 * v
         return jnp.where(support, g, -v)
 
     sizes = active_set.capacities(X.shape[1], X.shape[1] if l2 is not None else max(2 * X.shape[0], _MOST))
-    oracle = lasso_problem.oracle(q, q.c[None])
+    oracle = lasso_problem.oracle(q, Origin(coef, coef, coef[:, 0]))
 
     def inverse(x: tuple[jax.Array, ...]) -> jax.Array:
         b, A, l2 = x

@@ -69,8 +69,16 @@ def prepare(
     )
 
 
-def oracle(q: Problem, c: jax.Array) -> Oracle:
-    """c (B, p): A'v, or what takes its place in a correction."""
+class Origin(NamedTuple):
+    """Points w (B, p) at which g = A'(v - Aw) and square = |v - Aw|^2 are known: near them g keeps its digits."""
+
+    w: jax.Array
+    g: jax.Array
+    square: jax.Array
+
+
+def oracle(q: Problem, at: Origin) -> Oracle:
+    """The smooth part without l2: from the data if wide, else from the moments and what is known at the origin."""
 
     def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         rows = q.M if idx is None else q.M[idx]
@@ -80,11 +88,16 @@ def oracle(q: Problem, c: jax.Array) -> Oracle:
         if q.v is not None:
             r = q.v[None] - dot(w, rows)
             return dot(q.M, r.T).T, (r * r).sum(1)
-        g = c - dot(w, rows)
-        both = c + g if idx is None else (c + g)[:, idx]
-        return g, jnp.maximum(q.vv - (w * both).sum(1), 0)
+        g = at.g - dot(w - (at.w if idx is None else at.w[:, idx]), rows)
+        return g, square_near(at, w, g if idx is None else g[:, idx], idx)
 
     return Oracle(pick, gradient)
+
+
+def square_near(at: Origin, w: jax.Array, g: jax.Array, idx: jax.Array | None) -> jax.Array:
+    """|v - Aw|^2 for w (B, K) on the columns idx, where A'(v - Aw) is g."""
+    take = (lambda a: a) if idx is None else (lambda a: a[:, idx])
+    return jnp.maximum(at.square - ((w - take(at.w)) * (take(at.g) + g)).sum(1), 0)
 
 
 def duality_gap(

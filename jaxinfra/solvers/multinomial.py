@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxinfra._core import checks, implicit
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import default_tol
+from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers import softmax, softmax_newton, softmax_prox_newton
 from jaxinfra.solvers.softmax import Problem, Scaling, Units
@@ -70,12 +70,14 @@ def read(raw: Input, *, K: int, balanced: bool) -> Rows:
     return Rows(X, T, offset, finite, valid, (fits | (w == 0)).all())
 
 
-def null(T: jax.Array, fit_intercept: bool) -> jax.Array:
-    """The intercepts (K,) of the model without columns: log class shares, in the symmetric gauge."""
+def null(T: jax.Array, offset: jax.Array | None, fit_intercept: bool) -> jax.Array:
+    """The intercepts (K,) without columns: log class shares less the mean offset, in the symmetric gauge."""
     shares = T.sum(0)
     if not fit_intercept:
         return jnp.zeros_like(shares)
     log = jnp.log(jnp.maximum(shares, jnp.finfo(T.dtype).tiny))
+    if offset is not None:
+        log = log - dot(T.sum(1), offset) / jnp.maximum(shares.sum(), jnp.finfo(T.dtype).tiny)
     return log - log.mean()
 
 
@@ -95,7 +97,7 @@ def solve(
         penalty, valid, finite = l2 + l1, valid & (l1 >= 0).all(), finite & jnp.isfinite(l1.sum())
         live = live._replace(l1=scaling.shrink(l1, fit_intercept, 1))
     data = implicit.frozen(live)
-    shares = null(data.T, fit_intercept)
+    shares = null(data.T, data.offset, fit_intercept)
     units = Units.of(data, shares)
     if start is None:
         start = Linear(jnp.zeros((p, K), dtype), shares)
@@ -150,7 +152,7 @@ def path(
         lost = fit.info.status >= Status.NONFINITE
         return jax.tree.map(lambda new, old: jnp.where(lost, old, lax.stop_gradient(new)), fit.params, start), fit
 
-    start = Linear(jnp.zeros((p, K), d.X.dtype), null(lax.stop_gradient(d.T), fit_intercept))
+    start = Linear(jnp.zeros((p, K), d.X.dtype), null(*lax.stop_gradient((d.T, d.offset)), fit_intercept))
     return lax.scan(step, start, tuple(v if v is not None and v.ndim else None for v in (l1, l2)))[1]
 
 
@@ -158,7 +160,7 @@ def l1_max(d: Rows, u: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.
     """max |g| / u of the gradient by coef of the model without columns."""
     dtype, K = d.X.dtype, d.T.shape[1]
     zero = jnp.zeros((), dtype)
-    b = null(d.T, fit_intercept)
+    b = null(d.T, d.offset, fit_intercept)
     if d.offset is not None and fit_intercept:
         alone = d._replace(X=jnp.zeros_like(d.X[:, :1]))
         fit = solve(alone, None, zero, None, None, jnp.int32(50), fit_intercept=True, blocked=blocked)
