@@ -61,6 +61,11 @@ class Likelihood:
         eta = self.link(mean)
         return jnp.where(jnp.isfinite(eta), eta, self.link(jnp.full_like(mean, 0.5)))
 
+    def attains(self, mean: Array) -> Array:
+        """Whether a finite eta has this mean."""
+        inside = (mean > 0) & (mean < 1) if isinstance(self.family, Binomial) else jnp.isfinite(mean)
+        return inside & jnp.isfinite(self.link(mean))
+
     @property
     def needs_positive(self) -> bool:
         """Whether eta = 0 has no mean that the family allows."""

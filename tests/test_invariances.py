@@ -39,7 +39,8 @@ def test_permutation_of_rows_and_columns(model, seed):
     base = fit(model, X, y, w)
     rng = np.random.default_rng(seed)
     i, j = rng.permutation(len(y)), rng.permutation(X.shape[1])
-    moved = fit(model, X[i][:, j], y[i], w[i])
+    by_feature = {k: v[j] for k, v in {**model.hyper, **model.static}.items() if np.shape(v) == j.shape}
+    moved = fit(model, X[i][:, j], y[i], w[i], **by_feature)
     close(moved.coef, base.coef[j])
     close(moved.intercept, base.intercept)
 

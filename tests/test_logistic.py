@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 import jaxinfra as ji
@@ -112,6 +113,20 @@ def test_separable_data_say_so(data, case, dtype):
         ji.check(fit)
     if case != "one class":  # whose intercept no penalty holds
         ji.check(ji.logistic.fit(X.astype(dtype), y, l2=0.1))
+
+
+def test_a_tiny_penalty_is_enough():
+    """Separable data with any penalty have a minimum; only one class with a free intercept has none."""
+    X, y = load_iris(return_X_y=True)
+    X, y = (X - X.mean(0))[y < 2], y[y < 2]
+    for dtype, penalties in ((np.float64, [1e-4, 1e-7, 1e-9]), (np.float32, [1e-2, 1e-4, 1e-5])):
+        for l2 in penalties:
+            ji.check(ji.logistic.fit(X.astype(dtype), y, l2=l2))
+    coef = [np.linalg.norm(ji.logistic.fit(X, y, l2=l2, tol=1e-13).params.coef) for l2 in (1e-4, 1e-6, 1e-8)]
+    assert coef[0] < coef[1] < coef[2]
+    assert ji.logistic.fit(X, y, l2=1e-8, init=ji.Linear(jnp.zeros(4), jnp.zeros(()))).info.status == 0
+    assert ji.logistic.fit(X, 0 * y, l2=1.0).info.status == ji.Status.SEPARABLE
+    ji.check(ji.logistic.fit(X, 0 * y, l2=1.0, fit_intercept=False))
 
 
 def test_a_start_on_the_way_to_infinity_is_no_solution(data):

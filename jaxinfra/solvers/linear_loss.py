@@ -43,6 +43,10 @@ class Loss(Protocol):
         """The eta of a mean."""
         ...
 
+    def attains(self, mean: jax.Array) -> jax.Array:
+        """Whether a finite eta has this mean."""
+        ...
+
     def value(self, y: jax.Array, eta: jax.Array) -> jax.Array:
         """The loss; infinite where eta has none."""
         ...

@@ -159,10 +159,15 @@ def _solve(
 
 def _null(data: Data, loss: Loss) -> jax.Array:
     """eta of the model without columns."""
+    eta = loss.start(_mean(data))
+    return eta if data.offset is None else eta - _mean(data._replace(y=data.offset))
+
+
+def _mean(data: Data) -> jax.Array:
+    """The weighted mean of y; exact where all y are the same, since both sums then round alike."""
     w = jnp.ones_like(data.y) if data.w is None else data.w
-    weight = jnp.where(data.weight > 0, data.weight, 1)
-    eta = loss.start(dot(w, data.y) / weight)
-    return eta if data.offset is None else eta - dot(w, data.offset) / weight
+    weight = dot(w, jnp.ones_like(data.y))
+    return dot(w, data.y) / jnp.where(weight > 0, weight, 1)
 
 
 def _null_slope(data: Data, loss: Loss) -> jax.Array:
@@ -203,12 +208,11 @@ def _separable(problem: Problem, state: newton.State, status: jax.Array, penalis
         return status
     data, f = problem.data, problem.frame
     suspect = (status == Status.CONVERGED) & (state.ratio > 0.1)
-    # Where all columns are penalised only the intercept can diverge: no look at the data is needed.
-    p = data.X.shape[1]
-    alone = (jnp.abs(state.last[p:]) > _MOVED).any()
+    # Where all columns are penalised only the intercept can diverge, and only if no intercept has the mean of y.
+    alone = ~problem.loss.attains(_mean(data)) & problem.fit_intercept
     along = lambda _: linear_loss.moved(data, f, state.last, _MOVED, blocked=problem.blocked) > 0  # noqa: E731
-    moved = when(suspect & ~penalised, along, alone)
-    return jnp.where(suspect & moved, Status.SEPARABLE, status)
+    moved = when(suspect & ~penalised, along, jnp.array(False))
+    return jnp.where(alone | moved, Status.SEPARABLE, status)
 
 
 def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
