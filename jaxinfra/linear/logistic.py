@@ -70,7 +70,7 @@ def fit(
       the columns or use float64.  NONFINITE with NaN if the input holds NaN or inf.  SINGULAR with NaN for a negative
       weight or penalty or if all weights are 0.
 
-    Duplicated and constant columns are fine: among them coef is shared out as the start and the penalty have it.
+    Duplicated and constant columns are fine; without a penalty it is not determined how they share their coefficient.
 
     Precision: float64 reaches an optimality of 1e-12 and below, float32 about 1e-6.
 
