@@ -222,9 +222,9 @@ def test_path_is_the_fits():
     for i in range(3):
         assert off((path.params.coef[i], path.params.intercept[i]), multinomial.fit(X, y, l2=l2[i]).params) < 1e-6
         one = multinomial.fit(X, y, l1=[0.05, 0.02, 0.01][i], l2=0.01).params
-        assert off((both.coef[i], both.intercept[i]), one) < 1e-6
+        assert off((both.params.coef[i], both.params.intercept[i]), one) < 1e-6
         one = multinomial.fit(X, y, l2=l2[i] * np.array([1.0, 2.0, 3.0])).params
-        assert off((by_class.coef[i], by_class.intercept[i]), one) < 1e-6
+        assert off((by_class.params.coef[i], by_class.params.intercept[i]), one) < 1e-6
     with pytest.raises(ValueError, match="multinomial.path: l1 or l2 must have a leading axis"):
         multinomial.path(X, y, l1=0.1)
 

@@ -150,7 +150,7 @@ def test_gradient_of_the_cross_validated_loss(model):
 
 
 def model_has_classes(model):
-    return hasattr(model.module, "predict_proba")
+    return model.y in ("binary", "classes")
 
 
 def test_fits_that_did_not_converge_do_not_win(data):
