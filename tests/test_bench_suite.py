@@ -316,8 +316,6 @@ def test_skglm_agrees_with_numpy():
 @pytest.mark.parametrize("model", list(_cases.CASES))
 def test_jaxinfra_agrees_with_numpy(model):
     # In a process of its own, since benchmarks switch 64-bit types on.
-    if not _cases.available(model):
-        pytest.skip(f"no {_cases.CASES[model].module} yet")
     code = (
         "import numpy as np\n"
         "from bench import _peers\n"

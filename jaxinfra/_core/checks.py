@@ -104,10 +104,17 @@ def hyper(verb: str, name: str, value: ArrayLike, dtype: np.dtype, *, minimum: f
     return value if value.dtype == dtype and not value.weak_type else jax.lax.convert_element_type(value, dtype)
 
 
-def penalty(verb: str, name: str, value: ArrayLike, X: Any, y: Any, dtype: np.dtype) -> Any:
-    """A traced penalty, at least 0, that broadcasts against coef: (p,) for y (n,), (p, k) for y (n, k)."""
+def _columns(y: Any, classes: int | None) -> tuple[int, ...]:
+    """The shape of the intercept: that of a row of y, or one entry a class."""
+    return y.shape[1:] if classes is None else (classes,)
+
+
+def penalty(
+    verb: str, name: str, value: ArrayLike, X: Any, y: Any, dtype: np.dtype, *, classes: int | None = None
+) -> Any:
+    """A traced penalty, at least 0, that broadcasts against coef: (p,) for y (n,), (p, k) for y (n, k) or k classes."""
     value = hyper(verb, name, value, dtype)
-    coef = (X.shape[1], *y.shape[1:])
+    coef = (X.shape[1], *_columns(y, classes))
     try:
         fits = np.broadcast_shapes(value.shape, coef) == coef
     except ValueError:
@@ -120,7 +127,9 @@ def penalty(verb: str, name: str, value: ArrayLike, X: Any, y: Any, dtype: np.dt
     return value
 
 
-def penalty_path(verb: str, X: Any, y: Any, dtype: np.dtype, **penalties: ArrayLike) -> list[Any]:
+def penalty_path(
+    verb: str, X: Any, y: Any, dtype: np.dtype, *, classes: int | None = None, **penalties: ArrayLike
+) -> list[Any]:
     """Traced penalties of a path: (m,) or (m, ...) with the rest as in `penalty`; those without axis m are scalars.
 
     At least one has a leading axis; None is passed on.
@@ -129,8 +138,8 @@ def penalty_path(verb: str, X: Any, y: Any, dtype: np.dtype, **penalties: ArrayL
     for name, value in penalties.items():
         if value is not None:
             value = hyper(verb, name, value, dtype)
-            if value.ndim:
-                penalty(verb, name, value[0], X, y, dtype)
+            if value.ndim and value.shape[0]:
+                penalty(verb, name, value[0], X, y, dtype, classes=classes)
         found[name] = value
     lengths = {v.shape[0] for v in found.values() if v is not None and v.ndim}
     if len(lengths) != 1 or 0 in lengths:
@@ -147,11 +156,12 @@ def is_zero(value: ArrayLike) -> bool:
     return isinstance(value, int | float | np.number) and value == 0
 
 
-def init(verb: str, value: Any, X: Any, y: Any) -> None:
+def init(verb: str, value: Any, X: Any, y: Any, *, classes: int | None = None) -> None:
     """Raise unless init is None or holds coef (p,) or (p, k) and intercept () or (k,)."""
     if value is None:
         return
-    for name, want in (("coef", (X.shape[1], *y.shape[1:])), ("intercept", y.shape[1:])):
+    intercept = _columns(y, classes)
+    for name, want in (("coef", (X.shape[1], *intercept)), ("intercept", intercept)):
         got = tuple(np.shape(getattr(value, name)))
         if got != want:
             raise ValueError(

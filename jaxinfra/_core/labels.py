@@ -1,4 +1,4 @@
-"""Trace-time checks of class labels, class weights and penalties per coefficient and class."""
+"""Trace-time checks of class labels, class weights and offsets per class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core import checks
-from jaxinfra._core.types import Linear
 
 
 def design(verb: str, X: Any, y: Any, n_classes: int | None) -> tuple[Any, Any, int, np.dtype]:
@@ -65,49 +64,6 @@ def class_weight(verb: str, value: Any, K: int, dtype: np.dtype) -> tuple[bool, 
     return False, value
 
 
-def penalty(verb: str, name: str, value: Any, X: Any, K: int, dtype: np.dtype) -> Any:
-    """A penalty that broadcasts against coef (p, K)."""
-    value = checks.hyper(verb, name, value, dtype)
-    broadcasts(verb, name, value, X, K)
-    return value
-
-
-def broadcasts(verb: str, name: str, value: Any, X: Any, K: int) -> None:
-    """Raise unless `value` broadcasts against coef (p, K)."""
-    coef = (X.shape[1], K)
-    try:
-        fits = np.broadcast_shapes(value.shape, coef) == coef
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"{verb}: {name} must broadcast against coef {coef}, got {name} {value.shape} with X {X.shape}"
-        )
-
-
-def along(verb: str, l1: Any, l2: Any, X: Any, K: int, dtype: np.dtype) -> tuple[Any, Any]:
-    """Penalties of a path: a leading axis of the same length m in l1, l2 or both; the other a scalar, l1 also None."""
-    penalties = {"l1": l1, "l2": l2}
-    for name, value in penalties.items():
-        if value is not None:
-            value = checks.hyper(verb, name, value, dtype)
-            penalties[name] = value
-            if value.ndim and value.shape[0]:
-                broadcasts(verb, name, value[0], X, K)
-    lengths = {v.shape[0] for v in penalties.values() if v is not None and v.ndim}
-    if len(lengths) != 1 or 0 in lengths:
-        shapes = ", ".join(f"{k} {v.shape}" for k, v in penalties.items() if v is not None)
-        raise ValueError(
-            f"{verb}: l1 or l2 must have a leading axis of m >= 1, the same where both have one; got {shapes}"
-        )
-    return penalties["l1"], penalties["l2"]
-
-
-def is_zero(value: Any) -> bool:
-    """Whether a penalty is the number 0, known to the program."""
-    return isinstance(value, int | float | np.number) and value == 0
-
-
 def offset(verb: str, value: Any, X: Any, K: int) -> Any:
     """offset: (n,) or (n, K)."""
     if value is None:
@@ -119,13 +75,3 @@ def offset(verb: str, value: Any, X: Any, K: int) -> Any:
             f"got offset {value.shape}"
         )
     return value
-
-
-def init(verb: str, value: Linear | None, X: Any, K: int) -> None:
-    """Raise unless init is None or Linear(coef (p, K), intercept (K,))."""
-    if value is None:
-        return
-    for name, want in (("coef", (X.shape[1], K)), ("intercept", (K,))):
-        got = np.shape(getattr(value, name))
-        if got != want:
-            raise ValueError(f"{verb}: init.{name} must have shape {want} to match X {X.shape}, got {got}")

@@ -83,11 +83,11 @@ def fit(
     verb = "multinomial.fit"
     raw, static, dtype = _input(verb, X, y, n_classes, class_weight, sample_weight, offset)
     K = static["K"]
-    labels.init(verb, init, raw.X, K)
+    checks.init(verb, init, raw.X, raw.y, classes=K)
     return _fit(
         raw,
-        None if labels.is_zero(l1) else labels.penalty(verb, "l1", l1, raw.X, K, dtype),
-        labels.penalty(verb, "l2", l2, raw.X, K, dtype),
+        None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype, classes=K),
+        checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype, classes=K),
         init,
         checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
@@ -152,7 +152,8 @@ def path(
     """
     verb = "multinomial.path"
     raw, static, dtype = _input(verb, X, y, n_classes, class_weight, sample_weight, offset)
-    l1, l2 = labels.along(verb, None if labels.is_zero(l1) else l1, l2, raw.X, static["K"], dtype)
+    l1 = None if checks.is_zero(l1) else l1
+    l1, l2 = checks.penalty_path(verb, raw.X, raw.y, dtype, classes=static["K"], l1=l1, l2=l2)
     return _path(
         raw,
         l1,
@@ -197,9 +198,8 @@ def l1_max(
     """
     verb = "multinomial.l1_max"
     raw, static, dtype = _input(verb, X, y, n_classes, class_weight, sample_weight, offset)
-    u = labels.penalty(
-        verb, "penalty_weight", 1.0 if penalty_weight is None else penalty_weight, raw.X, static["K"], dtype
-    )
+    u = 1.0 if penalty_weight is None else penalty_weight
+    u = checks.penalty(verb, "penalty_weight", u, raw.X, raw.y, dtype, classes=static["K"])
     return _l1_max(raw, u, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), **static)
 
 
@@ -270,7 +270,7 @@ def objective(
     verb = "multinomial.objective"
     X, K = checks.linear_params(verb, params, X), params.coef.shape[1]
     raw, static, dtype = _input(verb, X, y, K, class_weight, sample_weight, offset)
-    penalties = (labels.penalty(verb, name, v, raw.X, K, dtype) for name, v in (("l1", l1), ("l2", l2)))
+    penalties = (checks.penalty(verb, name, v, raw.X, raw.y, dtype, classes=K) for name, v in (("l1", l1), ("l2", l2)))
     return _objective(Linear(*params), raw, *penalties, **static)
 
 
@@ -306,7 +306,7 @@ def optimality(
     verb = "multinomial.optimality"
     X, K = checks.linear_params(verb, params, X), params.coef.shape[1]
     raw, static, dtype = _input(verb, X, y, K, class_weight, sample_weight, offset)
-    penalties = (labels.penalty(verb, name, v, raw.X, K, dtype) for name, v in (("l1", l1), ("l2", l2)))
+    penalties = (checks.penalty(verb, name, v, raw.X, raw.y, dtype, classes=K) for name, v in (("l1", l1), ("l2", l2)))
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
     return _optimality(Linear(*params), raw, *penalties, fit_intercept=fit_intercept, **static)
 

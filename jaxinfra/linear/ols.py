@@ -80,7 +80,7 @@ def fit(
     scipy.linalg.lstsq, R's lm.
     """
     X, y, dtype = checks.design("ols.fit", X, y)
-    least_squares.check_init("ols.fit", init, X, y)
+    checks.init("ols.fit", init, X, y)
     return _fit(
         X,
         y,

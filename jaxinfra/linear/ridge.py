@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
@@ -73,11 +72,11 @@ def fit(
     (alpha = l2 * sum of weights), glmnet with alpha = 0 and standardize = FALSE, statsmodels OLS.fit_regularized.
     """
     X, y, dtype = checks.design("ridge.fit", X, y)
-    least_squares.check_init("ridge.fit", init, X, y)
+    checks.init("ridge.fit", init, X, y)
     return _fit(
         X,
         y,
-        _check_l2("ridge.fit", l2, X, y, dtype),
+        checks.penalty("ridge.fit", "l2", l2, X, y, dtype),
         checks.weights("ridge.fit", sample_weight, X, y),
         checks.rows_like("ridge.fit", "offset", offset, X, y, columns=True),
         checks.tolerance("ridge.fit", tol, dtype),
@@ -95,20 +94,6 @@ def _fit(
 ) -> Fit:  # fmt: skip
     X, y, w = least_squares.prepare(X, y, sample_weight, offset)
     return least_squares.solve(X, y, w, l2, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
-
-
-def _check_l2(verb: str, l2: Any, X: Any, y: Any, dtype: np.dtype) -> Any:
-    l2 = checks.hyper(verb, "l2", l2, dtype)
-    coef = (X.shape[1], *y.shape[1:])
-    try:
-        fits = np.broadcast_shapes(l2.shape, coef) == coef
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"{verb}: l2 must broadcast against coef {coef}, got l2 {l2.shape} with X {X.shape} and y {y.shape}"
-        )
-    return l2
 
 
 class Path(NamedTuple):
@@ -217,7 +202,7 @@ def objective(params: Linear, X: Any, y: Any, *, l2: Any, sample_weight: Any = N
     3.0
     """
     X, y, dtype = checks.design("ridge.objective", X, y)
-    l2 = _check_l2("ridge.objective", l2, X, y, dtype)
+    l2 = checks.penalty("ridge.objective", "l2", l2, X, y, dtype)
     w = checks.weights("ridge.objective", sample_weight, X, y)
     X, y, w = least_squares.prepare(X, y, w, checks.rows_like("ridge.objective", "offset", offset, X, y, columns=True))
     return least_squares.objective(params, X, y, w, l2)
@@ -242,7 +227,7 @@ def optimality(
     [0.0]
     """
     X, y, dtype = checks.design("ridge.optimality", X, y)
-    l2 = _check_l2("ridge.optimality", l2, X, y, dtype)
+    l2 = checks.penalty("ridge.optimality", "l2", l2, X, y, dtype)
     w = checks.weights("ridge.optimality", sample_weight, X, y)
     X, y, w = least_squares.prepare(X, y, w, checks.rows_like("ridge.optimality", "offset", offset, X, y, columns=True))
     return least_squares.gradient(params, X, y, w, l2, fit_intercept=fit_intercept)

@@ -38,6 +38,7 @@ from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.types import Fit, GapInfo, Linear, Status
 from jaxinfra.solvers import active_set, lasso_problem, least_squares, moments, refinement, residual
 from jaxinfra.solvers.lasso_problem import Origin, Problem, Solved
+from jaxinfra.solvers.proximal_gradient import least_norm
 
 # Penalties that share a working set, and the most columns that a working set of the wide case can be asked for.
 _BLOCK, _MOST = 10, 2048
@@ -239,5 +240,4 @@ def subgradient(
     """Its subgradient of least norm; zero for the intercept where there is none to fit."""
     g = least_squares.gradient(params, X, y, w, l2, fit_intercept=fit_intercept)
     l1 = jnp.broadcast_to(l1, params.coef.shape)
-    at_zero = active_set.soft(g.coef, l1)
-    return g._replace(coef=jnp.where(params.coef == 0, at_zero, g.coef + l1 * jnp.sign(params.coef)))
+    return g._replace(coef=least_norm(params.coef, g.coef, l1))

@@ -17,7 +17,6 @@ Demmel, Hida, Li and Riedy 2009 (extra-precise refinement); Golub and Pereyra 19
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -164,11 +163,3 @@ def gradient(
     """Its gradient; zero for the intercept where there is none to fit."""
     g = jax.grad(objective)(params, X, y, w, l2)
     return g if fit_intercept else g._replace(intercept=jnp.zeros_like(g.intercept))
-
-
-def check_init(verb: str, init: Linear | None, X: Any, y: Any) -> None:
-    """init is accepted by every fit; here only its shape matters."""
-    want = (X.shape[1], *y.shape[1:])
-    if init is not None and tuple(jnp.shape(init.coef)) != want:
-        got = jnp.shape(init.coef)
-        raise ValueError(f"{verb}: init.coef must have shape {want} to match X {X.shape} and y {y.shape}, got {got}")

@@ -19,6 +19,7 @@ from jaxinfra._core.precision import dot
 from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Linear
 from jaxinfra.solvers.moments import mirror, power_of_two, symmetric_product
+from jaxinfra.solvers.proximal_gradient import least_norm
 
 
 class Loss(Protocol):
@@ -214,9 +215,3 @@ def subgradient(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.A
     r = r / _positive(data.weight)
     g = least_norm(coef, dot(r[None], data.X)[0] + l2 * coef, l1)
     return Linear(g, r.sum() if fit_intercept else jnp.zeros_like(params.intercept))
-
-
-def least_norm(theta: jax.Array, gradient: jax.Array, l1: jax.Array) -> jax.Array:
-    """Of the subdifferential  gradient + l1 d|theta|  the element of smallest norm."""
-    shrunk = jnp.sign(gradient) * jnp.maximum(jnp.abs(gradient) - l1, 0)
-    return jnp.where(theta == 0, shrunk, gradient + l1 * jnp.sign(theta))

@@ -13,6 +13,7 @@ from jaxinfra._core.loop import when
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers import softmax, softmax_newton, softmax_prox_newton
+from jaxinfra.solvers.proximal_gradient import least_norm
 from jaxinfra.solvers.softmax import Problem, Scaling, Units
 
 
@@ -195,5 +196,5 @@ def gradient(
 ) -> Linear:
     """The gradient of `objective`, with L1 its subgradient of least norm, in the units of the data."""
     _, W, g, l1 = _unscaled(params, d, l1, l2, blocked)
-    v = softmax_prox_newton.subgradient(W, g, l1).T
+    v = least_norm(W, g, l1).T
     return Linear(v[:-1], v[-1] if fit_intercept else jnp.zeros_like(v[-1]))

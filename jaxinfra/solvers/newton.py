@@ -30,8 +30,8 @@ from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
 from jaxinfra.solvers import active_set
 from jaxinfra.solvers.cholesky import inverse_factor
-from jaxinfra.solvers.linear_loss import least_norm
 from jaxinfra.solvers.moments import diagonal
+from jaxinfra.solvers.proximal_gradient import least_norm
 
 MEMORY = 6  # pairs of limited-memory BFGS
 _TRIALS = 30  # halvings before a step counts as stalled

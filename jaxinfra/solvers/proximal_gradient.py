@@ -1,4 +1,4 @@
-r"""Accelerated prox-gradient steps for B quadratics with an L1 penalty that share a matrix."""
+r"""The prox and subdifferential of the L1 penalty, and accelerated prox-gradient steps for B quadratics with one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from jaxinfra.solvers.moments import diagonal
 def soft(u: jax.Array, threshold: jax.Array) -> jax.Array:
     """The soft-threshold operator: the minimiser of (x - u)^2 / 2 + threshold |x|."""
     return jnp.sign(u) * jnp.maximum(jnp.abs(u) - threshold, 0)
+
+
+def least_norm(w: jax.Array, gradient: jax.Array, l1: jax.Array) -> jax.Array:
+    """Of the subdifferential  gradient + l1 d|w|  the element of smallest norm: zero where w is optimal."""
+    return jnp.where(w == 0, soft(gradient, l1), gradient + l1 * jnp.sign(w))
 
 
 def product(H: jax.Array, l2: jax.Array | None, w: jax.Array) -> jax.Array:

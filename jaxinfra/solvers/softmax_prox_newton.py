@@ -20,17 +20,12 @@ from jax import lax
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps
 from jaxinfra.solvers import softmax
+from jaxinfra.solvers.proximal_gradient import least_norm
 from jaxinfra.solvers.softmax import Problem, Units
 from jaxinfra.solvers.softmax_newton import Point, Solution, Trend
 
 # Steps without a better point after which rounding is blamed.
 _PATIENCE = 20
-
-
-def subgradient(W: jax.Array, g: jax.Array, l1: jax.Array) -> jax.Array:
-    """The element of least norm of g + l1 * the subdifferential of |W|."""
-    at_zero = jnp.sign(g) * jnp.maximum(jnp.abs(g) - l1, 0)
-    return jnp.where(W == 0, at_zero, g + l1 * jnp.sign(W))
 
 
 class _State(NamedTuple):
@@ -56,7 +51,7 @@ def solve(
 
     def evaluate(W: jax.Array) -> Point:
         f, g = softmax.value_and_gradient(data, W, blocked=blocked)
-        return Point(W, f + (l1 * jnp.abs(W)).sum(), g, units.largest(subgradient(W, g, l1)))
+        return Point(W, f + (l1 * jnp.abs(W)).sum(), g, units.largest(least_norm(W, g, l1)))
 
     def proximal(here: Point, L: jax.Array) -> tuple[Point, jax.Array]:
         """The step of the least L = L, 2L, 4L, ... that the descent lemma holds for."""
