@@ -10,6 +10,7 @@ from sklearn.linear_model import MultiTaskElasticNet, MultiTaskLasso
 
 import jaxinfra as ji
 from tests.references import group_lasso as reference
+from tests.references import nnls
 
 GROUPS = np.array([0, 1, 0, 2, 2, 2, 1, 3])
 
@@ -111,6 +112,24 @@ def test_awkward_columns_and_few_rows(data, dtype):
                 *jax.tree.map(np.asarray, fit.params), X[:rows], target[:rows], l1=0.1, groups=options.get("groups")
             )
             assert gap < (1e-7 if dtype == np.float64 else 2e-3)
+
+
+@pytest.mark.parametrize("n, p, correlation", [(200, 20, 0.999), (50, 60, 0.9)])
+def test_correlated_columns(n, p, correlation):
+    """Nearly equal columns, where the condition of the Gram matrix bounds the steps of first-order methods."""
+    rng = np.random.default_rng(7)
+    common = rng.standard_normal((n, 1))
+    X = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * rng.standard_normal((n, p))
+    Y = X[:, :3] @ rng.standard_normal((3, 2)) + 0.3 * rng.standard_normal((n, 2))
+    groups = np.arange(p) // 5
+    for model, target, options in ((ji.group_lasso, Y[:, 0], {"groups": groups}), (ji.multitask_lasso, Y, {})):
+        top = model.l1_max(X, target, **options)
+        for share in (0.3, 0.1, 0.01, 0.001):
+            fit = ji.check(model.fit(X, target, l1=share * top, **options))
+            gap = reference.gap(*jax.tree.map(np.asarray, fit.params), X, target, l1=float(share * top), **options)
+            assert gap < 1e-7
+    g, _ = nnls.gradient(*(np.asarray(v) for v in ji.check(ji.nnls.fit(X, Y[:, 0])).params), X, Y[:, 0])
+    assert np.abs(g).max() < 1e-7
 
 
 def test_bad_input(data):

@@ -75,8 +75,8 @@ def fit(
     >>> print([f"{w:.3f}" for w in fit.params.coef])  # (3, 4) shortened by l1 / (1/2) = half of its norm 5
     ['1.500', '2.000']
 
-    Source: Yuan and Lin 2006, eq. 2.4; the algorithm: Patrinos and Bemporad 2013.  Elsewhere: skglm GroupLasso, celer
-    GroupLasso (alpha = l1, weights = group_weight), R's grpreg and gglasso.
+    Source: Yuan and Lin 2006, eq. 2.4; the algorithm: Zhang, Zhang, Sun and Toh 2020.  Elsewhere: skglm GroupLasso and
+    celer GroupLasso (alpha = l1, weights = group_weight), R's grpreg and gglasso.
     """
     verb = "group_lasso.fit"
     X, y, groups, l2, group_weight, dtype = _check(verb, X, y, groups, l2, group_weight)

@@ -69,7 +69,7 @@ def fit(
     >>> print([f"{w:.3f}" for w in fit.params.coef[0]])  # (3, 4) shortened by 2.5 of its norm 5
     ['1.500', '2.000']
 
-    Source: Obozinski, Taskar and Jordan 2010; the algorithm: Patrinos and Bemporad 2013.  Elsewhere: sklearn
+    Source: Obozinski, Taskar and Jordan 2010; the algorithm: Zhang, Zhang, Sun and Toh 2020.  Elsewhere: sklearn
     MultiTaskLasso (alpha = l1) and MultiTaskElasticNet (alpha * l1_ratio = l1, alpha * (1 - l1_ratio) = l2), glmnet
     with family = "mgaussian".
     """

@@ -69,7 +69,7 @@ def fit(
     ['3.000', '0.000']
 
     Source: Lawson and Hanson, Solving Least Squares Problems (1974), chapter 23; the algorithm: Hintermueller, Ito and
-    Kunisch 2003 with Patrinos and Bemporad 2013.  Elsewhere: scipy.optimize.nnls (fit_intercept=False), sklearn
+    Kunisch 2003 with Li, Sun and Toh 2018.  Elsewhere: scipy.optimize.nnls (fit_intercept=False), sklearn
     LinearRegression(positive=True), ElasticNet(positive=True).
     """
     verb = "nnls.fit"

@@ -1,4 +1,4 @@
-r"""The group penalty sum_g lam_g |W_g| (Frobenius norms) for `forward_backward`: group lasso and multitask lasso.
+r"""The group penalty sum_g lam_g |W_g| (Frobenius norms) for `semismooth_newton`: group lasso and multitask lasso.
 
 The Hessian of lam |W_g| is m (I - v v') with v = W_g / |W_g| and m = lam / |W_g|.
 """
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import dot, eps
 from jaxinfra.solvers.cholesky import inverse_factor
-from jaxinfra.solvers.forward_backward import Inverse, regulariser
 from jaxinfra.solvers.moments import diagonal
+from jaxinfra.solvers.semismooth_newton import Inverse, regulariser
 
 
 class GroupNorm(NamedTuple):

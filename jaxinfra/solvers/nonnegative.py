@@ -1,7 +1,7 @@
-r"""The constraint w >= 0 with a linear cost lam'w (the L1 penalty there) for `forward_backward`.
+r"""The constraint w >= 0 with a linear cost lam'w (the L1 penalty there) for `semismooth_newton`.
 
 Newton's step on the features that are not at zero is the step of the primal-dual active set method (Hintermüller, Ito
-and Kunisch 2003); the envelope makes it converge from any start.
+and Kunisch 2003); proximal point steps around it make it converge from any start.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core.precision import dot
 from jaxinfra.solvers.cholesky import inverse_factor
-from jaxinfra.solvers.forward_backward import Inverse
+from jaxinfra.solvers.semismooth_newton import Inverse
 
 
 class Nonnegative(NamedTuple):

@@ -2,7 +2,7 @@ r"""Least squares with a penalty whose prox is known, from data to `Fit`: group 
 
     minimise  sum_i w_i |y_i - x_i'W - intercept|^2 / (2 sum w) + sum_j l2_j |W_j|^2 / 2 + h(W)
 
-One pass over the rows gives the Gram matrix, `forward_backward` the solution of each of m penalties in turn.  Its
+One pass over the rows gives the Gram matrix, `semismooth_newton` the solution of each of m penalties in turn.  Its
 certificate comes from the residual of the data; where rounding of the Gram matrix leaves it above the tolerance, that
 residual corrects the linear term and the solver goes on (as in `least_squares`).  Derivatives: `_core.implicit` on
 the optimality conditions of the features that are not at zero.
@@ -23,7 +23,7 @@ from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, GapInfo, Info, Linear, Status
-from jaxinfra.solvers import forward_backward, least_squares, moments, refinement, residual
+from jaxinfra.solvers import least_squares, moments, refinement, residual, semismooth_newton
 from jaxinfra.solvers.group_norm import GroupNorm
 from jaxinfra.solvers.nonnegative import Nonnegative
 
@@ -70,7 +70,7 @@ def path(
 
     def one(start: jax.Array, l1: jax.Array) -> tuple[jax.Array, Fit]:
         h = penalty(jnp.where(usable, implicit.frozen(l1), 0))
-        q = forward_backward.quadratic(H, C, h)
+        q = semismooth_newton.quadratic(H, C, h)
 
         def certify(s: _State) -> _State:
             """The certificate at W from the data, and the linear term that it belongs to."""
@@ -91,7 +91,7 @@ def path(
             )
 
         def step(s: _State) -> tuple[_State, Verdict]:
-            W, status, n_iter = forward_backward.minimise(
+            W, status, n_iter = semismooth_newton.minimise(
                 q._replace(C=s.C), h, s.W, max_iter=jnp.maximum(max_iter - s.n_iter, 0)
             )
             spent = status == Status.MAX_ITER
@@ -141,7 +141,7 @@ def _attach(
         r = moments.by_row(w, target - dot(Z, V)) / weight
         return jnp.where(active, l2[:, None] * V - dot(Z.T, r) + h.slope(V), W)
 
-    inverse = frozen.newton(H, forward_backward.regulariser(moments.diagonal(H)), W)
+    inverse = frozen.newton(H, semismooth_newton.regulariser(moments.diagonal(H)), W)
     return implicit.root(conditions, W, inverse)
 
 
