@@ -24,6 +24,13 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20240607)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Forget what a file compiled: every kernel is some memory maps, of which a process may have 65530."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def nist_folder() -> Path:
     folder = SHARED / "nist_strd"

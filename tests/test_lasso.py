@@ -17,13 +17,6 @@ from tests.references import lasso as reference
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
 
 
-@pytest.fixture(autouse=True)
-def few_programs():
-    """Forget what a test compiled: every kernel is a few memory maps, of which a process may have 65530."""
-    yield
-    jax.clear_caches()
-
-
 def sparse(n, p, seed=0, dtype=np.float64, correlation=0.5):
     """Correlated columns of unit variance with a mean, a tenth of them with a coefficient, signal three times noise."""
     rng = np.random.default_rng(seed)

@@ -146,8 +146,9 @@ def path(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[1.0], [2.0], [3.0]]), jnp.array([2.0, 4.0, 6.0])
-    >>> ji.elastic_net.path(X, y, l1=jnp.array([4 / 3, 1 / 3, 0.0]), l2=1.0).params.coef.round(4).tolist()
-    [[0.0], [0.6], [0.8]]
+    >>> path = ji.elastic_net.path(X, y, l1=jnp.array([4 / 3, 1 / 3, 0.0]), l2=1.0)
+    >>> [f"{w:.3f}" for w in path.params.coef[:, 0]]
+    ['0.000', '0.600', '0.800']
 
     Source: Friedman, Hastie and Tibshirani 2010, section 2.5; Fan, Jiao and Lu 2014.  Elsewhere:
     sklearn.linear_model.enet_path, glmnet.
@@ -202,7 +203,7 @@ def l1_max(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[1.0], [2.0], [3.0]]), jnp.array([2.0, 4.0, 6.0])
-    >>> print(ji.elastic_net.l1_max(X, y).round(4))
+    >>> print(f"{ji.elastic_net.l1_max(X, y):.4f}")
     1.3333
     """
     X, y, dtype = _data("elastic_net.l1_max", X, y)

@@ -83,8 +83,7 @@ def fit(
       reverse, all orders, by the observed information; with l1 exact where the support does not change.
 
     Cost: small data (n p^2 below 2e7) n p^2 flops and p^3 / 3 a Newton step, about six steps.  Larger data: the fit of
-    a
-      subsample, then about five reads of X at 50 columns, ten at 500.
+    a subsample, then about five reads of X at 50 columns, ten at 500.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -196,7 +196,7 @@ def l1_max(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[1.0], [2.0], [3.0]]), jnp.array([2.0, 4.0, 6.0])
-    >>> print(ji.lasso.l1_max(X, y).round(4))
+    >>> print(f"{ji.lasso.l1_max(X, y):.4f}")
     1.3333
     """
     X, y, dtype = _data("lasso.l1_max", X, y)

@@ -23,7 +23,7 @@ from jaxinfra.solvers.proximal_gradient import least_norm
 
 
 class Loss(Protocol):
-    """A loss of the linear predictor, elementwise.  `families.Likelihood` is one."""
+    """A loss of the linear predictor, elementwise.  `losses.Likelihood` is one."""
 
     @property
     def convex(self) -> bool:
@@ -84,7 +84,7 @@ class Data(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """The coordinates of the passes: centre (p,) and scale (p,) of the columns, and whether there is an intercept."""
+    """The coordinates of the passes: centre (p,) and scale (p,) of the columns."""
 
     centre: jax.Array
     scale: jax.Array

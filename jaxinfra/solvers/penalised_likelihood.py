@@ -27,7 +27,8 @@ from jaxinfra.solvers.linear_loss import Data, Frame, Loss
 # Form the Hessian at each step while n p^2 is below this; a subsample holds 10 p rows, or a sixteenth of all.
 _EXACT = 2e7
 _ROWS, _SHARE = 10, 16
-# A Hessian takes as long as so many evaluations, by columns (measured, float32 and float64: 3.3 at 50, 18 at 500).
+# A Hessian is worth so many evaluations, by columns.  It takes as long as 3.3 at 50 columns, 18 at 500 (measured); in
+# a batch, which shares the products of the evaluations, as more.
 _COLUMNS_PER_EVALUATION = 10
 # Accuracy asked of the subsample: its minimum differs from that of all rows by more than this.
 _COARSE = 1e-2
