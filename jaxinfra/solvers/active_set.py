@@ -33,13 +33,13 @@ from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.moments import diagonal
-from jaxinfra.solvers.proximal_gradient import accelerated, product, soft
+from jaxinfra.solvers.proximal_gradient import accelerated, soft
 
 S = TypeVar("S")
 
 # Up to so many columns no working set is chosen: all of them are one.  From so many on a factorisation costs more than
 # some ten products, and gradient steps go first.
-SMALL, _DEAR = 128, 512
+SMALL, _DEAR = 100, 256
 
 
 class _Step(NamedTuple):
@@ -152,19 +152,24 @@ class Block(NamedTuple):
 class Oracle(NamedTuple):
     """The smooth part without l2 as functions of a working set: idx (K,), or None for all columns.
 
-    pick(idx) -> (rows, H_WW); gradient(w_W (B, K), rows, idx) -> (minus its gradient (B, p), extra (B,)).
+    pick(idx) -> (rows, H_WW); image(w_W (B, K), rows, idx) -> (B, width), all that the gradient has to know of w;
+    gradient(w (B, p), image) -> (minus the gradient (B, p), extra (B,)).
     """
 
     pick: Callable[[jax.Array | None], tuple[jax.Array, jax.Array]]
-    gradient: Callable[[jax.Array, jax.Array, jax.Array | None], tuple[jax.Array, jax.Array]]
+    image: Callable[[jax.Array, jax.Array, jax.Array | None], jax.Array]
+    gradient: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+    width: int
 
 
 def capacities(p: int, most: int) -> list[int]:
-    """Sizes of working sets: 128, 512, 2048, ... up to p, few, since each is a program of its own to compile."""
-    sizes, size = [], SMALL
+    """Sizes of working sets: 100, 256, 512, 1024, ... up to p, few, since each is a program of its own to compile."""
+    if p <= SMALL:
+        return [p]
+    sizes, size = [SMALL], _DEAR
     while size < min(p, most):
         sizes.append(size)
-        size *= 4
+        size *= 2
     return [*sizes, min(p, size)]
 
 
@@ -199,7 +204,8 @@ def rounds(
         count, size = likely.sum(dtype=jnp.int32) * 5 // 4, used.sum(dtype=jnp.int32)
         return used, jnp.minimum(count, jnp.maximum(size + jnp.minimum(size, 64), sizes[0]))
 
-    def visit(size: int, first: jax.Array, used: jax.Array, b: Block) -> Block:
+    def visit(size: int, b: Block, first: jax.Array, settled: jax.Array, used: jax.Array, _: Any) -> Any:
+        """w, its image and the count of steps after a round on a working set of this size."""
         if size == p:
             idx = None
         else:
@@ -207,14 +213,15 @@ def rounds(
             idx = lax.top_k(rank.astype(jnp.float32), size)[1]
         take = (lambda a: a) if idx is None else (lambda a: a[:, idx])
         rows, H = oracle.pick(idx)
-        own, l1_W = take(b.w), take(l1)
-        l2_W = None if l2 is None else take(l2)
+        own, l1_W, l2_W = take(b.w), take(l1), None if l2 is None else take(l2)
         c, origin = take(b.g), own
         wait = ~first & (b.error <= tol)
         if size >= _DEAR:
+            # In the first round a hundredth of the error is enough, and while W grows no factorisation is worth it.
             inside = lambda w, g: measure(w, g, None, idx)  # noqa: E731
-            own = accelerated(H, c, l1_W, l2_W, own, inside, 0.5 * tol)
-            wait |= inside(own, c - product(H, l2_W, own - origin)) <= tol
+            enough = jnp.maximum(0.5 * tol, jnp.where(first, 0.01 * inside(own, c).max(), 0))
+            own, error = accelerated(H, c, l1_W, l2_W, own, inside, enough)
+            wait |= ~settled | (error <= tol)
         budget = jnp.where(wait, 0, jnp.asarray(max_iter, jnp.int32) - b.n_iter)
         follow = first & chain & (size < _DEAR)
 
@@ -224,19 +231,30 @@ def rounds(
             w, _, n_iter = newton(H_, c, l1, jnp.where(follow, before, own), origin, tol=inner_tol, max_iter=budget)
             return w, (w, n_iter)
 
-        _, (w_W, n_iter) = lax.scan(one, own[0], (c, l1_W, l2_W, own, origin, budget))
-        g, extra = oracle.gradient(w_W, rows, idx)
-        w = w_W if idx is None else jnp.zeros_like(b.w).at[:, idx].set(w_W)
-        g = g if l2 is None else g - l2 * w
-        return Block(w, g, extra, measure(w, g, extra, None), b.n_iter + n_iter, b.need, b.waited)
+        def each(x: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            return lax.scan(one, x[0][0], (c, l1_W, l2_W, x[0], origin, budget))[1]
+
+        own, n_iter = when((budget > 0).any(), each, (own, jnp.zeros_like(budget)))
+        w = own if idx is None else jnp.zeros_like(b.w).at[:, idx].set(own)
+        return w, oracle.image(own, rows, idx), b.n_iter + n_iter
 
     def step(state: tuple[Block, jax.Array]) -> tuple[tuple[Block, jax.Array], Verdict]:
         b, first = state
         used, need = wanted(b.w, b.g)
-        before = b
-        b = by_capacity(sizes, need, lambda size, b: visit(size, first, used, b), b)
-        progress = first | ~(b.error.max() > 0.5 * before.error.max()) | (need > before.need)
-        b = b._replace(need=need, waited=jnp.where(progress, 0, before.waited + 1))
+        grown = first | (need > b.need)
+        work = lambda size, new: visit(size, b, first, ~grown, used, new)  # noqa: E731
+        w, image, n_iter = by_capacity(sizes, need, work, (b.w, jnp.zeros((B, oracle.width), b.w.dtype), b.n_iter))
+        g, extra = oracle.gradient(w, image)
+        g = g if l2 is None else g - l2 * w
+        error = measure(w, g, extra, None)
+        progress = grown | ~(error.max() > 0.5 * b.error.max())
+        # Near the end rounding decides which is better.
+        worse = ~first & (b.error < 8 * tol) & (b.error <= error)
+        w, g, extra, error = (
+            jnp.where(worse if new.ndim == 1 else worse[:, None], old, new)
+            for old, new in ((b.w, w), (b.g, g), (b.extra, extra), (b.error, error))
+        )
+        b = Block(w, g, extra, error, n_iter, need, jnp.where(progress, 0, b.waited + 1))
         met = (b.error <= tol).all()
         spent = (b.n_iter >= max_iter).any()
         status = jnp.where(met, Status.CONVERGED, jnp.where(spent, Status.MAX_ITER, Status.STALLED))
@@ -255,10 +273,13 @@ def gram_oracle(H: jax.Array, c: jax.Array) -> Oracle:
         rows = H if idx is None else H[idx]
         return rows, rows if idx is None else rows[:, idx]
 
-    def gradient(w: jax.Array, rows: jax.Array, idx: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        return c - dot(w, rows), jnp.zeros_like(w[:, 0])
+    def image(w: jax.Array, rows: jax.Array, idx: jax.Array | None) -> jax.Array:
+        return dot(w, rows)
 
-    return Oracle(pick, gradient)
+    def gradient(w: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return c - image, jnp.zeros_like(w[:, 0])
+
+    return Oracle(pick, image, gradient, H.shape[0])
 
 
 def solve(

@@ -41,7 +41,7 @@ from jaxinfra.solvers.lasso_problem import Origin, Problem, Solved
 from jaxinfra.solvers.proximal_gradient import least_norm
 
 # Penalties that share a working set, and the most columns that a working set of the wide case can be asked for.
-_BLOCK, _MOST = 10, 2048
+_BLOCK, _MOST = 10, 1024
 
 Live = tuple[jax.Array, jax.Array, jax.Array | None, jax.Array, jax.Array | None]  # X, y, w, l1, l2 (m, p)
 
@@ -80,8 +80,8 @@ def path(
     bound, inner = tol * null, 0.05 * tol * jnp.sqrt(q.vv)
     most = min(p, max(2 * n, _MOST)) if q.v is not None else p
 
-    def solve(s: Solved, chain: jax.Array | bool) -> Solved:
-        """All penalties, in blocks, from s; chain: each starts from the one before it."""
+    def solve(s: Solved, chain: jax.Array | bool, bound: jax.Array = bound) -> Solved:
+        """All penalties, in blocks, from s to the gap `bound`; chain: each starts from the one before it."""
         size = m if p <= active_set.SMALL else min(m, _BLOCK)
         count = -(-m // size)
 
@@ -131,7 +131,9 @@ def path(
 
         def step(state: tuple[Solved, jax.Array]) -> tuple[tuple[Solved, jax.Array], Verdict]:
             s, first = state
-            new = when(~trusted, true, solve(s, first))
+            # From the start the moments cannot tell a gap below their rounding; from a known point they can.
+            reach = jnp.where(first & ~trusted, jnp.maximum(bound, 4 * q.rounding * null), bound)
+            new = when(~trusted, true, solve(s, first, reach))
             better = first | (new.gap < s.gap)
             new = jax.tree.map(lambda a, b: jnp.where(better if a.ndim == 1 else better[:, None], a, b), new, s)
             stalled = ~first & ~(new.gap < 0.5 * s.gap).any()

@@ -14,8 +14,8 @@ from jaxinfra._core.precision import dot, eps
 from jaxinfra.solvers import moments, refinement, residual
 from jaxinfra.solvers.active_set import Oracle
 
-# Tall: few columns, or so many rows that the moments cost less than products for every block of penalties.
-_FEW, _TALL = 200, 8
+# Tall: few columns, or so many rows and penalties that the moments cost less than products for every block of penalties.
+_FEW, _TALL, _MOST = 200, 8, 4096
 
 
 class Problem(NamedTuple):
@@ -34,9 +34,9 @@ class Problem(NamedTuple):
     rounding: jax.Array  # relative, of g computed from M and c
 
 
-def is_tall(n: int, p: int) -> bool:
-    """Whether to form A'A."""
-    return p <= _FEW if n < _TALL * p else p <= 4096
+def is_tall(n: int, p: int, m: int) -> bool:
+    """Whether to form A'A for m penalties."""
+    return p <= _FEW or (p <= _MOST and n >= (p if m > _TALL else _TALL * p))
 
 
 def prepare(
@@ -44,7 +44,7 @@ def prepare(
 ) -> Problem:
     """The problem in the form that suits its shape; zeros where the input is not usable."""
     n, p = X.shape
-    if is_tall(n, p):
+    if is_tall(n, p, l1.shape[0]):
         m = moments.moments(X, y[:, None], w, centre=centre, blocked=blocked)
         weight, x_mean, y_mean = m.weight, m.x_mean, m.y_mean[0]
         scale = jnp.where(weight > 0, 1 / jnp.where(weight > 0, weight, 1), 0)
@@ -84,14 +84,17 @@ def oracle(q: Problem, at: Origin) -> Oracle:
         rows = q.M if idx is None else q.M[idx]
         return rows, dot(rows, rows.T) if q.v is not None else rows if idx is None else rows[:, idx]
 
-    def gradient(w: jax.Array, rows: jax.Array, idx: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        if q.v is not None:
-            r = q.v[None] - dot(w, rows)
-            return dot(q.M, r.T).T, (r * r).sum(1)
-        g = at.g - dot(w - (at.w if idx is None else at.w[:, idx]), rows)
-        return g, square_near(at, w, g if idx is None else g[:, idx], idx)
+    def image(w: jax.Array, rows: jax.Array, idx: jax.Array | None) -> jax.Array:
+        """Aw if wide, else A'A(w - origin)"""
+        return dot(w if q.v is not None else w - (at.w if idx is None else at.w[:, idx]), rows)
 
-    return Oracle(pick, gradient)
+    def gradient(w: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+        if q.v is None:
+            return at.g - image, square_near(at, w, at.g - image, None)
+        r = q.v[None] - image
+        return dot(q.M, r.T).T, (r * r).sum(1)
+
+    return Oracle(pick, image, gradient, q.M.shape[1])
 
 
 def square_near(at: Origin, w: jax.Array, g: jax.Array, idx: jax.Array | None) -> jax.Array:
