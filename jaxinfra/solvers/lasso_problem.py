@@ -14,7 +14,7 @@ from jaxinfra._core.precision import dot, eps
 from jaxinfra.solvers import moments, refinement, residual
 from jaxinfra.solvers.active_set import Oracle
 
-# Tall: few columns, or so many rows and penalties that the moments cost less than products for every block of penalties.
+# Tall: few columns, or rows and penalties enough that moments cost less than products for every block of penalties.
 _FEW, _TALL, _MOST = 200, 8, 4096
 
 

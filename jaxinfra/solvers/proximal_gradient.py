@@ -3,6 +3,7 @@ r"""The prox and subdifferential of the L1 penalty, and accelerated prox-gradien
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,13 +36,14 @@ def accelerated(
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """Accelerated prox-gradient steps for B problems at once, where p is large: the last point and its error (B,).
 
-    c, l1, l2, w (B, p), c minus the gradient at w; error(w, minus the gradient) (B,).  One product with H serves all, where a Newton step costs each a
-    factorisation.  FISTA (Beck and Teboulle 2009) in the scale of the columns, its momentum dropped where it points
-    uphill (O'Donoghue and Candes 2015).  It ends at an error of tol, or below where that costs no more than a check.
+    c, l1, l2, w (B, p), c minus the gradient at w; error(w, minus the gradient) (B,).  One product with H serves all,
+    where a Newton step costs each a factorisation.  FISTA (Beck and Teboulle 2009) in the scale of the columns, its
+    momentum dropped where it points uphill (O'Donoghue and Candes 2015).  It ends at an error of tol, or below where
+    that costs no more than a check.
 
-    The iterates are differences from w, which short steps do not lose in the rounding of w.  The products are in float32
-    whatever the dtype: each acts on what has moved since the last check, where the gradient is computed in full, so
-    that their rounding goes to zero with the steps.
+    The iterates are differences from w, which short steps do not lose in the rounding of w.  The products are in
+    float32 whatever the dtype: each acts on what has moved since the last check, where the gradient is computed in
+    full, so that their rounding goes to zero with the steps.
     """
     dtype, d, fast = w.dtype, diagonal(H), H.astype(jnp.float32)
     t = jnp.where(d > 0, 1 / jnp.where(d > 0, d, 1), 0)
@@ -64,7 +66,7 @@ def accelerated(
         x = w + v
         return jnp.where(jnp.abs(x) > t * l1, v - t * l1 * jnp.sign(x), -w)
 
-    def steps(state: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], Verdict]:
+    def steps(state: tuple[Any, ...]) -> tuple[tuple[Any, ...], Verdict]:
         at, g, v, momentum, _, best, waited = state  # g: minus the gradient at w + at
 
         def step(_: jax.Array, x: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
