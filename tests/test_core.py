@@ -57,6 +57,21 @@ def test_when_is_lazy_in_a_batch():
     assert list(both(jnp.array([False, True]), jnp.array([1.0, 2.0]))) == [1, 3]
 
 
+def test_what_when_does_stays_in_its_branch():
+    """XLA moves out of a loop what does not change in it: under `vmap` it did so with all of a branch."""
+
+    def run(p, X, w):
+        def step(state):
+            return when(p, lambda state: (state[0], jnp.exp(X @ state[0]).sum()), state[:2]) + (state[2] + 1,)
+
+        return jax.lax.while_loop(lambda state: state[2] < 4, step, (w, 0.0, 0))
+
+    args = jnp.ones(6, bool), jnp.ones((6, 30, 8)), jnp.ones((6, 8, 5))
+    program = jax.jit(jax.vmap(run)).lower(*args).compile().as_text()
+    always = program[program.index("ENTRY") :]
+    assert "exp" in program and "exp" not in always
+
+
 def exact(pair):
     return fractions.Fraction(float(pair[0])) + fractions.Fraction(float(pair[1]))
 

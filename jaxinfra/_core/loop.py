@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jaxinfra._core.types import Status
 
@@ -69,8 +70,16 @@ def when(pred: jax.Array, fn: Callable[[S], S], state: S) -> S:
     nothing where nobody needs it.  No reverse-mode derivative goes through it: derivatives come from
     `_core.implicit`.
     """
+    state = strong(state)
+    traced, out = jax.make_jaxpr(lambda state: strong(fn(state)), return_shape=True)(state)
+    end = jax.tree.structure(out)
 
     def body(carry: tuple[jax.Array, S]) -> tuple[jax.Array, S]:
-        return jnp.zeros_like(carry[0]), strong(fn(carry[1]))
+        pred, state = carry
+        # XLA moves out of a loop whatever does not change in it, and so would do the work in any case: the barrier
+        # ties all that the work needs to `pred`, which does change.
+        pred, consts, leaves = lax.optimization_barrier((pred, traced.consts, jax.tree.leaves(state)))
+        new = jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, consts))(*leaves)
+        return jnp.zeros_like(pred), jax.tree.unflatten(end, new)
 
-    return lax.while_loop(lambda carry: carry[0], body, (jnp.asarray(pred), strong(state)))[1]
+    return lax.while_loop(lambda carry: carry[0], body, (jnp.asarray(pred), state))[1]

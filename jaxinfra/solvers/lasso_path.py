@@ -77,7 +77,7 @@ def path(
     usable = q.valid & q.finite
     l1, l2 = jnp.where(usable, l1, 1), None if l2 is None else jnp.where(usable, l2, 0)
     null = 0.5 * q.vv
-    bound, inner = tol * null, 0.05 * tol * jnp.sqrt(q.vv)
+    bound, inner = tol * null, 0.05 * jnp.minimum(tol, 1e-6) * jnp.sqrt(q.vv)
     most = min(p, max(2 * n, _MOST)) if q.v is not None else p
 
     def solve(s: Solved, chain: jax.Array | bool, bound: jax.Array = bound) -> Solved:
