@@ -33,16 +33,19 @@ def in_blocks(X: jax.Array) -> bool:
     return X.shape[0] >= 2 * block_rows(X.shape[0], X.shape[1])
 
 
-def sum_blocks(fn: Callable[..., S], arrays: tuple[jax.Array | None, ...], *, blocked: bool = True) -> S:
+def sum_blocks(
+    fn: Callable[..., S], arrays: tuple[jax.Array | None, ...], *, blocked: bool = True, parts: int = 1
+) -> S:
     """sum over row blocks of `fn(*blocks)`, where `fn` maps rows to sums over those rows (a pytree of arrays).
 
-    arrays: X (n, p) and arrays that share its leading axis, or None.  `blocked=False` forces one piece.
+    arrays: X (n, p) and arrays that share its leading axis, or None.  `blocked=False` forces one piece.  parts: cut
+    blocks that much smaller, where a batch that shares X makes several of each.
     """
     X = arrays[0]
     assert X is not None
     n = X.shape[0]
-    size = block_rows(n, X.shape[1])
-    if not blocked or not in_blocks(X):
+    size = block_rows(n, X.shape[1] * parts)
+    if not blocked or n < 2 * size:
         return fn(*arrays)
 
     def cut(*arrays: jax.Array | None) -> S:

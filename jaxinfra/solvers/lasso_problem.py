@@ -45,7 +45,7 @@ def prepare(
     """The problem in the form that suits its shape; zeros where the input is not usable."""
     n, p = X.shape
     if is_tall(n, p, l1.shape[0]):
-        m = moments.moments(X, y[:, None], w, centre=centre, blocked=blocked)
+        m = moments.moments(X, y[:, None], w, centre=centre, blocked=blocked, parts=2)
         weight, x_mean, y_mean = m.weight, m.x_mean, m.y_mean[0]
         scale = jnp.where(weight > 0, 1 / jnp.where(weight > 0, weight, 1), 0)
         M, v, c, vv = m.G * scale, None, m.c[:, 0] * scale, m.yy[0] * scale

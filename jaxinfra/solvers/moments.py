@@ -97,9 +97,10 @@ _TARGETS = 8
 
 
 def moments(
-    X: jax.Array, y: jax.Array, w: jax.Array | None, *, centre: bool, blocked: bool, single: bool = False
-) -> Moments:
-    """One pass over X (n, p), y (n, k), w (n,).  `single` forms the products in float32.
+    X: jax.Array, y: jax.Array, w: jax.Array | None, *, centre: bool, blocked: bool, single: bool = False,
+    parts: int = 1,
+) -> Moments:  # fmt: skip
+    """One pass over X (n, p), y (n, k), w (n,).  `single` forms the products in float32; parts: see `sum_blocks`.
 
     All moments come from one product V'WV with V = [X - x0, 1, y - y0]: sums of their own would cost 10 % more time at
     200000 x 50 and a third more at 1000 x 20.
@@ -133,7 +134,7 @@ def moments(
         yy = diagonal(M[q:, q:]) if k <= _TARGETS else (Vw[:, q:] * V[:, q:]).sum(0).astype(dtype)
         return M[:q], yy
 
-    M, yy = sum_blocks(sums, (X, y, w), blocked=blocked)
+    M, yy = sum_blocks(sums, (X, y, w), blocked=blocked, parts=parts)
     M = jnp.concatenate([mirror(M[:, :q]), M[:, q:]], 1) * scale[:q, None] * scale[None]
     yy = yy * scale[q:] ** 2
     weight = jnp.asarray(n, dtype) if w is None else w.sum()

@@ -103,7 +103,7 @@ def _two_loop(metric: jax.Array, steps: jax.Array, changes: jax.Array, g: jax.Ar
 
 def minimise(
     evaluate: Callable[[jax.Array], Evaluation],
-    hessian: Callable[[jax.Array], jax.Array],
+    form: Callable[[jax.Array], jax.Array],
     theta: jax.Array,
     scale: jax.Array,
     *,
@@ -117,6 +117,7 @@ def minimise(
 ) -> tuple[State, jax.Array, jax.Array]:
     """Minimise from theta (q,) until max_j |subgradient_j| / scale_j <= tol.  Returns (state, status, n_iter).
 
+    form(theta): the metric there, T with TT' the inverse of the Hessian, or the Hessian itself if there is an l1.
     metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.  wary: take one
     step even from a start that meets tol, since a start may lie on the way to infinity.
     """
@@ -172,7 +173,6 @@ def minimise(
             left = jnp.where(rate < 0, jnp.log(tol / optimality) / rate, jnp.inf)
             renew = ~met & (((since >= 4) & (left > patience)) | ((trials >= 3) & (since > 0)))
             renew |= first & (metric is None)
-        form = hessian if l1 is not None else lambda theta: inverse_root(hessian(theta))
         new_metric = when(renew, lambda _: form(theta), state.metric)
         steps, changes = jnp.where(renew, 0, steps), jnp.where(renew, 0, changes)
         d, slope = propose(theta, g, new_metric, steps, changes)

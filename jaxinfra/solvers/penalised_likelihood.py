@@ -56,8 +56,9 @@ class Problem(NamedTuple):
     def hessian(self, rows: Data, theta: jax.Array, ridge: jax.Array, *, single: bool = False) -> jax.Array:
         """The Hessian with the ridge; of a loss that is not convex the observed one where it is positive definite."""
         at = partial(linear_loss.hessian, rows, self.frame, self.loss, theta, blocked=self.blocked, single=single)
-        diagonal = ridge[:, None] * jnp.eye(theta.shape[0], dtype=theta.dtype)
-        H = at(safe=False) + diagonal
+        H = at(safe=False)
+        diagonal = ridge.astype(H.dtype)[:, None] * jnp.eye(theta.shape[0], dtype=H.dtype)
+        H = H + diagonal
         if self.loss.convex:
             return H
         indefinite = ~jnp.isfinite(newton.inverse_factor(H[None]).sum())
@@ -133,24 +134,28 @@ def _solve(
     penalised = (l2 if l1 is None else l1 + l2).min() > 0
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
 
+    def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
+        H = problem.hessian(rows, theta, ridge, single=single)
+        return (H if lasso is not None else newton.inverse_root(H)).astype(dtype)
+
     def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: Any) -> Any:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
             s = linear_loss.evaluate(rows, f, loss, theta, blocked=problem.blocked)
             return newton.Evaluation(s.value + 0.5 * (ridge * theta * theta).sum(), s.gradient + ridge * theta)
 
+        form = partial(metric_at, rows, single=rows is problem.sample)
         return newton.minimise(
-            evaluate, lambda theta: problem.hessian(rows, theta, ridge), theta, problem.scale, l1=lasso, metric=metric,
-            exact=problem.sample is None, patience=max(4, p // _COLUMNS_PER_EVALUATION),
-            wary=~penalised & loss.may_separate, tol=tol, max_iter=max_iter,
+            evaluate, form, theta, problem.scale, l1=lasso, metric=metric, exact=problem.sample is None,
+            patience=max(4, p // _COLUMNS_PER_EVALUATION), wary=~penalised & loss.may_separate, tol=tol,
+            max_iter=max_iter,
         )  # fmt: skip
 
     theta, metric = _start(problem, init), None
     if problem.sample is not None:
         if init is None:
             theta = run(problem.sample, theta, None, jnp.maximum(tol, jnp.asarray(_COARSE, dtype)))[0].theta
-        metric = problem.hessian(problem.sample, theta, ridge, single=dtype == jnp.float64)
-        if lasso is None:
-            metric = newton.inverse_root(metric)
+        # A subsample's Hessian differs more from that of all rows than float32 from float64.
+        metric = metric_at(problem.sample, theta, single=True)
     state, status, n_iter = run(data, theta, metric, tol)
 
     status = _separable(problem, state, status, penalised)
