@@ -146,7 +146,7 @@ def _solve(
         form = partial(metric_at, rows, single=rows is problem.sample)
         return newton.minimise(
             evaluate, form, theta, problem.scale, l1=lasso, metric=metric, exact=problem.sample is None,
-            patience=max(4, p // _COLUMNS_PER_EVALUATION), wary=~penalised & loss.may_separate, tol=tol,
+            patience=max(8, p // _COLUMNS_PER_EVALUATION), wary=~penalised & loss.may_separate, tol=tol,
             max_iter=max_iter,
         )  # fmt: skip
 
