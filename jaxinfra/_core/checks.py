@@ -115,8 +115,8 @@ def penalty(
     """A traced penalty, at least 0, that broadcasts against coef: (p,) for y (n,), (p, k) for y (n, k) or k classes."""
     value = hyper(verb, name, value, dtype)
     coef = (X.shape[1], *_columns(y, classes))
-    try:
-        fits = np.broadcast_shapes(value.shape, coef) == coef
+    try:  # the common shapes first: NumPy takes as long over the others as over all the other checks
+        fits = value.shape in ((), coef) or np.broadcast_shapes(value.shape, coef) == coef
     except ValueError:
         fits = False
     if not fits:
