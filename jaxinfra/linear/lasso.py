@@ -136,8 +136,9 @@ def path(
 
     Status, precision and derivatives: as `fit`, for each penalty.
 
-    Cost: the pass over X of `fit` once for all penalties, or, where X is read for working sets, once for some ten
-      penalties; then one to three Cholesky factorisations of the active columns for each.
+    Cost: with more than 8 penalties one pass to form Z'SZ from n >= p on, up to 4096 columns; else the reads of `fit`
+      once for some ten penalties.  Then for each one to three Cholesky factorisations of up to 100 active columns;
+      beyond, gradient steps, some ten penalties in one product with the working set's Z'SZ.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

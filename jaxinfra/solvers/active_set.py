@@ -12,8 +12,8 @@ prox-gradient step, which lowers q unless w is optimal.
 
 Many columns, few of them active (`rounds`): steps on a working set W of the columns with the largest |g_j| / l1_j, in
 a few capacities; what violates the conditions outside joins W for the next round, where W grows by no more
-than it has in use.  Large ones start from accelerated gradient steps (`proximal_gradient`).
-Several penalties share W, and one product checks them all.
+than it has in use.  Several penalties share W, and one product checks them all.  Large W are solved by accelerated
+gradient steps (`proximal_gradient`); Newton steps follow only where those stop short of tol and W has settled.
 
 Sources: Hintermueller, Ito and Kunisch 2003 (active set = semismooth Newton); Fan, Jiao and Lu 2014 (along a path);
 Massias, Gramfort and Salmon 2018 (growth of working sets).
@@ -37,8 +37,8 @@ from jaxinfra.solvers.proximal_gradient import accelerated, soft
 
 S = TypeVar("S")
 
-# Up to so many columns no working set is chosen: all of them are one.  From so many on a factorisation costs more than
-# some ten products, and gradient steps go first.
+# Up to so many columns no working set is chosen: all of them are one, and LAPACK stays on one thread (`cholesky`).  From
+# so many on a factorisation costs more than some ten products, and gradient steps go first.
 SMALL, _DEAR = 100, 256
 
 
