@@ -174,7 +174,7 @@ CASES = {
         "50 penalties from l1_max to l1_max / 100, warm-started. Peers without an intercept are given centred data.",
         "sparse", lambda ji, X, y, l1, **options: ji.lasso.path(X, y, l1=l1, **options), _l1_path,
         ("diabetes", "1000x20", "100000x100", "2000x1000", "500x5000"),
-        ("diabetes", "100000x100", "2000x1000", "500x5000"), ("1000x20", "2000x1000"),
+        ("100000x100", "2000x1000", "500x5000"), ("1000x20", "2000x1000"),
     ),
     "lasso_cv": Case(
         "lasso", "penalised", "LassoCV", "Lasso, cross-validated",
@@ -219,7 +219,7 @@ CASES = {
     "multinomial": Case(
         "multinomial", "classification", "Multinomial", "Multinomial regression",
         "One fit with intercept, L2, C = 0.1.", "classes", _multinomial, _c(0.1),
-        ("digits", "mnist5k", "1000x20"), ("digits", "mnist5k", "1000x20"),
+        ("digits", "mnist5k", "1000x20"), ("mnist5k", "1000x20"),
     ),
     "poisson": Case(
         "glm", "glm", "Poisson", "Poisson regression", "One fit with intercept, log link, l2 = 1e-3.", "counts",

@@ -10,7 +10,7 @@ from . import _cases, _certificate, _data, _harness, _optimality, _peers, _race
 
 OURS = "jaxinfra"
 SECONDS = {"quick": 1.5, "full": 12.0}  # of racing, for one model, problem and dtype
-PATIENCE = {"quick": 20.0, "full": 120.0}  # seconds for one call of a peer
+PATIENCE = {"quick": 8.0, "full": 120.0}  # seconds for one call of a peer
 
 
 class _TooSlow(Exception):

@@ -12,7 +12,6 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jaxinfra._core.types import Status
 
@@ -79,7 +78,7 @@ def when(pred: jax.Array, fn: Callable[[S], S], state: S) -> S:
         # XLA moves out of a loop whatever does not change in it, and so would do the work in any case: the barrier
         # ties all that the work needs to `pred`, which does change.
         pred, consts, leaves = lax.optimization_barrier((pred, traced.consts, jax.tree.leaves(state)))
-        new = jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, consts))(*leaves)
+        new = jax.core.eval_jaxpr(traced.jaxpr, consts, *leaves)
         return jnp.zeros_like(pred), jax.tree.unflatten(end, new)
 
     return lax.while_loop(lambda carry: carry[0], body, (jnp.asarray(pred), state))[1]

@@ -37,8 +37,8 @@ from jaxinfra.solvers.proximal_gradient import accelerated, soft
 
 S = TypeVar("S")
 
-# Up to so many columns no working set is chosen: all of them are one, and LAPACK stays on one thread (`cholesky`).  From
-# so many on a factorisation costs more than some ten products, and gradient steps go first.
+# Up to so many columns all of them are the working set, and LAPACK stays on one thread (`cholesky`).  From so many on a
+# factorisation costs more than some ten products, and gradient steps go first.
 SMALL, _DEAR = 100, 256
 
 
