@@ -140,6 +140,14 @@ def test_l1_max(shape, weighted, dtype):
     assert used[1].sum() > 2
 
 
+def test_more_active_columns_than_rows():
+    """With an L2 penalty all columns may be active, however few the rows."""
+    X, y = sparse(20, 1300)
+    fit = ji.check(ji.elastic_net.fit(X, y, l1=1e-5, l2=0.1, tol=1e-8))
+    assert (np.asarray(fit.params.coef) != 0).sum() > 1024
+    assert reference.gap(fit.params.coef, X, y, l1=1e-5, l2=0.1) <= 1.5e-8
+
+
 def test_no_penalty_is_ols_and_per_feature_penalties():
     X, y = sparse(80, 7)
     close(ji.lasso.fit(X, y, l1=0.0, tol=1e-13).params.coef, ji.ols.fit(X, y).params.coef, 1e-9)

@@ -163,13 +163,13 @@ class Oracle(NamedTuple):
 
 
 def capacities(p: int, most: int) -> list[int]:
-    """Sizes of working sets: 100, 256, 512, 1024, ... up to p, few, since each is a program of its own to compile."""
+    """Sizes of working sets: 100, 256, 512, 1024, 4096, ... up to p: few, each is a program of its own to compile."""
     if p <= SMALL:
         return [p]
     sizes, size = [SMALL], _DEAR
     while size < min(p, most):
         sizes.append(size)
-        size *= 2
+        size *= 2 if size < 1024 else 4
     return [*sizes, min(p, size)]
 
 

@@ -40,8 +40,8 @@ from jaxinfra.solvers import active_set, lasso_problem, least_squares, moments, 
 from jaxinfra.solvers.lasso_problem import Origin, Problem, Solved
 from jaxinfra.solvers.proximal_gradient import least_norm
 
-# Penalties that share a working set, and the most columns that a working set of the wide case can be asked for.
-_BLOCK, _MOST = 10, 1024
+# Penalties that share a working set, and what it can hold at the least.
+_BLOCK, _ROOM = 10, 1024
 
 Live = tuple[jax.Array, jax.Array, jax.Array | None, jax.Array, jax.Array | None]  # X, y, w, l1, l2 (m, p)
 
@@ -71,14 +71,14 @@ def path(
     start = None if init is None else implicit.frozen(jnp.asarray(init.coef, X.dtype))
     live: Live = (X, y, w, l1, l2)
     X, y, w, l1, l2 = implicit.frozen(live)
-    (n, p), dtype = X.shape, X.dtype
+    p, dtype = X.shape[1], X.dtype
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
     q = lasso_problem.prepare(X, y, w, l1, l2, fit_intercept, blocked)
     usable = q.valid & q.finite
     l1, l2 = jnp.where(usable, l1, 1), None if l2 is None else jnp.where(usable, l2, 0)
     null = 0.5 * q.vv
     bound, inner = tol * null, 0.05 * jnp.minimum(tol, 1e-6) * jnp.sqrt(q.vv)
-    most = min(p, max(2 * n, _MOST)) if q.v is not None else p
+    most = _most(X.shape, l2)
 
     def solve(s: Solved, chain: jax.Array | bool, bound: jax.Array = bound) -> Solved:
         """All penalties, in blocks, from s to the gap `bound`; chain: each starts from the one before it."""
@@ -155,6 +155,12 @@ def path(
     return Fit(Linear(coef, intercept), GapInfo(status, out.n_iter, *rest))
 
 
+def _most(shape: tuple[int, ...], l2: jax.Array | None) -> int:
+    """The most columns that can be active: without an L2 penalty n of them are enough, with one it may be all."""
+    n, p = shape
+    return p if l2 is not None else min(p, max(2 * n, _ROOM))
+
+
 def _attach(coef: jax.Array, live: Live, q: Problem, centre: bool) -> jax.Array:
     """coef (m, p), differentiable with its support and signs frozen."""
     X, y, w, l1, l2 = live
@@ -172,7 +178,7 @@ def _attach(coef: jax.Array, live: Live, q: Problem, centre: bool) -> jax.Array:
         g = g - l1 * s if l2 is None else g - l1 * s - l2 * v
         return jnp.where(support, g, -v)
 
-    sizes = active_set.capacities(X.shape[1], X.shape[1] if l2 is not None else max(2 * X.shape[0], _MOST))
+    sizes = active_set.capacities(X.shape[1], _most(X.shape, l2))
     oracle = lasso_problem.oracle(q, Origin(coef, coef, coef[:, 0]))
 
     def inverse(x: tuple[jax.Array, ...]) -> jax.Array:
