@@ -59,13 +59,16 @@ def violation(w: jax.Array, g: jax.Array, d: jax.Array, l1: jax.Array) -> jax.Ar
     return jnp.where(d > 0, jnp.abs(v) / jnp.sqrt(jnp.where(d > 0, d, 1)), 0).max(-1)
 
 
-def reduced(H: jax.Array, A: jax.Array, damping: jax.Array | float = 0.0) -> Callable[[jax.Array], jax.Array]:
-    """b -> H_AA^-1 b_A, zero elsewhere, for a mask A (p,), with a relative damping of the diagonal."""
+def reduced(
+    H: jax.Array, A: jax.Array, damping: jax.Array | float = 0.0, l2: jax.Array | None = None
+) -> Callable[[jax.Array], jax.Array]:
+    """b -> (H + diag(l2))_AA^-1 b_A, zero elsewhere, for a mask A (p,), with a relative damping of the diagonal."""
     p = H.shape[-1]
     eye = jnp.eye(p, dtype=H.dtype)
     # Duplicated columns make H_AA singular: so much of a ridge, which a correction takes out again.
     ridge = 16 * eps(H.dtype)
-    M = jnp.where(A[:, None] & A[None, :], H * (1 + (ridge + damping) * eye), eye)
+    M = H if l2 is None else H + eye * l2[:, None]
+    M = jnp.where(A[:, None] & A[None, :], M * (1 + (ridge + damping) * eye), eye)
     L = lax.linalg.cholesky(M, symmetrize_input=False)
 
     def solve(b: jax.Array) -> jax.Array:
@@ -78,23 +81,24 @@ def reduced(H: jax.Array, A: jax.Array, damping: jax.Array | float = 0.0) -> Cal
 
 
 def newton(
-    H: jax.Array, c: jax.Array, l1: jax.Array, w: jax.Array, origin: jax.Array, *, tol: jax.Array,
-    max_iter: jax.Array | int,
+    H: jax.Array, c: jax.Array, l1: jax.Array, l2: jax.Array | None, w: jax.Array, origin: jax.Array, *,
+    tol: jax.Array, max_iter: jax.Array | int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
-    """The iteration on all columns of H (p, p), for small p: (w, status, n_iter) from the start w (p,).
+    """The iteration on all columns of H + diag(l2) (p, p), for small p: (w, status, n_iter) from the start w (p,).
 
     c is minus the gradient of the smooth part at `origin`: near the solution g = c - H(w - origin) keeps its digits.
     Ends CONVERGED when the active set repeats or the `violation` is at most tol; STALLED when rounding stops it.
     Columns with H_jj = 0 have w_j = 0.
     """
     dtype = w.dtype
-    d = diagonal(H)
+    d = diagonal(H) if l2 is None else diagonal(H) + l2
     live = d > 0
     t = jnp.where(live, 1 / jnp.where(live, d, 1), 0)
     per_column = jnp.sqrt(t)
 
     def gradient(w: jax.Array) -> jax.Array:
-        return c - dot(H, w - origin)
+        Hw = dot(H, w - origin)
+        return c - Hw if l2 is None else c - Hw - l2 * (w - origin)
 
     def noise(g: jax.Array) -> jax.Array:
         """What rounding makes of the violation."""
@@ -109,7 +113,7 @@ def newton(
     def step(x: _Step) -> tuple[_Step, Verdict]:
         A, s = predict(x.w, x.g, x.damping)
         kept = jnp.where(A, x.w, 0)
-        w = kept + reduced(H, A, x.damping)(gradient(kept) - l1 * s)
+        w = kept + reduced(H, A, x.damping, l2)(gradient(kept) - l1 * s)
         g = gradient(w)
         error = violation(w, g, d, l1)
         B, r = predict(w, g, jnp.zeros_like(x.damping))
@@ -225,18 +229,18 @@ def rounds(
         budget = jnp.where(wait, 0, jnp.asarray(max_iter, jnp.int32) - b.n_iter)
         follow = first & chain & (size < _DEAR)
 
-        def one(before: jax.Array, x: tuple[Any, ...]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            c, l1, l2, own, origin, budget = x
-            H_ = H if l2 is None else H + jnp.diag(l2)
-            w, _, n_iter = newton(H_, c, l1, jnp.where(follow, before, own), origin, tol=inner_tol, max_iter=budget)
-            return w, (w, n_iter)
+        def one(i: jax.Array, x: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            own, n_iter = x
+            start = jnp.where(follow, own[jnp.maximum(i - 1, 0)], own[i])
+            ridge = None if l2_W is None else l2_W[i]
+            w, _, steps = newton(H, c[i], l1_W[i], ridge, start, origin[i], tol=inner_tol, max_iter=budget[i])
+            return own.at[i].set(w), n_iter.at[i].add(steps)
 
-        def each(x: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            return lax.scan(one, x[0][0], (c, l1_W, l2_W, x[0], origin, budget))[1]
-
-        own, n_iter = when((budget > 0).any(), each, (own, jnp.zeros_like(budget)))
+        # None of them, rather than each for no steps, where nobody has a budget.
+        count = jnp.where((budget > 0).any(), B, 0)
+        own, n_iter = lax.fori_loop(0, count, one, (own, b.n_iter))
         w = own if idx is None else jnp.zeros_like(b.w).at[:, idx].set(own)
-        return w, oracle.image(own, rows, idx), b.n_iter + n_iter
+        return w, oracle.image(own, rows, idx), n_iter
 
     def step(state: tuple[Block, jax.Array]) -> tuple[tuple[Block, jax.Array], Verdict]:
         b, first = state
@@ -293,7 +297,7 @@ def solve(
     max_iter: most Newton steps (one Cholesky of |A| x |A| each).  Under `vmap`, lanes may share H or not.
     """
     if H.shape[0] <= SMALL:
-        return newton(H, c, l1, w0, jnp.zeros_like(w0), tol=tol, max_iter=max_iter)
+        return newton(H, c, l1, None, w0, jnp.zeros_like(w0), tol=tol, max_iter=max_iter)
     d = diagonal(H)
     oracle = gram_oracle(H, c[None])
     w0 = jnp.where(d > 0, w0, 0)
