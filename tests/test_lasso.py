@@ -140,6 +140,21 @@ def test_l1_max(shape, weighted, dtype):
     assert used[1].sum() > 2
 
 
+def test_units_far_from_one():
+    """Columns and targets in units that float32, in which gradient steps take their products, cannot hold squared."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((320, 256))
+    y = X @ rng.standard_normal(256) + 3 * rng.standard_normal(320)
+    l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.02, 12)
+    plain = ji.check(ji.lasso.path(X, y, l1=l1, tol=1e-9)).params.coef
+    assert (plain[-1] != 0).sum() > 100
+    mixed = np.where(np.arange(256) % 2, 1e-22, 1e25)
+    for column, target in ((1e25, 1.0), (1e-25, 1e40), (mixed, 1e-30)):
+        scaled = X * column, y * target
+        path = ji.check(ji.lasso.path(*scaled, l1=l1[:, None] * np.ones(256) * column * target, tol=1e-9))
+        close(np.asarray(path.params.coef) * column / target, plain, 1e-6)
+
+
 def test_more_active_columns_than_rows():
     """With an L2 penalty all columns may be active, however few the rows."""
     X, y = sparse(20, 1300)

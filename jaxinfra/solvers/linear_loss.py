@@ -158,7 +158,7 @@ def hessian(
 ) -> jax.Array:
     """The Hessian (q, q) of F without penalty.  `safe`: of rows that are concave the expected one.
 
-    `single`: in float32, for a preconditioner.
+    `single`: products in float32, for a preconditioner.
     """
     p = data.X.shape[1]
 
@@ -171,8 +171,8 @@ def hessian(
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
         return symmetric_product(V * h[:, None], V)
 
-    H = mirror(sum_blocks(sums, tuple(data), blocked=blocked))
-    return H / _positive(data.weight).astype(H.dtype)
+    H = sum_blocks(sums, tuple(data), blocked=blocked).astype(theta.dtype)
+    return mirror(H) / _positive(data.weight)
 
 
 def column_norms(data: Data, f: Frame) -> jax.Array:

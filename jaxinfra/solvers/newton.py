@@ -67,17 +67,18 @@ class State(NamedTuple):
     idle: jax.Array  # ... and accepted steps that have not improved on it
 
 
-def inverse_root(H: jax.Array) -> jax.Array:
+def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
     """T (q, q) with TT' = H^-1, for H symmetric and positive semidefinite up to rounding.
 
     A tiny ridge stands in for curvature that is missing (duplicated or constant columns, along which the gradient is 0
-    as well); if rounding defeats it, a larger one.
+    as well); if rounding defeats it, a larger one.  `single`: H was formed in float32 and is factored in it.
     """
-    q, unit = H.shape[0], eps(H.dtype)
+    dtype = jnp.float32 if single else H.dtype
+    q, unit = H.shape[0], eps(dtype)
     diag = diagonal(H)
     d = jnp.sqrt(jnp.where(diag > 0, diag, 1))
-    eye = jnp.eye(q, dtype=H.dtype)
-    C = H / (d[:, None] * d[None]) + jnp.where(diag > 0, 0, 1)[:, None].astype(H.dtype) * eye
+    eye = jnp.eye(q, dtype=dtype)
+    C = (H / (d[:, None] * d[None])).astype(dtype) + jnp.where(diag > 0, 0, 1)[:, None].astype(dtype) * eye
     L = inverse_factor((C + 10 * q * unit * eye)[None])[0]
     L = when(~jnp.isfinite(L.sum()), lambda _: inverse_factor((C + unit**0.5 * eye)[None])[0], L)
     return jnp.where(jnp.isfinite(L.sum()), L.T, eye) / d[:, None]

@@ -56,9 +56,8 @@ class Problem(NamedTuple):
     def hessian(self, rows: Data, theta: jax.Array, ridge: jax.Array, *, single: bool = False) -> jax.Array:
         """The Hessian with the ridge; of a loss that is not convex the observed one where it is positive definite."""
         at = partial(linear_loss.hessian, rows, self.frame, self.loss, theta, blocked=self.blocked, single=single)
-        H = at(safe=False)
-        diagonal = ridge.astype(H.dtype)[:, None] * jnp.eye(theta.shape[0], dtype=H.dtype)
-        H = H + diagonal
+        diagonal = ridge[:, None] * jnp.eye(theta.shape[0], dtype=theta.dtype)
+        H = at(safe=False) + diagonal
         if self.loss.convex:
             return H
         indefinite = ~jnp.isfinite(newton.inverse_factor(H[None]).sum())
@@ -136,7 +135,7 @@ def _solve(
 
     def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
         H = problem.hessian(rows, theta, ridge, single=single)
-        return (H if lasso is not None else newton.inverse_root(H)).astype(dtype)
+        return H if lasso is not None else newton.inverse_root(H, single=single)
 
     def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: Any) -> Any:
         def evaluate(theta: jax.Array) -> newton.Evaluation:

@@ -42,22 +42,25 @@ def accelerated(
     that costs no more than a check.
 
     The iterates are differences from w, which short steps do not lose in the rounding of w.  The products are in
-    float32 whatever the dtype: each acts on what has moved since the last check, where the gradient is computed in
-    full, so that their rounding goes to zero with the steps.
+    float32 whatever the dtype, in units in which H has diagonal 1: each acts on what has moved since the last check,
+    where the gradient is computed in full, so that their rounding goes to zero with the steps.
     """
-    dtype, d, fast = w.dtype, diagonal(H), H.astype(jnp.float32)
-    t = jnp.where(d > 0, 1 / jnp.where(d > 0, d, 1), 0)
+    dtype, d = w.dtype, diagonal(H)
+    root = jnp.sqrt(jnp.where(d > 0, d, 1))[None]
+    C = (H / (root.T * root)).astype(jnp.float32)
+    unit = jnp.abs(c / root).max()
+    unit = jnp.where(unit > 0, unit, 1)
 
     def quickly(v: jax.Array) -> jax.Array:
-        Hv = dot(v.astype(jnp.float32), fast).astype(dtype)
+        Hv = dot((v * (root / unit)).astype(jnp.float32), C).astype(dtype) * (root * unit)
         return Hv if l2 is None else Hv + l2 * v
 
-    def grow(_: int, u: jax.Array) -> jax.Array:
-        u = t * dot(u.astype(jnp.float32), fast).astype(dtype)
-        return u / jnp.maximum(jnp.sqrt((u * u * d).sum()), jnp.finfo(dtype).tiny)
+    def grow(_: int, z: jax.Array) -> jax.Array:
+        z = dot(z, C)
+        return z / jnp.maximum(jnp.sqrt(dot(z, z)), jnp.finfo(jnp.float32).tiny)
 
-    top = lax.fori_loop(0, 16, grow, jnp.sqrt(t))
-    bound = 1.25 * jnp.maximum((top * dot(H, top)).sum(), 1)
+    top = lax.fori_loop(0, 16, grow, (d > 0).astype(jnp.float32))
+    bound = 1.25 * jnp.maximum(dot(top, dot(top, C)), 1).astype(dtype)
     D = d[None] if l2 is None else d[None] + l2
     t = jnp.where(D > 0, 1 / jnp.where(D > 0, bound * D, 1), 0)
 
