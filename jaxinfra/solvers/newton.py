@@ -81,7 +81,7 @@ def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
     C = (H / (d[:, None] * d[None])).astype(dtype) + jnp.where(diag > 0, 0, 1)[:, None].astype(dtype) * eye
     L = inverse_factor((C + 10 * q * unit * eye)[None])[0]
     L = when(~jnp.isfinite(L.sum()), lambda _: inverse_factor((C + unit**0.5 * eye)[None])[0], L)
-    return jnp.where(jnp.isfinite(L.sum()), L.T, eye) / d[:, None]
+    return jnp.where(jnp.isfinite(L.sum()), L.T, eye).astype(H.dtype) / d[:, None]
 
 
 def _two_loop(metric: jax.Array, steps: jax.Array, changes: jax.Array, g: jax.Array) -> jax.Array:
