@@ -48,7 +48,7 @@ def accelerated(
     dtype, d = w.dtype, diagonal(H)
     root = jnp.sqrt(jnp.where(d > 0, d, 1))[None]
     C = (H / (root.T * root)).astype(jnp.float32)
-    unit = jnp.abs(c / root).max()
+    unit = jnp.abs(c / root).max()  # of the target, which float32 may not hold either
     unit = jnp.where(unit > 0, unit, 1)
 
     def quickly(v: jax.Array) -> jax.Array:
