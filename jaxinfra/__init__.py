@@ -10,6 +10,10 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     logistic            logistic regression of two classes
     glm                 generalised linear models: a family from `families` with a link from `links`
     multinomial         logistic regression of several classes
+    svc, nu_svc         support vector classification with a kernel
+    svr, nu_svr         support vector regression with a kernel
+    one_class           which rows are unlike the others
+    kernels             what those machines are made of
     families, links     what a generalised linear model is made of
     select              folds, paths, grids and gradients of a cross-validated loss
     Fit, Info, Status   what every fit returns, and how it ended
@@ -19,6 +23,7 @@ Importing creates no array, starts no backend and changes no configuration.
 """
 
 from jaxinfra import families as families
+from jaxinfra import kernels as kernels
 from jaxinfra import links as links
 from jaxinfra import select as select
 from jaxinfra._core.precision import PrecisionWarning as PrecisionWarning
@@ -29,6 +34,7 @@ from jaxinfra._core.types import Info as Info
 from jaxinfra._core.types import Linear as Linear
 from jaxinfra._core.types import RankInfo as RankInfo
 from jaxinfra._core.types import Status as Status
+from jaxinfra._core.types import SupportInfo as SupportInfo
 from jaxinfra._core.types import check as check
 from jaxinfra.linear import elastic_net as elastic_net
 from jaxinfra.linear import glm as glm
@@ -40,5 +46,11 @@ from jaxinfra.linear import multitask_lasso as multitask_lasso
 from jaxinfra.linear import nnls as nnls
 from jaxinfra.linear import ols as ols
 from jaxinfra.linear import ridge as ridge
+from jaxinfra.svm import nu_svc as nu_svc
+from jaxinfra.svm import nu_svr as nu_svr
+from jaxinfra.svm import one_class as one_class
+from jaxinfra.svm import svc as svc
+from jaxinfra.svm import svr as svr
+from jaxinfra.svm._machine import Machine as Machine
 
 __version__ = "0.1.0"

@@ -23,6 +23,8 @@ class Status(IntEnum):
     SINGULAR = 4
     SEPARABLE = 5
     DOMAIN = 6
+    INFEASIBLE = 7
+    ONE_CLASS = 8
 
     @property
     def advice(self) -> str:
@@ -48,6 +50,10 @@ _ADVICE = {
     "add a penalty such as l2, drop the columns that separate, or merge classes; the parameters are NaN.",
     Status.DOMAIN: "y lies outside what the model allows (a label outside 0..K-1, a negative count, y <= 0 for gamma): "
     "look at its smallest and largest value; the parameters are NaN.",
+    Status.INFEASIBLE: "No point meets the constraints (C not positive, nu outside 0..1 or above twice the share of "
+    "the smaller class, a negative weight): check the hyper-parameters and weights; the parameters are NaN.",
+    Status.ONE_CLASS: "The rows of positive weight are all of one class, so the machine decides for it everywhere: "
+    "check y and sample_weight.",
 }
 
 
@@ -84,6 +90,16 @@ class GapInfo(NamedTuple):
     objective: jax.Array
     optimality: jax.Array
     gap: jax.Array
+
+
+class SupportInfo(NamedTuple):
+    """`Info` of the support vector machines: adds `n_support`, the number of rows with a coefficient that is not 0."""
+
+    status: jax.Array
+    n_iter: jax.Array
+    objective: jax.Array
+    optimality: jax.Array
+    n_support: jax.Array
 
 
 class Fit(NamedTuple):

@@ -1,0 +1,309 @@
+r"""Kernels: k(x, z) for all pairs of rows, as pytrees whose numeric fields are leaves.
+
+    Linear()                               x'z
+    Polynomial(degree, gamma, coef0)       (gamma x'z + coef0)^degree
+    RBF(gamma)                             exp(-sum_j gamma_j (x_j - z_j)^2), gamma scalar or (p,)
+    Sigmoid(gamma, coef0)                  tanh(gamma x'z + coef0), not positive definite
+    Precomputed()                          X is the matrix of kernel values itself
+    Custom(function, params)               any function of two sets of rows
+
+Sums and products of kernels are kernels, and so are their multiples by a number.  `scale` and `auto` give the `gamma`
+that scikit-learn and libsvm take by default.
+
+A solver asks for many blocks of the same matrix.  So the work that depends on one set of rows alone is done once, in
+`features`, and `between` is what remains for a pair of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinfra._core import checks
+from jaxinfra._core.precision import dot
+
+Array = jax.Array
+
+
+def _static(**kwargs: Any) -> Any:
+    return field(metadata={"static": True}, **kwargs)
+
+
+class Kernel:
+    """What every kernel can do.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra import kernels
+    >>> k = kernels.RBF(0.5) + 2 * kernels.Linear()
+    >>> print(k(jnp.array([[2.0]]), jnp.array([[2.0]])))
+    [[9.]]
+    """
+
+    def __call__(self, X: Any, Z: Any) -> Array:
+        """The values k(x, z) for rows X (n, p) and Z (m, p): (n, m)."""
+        X, Z = checks.array("kernel", "X", X), checks.array("kernel", "Z", Z)
+        if X.ndim != 2 or Z.ndim != 2 or X.shape[1] != Z.shape[1]:
+            raise ValueError(f"kernel: X (n, p) and Z (m, p) must have equal columns, got {X.shape} and {Z.shape}")
+        dtype = checks.working_dtype(X, Z)
+        X, Z = jnp.asarray(X, dtype), jnp.asarray(Z, dtype)
+        about, kernel = Z.mean(0), cast(self, dtype)
+        return kernel.between(kernel.features(X, about), kernel.features(Z, about))
+
+    def features(self, X: Array, about: Array) -> Any:
+        """What depends on one set of rows: a pytree of arrays with the rows first.
+
+        about: (p,), the same for all rows of a problem; kernels of differences subtract it, so that no digits are lost
+        far from the origin.
+        """
+        return X
+
+    def between(self, a: Any, b: Any) -> Array:
+        """k for the features of n and of m rows: (n, m)."""
+        raise NotImplementedError
+
+    def diagonal(self, a: Any) -> Array:
+        """k(x, x) for the features of n rows: (n,)."""
+        one = lambda row: self.between(*[jax.tree.map(lambda v: v[None], row)] * 2)[0, 0]  # noqa: E731
+        return jax.vmap(one)(a)
+
+    def __add__(self, other: Kernel) -> Kernel:
+        return Sum(self, other) if isinstance(other, Kernel) else NotImplemented
+
+    def __mul__(self, other: Any) -> Kernel:
+        return Product(self, other) if isinstance(other, Kernel) else Scaled(self, other)
+
+    __rmul__ = __mul__
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Linear(Kernel):
+    """x'z."""
+
+    def between(self, a: Array, b: Array) -> Array:
+        """The products of the rows."""
+        return dot(a, b.T)
+
+    def diagonal(self, a: Array) -> Array:
+        """The squared lengths."""
+        return (a * a).sum(1)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Polynomial(Kernel):
+    """(gamma x'z + coef0)^degree.
+
+    degree: a whole number, static; gamma, coef0: numbers, traced.  libsvm's and scikit-learn's "poly".
+    """
+
+    degree: int = _static(default=3)
+    gamma: Any = 1.0
+    coef0: Any = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.degree, bool) or not isinstance(self.degree, int | np.integer) or self.degree < 1:
+            raise ValueError(f"kernels.Polynomial: degree is static and a whole number >= 1, got {self.degree!r}")
+
+    def between(self, a: Array, b: Array) -> Array:
+        """The power of the affine products."""
+        return jax.lax.integer_pow(self.gamma * dot(a, b.T) + self.coef0, int(self.degree))
+
+    def diagonal(self, a: Array) -> Array:
+        """The power of the affine squared lengths."""
+        return jax.lax.integer_pow(self.gamma * (a * a).sum(1) + self.coef0, int(self.degree))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RBF(Kernel):
+    r"""exp(-sum_j gamma_j (x_j - z_j)^2): the Gaussian kernel.
+
+    gamma: not negative, traced; a number, or (p,) for a scale of each column ("automatic relevance determination").
+    """
+
+    gamma: Any
+
+    @classmethod
+    def length_scale(cls, scale: Any) -> RBF:
+        """exp(-sum_j (x_j - z_j)^2 / (2 scale_j^2)), scale a number or (p,): how Gaussian processes write it.
+
+        >>> from jaxinfra import kernels
+        >>> kernels.RBF.length_scale(2.0)
+        RBF(gamma=0.125)
+        """
+        return cls(0.5 / (scale * scale))
+
+    def features(self, X: Array, about: Array) -> tuple[Array, Array]:
+        """Centred rows and half their squared lengths, those in units of the length scales if there is one a column."""
+        X = X - about[None]
+        if np.ndim(self.gamma):
+            # Not X times the root of gamma, which has no derivative at 0.
+            return X, 0.5 * (X * self.gamma[None] * X).sum(1)
+        return X, 0.5 * (X * X).sum(1)
+
+    def between(self, a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:
+        """exp(2 (x'z - |x|^2 / 2 - |z|^2 / 2) gamma)."""
+        weighted = np.ndim(self.gamma) > 0
+        product = dot(a[0] * self.gamma[None] if weighted else a[0], b[0].T)
+        half = jnp.minimum(product - a[1][:, None] - b[1][None], 0)
+        return jnp.exp(2 * half if weighted else (2 * self.gamma) * half)
+
+    def diagonal(self, a: tuple[Array, Array]) -> Array:
+        """Ones."""
+        return jnp.ones_like(a[1])
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Sigmoid(Kernel):
+    """tanh(gamma x'z + coef0), which is not positive definite: a fit may end at a stationary point.
+
+    gamma, coef0: numbers, traced.
+    """
+
+    gamma: Any = 1.0
+    coef0: Any = 0.0
+
+    def between(self, a: Array, b: Array) -> Array:
+        """The hyperbolic tangent of the affine products."""
+        return jnp.tanh(self.gamma * dot(a, b.T) + self.coef0)
+
+    def diagonal(self, a: Array) -> Array:
+        """The same of the squared lengths."""
+        return jnp.tanh(self.gamma * (a * a).sum(1) + self.coef0)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Precomputed(Kernel):
+    """X holds the kernel's values: (n, n) between the rows of the fit, (m, n) where a fit predicts m new rows."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Custom(Kernel):
+    """Any function of two sets of rows: function(X (n, p), Z (m, p)) -> (n, m), symmetric in X and Z.
+
+    function: static; pass the same object every time, since a new one is compiled anew.
+    params: None, or a pytree of arrays, traced, that is handed over as a third argument; fits differentiate by it.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra import kernels
+    >>> def laplacian(X, Z, gamma):
+    ...     return jnp.exp(-gamma * jnp.abs(X[:, None] - Z[None]).sum(-1))
+    >>> print(kernels.Custom(laplacian, 1.0)(jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 1.0]])).round(3))
+    [[0.135]]
+    """
+
+    function: Callable[..., Array] = _static()
+    params: Any = None
+
+    def between(self, a: Array, b: Array) -> Array:
+        """What the function says."""
+        return self.function(a, b) if self.params is None else self.function(a, b, self.params)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Sum(Kernel):
+    """The sum of two kernels."""
+
+    first: Kernel
+    second: Kernel
+
+    def features(self, X: Array, about: Array) -> tuple[Any, Any]:
+        """Those of both."""
+        return self.first.features(X, about), self.second.features(X, about)
+
+    def between(self, a: tuple[Any, Any], b: tuple[Any, Any]) -> Array:
+        """The sum."""
+        return self.first.between(a[0], b[0]) + self.second.between(a[1], b[1])
+
+    def diagonal(self, a: tuple[Any, Any]) -> Array:
+        """The sum."""
+        return self.first.diagonal(a[0]) + self.second.diagonal(a[1])
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Product(Kernel):
+    """The product of two kernels."""
+
+    first: Kernel
+    second: Kernel
+
+    def features(self, X: Array, about: Array) -> tuple[Any, Any]:
+        """Those of both."""
+        return self.first.features(X, about), self.second.features(X, about)
+
+    def between(self, a: tuple[Any, Any], b: tuple[Any, Any]) -> Array:
+        """The product."""
+        return self.first.between(a[0], b[0]) * self.second.between(a[1], b[1])
+
+    def diagonal(self, a: tuple[Any, Any]) -> Array:
+        """The product."""
+        return self.first.diagonal(a[0]) * self.second.diagonal(a[1])
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Scaled(Kernel):
+    """A multiple of a kernel."""
+
+    kernel: Kernel
+    factor: Any
+
+    def features(self, X: Array, about: Array) -> Any:
+        """Those of the kernel."""
+        return self.kernel.features(X, about)
+
+    def between(self, a: Any, b: Any) -> Array:
+        """The multiple."""
+        return self.factor * self.kernel.between(a, b)
+
+    def diagonal(self, a: Any) -> Array:
+        """The multiple."""
+        return self.factor * self.kernel.diagonal(a)
+
+
+def cast(kernel: Kernel, dtype: Any) -> Kernel:
+    """The kernel with its numbers as arrays of a dtype."""
+    return jax.tree.map(lambda v: jnp.asarray(v, dtype), kernel)
+
+
+def scale(X: Any) -> Array:
+    """1 / (p var(X)), or 1 where X does not vary: scikit-learn's gamma="scale".
+
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra import kernels
+    >>> print(kernels.scale(jnp.array([[0.0, 2.0], [2.0, 0.0]])))
+    0.5
+    """
+    X = _rows("kernels.scale", X)
+    spread = X.var() * X.shape[1]
+    return 1 / jnp.where(spread > 0, spread, 1)
+
+
+def auto(X: Any) -> Array:
+    """1 / p: libsvm's default gamma, scikit-learn's gamma="auto".
+
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra import kernels
+    >>> print(kernels.auto(jnp.zeros((3, 4))))
+    0.25
+    """
+    X = _rows("kernels.auto", X)
+    return jnp.asarray(1 / X.shape[1], X.dtype)
+
+
+def _rows(verb: str, X: Any) -> Array:
+    X = checks.array(verb, "X", X)
+    if X.ndim != 2 or 0 in X.shape:
+        raise ValueError(f"{verb}: X must have shape (n, p), n and p at least 1, got X {X.shape}")
+    return jnp.asarray(X, checks.working_dtype(X))

@@ -1,0 +1,108 @@
+r"""The dual that all support vector machines share, in signed variables.
+
+    minimise  F(b) = 1/2 b'K b + c'b     subject to  lower <= b <= upper,  sum of b over group g = total_g
+
+There is one variable a row, or two (b+ and b- of regression, which see the same row of K).  With f = K b + c, a
+variable may go up if b < upper and down if b > lower, and b is optimal if and only if in every group
+
+    violation_g = max_{up} (-f) - min_{down} (-f) <= 0,
+
+which is what libsvm compares with its `eps`.  The multiplier rho_g of a sum is the mean of f over the free variables,
+lower < b < upper, or without any the middle of the interval that the conditions leave.
+
+Source: Fan, Chen and Lin 2005, eqs. 6 to 9; Chang and Lin, LIBSVM, section 4.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core import compensated
+from jaxinfra._core.compensated import Pair
+
+
+class Dual(NamedTuple):
+    """The problem without its matrix: N = n or 2n variables, G groups of them."""
+
+    c: jax.Array  # (N,)
+    lower: jax.Array  # (N,)
+    upper: jax.Array  # (N,)
+    group: jax.Array  # (N,) int32 in 0..G-1
+    total: jax.Array  # (G,)
+
+    def tile(self, g: jax.Array) -> jax.Array:
+        """g (n,) by rows as (N,) by variables."""
+        return g if len(self.c) == len(g) else jnp.concatenate([g, g])
+
+    def by_row(self, b: jax.Array, n: int) -> jax.Array:
+        """b (N,) as the coefficients of the n rows: b, or b+ + b-."""
+        return b.reshape(-1, n).sum(0)
+
+    def slope(self, g: Pair) -> jax.Array:
+        """f (N,) for K b as a pair (n,)."""
+        hi, lo = compensated.add((self.tile(g[0]), self.tile(g[1])), (self.c, jnp.zeros_like(self.c)))
+        return hi + lo
+
+    def sides(self, b: jax.Array, f: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """-f where a variable may go up and f where it may go down, else -inf: (N,) each."""
+        return jnp.where(b < self.upper, -f, -jnp.inf), jnp.where(b > self.lower, f, -jnp.inf)
+
+    def extremes(self, b: jax.Array, f: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The largest of both sides in each group: (G,) each; their sum is the violation."""
+        return tuple(  # type: ignore[return-value]
+            jnp.stack([jnp.where(self.group == g, side, -jnp.inf).max() for g in range(len(self.total))])
+            for side in self.sides(b, f)
+        )
+
+    def violation(self, b: jax.Array, f: jax.Array) -> jax.Array:
+        """The largest violation of a group, 0 where nothing can move."""
+        up, down = self.extremes(b, f)
+        return jnp.maximum((up + down).max(), 0)
+
+    def free(self, b: jax.Array) -> jax.Array:
+        """Which variables are between their bounds."""
+        return (b > self.lower) & (b < self.upper)
+
+    def multiplier(self, b: jax.Array, f: jax.Array) -> jax.Array:
+        """rho (G,)."""
+        up, down = self.extremes(b, f)
+        # A side without variables bounds nothing: then the other end is taken.
+        low, high = jnp.where(jnp.isfinite(down), down, -up), jnp.where(jnp.isfinite(up), -up, down)
+        middle = jnp.where(jnp.isfinite(low) & jnp.isfinite(high), 0.5 * (low + high), 0)
+        rho = []
+        for g in range(len(self.total)):
+            free = self.free(b) & (self.group == g)
+            count = free.sum()
+            hi, lo = compensated.sum_pairs((jnp.where(free, f, 0), jnp.zeros_like(f)), 0)
+            rho.append(jnp.where(count > 0, (hi + lo) / jnp.maximum(count, 1).astype(f.dtype), middle[g]))
+        return jnp.stack(rho)
+
+    def objective(self, b: jax.Array, f: jax.Array) -> jax.Array:
+        """F(b) = 1/2 b'(f + c)."""
+        hi, lo = compensated.dot(b, f + self.c)
+        return 0.5 * (hi + lo)
+
+    def feasible(self, b: jax.Array) -> jax.Array:
+        """A point near b within the bounds and with the sums of the groups, if there is one.
+
+        First towards zero in proportion, which keeps what is zero; then away from zero in the order of the variables,
+        as libsvm fills the start of its nu machines.
+        """
+        b = jnp.clip(b, self.lower, self.upper)
+        for g in range(len(self.total)):
+            inside = self.group == g
+            positive, negative = jnp.where(inside, jnp.maximum(b, 0), 0), jnp.where(inside, jnp.maximum(-b, 0), 0)
+            need = self.total[g] - jnp.where(inside, b, 0).sum()
+            cut = jnp.clip(-need, 0, positive.sum()) / jnp.maximum(positive.sum(), jnp.finfo(b.dtype).tiny)
+            lift = jnp.clip(need, 0, negative.sum()) / jnp.maximum(negative.sum(), jnp.finfo(b.dtype).tiny)
+            b = b - positive * cut + negative * lift
+            need = self.total[g] - jnp.where(inside, b, 0).sum()
+            noise = 4 * jnp.finfo(b.dtype).eps * (positive.sum() + negative.sum())
+            need = jnp.where(jnp.abs(need) > noise, need, 0)
+            above, below = jnp.where(inside, self.upper - b, 0), jnp.where(inside, b - self.lower, 0)
+            b = b + jnp.clip(need - (jnp.cumsum(above) - above), 0, above)
+            b = b - jnp.clip(-need - (jnp.cumsum(below) - below), 0, below)
+        return b

@@ -1,0 +1,155 @@
+r"""The matrix of kernel values as far as it is asked for: all of it, or a ring of its rows.
+
+A block method changes few variables at a time and needs the sum of their rows.  Rows are computed when they are first
+needed, in groups, by one matrix product a group, and are kept in a ring of slots: what is asked for again is read from
+memory.  A row that no variable ever moves along is never computed.
+
+Source: the row caches of Joachims 1999 (SVMlight) and Wen et al. 2018 (ThunderSVM), with static shapes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core.precision import dot
+
+FULL = 2**25  # bytes up to which the whole matrix is computed at once
+BYTES = 300_000_000  # of the ring: the first touch of memory costs as much as computing the row that goes there
+_MISSES, _HITS = 64, 16  # rows in a group: computed by one product, read at a time
+
+
+class Ring(NamedTuple):
+    """Rows of the matrix, the oldest overwritten first."""
+
+    rows: jax.Array  # (slots, n)
+    slot: jax.Array  # (n,) int32: where row i is, or -1
+    owner: jax.Array  # (slots,) int32: which row is there, or n
+    head: jax.Array  # the next slot to fill
+
+
+class Gram(NamedTuple):
+    """The kernel with the features of its n rows, or all its values."""
+
+    kernel: Any
+    features: Any
+    values: jax.Array | None  # (n, n)
+    diagonal: jax.Array  # (n,)
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return self.diagonal.shape[0]
+
+    def start(self) -> Ring | None:
+        """An empty ring."""
+        if self.values is not None:
+            return None
+        n, dtype = self.n, self.diagonal.dtype
+        slots = min(-(-n // _MISSES) * _MISSES + _MISSES, max(BYTES // (n * dtype.itemsize), 4 * _MISSES))
+        none = jnp.full((slots,), n, jnp.int32)
+        return Ring(lax.empty((slots, n), dtype), jnp.full((n,), -1, jnp.int32), none, jnp.int32(0))
+
+    def take(self, rows: jax.Array) -> Any:
+        """The features of some rows."""
+        return jax.tree.map(lambda v: v[rows], self.features)
+
+    def block(self, rows: jax.Array) -> jax.Array:
+        """The values between some rows."""
+        return self.between(rows, rows)
+
+    def product(self, ring: Ring | None, rows: jax.Array, factors: jax.Array) -> tuple[Ring | None, jax.Array]:
+        """sum_k factors_k K[rows_k], (n,), over those of the (q,) rows whose factor is not 0."""
+        if self.values is not None:
+            return None, dot(factors, self.values[rows])
+        assert ring is not None
+        slot, used = ring.slot[rows], factors != 0
+        hits, misses = used & (slot >= 0), used & (slot < 0)
+        # What is known is read before anything is overwritten.
+        total = _known(ring, slot, factors, hits)
+        return self._unknown(ring, rows, factors, misses, total)
+
+    def _unknown(
+        self, ring: Ring, rows: jax.Array, factors: jax.Array, misses: jax.Array, total: jax.Array
+    ) -> tuple[Ring, jax.Array]:
+        q, n, slots = len(rows), self.n, len(ring.owner)
+        size = min(_MISSES, q)
+        count = misses.sum(dtype=jnp.int32)
+        order = jnp.nonzero(misses, size=q, fill_value=0)[0].astype(jnp.int32)
+        order = jnp.pad(order, (0, size))
+        each = jnp.arange(size, dtype=jnp.int32)
+
+        def group(carry: tuple[jax.Array, Ring, jax.Array]) -> tuple[jax.Array, Ring, jax.Array]:
+            done, ring, total = carry
+            left = jnp.minimum(count - done, size)
+            which = lax.dynamic_slice(order, (done,), (size,))
+            valid = each < left
+            new = rows[which]
+            head = jnp.where(ring.head + size > slots, 0, ring.head)
+            gone = lax.dynamic_slice(ring.owner, (head,), (size,))
+            owner = jnp.where(valid, new, n)
+            slot = ring.slot.at[gone].set(-1, mode="drop").at[owner].set(head + each, mode="drop")
+            values = self.kernel.between(self.take(new), self.features)
+            held = lax.dynamic_update_slice(ring.rows, values, (head, jnp.int32(0)))
+            # Behind the barrier, so that the values are written to the ring as they are made and read from there.
+            held = lax.optimization_barrier(held)
+            values = lax.dynamic_slice(held, (head, jnp.int32(0)), (size, n))
+            total = total + dot(jnp.where(valid, factors[which], 0), values)
+            ring = Ring(held, slot, lax.dynamic_update_slice(ring.owner, owner, (head,)), head + left)
+            return done + size, ring, total
+
+        carry = (jnp.int32(0), ring, total)
+        _, ring, total = lax.while_loop(lambda carry: carry[0] < count, group, carry)
+        return ring, total
+
+    def between(self, rows: jax.Array, columns: jax.Array) -> jax.Array:
+        """The values between some rows and others."""
+        if self.values is not None:
+            return self.values[rows[:, None], columns[None]].astype(self.diagonal.dtype)
+        return self.kernel.between(self.take(rows), self.take(columns))
+
+    def among(self, rows: jax.Array) -> Gram:
+        """The same of some rows alone."""
+        values = None if self.values is None else self.values[rows[:, None], rows[None]]
+        return Gram(self.kernel, None if self.values is not None else self.take(rows), values, self.diagonal[rows])
+
+
+def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> jax.Array:
+    """The sum over rows that the ring holds, a few at a time, each read once where it lies."""
+    q, n = len(slot), ring.rows.shape[1]
+    size = min(_HITS, q)
+    count = hits.sum(dtype=jnp.int32)
+    order = jnp.pad(jnp.nonzero(hits, size=q, fill_value=0)[0].astype(jnp.int32), (0, size))
+    each = jnp.arange(size, dtype=jnp.int32)
+
+    def group(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        done, total = carry
+        which = lax.dynamic_slice(order, (done,), (size,))
+        where = jnp.maximum(slot[which], 0)
+        f = jnp.where(each < count - done, factors[which], 0)
+        for k in range(size):
+            total = total + f[k] * lax.dynamic_slice(ring.rows, (where[k], jnp.int32(0)), (1, n))[0]
+        return done + size, total
+
+    total = jnp.zeros((n,), ring.rows.dtype)
+    return lax.while_loop(lambda carry: carry[0] < count, group, (jnp.int32(0), total))[1]
+
+
+def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full: bool | None = None) -> Gram:
+    """The Gram matrix of the rows of X, or X itself where it holds the values.
+
+    dtype: what to compute in, that of X by default; full: whether to compute all values now, by default if few.
+    """
+    dtype = X.dtype if dtype is None else dtype
+    n = X.shape[0]
+    if precomputed:
+        return Gram(kernel, None, X, jnp.diagonal(X).astype(dtype))
+    X, kernel = X.astype(dtype), jax.tree.map(lambda v: v.astype(dtype), kernel)
+    features = kernel.features(X, X.mean(0))
+    if full is None:
+        full = n * n * X.dtype.itemsize <= FULL
+    values = kernel.between(features, features) if full else None
+    return Gram(kernel, features, values, kernel.diagonal(features))

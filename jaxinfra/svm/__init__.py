@@ -1,0 +1,7 @@
+"""Level 2: support vector machines, one a module, all with the verbs fit, decision, predict, objective, optimality."""
+
+from jaxinfra.svm import nu_svc as nu_svc
+from jaxinfra.svm import nu_svr as nu_svr
+from jaxinfra.svm import one_class as one_class
+from jaxinfra.svm import svc as svc
+from jaxinfra.svm import svr as svr

@@ -1,0 +1,238 @@
+"""What the kernel machines share: parameters, checks, the call of the solver, prediction."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.custom_batching import sequential_vmap
+
+from jaxinfra import kernels
+from jaxinfra._core import checks, implicit
+from jaxinfra._core.precision import dot
+from jaxinfra._core.types import Status
+from jaxinfra.kernels import Kernel, Precomputed
+from jaxinfra.solvers import dual_implicit, gram, smo
+from jaxinfra.solvers.box_dual import Dual
+from jaxinfra.solvers.gram import Gram
+
+TOL = 1e-3  # libsvm's
+MAX_ITER = 10_000
+SHARED = 12_000  # rows up to which machines that share a kernel matrix get all of it
+_ROWS = 1024  # in a block of a prediction
+
+
+class Machine(NamedTuple):
+    """A kernel machine: decision(x) = sum_i coef_i k(vectors_i, x) + intercept.
+
+    coef: (n,), or (pairs, n) for several classes: 0 where a row is no support vector.
+    intercept: () or (pairs,).
+    vectors: (n, p), the rows of the fit; with a precomputed kernel their kernel values (n, n).
+    kernel: with its numbers as arrays.
+    """
+
+    coef: jax.Array
+    intercept: jax.Array
+    vectors: jax.Array
+    kernel: Kernel
+
+    def __repr__(self) -> str:
+        leaves = jax.tree.leaves(self)
+        if any(isinstance(v, jax.core.Tracer) for v in leaves):
+            return f"Machine(coef={self.coef!r}, intercept={self.intercept!r}, kernel={self.kernel!r})"
+        support = np.asarray((np.asarray(self.coef) != 0).reshape(-1, np.shape(self.coef)[-1]).any(0).sum())
+        return (
+            f"Machine({support} support vectors of {np.shape(self.coef)[-1]} rows, "
+            f"intercept={np.asarray(self.intercept)}, kernel={self.kernel!r})"
+        )
+
+
+def kernel(verb: str, value: Any, X: Any, dtype: Any) -> Kernel | None:
+    """The kernel with its numbers as arrays; None stays None, the default."""
+    if value is None:
+        return None
+    if not isinstance(value, Kernel):
+        hint = (
+            f"; write kernels.Custom({getattr(value, '__name__', 'function')})"
+            if callable(value) and not isinstance(value, type)
+            else " such as kernels.RBF(0.5), kernels.Linear() or kernels.RBF(kernels.scale(X))"
+        )
+        raise TypeError(f"{verb}: kernel must be one of jaxinfra.kernels{hint}, got {value!r}")
+    if isinstance(value, Precomputed) and X.shape[0] != X.shape[1]:
+        raise ValueError(f"{verb}: a precomputed kernel must be square, got X {X.shape}")
+    if isinstance(value, kernels.RBF) and np.ndim(value.gamma) and np.shape(value.gamma) != (X.shape[1],):
+        raise ValueError(f"{verb}: gamma must be a number or ({X.shape[1]},), got {np.shape(value.gamma)}, X {X.shape}")
+    for leaf in jax.tree.leaves(value):
+        if isinstance(leaf, int | float | np.ndarray | np.generic) and not np.isfinite(leaf).all():
+            raise ValueError(f"{verb}: the numbers of the kernel must be finite, got {value!r}")
+    return kernels.cast(value, dtype)
+
+
+def positive(verb: str, name: str, value: Any, dtype: Any, shape: tuple[int, ...] = ()) -> Any:
+    """A hyper-parameter that must be above 0 where it is known; a scalar, or of the given shape."""
+    value = checks.hyper(verb, name, value, dtype, minimum=None)
+    if value.shape not in ((), shape):
+        want = "a number" if shape == () else f"a number or of shape {shape}"
+        raise ValueError(f"{verb}: {name} must be {want}, got shape {value.shape}")
+    if isinstance(value, np.ndarray | np.generic) and (np.asarray(value) <= 0).any():
+        raise ValueError(f"{verb}: {name} must be above 0, got {name} = {value}")
+    return value
+
+
+def share(verb: str, name: str, value: Any, dtype: Any) -> Any:
+    """A hyper-parameter above 0 and at most 1 where it is known."""
+    value = positive(verb, name, value, dtype)
+    if isinstance(value, np.ndarray | np.generic) and (np.asarray(value) > 1).any():
+        raise ValueError(f"{verb}: {name} must be at most 1, got {name} = {value}")
+    return value
+
+
+def tolerance(verb: str, tol: Any, dtype: Any) -> Any:
+    """The largest violation that counts as converged."""
+    return checks.tolerance(verb, TOL if tol is None else tol, dtype)
+
+
+def initial(verb: str, init: Any, n: int, dtype: Any, pairs: int = 0) -> Any:
+    """The coefficients of a machine to start from."""
+    if init is None:
+        return None
+    want = (pairs, n) if pairs else (n,)
+    if tuple(np.shape(init.coef)) != want:
+        raise ValueError(f"{verb}: init.coef must have shape {want}, got {tuple(np.shape(init.coef))}")
+    return checks.array(verb, "init.coef", init.coef).astype(dtype)
+
+
+class Found(NamedTuple):
+    """A solved dual."""
+
+    b: jax.Array  # (N,) differentiable
+    rho: jax.Array  # (G,) differentiable
+    objective: jax.Array
+    violation: jax.Array
+    status: jax.Array
+    n_iter: jax.Array
+
+
+def _wide(dtype: Any) -> Any:
+    return np.dtype(np.float64) if jax.config.jax_enable_x64 else dtype  # type: ignore[attr-defined]
+
+
+def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple[Gram, Gram]:
+    """The kernel matrix of the rows, as constants, in the working precision and in that of certificates."""
+    X, kernel = implicit.frozen((X, kernel))
+    precomputed = isinstance(kernel, Precomputed)
+    wide = _wide(X.dtype)
+    work = gram.of(kernel, X, precomputed=precomputed, full=full)
+    exact = work if wide == X.dtype else gram.of(kernel, X, precomputed=precomputed, dtype=wide, full=False)
+    return work, exact
+
+
+@sequential_vmap
+def _run(work: Gram, exact: Gram, dual: Dual, b: jax.Array, tol: jax.Array, max_iter: jax.Array) -> smo.Solution:
+    # One lane after the other: a batched loop runs until its slowest lane is done, and copies its state.
+    return smo.solve(work, exact, dual, b, tol=tol, max_iter=max_iter)
+
+
+def solve(
+    X: jax.Array, kernel: Kernel, dual: Dual, init: jax.Array | None, *, tol: jax.Array, max_iter: jax.Array,
+    grams: tuple[Gram, Gram] | None = None,
+) -> Found:  # fmt: skip
+    """Minimise the dual; b and rho carry the derivatives by X, the kernel and the dual.
+
+    init: (N,), made feasible first.  grams: what `matrices` gives, where it is shared.
+    """
+    fine = jnp.array(True)
+    for leaf in jax.tree.leaves((X, kernel, dual.c, dual.lower, dual.upper, dual.total)):
+        fine = fine & jnp.isfinite(leaf).all()
+    fixed = implicit.frozen(dual)
+    groups = [fixed.group == g for g in range(len(fixed.total))]
+    spread = jnp.stack([jnp.stack([jnp.where(g, v, 0).sum() for g in groups]) for v in (fixed.lower, fixed.upper)])
+    noise = 1e-5 * jnp.abs(fixed.total)
+    feasible = (fixed.lower <= fixed.upper).all()
+    feasible = feasible & ((spread[0] - noise <= fixed.total) & (fixed.total <= spread[1] + noise)).all()
+    # What cannot be solved is made trivial: all variables fixed.
+    run = fixed._replace(**{k: jnp.where(fine & feasible, getattr(fixed, k), 0) for k in ("lower", "upper", "c")})
+    work, exact = grams or matrices(X, kernel)
+    start = jnp.zeros_like(fixed.c) if init is None else jnp.where(jnp.isfinite(init), lax.stop_gradient(init), 0)
+    found = _run(work, exact, run, run.feasible(start), tol, max_iter)
+    live = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=False)
+    # Where many derivatives of the same matrix may be asked for, they come from the exact one.
+    point = dual_implicit.attach(live, dual, exact, found.b, found.rho, found.g[0] + found.g[1])
+    status = jnp.where(fine, jnp.where(feasible, found.status, Status.INFEASIBLE), Status.NONFINITE).astype(jnp.int32)
+    usable = (status != Status.NONFINITE) & (status != Status.INFEASIBLE)
+    mark = lambda v: jnp.where(usable, v, jnp.nan)  # noqa: E731
+    return Found(mark(point.b), mark(point.rho), mark(found.objective), mark(found.violation), status, found.n_iter)
+
+
+def evaluate(X: jax.Array, kernel: Kernel, dual: Dual, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The dual's objective and its violation at b (N,), from the kernel anew."""
+    live = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), dtype=_wide(X.dtype), full=False)
+    wide = live.diagonal.dtype
+    dual = dual._replace(**{k: getattr(dual, k).astype(wide) for k in ("c", "lower", "upper", "total")})
+    b = b.astype(wide)
+    f = dual.tile(dual_implicit.times(live, dual.by_row(b, live.n))) + dual.c
+    return dual.objective(b, f).astype(X.dtype), dual.violation(b, f).astype(X.dtype)
+
+
+def prepare(verb: str, params: Machine, X: Any) -> jax.Array:
+    """X (m, p) that fits the vectors of a machine."""
+    X = checks.array(verb, "X", X)
+    wide = params.vectors.shape[-1] if not isinstance(params.kernel, Precomputed) else params.coef.shape[-1]
+    if X.ndim != 2 or X.shape[1] != wide:
+        what = "the kernel values of each row with those of the fit" if isinstance(params.kernel, Precomputed) else (
+            f"the columns of the {params.vectors.shape[-2]} vectors")  # fmt: skip
+        raise ValueError(f"{verb}: X must have shape (m, {wide}), {what}; got X {X.shape}")
+    return X
+
+
+@jax.jit
+def decision(params: Machine, X: jax.Array) -> jax.Array:
+    """The values of a machine, (m,) or (m, pairs), in blocks of rows."""
+    dtype = checks.working_dtype(X, params.coef)
+    X, params = X.astype(dtype), jax.tree.map(lambda v: v.astype(dtype), params)
+    coef = params.coef.T
+    if isinstance(params.kernel, Precomputed):
+        return dot(X, coef) + params.intercept
+    about = params.vectors.mean(0)
+    kernel, vectors = params.kernel, params.kernel.features(params.vectors, about)
+
+    def block(X: jax.Array) -> jax.Array:
+        return dot(kernel.between(kernel.features(X, about), vectors), coef)
+
+    m = X.shape[0]
+    if m <= _ROWS:
+        value = block(X)
+    else:
+        count = -(-m // _ROWS)
+        padded = jnp.pad(X, ((0, count * _ROWS - m), (0, 0)), mode="edge")
+        value = lax.map(block, padded.reshape(count, _ROWS, -1)).reshape(-1, *coef.shape[1:])[:m]
+    return value + (params.intercept if value.ndim == 1 else params.intercept[None])
+
+
+def compact(verb: str, params: Machine) -> Machine:
+    """The machine of the rows that are support vectors of any pair; on the host."""
+    coef = params.coef
+    if isinstance(coef, jax.core.Tracer):
+        raise TypeError(f"{verb}: the number of support vectors is a shape, so the machine must not be traced")
+    if coef.ndim > 2 or (coef.ndim == 2 and params.intercept.ndim == 0):
+        raise ValueError(f"{verb}: one machine at a time, got coef {coef.shape}")
+    keep = np.flatnonzero((np.asarray(coef) != 0).reshape(-1, coef.shape[-1]).any(0))
+    keep = keep if keep.size else np.zeros(1, int)
+    if isinstance(params.kernel, Precomputed):
+        raise ValueError(f"{verb}: a precomputed kernel is addressed by the rows of the fit; keep the machine as it is")
+    return params._replace(coef=coef[..., keep], vectors=params.vectors[keep])
+
+
+def linear_coef(verb: str, params: Machine) -> jax.Array:
+    """The primal coefficients sum_i coef_i vectors_i of a linear kernel: (p,) or (pairs, p)."""
+    if not isinstance(params.kernel, kernels.Linear):
+        raise ValueError(f"{verb}: only a linear kernel has coefficients of columns, got {params.kernel!r}")
+    return dot(params.coef, params.vectors)
+
+
+# Of the classifiers.
+compiled = partial(jax.jit, static_argnames=("classes", "balanced", "capacity"))

@@ -1,0 +1,198 @@
+"""Two classes as one machine, several as one machine for each pair of them: what svc and nu_svc share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxinfra import kernels
+from jaxinfra._core import checks, labels
+from jaxinfra._core.types import Status, SupportInfo
+from jaxinfra.solvers.box_dual import Dual
+from jaxinfra.svm import _machine
+from jaxinfra.svm._machine import Found
+
+
+class Labelled(NamedTuple):
+    """The data of a classification as they were given; `level` is C or nu."""
+
+    X: jax.Array
+    y: Any
+    level: Any
+    kernel: kernels.Kernel | None
+    class_weight: Any
+    sample_weight: Any
+
+
+def design(
+    verb: str, X: Any, y: Any, level: Any, kernel: Any, class_weight: Any, sample_weight: Any, n_classes: int | None
+) -> tuple[Labelled, dict[str, Any], np.dtype]:
+    """The checked data, what is static, and the working dtype."""
+    X, y, K, dtype = labels.design(verb, X, y, n_classes)
+    if y.ndim != 1:
+        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
+    capacity = X.shape[0]
+    if not isinstance(y, jax.core.Tracer):
+        # How many rows the largest pair of classes has: a shape, so it is read from labels that are known.
+        counts = np.bincount(np.clip(np.asarray(y), 0, K - 1).astype(int), minlength=K)
+        if n_classes is None and (counts > 0).sum() == 1:
+            raise ValueError(f"{verb}: y holds the class {int(counts.argmax())} alone; a machine needs at least two")
+        capacity = int(np.sort(counts)[-2:].sum())
+    balanced, class_weight = labels.class_weight(verb, class_weight, K, dtype)
+    weights = checks.weights(verb, sample_weight, X, y)
+    static = {"classes": K, "balanced": balanced, "capacity": capacity}
+    kernel = _machine.kernel(verb, kernel, X, dtype)
+    return Labelled(jnp.asarray(X, dtype), y, level, kernel, class_weight, weights), static, dtype
+
+
+def pairs(classes: int) -> int:
+    """How many machines there are for several classes; 0 for two, whose machine has no axis for it."""
+    return classes * (classes - 1) // 2 if classes > 2 else 0
+
+
+class Read(NamedTuple):
+    """Labels, weights (of rows times classes), whether every label is valid, and the kernel."""
+
+    y: jax.Array
+    w: jax.Array
+    valid: jax.Array
+    kernel: kernels.Kernel
+
+
+def read(raw: Labelled, classes: int, balanced: bool) -> Read:
+    """The data in the working dtype."""
+    X, dtype = raw.X, raw.X.dtype
+    y = jnp.asarray(raw.y).astype(jnp.int32)
+    w = jnp.ones(y.shape, dtype) if raw.sample_weight is None else jnp.asarray(raw.sample_weight, dtype)
+    member = (y[None] == jnp.arange(classes, dtype=jnp.int32)[:, None]).astype(dtype)
+    factor = raw.class_weight
+    if balanced:
+        each = (member * w[None]).sum(1)
+        factor = each.sum() / classes / jnp.where(each > 0, each, 1)
+    if factor is not None:
+        w = w * factor[jnp.clip(y, 0, classes - 1)]
+    kernel = kernels.cast(kernels.RBF(kernels.scale(X)), dtype) if raw.kernel is None else raw.kernel
+    return Read(y, w, ((y >= 0) & (y < classes)).all(), kernel)
+
+
+class Pair(NamedTuple):
+    """One machine: the coefficients and intercept, and the figures of its dual."""
+
+    coef: jax.Array
+    intercept: jax.Array
+    status: jax.Array
+    n_iter: jax.Array
+    objective: jax.Array
+    violation: jax.Array
+
+
+# A pair's sign (+1 or -1, 0 for rows of neither class) and weights -> its dual, and the solved dual -> its machine.
+Build = Callable[[jax.Array, jax.Array], Dual]
+Finish = Callable[[Found], tuple[jax.Array, jax.Array, jax.Array]]
+
+
+def each(X: jax.Array, data: Read, classes: int, capacity: int, arrays: Any, solve: Callable[..., Any]) -> Any:
+    """`solve(rows, at, sign, w, arrays_of_the_pair)` for every pair i < j, that of class j positive.
+
+    rows (capacity,): which rows belong to the pair, n beyond them; at: the same within bounds; arrays: with a leading
+    axis of pairs, or None.
+    """
+    n = X.shape[0]
+    index = jnp.asarray(list(combinations(range(classes), 2)), jnp.int32)
+
+    def one(given: tuple[jax.Array, Any]) -> Any:
+        pair, arrays = given
+        sign = (data.y == pair[1]).astype(X.dtype) - (data.y == pair[0]).astype(X.dtype)
+        rows = jnp.nonzero(sign, size=capacity, fill_value=n)[0]
+        at = jnp.minimum(rows, n - 1)
+        there = rows < n
+        return solve(rows, at, jnp.where(there, sign[at], 0), jnp.where(there, data.w[at], 0), arrays)
+
+    return lax.map(one, (index, arrays))
+
+
+def fit(
+    raw: Labelled, data: Read, init: jax.Array | None, build: Build, begin: Callable[..., jax.Array], finish: Finish,
+    *, tol: jax.Array, max_iter: jax.Array, classes: int, capacity: int,
+) -> tuple[jax.Array, jax.Array, SupportInfo]:  # fmt: skip
+    """The coefficients, intercepts and figures of one machine or of all pairs.
+
+    begin(coef, dual): the variables of the dual that coefficients stand for.
+    """
+    X, kernel = raw.X, data.kernel
+    n = X.shape[0]
+
+    def solve(X: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None, grams: Any) -> Pair:
+        dual = build(sign, w)
+        b = None if start is None else begin(start, dual)
+        found = _machine.solve(X, kernel, dual, b, tol=tol, max_iter=max_iter, grams=grams)
+        # Without one of the two classes nothing is to be decided.
+        alone = ~(sign * w > 0).any() | ~(sign * w < 0).any()
+        silent = alone & ((found.status == Status.CONVERGED) | (found.status == Status.INFEASIBLE)) & (w >= 0).all()
+        coef, intercept, objective = finish(found)
+        status = jnp.where(silent, Status.ONE_CLASS, found.status).astype(jnp.int32)
+        only = jnp.where((sign * w > 0).any(), 1, jnp.where((sign * w < 0).any(), -1, jnp.nan)).astype(X.dtype)
+        coef, intercept = jnp.where(silent, 0, coef), jnp.where(silent, only, intercept)
+        zero = jnp.zeros((), X.dtype)
+        objective, violation = jnp.where(silent, zero, objective), jnp.where(silent, zero, found.violation)
+        return Pair(coef, intercept, status, found.n_iter, objective, violation)
+
+    if classes == 2:
+        sign = (2 * data.y - 1).astype(X.dtype)
+        pair = solve(X, jnp.where(data.valid, sign, 0), data.w, init, None)
+    else:
+        work, exact = _machine.matrices(X, kernel, full=True if n <= _machine.SHARED else None)
+
+        def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Pair:
+            start = None if start is None else start[at]
+            pair = solve(X[at], sign, w, start, (work.among(at), exact.among(at)))
+            return pair._replace(coef=jnp.zeros((n,), X.dtype).at[rows].set(pair.coef, mode="drop"))
+
+        pair = each(X, data, classes, capacity, init, within)
+        pair = pair._replace(
+            status=pair.status.max(), n_iter=pair.n_iter.sum(), objective=pair.objective.sum(),
+            violation=pair.violation.max(),
+        )  # fmt: skip
+    coef, intercept = (jnp.where(data.valid, v, jnp.nan) for v in (pair.coef, pair.intercept))
+    status = jnp.where(data.valid, pair.status, Status.DOMAIN).astype(jnp.int32)
+    support = (coef != 0).reshape(-1, n).any(0).sum(dtype=jnp.int32)
+    return coef, intercept, SupportInfo(status, pair.n_iter, pair.objective, pair.violation, support)
+
+
+def evaluate(
+    raw: Labelled, data: Read, coef: jax.Array, build: Build, begin: Callable[..., jax.Array], *, classes: int,
+    capacity: int,
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    """The sum of the duals' objectives and the largest of their violations."""
+    X = raw.X
+
+    def at_pair(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, coef: jax.Array) -> Any:
+        dual = build(sign, w)
+        return _machine.evaluate(X[at], data.kernel, dual, begin(jnp.where(rows < X.shape[0], coef[at], 0), dual))
+
+    if classes == 2:
+        dual = build((2 * data.y - 1).astype(X.dtype), data.w)
+        return _machine.evaluate(X, data.kernel, dual, begin(coef, dual))
+    objective, violation = each(X, data, classes, capacity, coef, at_pair)
+    return objective.sum(), violation.max()
+
+
+def votes(value: jax.Array) -> jax.Array:
+    """Decisions (m,) or (m, pairs) as the number of pairs that each class wins, (m, classes)."""
+    value = value[:, None] if value.ndim == 1 else value
+    K = round((1 + np.sqrt(1 + 8 * value.shape[1])) / 2)
+    first, second = np.array(list(combinations(range(K), 2))).T
+    won = (value >= 0).astype(jnp.int32)
+    count = jnp.zeros((value.shape[0], K), jnp.int32)
+    return count.at[:, second].add(won).at[:, first].add(1 - won)
+
+
+def winner(value: jax.Array) -> jax.Array:
+    """The class of the most votes, the first of them on a tie, as in libsvm: (m,) int32."""
+    return votes(value).argmax(1).astype(jnp.int32)

@@ -1,0 +1,105 @@
+"""One machine from rows without classes: what svr, nu_svr and one_class share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinfra import kernels
+from jaxinfra._core import checks
+from jaxinfra._core.types import Fit, SupportInfo
+from jaxinfra.solvers.box_dual import Dual
+from jaxinfra.svm import _machine
+from jaxinfra.svm._machine import Machine
+
+
+class Rows(NamedTuple):
+    """The data as they were given; `levels` are the hyper-parameters of the machine."""
+
+    X: jax.Array
+    y: Any
+    levels: tuple[Any, ...]
+    kernel: kernels.Kernel | None
+    sample_weight: Any
+
+
+def design(verb: str, X: Any, y: Any, kernel: Any, sample_weight: Any) -> tuple[Rows, np.dtype]:
+    """The checked data without the hyper-parameters, and the working dtype; y may be None."""
+    X = checks.array(verb, "X", X)
+    target = np.zeros(X.shape[:1], np.float32) if y is None else y
+    X, target, dtype = checks.design(verb, X, target)
+    if target.ndim != 1:
+        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {target.shape}")
+    if y is None:
+        dtype = checks.working_dtype(X)
+    weights = checks.weights(verb, sample_weight, X, target)
+    kernel = _machine.kernel(verb, kernel, X, dtype)
+    return Rows(jnp.asarray(X, dtype), None if y is None else target, (), kernel, weights), dtype
+
+
+class Problem(NamedTuple):
+    """The dual, and the kernel."""
+
+    dual: Dual
+    kernel: kernels.Kernel
+
+
+def read(raw: Rows, build: Callable[..., Dual]) -> Problem:
+    """build(y, w, *levels) in the working dtype."""
+    X, dtype = raw.X, raw.X.dtype
+    y = None if raw.y is None else jnp.asarray(raw.y).astype(dtype)
+    w = jnp.ones(X.shape[:1], dtype) if raw.sample_weight is None else jnp.asarray(raw.sample_weight).astype(dtype)
+    kernel = kernels.cast(kernels.RBF(kernels.scale(X)), dtype) if raw.kernel is None else raw.kernel
+    return Problem(build(y, w, *[jnp.asarray(v, dtype) for v in raw.levels]), kernel)
+
+
+def fit(
+    verb: str, raw: Rows, dtype: Any, build: Callable[..., Dual], init: Machine | None, tol: Any, max_iter: Any
+) -> Fit:
+    """The machine that minimises the dual."""
+    start = _machine.initial(verb, init, raw.X.shape[0], dtype)
+    tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
+    coef, intercept, kernel, info = _fit(raw, start, tol, max_iter, build=build)
+    return Fit(Machine(coef, intercept, raw.X, kernel), info)
+
+
+@partial(jax.jit, static_argnames=("build",))
+def _fit(
+    raw: Rows, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, build: Callable[..., Dual]
+) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:
+    dual, kernel = read(raw, build)
+    n = raw.X.shape[0]
+    start = None if init is None else variables(init, dual)
+    found = _machine.solve(raw.X, kernel, dual, start, tol=tol, max_iter=max_iter)
+    coef = dual.by_row(found.b, n)
+    support = (coef != 0).sum(dtype=jnp.int32)
+    info = SupportInfo(found.status, found.n_iter, found.objective, found.violation, support)
+    return coef, -found.rho.mean(), kernel, info
+
+
+def variables(coef: jax.Array, dual: Dual) -> jax.Array:
+    """The variables that coefficients of rows stand for: themselves, or their positive and negative parts."""
+    if len(dual.c) == len(coef):
+        return coef
+    return jnp.concatenate([jnp.maximum(coef, 0), jnp.minimum(coef, 0)])
+
+
+def evaluate(verb: str, params: Machine, raw: Rows, dtype: Any, build: Callable[..., Dual]) -> Any:
+    """The dual's objective and violation at the coefficients of a machine."""
+    return _values(raw, _machine.initial(verb, params, raw.X.shape[0], dtype), build=build)
+
+
+@partial(jax.jit, static_argnames=("build",))
+def _values(raw: Rows, coef: jax.Array, *, build: Callable[..., Dual]) -> tuple[jax.Array, jax.Array]:
+    dual, kernel = read(raw, build)
+    return _machine.evaluate(raw.X, kernel, dual, variables(coef, dual))
+
+
+def within(bad: jax.Array, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Bounds that leave no point where an argument is bad."""
+    return jnp.where(bad, 1, lower), jnp.where(bad, -1, upper)

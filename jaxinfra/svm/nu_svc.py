@@ -1,0 +1,206 @@
+r"""Support vector classification with a share of errors in place of a penalty (nu-SVC)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra import kernels
+from jaxinfra._core import checks
+from jaxinfra._core.types import Fit, SupportInfo
+from jaxinfra.solvers.box_dual import Dual
+from jaxinfra.svm import _machine, _one_vs_one
+from jaxinfra.svm._machine import Found, Machine
+from jaxinfra.svm._one_vs_one import Labelled
+
+
+def fit(
+    X: Any,
+    y: Any,
+    *,
+    nu: Any = 0.5,
+    kernel: kernels.Kernel | None = None,
+    class_weight: Any = None,
+    sample_weight: Any = None,
+    n_classes: int | None = None,
+    init: Machine | None = None,
+    tol: Any = None,
+    max_iter: Any = _machine.MAX_ITER,
+) -> Fit:
+    r"""Fit the support vector classifier in which at most a share nu of the rows lies within the margin.
+
+    .. math:: \min_\beta \tfrac12 \beta^\top K \beta, \quad 0 \le t_i \beta_i \le s_i,
+              \quad \sum_{t_i = 1} \beta_i = -\sum_{t_i = -1} \beta_i = \tfrac{\nu}{2} \sum_i s_i
+
+    with :math:`t_i = \pm 1` for the classes 1 and 0 and :math:`s_i` the weight of the row times that of its class;
+    then everything is divided by the margin r, so that free support vectors have the decision +1 or -1.
+    K classes: one machine for each pair of classes i < j, in the order (0, 1), (0, 2), ..., that of class j positive.
+
+    Args:
+      X: (n, p) real, traced; with `kernels.Precomputed()` the kernel's values (n, n).
+      y: (n,) integers 0..K-1, traced.
+      nu: above 0 and at most twice the share of the smaller class of every pair, traced: an upper bound of the share of
+        margin errors and a lower bound of the share of support vectors.
+      kernel: one of `jaxinfra.kernels`, its numbers traced; None means `RBF(scale(X))`.
+      class_weight: None; (K,) traced, a factor for each class; or "balanced" (static): inverse to the classes' weights.
+      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it stands
+        there twice.
+      n_classes: static; None reads it from y, which must then not be traced.
+      init: a Machine of the same rows to start from, traced.
+      tol: the largest violation that counts as converged, before the division by r as in libsvm; traced; None: 1e-3.
+      max_iter: most blocks of a few hundred variables, for each pair; traced.
+
+    Returns:
+      Fit(params, info) as those of `svc.fit`; info.objective is that of the divided problem.
+
+    Status: as `svc.fit`.  INFEASIBLE with NaN also for a nu that the classes do not allow.
+
+    Precision: float32 reaches a violation of about 1e-6 sqrt(n_support), float64 1e-12.
+
+    Derivatives: coef and intercept with respect to X, nu, kernel, class_weight and sample_weight, forward and reverse,
+      all orders; exact where the set of free support vectors does not change.
+
+    Cost: as `svc.fit`; the start has nu n rows.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[-2.0], [-1.0], [1.0], [2.0]]), jnp.array([0, 0, 1, 1])
+    >>> fit = ji.check(ji.nu_svc.fit(X, y, nu=0.4, kernel=ji.kernels.Linear()))
+    >>> print(fit.params.coef.round(3))
+    [ 0.  -0.5  0.5  0. ]
+
+    Source: Schoelkopf, Smola, Williamson and Bartlett 2000; Chang and Lin, LIBSVM, eqs. 4 to 6.
+    Elsewhere: sklearn.svm.NuSVC, libsvm -s 1.
+    """
+    verb = "nu_svc.fit"
+    raw, static, dtype = _input(verb, X, y, nu, kernel, class_weight, sample_weight, n_classes)
+    start = _machine.initial(verb, init, raw.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
+    tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
+    coef, intercept, kernel, info = _fit(raw, start, tol, max_iter, **static)
+    return Fit(Machine(coef, intercept, raw.X, kernel), info)
+
+
+def _input(verb: str, X: Any, y: Any, nu: Any, *rest: Any) -> Any:
+    raw, static, dtype = _one_vs_one.design(verb, X, y, None, *rest)
+    return raw._replace(level=_machine.share(verb, "nu", nu, dtype)), static, dtype
+
+
+def _build(nu: jax.Array, sign: jax.Array, w: jax.Array) -> Dual:
+    """Variables of the sign of their rows within the weights, one group a class."""
+    bad = (w < 0) | (nu <= 0)
+    lower, upper = jnp.where(bad, 1, jnp.minimum(sign * w, 0)), jnp.where(bad, -1, jnp.maximum(sign * w, 0))
+    half = 0.5 * nu * jnp.where(sign != 0, w, 0).sum()
+    return Dual(jnp.zeros_like(w), lower, upper, (sign < 0).astype(jnp.int32), jnp.stack([half, -half]))
+
+
+def _begin(coef: jax.Array, dual: Dual) -> jax.Array:
+    """The variables before their division by r."""
+    there = jnp.maximum(coef, 0).sum()
+    return coef * (dual.total[0] / jnp.where(there > 0, there, 1))
+
+
+def _finish(found: Found) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Divided by the margin r; rho of the classes are r1 and -r2 of libsvm."""
+    r = 0.5 * (found.rho[0] - found.rho[1])
+    return found.b / r, -0.5 * (found.rho[0] + found.rho[1]) / r, found.objective / (r * r)
+
+
+@_machine.compiled
+def _fit(
+    raw: Labelled, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool,
+    capacity: int,
+) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:  # fmt: skip
+    data = _one_vs_one.read(raw, classes, balanced)
+    result = _one_vs_one.fit(
+        raw, data, init, partial(_build, raw.level), _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
+        capacity=capacity,
+    )  # fmt: skip
+    return result[0], result[1], data.kernel, result[2]
+
+
+def decision(params: Machine, X: Any) -> jax.Array:
+    """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> fit = ji.nu_svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear())
+    >>> print(ji.nu_svc.decision(fit.params, jnp.array([[3.0]])))
+    [3.]
+    """
+    return _machine.decision(params, _machine.prepare("nu_svc.decision", params, X))
+
+
+def votes(params: Machine, X: Any) -> jax.Array:
+    """How many of its pairs each class wins: (m, K) int32.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> fit = ji.nu_svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear())
+    >>> print(ji.nu_svc.votes(fit.params, jnp.array([[3.0]])))
+    [[0 1]]
+    """
+    return _one_vs_one.votes(_machine.decision(params, _machine.prepare("nu_svc.votes", params, X)))
+
+
+def predict(params: Machine, X: Any) -> jax.Array:
+    """The class of the most votes, the first of them on a tie, as in libsvm: (m,) int32.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> fit = ji.nu_svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear())
+    >>> print(ji.nu_svc.predict(fit.params, jnp.array([[3.0], [-0.1]])))
+    [1 0]
+    """
+    return _one_vs_one.winner(_machine.decision(params, _machine.prepare("nu_svc.predict", params, X)))
+
+
+def _evaluate(verb: str, params: Machine, X: Any, y: Any, *rest: Any) -> tuple[jax.Array, jax.Array]:
+    raw, static, dtype = _input(verb, X, y, *rest)
+    coef = _machine.initial(verb, params, raw.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
+    return _values(raw, coef, **static)
+
+
+@_machine.compiled
+def _values(
+    raw: Labelled, coef: jax.Array, *, classes: int, balanced: bool, capacity: int
+) -> tuple[jax.Array, jax.Array]:
+    data = _one_vs_one.read(raw, classes, balanced)
+    build = partial(_build, raw.level)
+    return _one_vs_one.evaluate(raw, data, coef, build, _begin, classes=classes, capacity=capacity)
+
+
+def objective(
+    params: Machine, X: Any, y: Any, *, nu: Any = 0.5, class_weight: Any = None, sample_weight: Any = None,
+    n_classes: int | None = None,
+) -> jax.Array:  # fmt: skip
+    """The dual's objective before the division by the margin, summed over pairs.  A scalar.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[-1.0], [1.0]]), jnp.array([0, 1])
+    >>> print(ji.nu_svc.objective(ji.nu_svc.fit(X, y, kernel=ji.kernels.Linear()).params, X, y))
+    0.5
+    """
+    return _evaluate("nu_svc.objective", params, X, y, nu, params.kernel, class_weight, sample_weight, n_classes)[0]
+
+
+def optimality(
+    params: Machine, X: Any, y: Any, *, nu: Any = 0.5, class_weight: Any = None, sample_weight: Any = None,
+    n_classes: int | None = None,
+) -> jax.Array:  # fmt: skip
+    """The largest violation of the conditions before the division, of any pair: zero at the solution.  A scalar.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[-1.0], [1.0]]), jnp.array([0, 1])
+    >>> print(ji.nu_svc.optimality(ji.nu_svc.fit(X, y, kernel=ji.kernels.Linear()).params, X, y))
+    0.0
+    """
+    return _evaluate("nu_svc.optimality", params, X, y, nu, params.kernel, class_weight, sample_weight, n_classes)[1]
+
+
+compact = partial(_machine.compact, "nu_svc.compact")
+linear_coef = partial(_machine.linear_coef, "nu_svc.linear_coef")
