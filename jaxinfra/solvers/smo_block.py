@@ -22,8 +22,6 @@ from jax import lax
 
 from jaxinfra._core.precision import eps
 
-_NONE = jnp.iinfo(jnp.int32).min
-
 
 class Block(NamedTuple):
     """A block's problem: fixed during its solution."""
@@ -44,14 +42,13 @@ class State(NamedTuple):
 
 
 def _argmax(values: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(index, whether there is any) of the largest valid value, to the digits that the index leaves."""
+    """(index, whether there is any) of the largest valid value, none below 0, to the digits that the index leaves."""
     q = values.shape[0]
     mask = 2 ** max(q - 1, 1).bit_length() - 1
     key = lax.bitcast_convert_type(values.astype(jnp.float32), jnp.int32)
-    key = jnp.where(key < 0, key ^ jnp.int32(0x7FFFFFFF), key)
     key = (key & jnp.int32(~mask)) | lax.iota(jnp.int32, q)
-    best = jnp.where(valid, key, jnp.int32(_NONE)).max()
-    return best & jnp.int32(mask), best != _NONE
+    best = jnp.where(valid, key, -1).max()
+    return best & jnp.int32(mask), best >= 0
 
 
 def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter: jax.Array | int, groups: int) -> State:
@@ -73,10 +70,11 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
         gap = jnp.zeros((), dtype)
         gain, eta, row, first = jnp.zeros((q,), dtype), jnp.ones((q,), dtype), [], []
         for g in range(groups):
-            i, some = _argmax(-f, up & inside[g])
+            # The violation of i against the largest f: what is compared is small where little is left.
+            beyond = jnp.where(down & inside[g], f, -jnp.inf).max() - f
+            i, some = _argmax(beyond, up & inside[g] & (beyond >= 0))
+            gap = jnp.where(some, jnp.maximum(gap, at(beyond, i)), gap)
             top = jnp.where(some, -at(f, i), -jnp.inf)
-            low = jnp.where(down & inside[g], f, -jnp.inf).max()
-            gap = jnp.maximum(gap, top + low)
             Ki = lax.dynamic_slice(K, (i, jnp.int32(0)), (1, q))[0]
             row.append(Ki)
             first.append(i)
