@@ -92,6 +92,9 @@ class Dual(NamedTuple):
         as libsvm fills the start of its nu machines.
         """
         b = jnp.clip(b, self.lower, self.upper)
+        # What rounding moved off a bound is put back: it is not free.
+        for bound in (self.lower, self.upper):
+            b = jnp.where(jnp.abs(b - bound) <= 8 * jnp.finfo(b.dtype).eps * jnp.abs(bound), bound, b)
         for g in range(len(self.total)):
             inside = self.group == g
             positive, negative = jnp.where(inside, jnp.maximum(b, 0), 0), jnp.where(inside, jnp.maximum(-b, 0), 0)
