@@ -16,12 +16,14 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     kernels             what those machines are made of
     families, links     what a generalised linear model is made of
     select              folds, paths, grids and gradients of a cross-validated loss
+    calibrate           probabilities from the decisions of a classifier
     Fit, Info, Status   what every fit returns, and how it ended
     check               raise on the host if a fit did not converge
 
 Importing creates no array, starts no backend and changes no configuration.
 """
 
+from jaxinfra import calibrate as calibrate
 from jaxinfra import families as families
 from jaxinfra import kernels as kernels
 from jaxinfra import links as links

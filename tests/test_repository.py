@@ -28,7 +28,7 @@ LEVELS = [
     {"families"},
     {"solvers", "losses", "penalties", "kernels"},
     {"linear", "svm", "nn", "data"},
-    {"select", "infer", "explain", "export"},
+    {"select", "calibrate", "infer", "explain", "export"},
     {"sklearn"},
     {"__init__"},
 ]

@@ -78,7 +78,8 @@ kinds = pytest.mark.parametrize("machine", [MACHINES[0], MACHINES[3]], ids=lambd
 def test_signature(machine):
     data = [] if machine.y is None else ["y"]
     for verb, positional in [("fit", ["X", *data]), ("decision", ["params", "X"]), ("predict", ["params", "X"]),
-                             ("objective", ["params", "X", *data]), ("optimality", ["params", "X", *data])]:  # fmt: skip
+                             ("objective", ["params", "X", *data]),
+                             ("optimality", ["params", "X", *data])]:  # fmt: skip
         signature = inspect.signature(getattr(machine.module, verb)).parameters
         assert [p.name for p in signature.values() if p.kind is p.POSITIONAL_OR_KEYWORD] == positional
         assert all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in signature.values())
@@ -334,3 +335,57 @@ def test_status_of_bad_input():
     few = ji.svc.fit(X, LABELS, kernel=rbf, tol=1e-12, max_iter=0)
     assert status(few) is ji.Status.MAX_ITER
     assert few.info.optimality > 1
+
+
+def test_probabilities():
+    """Platt's sigmoid and the temperature against their definitions, the coupling against its optimality."""
+    from scipy.optimize import minimize
+
+    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    rbf = kernels.RBF(GAMMA)
+    folds = ji.select.kfold(N, 4, stratify=y)
+    params = ji.svc.fit(X, y, kernel=rbf).params
+    held_out = np.zeros((N, 3))
+    for fold in np.asarray(folds):
+        part = ji.svc.fit(X, y, kernel=rbf, sample_weight=fold).params
+        held_out[fold == 0] = ji.svc.decision(part, X[fold == 0])
+    platt = ji.calibrate.fit(ji.svc, X, y, folds=folds, fixed={"kernel": rbf})
+    assert ji.Status(int(platt.status)) is ji.Status.CONVERGED
+    for k, (i, j) in enumerate([(0, 1), (0, 2), (1, 2)]):
+        rows = (y == i) | (y == j)
+        counts = (y == i).sum(), (y == j).sum()
+        t = np.where(y[rows] == j, (counts[1] + 1) / (counts[1] + 2), 1 / (counts[0] + 2))
+        loss = lambda ab: np.sum(np.logaddexp(0, s := ab[0] * held_out[rows, k] + ab[1]) - t * s)  # noqa: B023, E731
+        np.testing.assert_allclose([platt.slope[k], platt.offset[k]], minimize(loss, [1, 0], tol=1e-10).x, atol=1e-3)
+    p = np.asarray(ji.calibrate.predict_proba(ji.svc, params, platt, Z))
+    np.testing.assert_allclose(p.sum(1), 1)
+    slope, offset, decided = (np.asarray(v) for v in (platt.slope, platt.offset, ji.svc.decision(params, Z)))
+    r = 1 / (1 + np.exp(-(slope * decided + offset)))
+    for row, (r01, r02, r12) in zip(p, r, strict=True):
+        spread = lambda p: sum(  # noqa: E731
+            (a * p[i] - (1 - a) * p[j]) ** 2
+            for a, i, j in [(r01, 0, 1), (r02, 0, 2), (r12, 1, 2)]  # noqa: B023
+        )
+        for step in np.eye(3) - 1 / 3:
+            assert spread(row) <= spread(row + 1e-3 * step) + 1e-12
+            assert spread(row) <= spread(row - 1e-3 * step) + 1e-12
+    temperature = ji.calibrate.fit(ji.svc, X, y, folds=folds, fixed={"kernel": rbf}, method="temperature")
+    scores = np.stack([-held_out[:, 0] - held_out[:, 1], held_out[:, 0] - held_out[:, 2], held_out[:, 1:].sum(1)], 1)
+    loss = lambda s: np.mean(np.logaddexp.reduce(s * scores, axis=1) - s * scores[np.arange(N), y])  # noqa: E731
+    np.testing.assert_allclose(temperature.slope, minimize(loss, 1.0, tol=1e-10).x[0], rtol=1e-4)
+    p = ji.calibrate.predict_proba(ji.svc, params, temperature, Z)
+    np.testing.assert_allclose(p.sum(1), 1)
+    with pytest.raises(ValueError, match="platt"):
+        ji.calibrate.fit(ji.svc, X, y, folds=folds, method="isotonic")
+
+
+def test_path():
+    """Warm-started fits are the fits."""
+    C = np.array([0.1, 1.0, 10.0])
+    for y in (LABELS, np.digitize(X[:, 0], [-0.5, 0.5])):
+        path = ji.check(ji.svc.path(X, y, C=C, kernel=kernels.RBF(GAMMA), tol=1e-9))
+        for k in (0, 2):
+            fit = ji.svc.fit(X, y, C=C[k], kernel=kernels.RBF(GAMMA), tol=1e-9)
+            close((path.params.coef[k], path.params.intercept[k]), fit.params[:2], 1e-6, "path")
+    with pytest.raises(ValueError, match="above 0"):
+        ji.svc.path(X, LABELS, C=np.array([1.0, 0.0]))

@@ -81,6 +81,11 @@ def read(raw: Labelled, classes: int, balanced: bool) -> Read:
     return Read(y, w, ((y >= 0) & (y < classes)).all(), kernel)
 
 
+def shared(X: jax.Array, kernel: kernels.Kernel) -> Any:
+    """The kernel matrix for several machines: all of it unless it is very large."""
+    return _machine.matrices(X, kernel, full=True if X.shape[0] <= _machine.SHARED else None)
+
+
 class Pair(NamedTuple):
     """One machine: the coefficients and intercept, and the figures of its dual."""
 
@@ -119,11 +124,11 @@ def each(X: jax.Array, data: Read, classes: int, capacity: int, arrays: Any, sol
 
 def fit(
     raw: Labelled, data: Read, init: jax.Array | None, build: Build, begin: Callable[..., jax.Array], finish: Finish,
-    *, tol: jax.Array, max_iter: jax.Array, classes: int, capacity: int,
+    *, tol: jax.Array, max_iter: jax.Array, classes: int, capacity: int, grams: Any = None,
 ) -> tuple[jax.Array, jax.Array, SupportInfo]:  # fmt: skip
     """The coefficients, intercepts and figures of one machine or of all pairs.
 
-    begin(coef, dual): the variables of the dual that coefficients stand for.
+    begin(coef, dual): the variables of the dual that coefficients stand for; grams: what `shared` gives.
     """
     X, kernel = raw.X, data.kernel
     n = X.shape[0]
@@ -145,9 +150,9 @@ def fit(
 
     if classes == 2:
         sign = (2 * data.y - 1).astype(X.dtype)
-        pair = solve(X, jnp.where(data.valid, sign, 0), data.w, init, None)
+        pair = solve(X, jnp.where(data.valid, sign, 0), data.w, init, grams)
     else:
-        work, exact = _machine.matrices(X, kernel, full=True if n <= _machine.SHARED else None)
+        work, exact = grams or shared(X, kernel)
 
         def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Pair:
             start = None if start is None else start[at]

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxinfra import kernels
 from jaxinfra._core import checks
@@ -134,6 +135,68 @@ def _fit(
         raw, data, init, _build, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes, capacity=capacity
     )
     return result[0], result[1], data.kernel, result[2]
+
+
+def path(
+    X: Any, y: Any, *, C: Any, kernel: kernels.Kernel | None = None, class_weight: Any = None,
+    sample_weight: Any = None, n_classes: int | None = None, tol: Any = None, max_iter: Any = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
+    """`fit` for m values of C, each started at the one before, in one compiled call that shares one kernel matrix.
+
+    Args:
+      C: (m,) or (m, n), above 0; best in increasing order.
+      The others as in `fit`.
+
+    Returns:
+      Fit whose params.coef is (m, n) or (m, pairs, n) and intercept (m,) or (m, pairs), with one set of vectors and one
+      kernel; every field of info is (m,).  `jax.tree.map` over `params.coef` and `params.intercept` picks one machine:
+      `params._replace(coef=params.coef[k], intercept=params.intercept[k])`.
+
+    A grid of C and gamma with folds is `vmap` of this over `kernel` and `sample_weight`: folds share the kernel matrix,
+    gammas the distances.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[1.0, 2.0], [4.0, 5.0], [7.0, 8.0]]), jnp.array([1, 0, 1])
+    >>> print(ji.svc.path(X, y, C=jnp.array([1.0, 2.0]), kernel=ji.kernels.Linear()).params.coef.round(3))
+    [[ 0.5 -1.   0.5]
+     [ 1.  -2.   1. ]]
+    """
+    verb = "svc.path"
+    raw, static, dtype = _one_vs_one.design(verb, X, y, None, kernel, class_weight, sample_weight, n_classes)
+    C = checks.hyper(verb, "C", C, dtype, minimum=None)
+    if C.ndim not in (1, 2) or C.shape[0] == 0 or C.shape[1:] not in ((), raw.X.shape[:1]):
+        raise ValueError(f"{verb}: C must have shape (m,) or (m, {raw.X.shape[0]}), got {C.shape}")
+    if not isinstance(C, jax.Array) and (C <= 0).any():
+        raise ValueError(f"{verb}: C must be above 0, got C = {C}")
+    tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
+    coef, intercept, kernel, info = _path(raw._replace(level=C), tol, max_iter, **static)
+    return Fit(Machine(coef, intercept, raw.X, kernel), info)
+
+
+@_machine.compiled
+def _path(
+    raw: Labelled, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool, capacity: int
+) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:
+    kernel = _one_vs_one.read(raw, classes, balanced).kernel
+    grams = _one_vs_one.shared(raw.X, kernel)
+
+    def one(carry: tuple[jax.Array, jax.Array], C: jax.Array) -> Any:
+        coef, last = carry  # and its bounds
+        data = _read(raw._replace(level=C), classes, balanced)
+        # What was at its bound is there again; what was free has some reason to be where it is.
+        now, before = jnp.broadcast_to(data.w, shape), jnp.broadcast_to(last, shape)
+        coef = jnp.where(jnp.abs(coef) >= before, jnp.sign(coef) * now, coef)
+        found = _one_vs_one.fit(
+            raw, data, coef, _build, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes, capacity=capacity,
+            grams=grams,
+        )  # fmt: skip
+        return (lax.stop_gradient(jnp.where(jnp.isfinite(found[0]), found[0], 0)), data.w), found
+
+    shape = (*((pairs,) if (pairs := _one_vs_one.pairs(classes)) else ()), raw.X.shape[0])
+    start = (jnp.zeros(shape, raw.X.dtype), jnp.ones(raw.X.shape[:1], raw.X.dtype))
+    _, (coef, intercept, info) = lax.scan(one, start, raw.level)
+    return coef, intercept, kernel, info
 
 
 def decision(params: Machine, X: Any) -> jax.Array:

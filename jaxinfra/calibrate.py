@@ -1,0 +1,212 @@
+r"""Probabilities from the decisions of a classifier, learned on rows that the fit has not seen.
+
+A machine's decisions on its own rows are too sure of themselves, so each fold is decided by the machine of the others.
+
+    platt         P(second of a pair) = 1 / (1 + exp(-(slope d + offset))) for every pair, coupled over the pairs
+    temperature   softmax(slope * scores), where a class scores its decisions over all its pairs
+
+Source: Platt 1999; Lin, Lin and Weng 2007 (targets); Wu, Lin and Weng 2004, section 4 (coupling); Guo, Pleiss, Sun and
+Weinberger 2017 (temperature).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import combinations
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxinfra._core import checks, labels
+from jaxinfra._core.types import Status
+from jaxinfra.families import Binomial
+from jaxinfra.links import Logit
+from jaxinfra.losses import Likelihood
+from jaxinfra.solvers import penalised_likelihood
+from jaxinfra.solvers.linear_loss import Data
+
+
+class Calibration(NamedTuple):
+    """What turns decisions into probabilities.
+
+    slope, offset: (pairs,), for Platt's method; for the temperature slope is (), one over it, and offset is None.
+    status: the worst `Status` of the fits of the folds, and of the calibration.
+    """
+
+    slope: jax.Array
+    offset: jax.Array | None
+    status: jax.Array
+
+
+def fit(
+    model: ModuleType,
+    X: Any,
+    y: Any,
+    *,
+    folds: Any,
+    method: str = "platt",
+    fixed: Mapping[str, Any] | None = None,
+    sample_weight: Any = None,
+    n_classes: int | None = None,
+) -> Calibration:
+    """Fit every fold, decide the rows that it left out, and learn probabilities from these decisions.
+
+    Args:
+      model: a module with `fit` and `decision`, static: svc, nu_svc, linear_svm.
+      X, y: as in the model's `fit`, y (n,) integers 0..K-1.
+      folds: (F, n) training weights as of `select.kfold(n, F, stratify=y)`, traced.
+      method: "platt" or "temperature", static.
+      fixed: the other arguments of the model's `fit`, such as {"C": 10.0, "kernel": ...}.
+      sample_weight: (n,) or None.
+      n_classes: static; None reads it from y.
+
+    Returns:
+      Calibration, for `predict_proba`.
+
+    Cost: the fits of the folds, which share the kernel matrix, one after the other.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.linspace(-2, 2, 20)[:, None], jnp.array([0] * 8 + [1, 0, 1, 0] + [1] * 8)
+    >>> folds = ji.select.kfold(20, 5, stratify=y)
+    >>> found = ji.calibrate.fit(ji.svc, X, y, folds=folds, fixed={"kernel": ji.kernels.RBF(1.0)})
+    >>> params = ji.svc.fit(X, y, kernel=ji.kernels.RBF(1.0)).params
+    >>> p = ji.calibrate.predict_proba(ji.svc, params, found, jnp.array([[-1.5], [1.5]]))
+    >>> bool((p[0, 0] > 0.8) & (p[1, 1] > 0.8))
+    True
+
+    Elsewhere: sklearn.calibration.CalibratedClassifierCV, SVC(probability=True), libsvm -b 1.
+    """
+    verb = "calibrate.fit"
+    if method not in ("platt", "temperature"):
+        raise ValueError(f'{verb}: method must be "platt" or "temperature", got {method!r}')
+    X, y, K, _ = labels.design(verb, X, y, n_classes)
+    folds = checks.array(verb, "folds", folds)
+    if folds.ndim != 2 or folds.shape[1] != X.shape[0]:
+        raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {X.shape[0]}), got folds {folds.shape}")
+    weights = checks.weights(verb, sample_weight, X, y)
+    given = dict(fixed or {})
+    static = {k: v for k, v in given.items() if v is None or isinstance(v, bool | int | str)}
+    traced = {k: v for k, v in given.items() if k not in static}
+    return _fit(
+        X, y, folds, weights, traced, model=model, classes=K, method=method, static=tuple(sorted(static.items()))
+    )
+
+
+@partial(jax.jit, static_argnames=("model", "classes", "method", "static"))
+def _fit(
+    X: Any, y: Any, folds: jax.Array, weights: Any, traced: dict[str, Any], *, model: ModuleType, classes: int,
+    method: str, static: tuple[tuple[str, Any], ...],
+) -> Calibration:  # fmt: skip
+    dtype = checks.working_dtype(X)
+    X, folds = jnp.asarray(X, dtype), jnp.asarray(folds, dtype)
+    w = jnp.ones(X.shape[0], dtype) if weights is None else jnp.asarray(weights, dtype)
+
+    def held_out(fold: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = model.fit(X, y, sample_weight=fold * w, n_classes=classes, **traced, **dict(static))
+        value = model.decision(found.params, X)
+        value = value[:, None] if value.ndim == 1 else value
+        return jnp.where((fold > 0)[:, None], 0, value), found.info.status
+
+    values, status = jax.vmap(held_out)(folds)
+    out = (folds <= 0).sum(0)
+    values = values.sum(0) / jnp.maximum(out, 1).astype(dtype)[:, None]
+    w = jnp.where(out > 0, w, 0)
+    learn = _platt if method == "platt" else _temperature
+    found = learn(values, jnp.asarray(y).astype(jnp.int32), w, classes)
+    return found._replace(status=jnp.maximum(found.status, status.max()))
+
+
+def _logistic(x: jax.Array, target: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    found = penalised_likelihood.solve(
+        Data(x[:, None], target, w, None), Likelihood(Binomial(), Logit()), None, jnp.zeros((), x.dtype), None,
+        valid=jnp.ones(x.shape, bool), fit_intercept=True, blocked=False, tol=None, max_iter=jnp.int32(200),
+    )  # fmt: skip
+    return found.params.coef[0], found.params.intercept, found.info.status
+
+
+def _platt(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) -> Calibration:
+    """A logistic regression for each pair, on targets that leave room for what few rows cannot show."""
+    first, second = jnp.asarray(list(combinations(range(classes), 2)), jnp.int32).T
+
+    def pair(value: jax.Array, i: jax.Array, j: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        negative, positive = jnp.where(y == i, w, 0), jnp.where(y == j, w, 0)
+        high = (positive.sum() + 1) / (positive.sum() + 2)
+        low = 1 / (negative.sum() + 2)
+        return _logistic(value, jnp.where(y == j, high, low), negative + positive)
+
+    slope, offset, status = lax.map(lambda a: pair(*a), (values.T, first, second))
+    return Calibration(slope, offset, status.max())
+
+
+def _scores(values: jax.Array, classes: int) -> jax.Array:
+    """What each class scores over its pairs: (m, K)."""
+    first, second = np.array(list(combinations(range(classes), 2))).T
+    scores = jnp.zeros((values.shape[0], classes), values.dtype)
+    return scores.at[:, second].add(values).at[:, first].add(-values)
+
+
+def _temperature(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) -> Calibration:
+    """The slope that minimises the log loss, by bisection on the log of it: the loss is convex in the slope."""
+    scores = _scores(values, classes)
+    own = jnp.take_along_axis(scores, jnp.clip(y, 0, classes - 1)[:, None], 1)[:, 0]
+    unit = jnp.maximum(jnp.abs(scores).max(), jnp.finfo(scores.dtype).tiny)
+
+    def rises(log: jax.Array) -> jax.Array:
+        mean = (jax.nn.softmax(jnp.exp(log) / unit * scores, 1) * scores).sum(1)
+        return (w * (mean - own)).sum() > 0
+
+    def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = ends
+        middle = 0.5 * (low + high)
+        up = rises(middle)
+        return jnp.where(up, low, middle), jnp.where(up, middle, high)
+
+    # From a slope that leaves all classes alike to one that leaves none.
+    ends = jnp.asarray(-10, scores.dtype), jnp.asarray(12, scores.dtype)
+    low, high = lax.fori_loop(0, 60, halve, ends)
+    fine = jnp.isfinite(unit)
+    slope = jnp.where(fine, jnp.exp(0.5 * (low + high)) / unit, jnp.nan)
+    return Calibration(slope, None, jnp.where(fine, Status.CONVERGED, Status.NONFINITE).astype(jnp.int32))
+
+
+def predict_proba(model: ModuleType, params: Any, calibration: Calibration, X: Any) -> jax.Array:
+    """The probability of every class: (m, K), each row with sum 1.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> params = ji.svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear()).params
+    >>> half = ji.calibrate.Calibration(jnp.array(0.5), None, jnp.array(0))
+    >>> print(ji.calibrate.predict_proba(ji.svc, params, half, jnp.array([[0.0]])))
+    [[0.5 0.5]]
+    """
+    value = model.decision(params, X)
+    return _probabilities(value[:, None] if value.ndim == 1 else value, calibration)
+
+
+@jax.jit
+def _probabilities(values: jax.Array, calibration: Calibration) -> jax.Array:
+    K = round((1 + np.sqrt(1 + 8 * values.shape[1])) / 2)
+    slope, offset = calibration.slope, calibration.offset
+    if offset is None:
+        return jax.nn.softmax(slope * _scores(values, K), 1)
+    r = jax.nn.sigmoid(slope[None] * values + offset[None])
+    if K == 2:
+        return jnp.concatenate([1 - r, r], 1)
+    r = jnp.clip(r, 1e-7, 1 - 1e-7)
+    first, second = np.array(list(combinations(range(K), 2))).T
+    R = jnp.zeros((values.shape[0], K, K), values.dtype).at[:, second, first].set(r).at[:, first, second].set(1 - r)
+    # minimise sum_{i != j} (r_ji p_i - r_ij p_j)^2 with sum p = 1: eq. 19 of Wu, Lin and Weng.
+    Q = jnp.diagflat(jnp.ones(K, R.dtype))[None] * (R**2).sum(1)[:, None] - R * R.mT
+    one = jnp.ones((*Q.shape[:1], K, 1), R.dtype)
+    system = jnp.concatenate(
+        [jnp.concatenate([Q, one], 2), jnp.concatenate([one.mT, jnp.zeros_like(one[:, :1])], 2)], 1
+    )
+    right = jnp.zeros((*Q.shape[:1], K + 1, 1), R.dtype).at[:, K].set(1)
+    p = jnp.clip(jnp.linalg.solve(system, right)[:, :K, 0], 0, 1)
+    return p / p.sum(1, keepdims=True)
