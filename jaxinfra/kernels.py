@@ -24,7 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinfra._core import checks
+from jaxinfra._core import checks, compensated
+from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot
 
 Array = jax.Array
@@ -71,6 +72,15 @@ class Kernel:
         one = lambda row: self.between(*[jax.tree.map(lambda v: v[None], row)] * 2)[0, 0]  # noqa: E731
         return jax.vmap(one)(a)
 
+    def pair_features(self, X: Array, about: Array) -> Any:
+        """What `pairs` needs."""
+        return self.features(X, about)
+
+    def pairs(self, a: Any, b: Any) -> Pair:
+        """k in one and a half times the working precision, for certificates without float64, where a kernel has it."""
+        value = self.between(a, b)
+        return value, jnp.zeros_like(value)
+
     def __add__(self, other: Kernel) -> Kernel:
         return Sum(self, other) if isinstance(other, Kernel) else NotImplemented
 
@@ -93,6 +103,10 @@ class Linear(Kernel):
         """The squared lengths."""
         return (a * a).sum(1)
 
+    def pairs(self, a: Array, b: Array) -> Pair:
+        """The products of the rows."""
+        return compensated.matmul((a, jnp.zeros_like(a)), (b, jnp.zeros_like(b)))
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -113,6 +127,17 @@ class Polynomial(Kernel):
     def between(self, a: Array, b: Array) -> Array:
         """The power of the affine products."""
         return jax.lax.integer_pow(self.gamma * dot(a, b.T) + self.coef0, int(self.degree))
+
+    def pairs(self, a: Array, b: Array) -> Pair:
+        """The power by repeated products."""
+        product = compensated.matmul((a, jnp.zeros_like(a)), (b, jnp.zeros_like(b)))
+        constant = jnp.broadcast_to(self.coef0, product[0].shape)
+        gamma = (jnp.broadcast_to(self.gamma, product[0].shape), jnp.zeros_like(product[0]))
+        base = compensated.normalise(compensated.add(compensated.multiply(gamma, product), (constant, 0 * constant)))
+        value = base
+        for _ in range(int(self.degree) - 1):
+            value = compensated.multiply(value, base)
+        return value
 
     def diagonal(self, a: Array) -> Array:
         """The power of the affine squared lengths."""
@@ -157,6 +182,29 @@ class RBF(Kernel):
     def diagonal(self, a: tuple[Array, Array]) -> Array:
         """Ones."""
         return jnp.ones_like(a[1])
+
+    def pair_features(self, X: Array, about: Array) -> tuple[Pair, Pair]:
+        """Centred rows without their rounding and half their squared lengths, both as pairs."""
+        X = compensated.two_sum(X, jnp.broadcast_to(-about[None], X.shape))  # type: ignore[assignment]
+        hi, lo = compensated.row_dots(self._weighted(X), X)  # type: ignore[arg-type]
+        return X, (0.5 * hi, 0.5 * lo)  # type: ignore[return-value]
+
+    def _weighted(self, X: Pair) -> Pair:
+        """The rows times gamma if there is one a column."""
+        if not np.ndim(self.gamma):
+            return X
+        return compensated.multiply(X, (jnp.broadcast_to(self.gamma[None], X[0].shape), jnp.zeros_like(X[0])))
+
+    def pairs(self, a: tuple[Pair, Pair], b: tuple[Pair, Pair]) -> Pair:
+        """As `between`, every step in pairs."""
+        product = compensated.matmul(self._weighted(a[0]), b[0])
+        (high_a, low_a), (high_b, low_b) = a[1], b[1]
+        sizes = compensated.add((high_a[:, None], low_a[:, None]), (high_b[None], low_b[None]))
+        product = compensated.normalise(compensated.add(product, (-sizes[0], -sizes[1])))
+        if not np.ndim(self.gamma):
+            gamma = jnp.broadcast_to(self.gamma, product[0].shape)
+            product = compensated.multiply(product, (gamma, jnp.zeros_like(gamma)))
+        return compensated.exp((2 * product[0], 2 * product[1]))
 
 
 @jax.tree_util.register_dataclass

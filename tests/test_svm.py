@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -389,3 +392,21 @@ def test_path():
             close((path.params.coef[k], path.params.intercept[k]), fit.params[:2], 1e-6, "path")
     with pytest.raises(ValueError, match="above 0"):
         ji.svc.path(X, LABELS, C=np.array([1.0, 0.0]))
+
+
+def test_float32_alone_is_certified_in_pairs():
+    """Without float64 the violation is that of float64 too, where float32 kernel values would be off by as much."""
+    code = """
+import numpy as np, jaxinfra as ji
+rng = np.random.default_rng(0)
+X = rng.standard_normal((300, 4)).astype(np.float32)
+y = (X[:, 0] * X[:, 1] + rng.standard_normal(300) > 0).astype(int)
+fit = ji.check(ji.svc.fit(X, y, C=1000.0, kernel=ji.kernels.RBF(0.1), tol=1e-3))
+b, sign, X = np.asarray(fit.params.coef, float), 2.0 * y - 1, X.astype(float)
+gamma = float(np.float32(0.1))
+f = np.exp(-gamma * ((X[:, None] - X) ** 2).sum(-1)) @ b - sign
+up, down = b < np.maximum(sign, 0) * 1000, b > np.minimum(sign, 0) * 1000
+violation = f[down].max() - f[up].min()
+assert violation < 1e-3 and abs(violation - float(fit.info.optimality)) < 3e-5, (violation, fit.info)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "JAX_ENABLE_X64": "0"})

@@ -58,3 +58,71 @@ def sum_pairs(a: Pair, axis: int) -> Pair:
 def dot(a: jax.Array, b: jax.Array) -> Pair:
     """sum_i a_i b_i over the leading axis."""
     return sum_pairs(mul(a, b), 0)
+
+
+def multiply(a: Pair, b: Pair) -> Pair:
+    """a * b for pairs, to about eps^1.5."""
+    hi, lo = mul(a[0], b[0])
+    return normalise((hi, lo + (a[0] * b[1] + a[1] * b[0])))
+
+
+def _power_of_two(k: jax.Array) -> jax.Array:
+    """2^k in float32 for whole k from -126 to 127, by its bits: exp2 is not exact on every device."""
+    return lax.bitcast_convert_type((k.astype(jnp.int32) + 127) << 23, jnp.float32)
+
+
+def _slices(a: Pair, bits: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Rows of float32 as a power of two times (a fixed-point number of so many bits + the rest)."""
+    largest = jnp.abs(a[0]).max(1, keepdims=True)
+    scale = _power_of_two(jnp.clip(jnp.ceil(jnp.log2(jnp.where(largest > 0, largest, 1))), -60, 60))
+    high = jnp.round(a[0] / scale * 2.0**bits) / 2.0**bits
+    return scale, high, (a[0] / scale - high) + a[1] / scale
+
+
+def _bits(p: int) -> int:
+    """Such that p products of two slices add up without rounding in float32."""
+    return (24 - max(1, p - 1).bit_length()) // 2
+
+
+def matmul(a: Pair, b: Pair) -> Pair:
+    """a b' for pairs of float32 matrices (m, p) and (n, p), by products of matrices alone.
+
+    Each row is a power of two times a fixed-point number of so few bits that sums of p products are exact, and a rest
+    whose products are smaller by those bits (Ozaki, Ogita, Oishi and Rump 2012, with two slices).
+    """
+    bits = _bits(a[0].shape[1])
+    (scale_a, high_a, rest_a), (scale_b, high_b, rest_b) = _slices(a, bits), _slices(b, bits)
+
+    def product(x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.matmul(x, y.T, precision=lax.Precision.HIGHEST)
+
+    scale = scale_a * scale_b.T
+    rest = product(high_a, rest_b) + product(rest_a, high_b + rest_b)
+    return normalise((product(high_a, high_b) * scale, rest * scale))
+
+
+def row_dots(a: Pair, b: Pair) -> Pair:
+    """The products of the rows of a with those of b at the same place, (m,), likewise."""
+    bits = _bits(a[0].shape[1])
+    (scale_a, high_a, rest_a), (scale_b, high_b, rest_b) = _slices(a, bits), _slices(b, bits)
+    scale = (scale_a * scale_b)[:, 0]
+    rest = (high_a * rest_b + rest_a * (high_b + rest_b)).sum(1)
+    return normalise(((high_a * high_b).sum(1) * scale, rest * scale))
+
+
+def exp(a: Pair) -> Pair:
+    """e^a for a pair of float32, a not above 0: 2^k times a series; only terms from r^3 on are rounded."""
+    ln2 = 0.6931471805599453
+    k = jnp.maximum(jnp.round(a[0] * (1 / ln2)), -120)
+    high = 0.693359375  # k times it is exact
+    r = normalise(two_sum(a[0] - k * high, a[1] - k * (ln2 - high)))
+    x = r[0]
+    square = multiply(r, r)
+    tail = jnp.full_like(x, 1 / 40320)
+    for factorial in (5040, 720, 120, 24, 6):
+        tail = tail * x + 1 / factorial
+    tail = tail * x * x * x
+    one = (jnp.ones_like(x), jnp.zeros_like(x))
+    total = normalise(add(add(one, r), (0.5 * square[0], 0.5 * square[1] + tail)))
+    power = _power_of_two(k)
+    return total[0] * power, total[1] * power

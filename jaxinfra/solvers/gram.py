@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxinfra._core import compensated
+from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot
 
 FULL = 2**25  # bytes up to which the whole matrix is computed at once
@@ -111,6 +113,19 @@ class Gram(NamedTuple):
             return self.values[rows[:, None], columns[None]].astype(self.diagonal.dtype)
         return self.kernel.between(self.take(rows), self.take(columns))
 
+    def exactly(self, rows: jax.Array, columns: jax.Array, factors: jax.Array) -> Pair:
+        """sum over columns of factor K, (len(rows),): in float64, or in pairs of float32."""
+        if self.diagonal.dtype == jnp.float64:
+            value = dot(self.between(rows, columns), factors)
+            return value, jnp.zeros_like(value)
+        if self.values is not None:
+            value = self.between(rows, columns)
+            hi, lo = value, jnp.zeros_like(value)
+        else:
+            hi, lo = self.kernel.pairs(self.take(rows), self.take(columns))
+        high, low = compensated.matmul((hi, lo), (factors[None], jnp.zeros_like(factors[None])))
+        return high[:, 0], low[:, 0]
+
     def among(self, rows: jax.Array) -> Gram:
         """The same of some rows alone."""
         values = None if self.values is None else self.values[rows[:, None], rows[None]]
@@ -136,6 +151,12 @@ def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> 
 
     total = jnp.zeros((n,), ring.rows.dtype)
     return lax.while_loop(lambda carry: carry[0] < count, group, (jnp.int32(0), total))[1]
+
+
+def pairs(kernel: Any, X: jax.Array) -> Gram:
+    """The Gram matrix whose values between rows are asked for as `kernel.pairs`."""
+    features = kernel.features(X, X.mean(0))
+    return Gram(kernel, kernel.pair_features(X, X.mean(0)), None, kernel.diagonal(features))
 
 
 def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full: bool | None = None) -> Gram:

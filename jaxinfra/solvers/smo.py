@@ -34,7 +34,7 @@ from jaxinfra.solvers.gram import Gram, Ring
 SIZE = 512  # of the working set: its matrix in float32 is 1 MB, what a core's second cache holds
 _STEPS = 8  # steps within a block for each of its variables
 _PATIENCE = 100  # blocks without a new smallest violation before rounding is suspected
-_CHUNK, _SUPPORT = 256, 1024  # rows and support vectors of one piece of the certificate
+_CHUNK, _SUPPORT = 64, 1024  # rows and support vectors of one piece of the certificate
 _ROUNDS = 3  # certificates before a fit counts as stalled
 
 
@@ -167,13 +167,11 @@ def _certify(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: ja
             done, total = carry
             which = lax.dynamic_slice(order, (done,), (width,))
             factors = jnp.where(jnp.arange(width, dtype=jnp.int32) < count - done, by_row[which], 0).astype(wide)
-            values = exact.between(rows, which)
-            return done + width, compensated.add(total, (dot(values, factors), jnp.zeros((size,), wide)))
+            return done + width, compensated.add(total, exact.exactly(rows, which, factors))
 
         zero = jnp.zeros((size,), wide)
         hi, lo = lax.while_loop(lambda c: c[0] < count, piece, (jnp.int32(0), (zero, zero)))[1]
-        whole = hi + lo
-        rounded = whole.astype(dtype)
+        rounded = (hi + lo).astype(dtype)
         return rounded, ((hi - rounded.astype(wide)) + lo).astype(dtype)
 
     def bounds(check: _Check) -> tuple[jax.Array, jax.Array, jax.Array]:

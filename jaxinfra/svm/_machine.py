@@ -127,8 +127,9 @@ def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple
     precomputed = isinstance(kernel, Precomputed)
     wide = _wide(X.dtype)
     work = gram.of(kernel, X, precomputed=precomputed, full=full)
-    exact = work if wide == X.dtype else gram.of(kernel, X, precomputed=precomputed, dtype=wide, full=False)
-    return work, exact
+    if wide != X.dtype:
+        return work, gram.of(kernel, X, precomputed=precomputed, dtype=wide, full=False)
+    return work, work if precomputed or wide == np.float64 else gram.pairs(kernel, X)
 
 
 @sequential_vmap
@@ -160,8 +161,8 @@ def solve(
     start = jnp.zeros_like(fixed.c) if init is None else jnp.where(jnp.isfinite(init), lax.stop_gradient(init), 0)
     found = _run(work, exact, run, run.feasible(start), tol, max_iter)
     live = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=False)
-    # Where many derivatives of the same matrix may be asked for, they come from the exact one.
-    point = dual_implicit.attach(live, dual, exact, found.b, found.rho, found.g[0] + found.g[1])
+    base = exact if exact.diagonal.dtype == np.float64 else work
+    point = dual_implicit.attach(live, dual, base, found.b, found.rho, found.g[0] + found.g[1])
     status = jnp.where(fine, jnp.where(feasible, found.status, Status.INFEASIBLE), Status.NONFINITE).astype(jnp.int32)
     usable = (status != Status.NONFINITE) & (status != Status.INFEASIBLE)
     mark = lambda v: jnp.where(usable, v, jnp.nan)  # noqa: E731
