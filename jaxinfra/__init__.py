@@ -11,6 +11,7 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     glm                 generalised linear models: a family from `families` with a link from `links`
     multinomial         logistic regression of several classes
     svc, nu_svc         support vector classification with a kernel
+    linear_svm          the same without a kernel, for many rows
     svr, nu_svr         support vector regression with a kernel
     one_class           which rows are unlike the others
     kernels             what those machines are made of
@@ -48,6 +49,7 @@ from jaxinfra.linear import multitask_lasso as multitask_lasso
 from jaxinfra.linear import nnls as nnls
 from jaxinfra.linear import ols as ols
 from jaxinfra.linear import ridge as ridge
+from jaxinfra.svm import linear_svm as linear_svm
 from jaxinfra.svm import nu_svc as nu_svc
 from jaxinfra.svm import nu_svr as nu_svr
 from jaxinfra.svm import one_class as one_class

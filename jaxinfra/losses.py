@@ -82,3 +82,50 @@ class Likelihood:
         """Whether the data can drive eta to infinity: zeros or ones that some direction predicts perfectly."""
         discrete = isinstance(self.family, Binomial | Poisson | NegativeBinomial | Tweedie)
         return discrete and isinstance(self.link, Log | Logit | Probit | CLogLog | Cauchit)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SquaredHinge:
+    """max(0, 1 - t eta)^2 with t = 2 y - 1 for labels y in 0, 1: the smooth support vector loss."""
+
+    def _short(self, y: Array, eta: Array) -> Array:
+        """What the margin lacks."""
+        return jnp.maximum(1 - (2 * y - 1) * eta, 0)
+
+    def value(self, y: Array, eta: Array) -> Array:
+        """The square of what the margin lacks."""
+        return self._short(y, eta) ** 2
+
+    def slope(self, y: Array, eta: Array) -> Array:
+        """First derivative with respect to eta."""
+        return -2 * (2 * y - 1) * self._short(y, eta)
+
+    def curvature(self, y: Array, eta: Array) -> Array:
+        """Second derivative with respect to eta, 0 beyond the margin."""
+        return jnp.where(self._short(y, eta) > 0, jnp.full_like(eta, 2), 0)
+
+    safe_curvature = curvature
+
+    def start(self, mean: Array) -> Array:
+        """The least-squares value of t."""
+        return 2 * mean - 1
+
+    def attains(self, mean: Array) -> Array:
+        """Every mean is attained by a finite eta."""
+        return jnp.isfinite(mean)
+
+    @property
+    def needs_positive(self) -> bool:
+        """No."""
+        return False
+
+    @property
+    def convex(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def may_separate(self) -> bool:
+        """No: beyond the margin nothing is gained."""
+        return False

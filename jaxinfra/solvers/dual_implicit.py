@@ -27,7 +27,6 @@ from jaxinfra._core.precision import dot, eps
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.solvers.gram import Gram
 
-_ROWS = 256  # in a block of the product with K
 _CAPACITIES = (64, 256, 1024)  # free variables for which the system is sized, before all of them
 
 
@@ -36,22 +35,6 @@ class Point(NamedTuple):
 
     b: jax.Array  # (N,)
     rho: jax.Array  # (G,)
-
-
-def times(gram: Gram, by_row: jax.Array) -> jax.Array:
-    """K by_row, (n,), in blocks of rows that are computed again where a derivative needs them."""
-    if gram.values is not None:
-        return dot(gram.values, by_row)
-    n = gram.n
-    size = min(_ROWS, n)
-    count = -(-n // size)
-    rows = jnp.minimum(jnp.arange(count * size), n - 1).reshape(count, size)
-
-    @jax.checkpoint
-    def block(rows: jax.Array) -> jax.Array:
-        return dot(gram.kernel.between(gram.take(rows), gram.features), by_row)
-
-    return lax.map(block, rows).reshape(-1)[:n]
 
 
 class _Ends(NamedTuple):
@@ -89,7 +72,7 @@ def attach(live_gram: Gram, live: Dual, gram: Gram, b: jax.Array, rho: jax.Array
     inside = groups * free.astype(b.dtype)[None]
 
     def residual(x: Point) -> Point:
-        f = live.tile(times(live_gram, live.by_row(x.b, n))) + live.c
+        f = live.tile(live_gram.times(live.by_row(x.b, n))) + live.c
         bound = jnp.where(at_upper, live.upper, live.lower)
         first = jnp.where(free, f - x.rho[live.group], x.b - bound)
         middle = x.rho - (ends.share * f[ends.variable]).sum(1)
@@ -125,7 +108,7 @@ def attach(live_gram: Gram, live: Dual, gram: Gram, b: jax.Array, rho: jax.Array
         return Point(z + z_bound, jnp.where(ends.empty, middle, total))
 
     def gram_rows(v: jax.Array) -> jax.Array:
-        return times(gram, dual.by_row(v, n).astype(wide)).astype(b.dtype)
+        return gram.times(dual.by_row(v, n).astype(wide)).astype(b.dtype)
 
     def gram_times(v: jax.Array) -> jax.Array:
         return dual.tile(gram_rows(v))

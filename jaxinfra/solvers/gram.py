@@ -22,6 +22,7 @@ from jaxinfra._core.precision import dot
 FULL = 2**25  # bytes up to which the whole matrix is computed at once
 BYTES = 300_000_000  # of the ring: the first touch of memory costs as much as computing the row that goes there
 _MISSES, _HITS = 64, 16  # rows in a group: computed by one product, read at a time
+_ROWS = 256  # in a block of the product with a vector
 
 
 class Ring(NamedTuple):
@@ -112,6 +113,23 @@ class Gram(NamedTuple):
         if self.values is not None:
             return self.values[rows[:, None], columns[None]].astype(self.diagonal.dtype)
         return self.kernel.between(self.take(rows), self.take(columns))
+
+    def times(self, v: jax.Array) -> jax.Array:
+        """K v, (n,), in blocks of rows that are computed again where a derivative needs them."""
+        if self.values is not None:
+            return dot(self.values, v)
+        if (short := self.kernel.times(self.features, v)) is not None:
+            return short
+        n = self.n
+        size = min(_ROWS, n)
+        count = -(-n // size)
+        rows = jnp.minimum(jnp.arange(count * size), n - 1).reshape(count, size)
+
+        @jax.checkpoint
+        def block(rows: jax.Array) -> jax.Array:
+            return dot(self.kernel.between(self.take(rows), self.features), v)
+
+        return lax.map(block, rows).reshape(-1)[:n]
 
     def exactly(self, rows: jax.Array, columns: jax.Array, factors: jax.Array) -> Pair:
         """sum over columns of factor K, (len(rows),): in float64, or in pairs of float32."""

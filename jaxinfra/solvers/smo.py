@@ -126,8 +126,8 @@ def _start(gram: Gram, dual: Dual, b: jax.Array) -> _State:
     q = min(SIZE, N)
     by_row = dual.by_row(b, n)
     zero = jnp.zeros((n,), b.dtype)
-    if gram.values is not None:
-        ring, g = None, (dot(gram.values, by_row), zero)
+    if gram.values is not None or gram.kernel.times(gram.features, by_row) is not None:
+        ring, g = gram.start(), (gram.times(by_row), zero)
     else:
         order = jnp.pad(jnp.nonzero(by_row, size=n, fill_value=0)[0].astype(jnp.int32), (0, q))
         count = (by_row != 0).sum(dtype=jnp.int32)

@@ -1,5 +1,6 @@
 """Level 2: support vector machines, one a module, all with the verbs fit, decision, predict, objective, optimality."""
 
+from jaxinfra.svm import linear_svm as linear_svm
 from jaxinfra.svm import nu_svc as nu_svc
 from jaxinfra.svm import nu_svr as nu_svr
 from jaxinfra.svm import one_class as one_class

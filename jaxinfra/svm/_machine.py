@@ -117,7 +117,7 @@ class Found(NamedTuple):
     n_iter: jax.Array
 
 
-def _wide(dtype: Any) -> Any:
+def certificate_dtype(dtype: Any) -> Any:
     return np.dtype(np.float64) if jax.config.jax_enable_x64 else dtype  # type: ignore[attr-defined]
 
 
@@ -125,7 +125,7 @@ def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple
     """The kernel matrix of the rows, as constants, in the working precision and in that of certificates."""
     X, kernel = implicit.frozen((X, kernel))
     precomputed = isinstance(kernel, Precomputed)
-    wide = _wide(X.dtype)
+    wide = certificate_dtype(X.dtype)
     work = gram.of(kernel, X, precomputed=precomputed, full=full)
     if wide != X.dtype:
         return work, gram.of(kernel, X, precomputed=precomputed, dtype=wide, full=False)
@@ -171,11 +171,11 @@ def solve(
 
 def evaluate(X: jax.Array, kernel: Kernel, dual: Dual, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The dual's objective and its violation at b (N,), from the kernel anew."""
-    live = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), dtype=_wide(X.dtype), full=False)
+    live = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), dtype=certificate_dtype(X.dtype), full=False)
     wide = live.diagonal.dtype
     dual = dual._replace(**{k: getattr(dual, k).astype(wide) for k in ("c", "lower", "upper", "total")})
     b = b.astype(wide)
-    f = dual.tile(dual_implicit.times(live, dual.by_row(b, live.n))) + dual.c
+    f = dual.tile(live.times(dual.by_row(b, live.n))) + dual.c
     return dual.objective(b, f).astype(X.dtype), dual.violation(b, f).astype(X.dtype)
 
 

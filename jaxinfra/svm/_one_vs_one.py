@@ -97,6 +97,15 @@ class Pair(NamedTuple):
     violation: jax.Array
 
 
+def hinge(sign: jax.Array, bound: jax.Array) -> Dual:
+    """Signed variables: 0..C for a row of sign +1, -C..0 for -1; a row of sign 0 is absent."""
+    limit = sign * bound
+    # A negative bound leaves no point: 1..-1.
+    lower, upper = (jnp.where(bound < 0, v, pick(limit, 0)) for v, pick in ((1, jnp.minimum), (-1, jnp.maximum)))
+    none = jnp.zeros(sign.shape, jnp.int32)
+    return Dual(-sign, lower, upper, none, jnp.zeros((1,), sign.dtype))
+
+
 # A pair's sign (+1 or -1, 0 for rows of neither class) and weights -> its dual, and the solved dual -> its machine.
 Build = Callable[[jax.Array, jax.Array], Dual]
 Finish = Callable[[Found], tuple[jax.Array, jax.Array, jax.Array]]

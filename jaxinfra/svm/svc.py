@@ -100,15 +100,6 @@ def _input(verb: str, X: Any, y: Any, C: Any, *rest: Any) -> Any:
     return raw._replace(level=_machine.positive(verb, "C", C, dtype, raw.X.shape[:1])), static, dtype
 
 
-def _build(sign: jax.Array, bound: jax.Array) -> Dual:
-    """Signed variables: 0..C for a row of sign +1, -C..0 for -1; a row of sign 0 is absent."""
-    limit = sign * bound
-    # A negative bound leaves no point: 1..-1.
-    lower, upper = (jnp.where(bound < 0, v, pick(limit, 0)) for v, pick in ((1, jnp.minimum), (-1, jnp.maximum)))
-    none = jnp.zeros(sign.shape, jnp.int32)
-    return Dual(-sign, lower, upper, none, jnp.zeros((1,), sign.dtype))
-
-
 def _begin(coef: jax.Array, dual: Dual) -> jax.Array:
     return coef
 
@@ -132,7 +123,16 @@ def _fit(
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:  # fmt: skip
     data = _read(raw, classes, balanced)
     result = _one_vs_one.fit(
-        raw, data, init, _build, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes, capacity=capacity
+        raw,
+        data,
+        init,
+        _one_vs_one.hinge,
+        _begin,
+        _finish,
+        tol=tol,
+        max_iter=max_iter,
+        classes=classes,
+        capacity=capacity,
     )
     return result[0], result[1], data.kernel, result[2]
 
@@ -188,8 +188,8 @@ def _path(
         now, before = jnp.broadcast_to(data.w, shape), jnp.broadcast_to(last, shape)
         coef = jnp.where(jnp.abs(coef) >= before, jnp.sign(coef) * now, coef)
         found = _one_vs_one.fit(
-            raw, data, coef, _build, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes, capacity=capacity,
-            grams=grams,
+            raw, data, coef, _one_vs_one.hinge, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
+            capacity=capacity, grams=grams,
         )  # fmt: skip
         return (lax.stop_gradient(jnp.where(jnp.isfinite(found[0]), found[0], 0)), data.w), found
 
@@ -246,7 +246,7 @@ def _values(
     raw: Labelled, coef: jax.Array, *, classes: int, balanced: bool, capacity: int
 ) -> tuple[jax.Array, jax.Array]:
     data = _read(raw, classes, balanced)
-    return _one_vs_one.evaluate(raw, data, coef, _build, _begin, classes=classes, capacity=capacity)
+    return _one_vs_one.evaluate(raw, data, coef, _one_vs_one.hinge, _begin, classes=classes, capacity=capacity)
 
 
 def objective(

@@ -27,67 +27,17 @@ import numpy as np
 from jaxinfra._core import checks, compensated
 from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot
+from jaxinfra.kernels._kernel import Kernel as Kernel
+from jaxinfra.kernels._kernel import Product as Product
+from jaxinfra.kernels._kernel import Scaled as Scaled
+from jaxinfra.kernels._kernel import Sum as Sum
+from jaxinfra.kernels._kernel import cast as cast
 
 Array = jax.Array
 
 
 def _static(**kwargs: Any) -> Any:
     return field(metadata={"static": True}, **kwargs)
-
-
-class Kernel:
-    """What every kernel can do.
-
-    >>> import jax.numpy as jnp
-    >>> from jaxinfra import kernels
-    >>> k = kernels.RBF(0.5) + 2 * kernels.Linear()
-    >>> print(k(jnp.array([[2.0]]), jnp.array([[2.0]])))
-    [[9.]]
-    """
-
-    def __call__(self, X: Any, Z: Any) -> Array:
-        """The values k(x, z) for rows X (n, p) and Z (m, p): (n, m)."""
-        X, Z = checks.array("kernel", "X", X), checks.array("kernel", "Z", Z)
-        if X.ndim != 2 or Z.ndim != 2 or X.shape[1] != Z.shape[1]:
-            raise ValueError(f"kernel: X (n, p) and Z (m, p) must have equal columns, got {X.shape} and {Z.shape}")
-        dtype = checks.working_dtype(X, Z)
-        X, Z = jnp.asarray(X, dtype), jnp.asarray(Z, dtype)
-        about, kernel = Z.mean(0), cast(self, dtype)
-        return kernel.between(kernel.features(X, about), kernel.features(Z, about))
-
-    def features(self, X: Array, about: Array) -> Any:
-        """What depends on one set of rows: a pytree of arrays with the rows first.
-
-        about: (p,), the same for all rows of a problem; kernels of differences subtract it, so that no digits are lost
-        far from the origin.
-        """
-        return X
-
-    def between(self, a: Any, b: Any) -> Array:
-        """k for the features of n and of m rows: (n, m)."""
-        raise NotImplementedError
-
-    def diagonal(self, a: Any) -> Array:
-        """k(x, x) for the features of n rows: (n,)."""
-        one = lambda row: self.between(*[jax.tree.map(lambda v: v[None], row)] * 2)[0, 0]  # noqa: E731
-        return jax.vmap(one)(a)
-
-    def pair_features(self, X: Array, about: Array) -> Any:
-        """What `pairs` needs."""
-        return self.features(X, about)
-
-    def pairs(self, a: Any, b: Any) -> Pair:
-        """k in one and a half times the working precision, for certificates without float64, where a kernel has it."""
-        value = self.between(a, b)
-        return value, jnp.zeros_like(value)
-
-    def __add__(self, other: Kernel) -> Kernel:
-        return Sum(self, other) if isinstance(other, Kernel) else NotImplemented
-
-    def __mul__(self, other: Any) -> Kernel:
-        return Product(self, other) if isinstance(other, Kernel) else Scaled(self, other)
-
-    __rmul__ = __mul__
 
 
 @jax.tree_util.register_dataclass
@@ -98,6 +48,10 @@ class Linear(Kernel):
     def between(self, a: Array, b: Array) -> Array:
         """The products of the rows."""
         return dot(a, b.T)
+
+    def times(self, a: Array, v: Array) -> Array:
+        """By the factor X."""
+        return dot(a, dot(v, a))
 
     def diagonal(self, a: Array) -> Array:
         """The squared lengths."""
@@ -255,74 +209,6 @@ class Custom(Kernel):
     def between(self, a: Array, b: Array) -> Array:
         """What the function says."""
         return self.function(a, b) if self.params is None else self.function(a, b, self.params)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Sum(Kernel):
-    """The sum of two kernels."""
-
-    first: Kernel
-    second: Kernel
-
-    def features(self, X: Array, about: Array) -> tuple[Any, Any]:
-        """Those of both."""
-        return self.first.features(X, about), self.second.features(X, about)
-
-    def between(self, a: tuple[Any, Any], b: tuple[Any, Any]) -> Array:
-        """The sum."""
-        return self.first.between(a[0], b[0]) + self.second.between(a[1], b[1])
-
-    def diagonal(self, a: tuple[Any, Any]) -> Array:
-        """The sum."""
-        return self.first.diagonal(a[0]) + self.second.diagonal(a[1])
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Product(Kernel):
-    """The product of two kernels."""
-
-    first: Kernel
-    second: Kernel
-
-    def features(self, X: Array, about: Array) -> tuple[Any, Any]:
-        """Those of both."""
-        return self.first.features(X, about), self.second.features(X, about)
-
-    def between(self, a: tuple[Any, Any], b: tuple[Any, Any]) -> Array:
-        """The product."""
-        return self.first.between(a[0], b[0]) * self.second.between(a[1], b[1])
-
-    def diagonal(self, a: tuple[Any, Any]) -> Array:
-        """The product."""
-        return self.first.diagonal(a[0]) * self.second.diagonal(a[1])
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Scaled(Kernel):
-    """A multiple of a kernel."""
-
-    kernel: Kernel
-    factor: Any
-
-    def features(self, X: Array, about: Array) -> Any:
-        """Those of the kernel."""
-        return self.kernel.features(X, about)
-
-    def between(self, a: Any, b: Any) -> Array:
-        """The multiple."""
-        return self.factor * self.kernel.between(a, b)
-
-    def diagonal(self, a: Any) -> Array:
-        """The multiple."""
-        return self.factor * self.kernel.diagonal(a)
-
-
-def cast(kernel: Kernel, dtype: Any) -> Kernel:
-    """The kernel with its numbers as arrays of a dtype."""
-    return jax.tree.map(lambda v: jnp.asarray(v, dtype), kernel)
 
 
 def scale(X: Any) -> Array:

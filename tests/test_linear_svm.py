@@ -1,0 +1,116 @@
+"""The linear machine against the reference of the dual, a direct minimisation, and liblinear."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinfra as ji
+from jaxinfra import kernels
+from tests.references import svm
+from tests.test_contract import close
+from tests.test_svm import LABELS, N, P, W, X, Z  # noqa: F401
+
+
+def reference(C, w):
+    dual = svm.svc(X @ X.T, 2.0 * LABELS - 1, C * w)
+    b = svm.solve(dual)
+    return b @ X, -dual.rho(b)[0], b, -dual.objective(b)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
+def test_hinge_is_the_dual(dtype):
+    coef, intercept, dual, objective = reference(0.7, W)
+    data, w = (X + 3).astype(dtype), W.astype(dtype)
+    fit = ji.check(
+        ji.linear_svm.fit(data, LABELS, C=dtype(0.7), sample_weight=w, tol=1e-9 if dtype is np.float64 else 1e-4)
+    )
+    rel = 1e-8 if dtype is np.float64 else 1e-3
+    close(fit.params, (coef, intercept - 3 * coef.sum(), dual), rel, "reference")
+    np.testing.assert_allclose(fit.info.objective, objective, rtol=rel)
+    np.testing.assert_allclose(
+        ji.linear_svm.objective(fit.params, data, LABELS, C=dtype(0.7), sample_weight=w), objective, rtol=rel
+    )
+    if dtype is np.float64:
+        assert int(fit.info.n_support) == (dual != 0).sum()
+        assert ji.linear_svm.optimality(fit.params, data, LABELS, C=0.7, sample_weight=w) < 1e-8
+        kernel = ji.svc.fit(X, LABELS, C=0.7, sample_weight=W, kernel=kernels.Linear(), tol=1e-9).params
+        np.testing.assert_allclose(ji.svc.decision(kernel, Z), ji.linear_svm.decision(fit.params, Z + 3), atol=1e-7)
+
+
+def test_squared_hinge_is_minimal():
+    from scipy.optimize import minimize
+
+    t = 2.0 * LABELS - 1
+
+    def objective(theta):
+        short = np.maximum(1 - t * (X @ theta[:P] + theta[P]), 0)
+        return 0.5 * theta[:P] @ theta[:P] + 0.7 * W @ short**2
+
+    best = minimize(objective, np.zeros(P + 1), method="BFGS", tol=1e-12)
+    fit = ji.check(ji.linear_svm.fit(X, LABELS, C=0.7, loss="squared_hinge", sample_weight=W, tol=1e-10))
+    np.testing.assert_allclose([*fit.params.coef, fit.params.intercept], best.x, atol=1e-6)
+    np.testing.assert_allclose(fit.info.objective, best.fun, rtol=1e-10)
+    np.testing.assert_allclose(fit.params.dual @ X, fit.params.coef, atol=1e-8)
+    assert ji.linear_svm.optimality(fit.params, X, LABELS, C=0.7, loss="squared_hinge", sample_weight=W) < 1e-9
+
+
+@pytest.mark.parametrize("loss", ji.linear_svm.LOSSES)
+def test_derivatives_and_batches(loss):
+    def total(X, C, w):
+        params = ji.linear_svm.fit(X, LABELS, C=C, loss=loss, sample_weight=w, tol=1e-11, n_classes=2).params
+        return jnp.cos(jnp.arange(float(P))) @ params.coef + params.intercept
+
+    function, at = jax.jit(total), (X, np.asarray(0.7), W)
+    slopes = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*at)
+    rng = np.random.default_rng(0)
+    for i, value in enumerate(at):
+        d = np.asarray(rng.standard_normal(value.shape))
+        move = lambda h: (*at[:i], at[i] + h * d, *at[i + 1 :])  # noqa: B023, E731
+        difference = (function(*move(1e-6)) - function(*move(-1e-6))) / 2e-6
+        np.testing.assert_allclose((slopes[i] * d).sum(), difference, rtol=2e-5, atol=1e-7)
+    C = np.array([0.1, 1.0, np.nan])
+    lanes = jax.vmap(lambda C: ji.linear_svm.fit(X, LABELS, C=C, loss=loss, n_classes=2))(C)
+    alone = ji.linear_svm.fit(X, LABELS, C=1.0, loss=loss)
+    close((lanes.params.coef[1], lanes.params.intercept[1]), alone.params[:2], 1e-3, "lane")
+    assert lanes.info.status.tolist() == [0, 0, ji.Status.NONFINITE]
+
+
+def test_against_liblinear_on_many_rows():
+    """2000 rows; liblinear penalises the intercept, here by so little that it does not matter."""
+    from sklearn.svm import LinearSVC
+
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((2000, 8))
+    y = (A @ rng.standard_normal(8) + rng.standard_normal(2000) > 0).astype(int)
+    for loss in ji.linear_svm.LOSSES:
+        peer = LinearSVC(C=0.5, loss=loss, intercept_scaling=30, tol=1e-6, max_iter=2_000_000).fit(A, y)
+        fit = ji.check(ji.linear_svm.fit(A, y, C=0.5, loss=loss))
+        theirs = fit.params._replace(coef=jnp.asarray(peer.coef_[0]), intercept=jnp.asarray(peer.intercept_[0]))
+        values = [ji.linear_svm.objective(p, A, y, C=0.5, loss=loss) for p in (fit.params, theirs)]
+        assert values[0] <= values[1] * (1 + 1e-6)
+        np.testing.assert_allclose(fit.params.coef, peer.coef_[0], atol=2e-3)
+
+
+def test_several_classes_and_bad_input():
+    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    fit = ji.check(ji.linear_svm.fit(X, y, tol=1e-9))
+    for k in range(3):
+        one = ji.linear_svm.fit(X, (y == k).astype(int), tol=1e-9).params
+        close((fit.params.coef[:, k], fit.params.intercept[k]), one[:2], 1e-6, "one against the rest")
+    assert (np.asarray(ji.linear_svm.predict(fit.params, X)) == y).mean() > 0.6
+    with pytest.raises(ValueError, match="squared_hinge"):
+        ji.linear_svm.fit(X, LABELS, loss="logistic")
+    with pytest.raises(ValueError, match="above 0"):
+        ji.linear_svm.fit(X, LABELS, C=0.0)
+    bad = X.copy()
+    bad[0, 0] = np.nan
+    for loss in ji.linear_svm.LOSSES:
+        fit = ji.linear_svm.fit(bad, LABELS, loss=loss)
+        assert ji.Status(int(fit.info.status)) is ji.Status.NONFINITE
+        assert np.isnan(fit.params.coef).all()
+        alone = ji.linear_svm.fit(X, jnp.asarray(LABELS), loss=loss, sample_weight=1.0 * LABELS)
+        assert ji.Status(int(alone.info.status)) is ji.Status.ONE_CLASS
