@@ -13,13 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from itertools import combinations
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxinfra._core import checks, labels
@@ -90,12 +88,8 @@ def fit(
     if folds.ndim != 2 or folds.shape[1] != X.shape[0]:
         raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {X.shape[0]}), got folds {folds.shape}")
     weights = checks.weights(verb, sample_weight, X, y)
-    given = dict(fixed or {})
-    static = {k: v for k, v in given.items() if v is None or isinstance(v, bool | int | str)}
-    traced = {k: v for k, v in given.items() if k not in static}
-    return _fit(
-        X, y, folds, weights, traced, model=model, classes=K, method=method, static=tuple(sorted(static.items()))
-    )
+    traced, static = checks.split(fixed or {})
+    return _fit(X, y, folds, weights, traced, model=model, classes=K, method=method, static=static)
 
 
 @partial(jax.jit, static_argnames=("model", "classes", "method", "static"))
@@ -132,7 +126,7 @@ def _logistic(x: jax.Array, target: jax.Array, w: jax.Array) -> tuple[jax.Array,
 
 def _platt(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) -> Calibration:
     """A logistic regression for each pair, on targets that leave room for what few rows cannot show."""
-    first, second = jnp.asarray(list(combinations(range(classes), 2)), jnp.int32).T
+    first, second = labels.pairs(classes)
 
     def pair(value: jax.Array, i: jax.Array, j: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         negative, positive = jnp.where(y == i, w, 0), jnp.where(y == j, w, 0)
@@ -146,7 +140,7 @@ def _platt(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) -> Calib
 
 def _scores(values: jax.Array, classes: int) -> jax.Array:
     """What each class scores over its pairs: (m, K)."""
-    first, second = np.array(list(combinations(range(classes), 2))).T
+    first, second = labels.pairs(classes)
     scores = jnp.zeros((values.shape[0], classes), values.dtype)
     return scores.at[:, second].add(values).at[:, first].add(-values)
 
@@ -191,7 +185,7 @@ def predict_proba(model: ModuleType, params: Any, calibration: Calibration, X: A
 
 @jax.jit
 def _probabilities(values: jax.Array, calibration: Calibration) -> jax.Array:
-    K = round((1 + np.sqrt(1 + 8 * values.shape[1])) / 2)
+    K = labels.classes_of(values.shape[1])
     slope, offset = calibration.slope, calibration.offset
     if offset is None:
         return jax.nn.softmax(slope * _scores(values, K), 1)
@@ -199,7 +193,7 @@ def _probabilities(values: jax.Array, calibration: Calibration) -> jax.Array:
     if K == 2:
         return jnp.concatenate([1 - r, r], 1)
     r = jnp.clip(r, 1e-7, 1 - 1e-7)
-    first, second = np.array(list(combinations(range(K), 2))).T
+    first, second = labels.pairs(K)
     R = jnp.zeros((values.shape[0], K, K), values.dtype).at[:, second, first].set(r).at[:, first, second].set(1 - r)
     # minimise sum_{i != j} (r_ji p_i - r_ij p_j)^2 with sum p = 1: eq. 19 of Wu, Lin and Weng.
     Q = jnp.diagflat(jnp.ones(K, R.dtype))[None] * (R**2).sum(1)[:, None] - R * R.mT

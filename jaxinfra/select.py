@@ -164,7 +164,7 @@ def cross_validate(
     if len(lengths) != 1 or 0 in lengths:
         shapes = ", ".join(f"{name} {v.shape}" for name, v in grid.items())
         raise ValueError(f"{verb}: every entry of grid must have the same leading axis m >= 1, got {shapes or 'none'}")
-    traced, static = _split(fixed or {})
+    traced, static = checks.split(fixed or {})
     known = inspect.signature(model.fit).parameters
     if unknown := [name for name in (*grid, *(fixed or {})) if name not in known]:
         raise TypeError(f"{verb}: {model.__name__}.fit has no argument {unknown[0]!r}; it has {', '.join(known)}")
@@ -217,12 +217,6 @@ def _check_folds(verb: str, model: ModuleType, X: Any, y: Any, folds: Any, sampl
                     "use kfold(..., stratify=y), or fewer folds"
                 )
     return folds, sample_weight
-
-
-def _split(fixed: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
-    """Arguments by whether they are traced."""
-    static = {k: v for k, v in fixed.items() if v is None or isinstance(v, bool | int | str)}
-    return {k: v for k, v in fixed.items() if k not in static}, tuple(sorted(static.items()))
 
 
 @partial(jax.jit, static_argnames=("model", "static", "score"))

@@ -138,8 +138,13 @@ def test_compensated_products_and_exponential():
     """Float32 pairs against float64: beyond what float32 alone gives by more than ten times."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((m, 50)).astype(np.float32) for m in (7, 5))
-    pair = lambda v: (jnp.asarray(v), jnp.zeros_like(v))  # noqa: E731
-    value = lambda p: np.asarray(p[0], float) + np.asarray(p[1], float)  # noqa: E731
+
+    def pair(v):
+        return jnp.asarray(v), jnp.zeros_like(v)
+
+    def value(p):
+        return np.asarray(p[0], float) + np.asarray(p[1], float)
+
     exact = a.astype(float) @ b.T.astype(float)
     np.testing.assert_allclose(value(compensated.matmul(pair(a), pair(b))), exact, atol=1e-8)
     np.testing.assert_allclose(value(compensated.row_dots(pair(a[:5]), pair(b))), np.diag(exact[:5]), atol=1e-8)

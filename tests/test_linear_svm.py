@@ -11,7 +11,7 @@ import jaxinfra as ji
 from jaxinfra import kernels
 from tests.references import svm
 from tests.test_contract import close
-from tests.test_svm import LABELS, N, P, W, X, Z  # noqa: F401
+from tests.test_svm import LABELS, P, W, X, Z
 
 
 def reference(C, w):
@@ -69,8 +69,8 @@ def test_derivatives_and_batches(loss):
     rng = np.random.default_rng(0)
     for i, value in enumerate(at):
         d = np.asarray(rng.standard_normal(value.shape))
-        move = lambda h: (*at[:i], at[i] + h * d, *at[i + 1 :])  # noqa: B023, E731
-        difference = (function(*move(1e-6)) - function(*move(-1e-6))) / 2e-6
+        up, down = ((*at[:i], value + h * d, *at[i + 1 :]) for h in (1e-6, -1e-6))
+        difference = (function(*up) - function(*down)) / 2e-6
         np.testing.assert_allclose((slopes[i] * d).sum(), difference, rtol=2e-5, atol=1e-7)
     C = np.array([0.1, 1.0, np.nan])
     lanes = jax.vmap(lambda C: ji.linear_svm.fit(X, LABELS, C=C, loss=loss, n_classes=2))(C)

@@ -294,6 +294,7 @@ BAD = [
     (ji.svc, {"kernel": "rbf"}, "kernels.RBF"),
     (ji.svc, {"kernel": lambda X, Z: X @ Z.T}, "kernels.Custom"),
     (ji.svc, {"kernel": kernels.Precomputed()}, "square"),
+    (ji.svc, {"kernel": 2.0 * kernels.Precomputed()}, "as arrays"),
     (ji.svc, {"kernel": kernels.RBF(np.nan)}, "finite"),
     (ji.svc, {"kernel": kernels.RBF(np.ones(2))}, "gamma must be"),
     (ji.svc, {"y": np.ones(N, int)}, "class 1 alone"),
@@ -319,7 +320,10 @@ def test_bad_input_is_named(module, bad, words):
 
 @pytest.mark.core
 def test_status_of_bad_input():
-    status = lambda fit: ji.Status(int(fit.info.status))  # noqa: E731
+
+    def status(fit):
+        return ji.Status(int(fit.info.status))
+
     bad = X.copy()
     bad[3, 1] = np.inf
     rbf = kernels.RBF(GAMMA)
@@ -358,24 +362,31 @@ def test_probabilities():
         rows = (y == i) | (y == j)
         counts = (y == i).sum(), (y == j).sum()
         t = np.where(y[rows] == j, (counts[1] + 1) / (counts[1] + 2), 1 / (counts[0] + 2))
-        loss = lambda ab: np.sum(np.logaddexp(0, s := ab[0] * held_out[rows, k] + ab[1]) - t * s)  # noqa: B023, E731
+
+        def loss(ab, d=held_out[rows, k], t=t):
+            return np.sum(np.logaddexp(0, ab[0] * d + ab[1]) - t * (ab[0] * d + ab[1]))
+
         np.testing.assert_allclose([platt.slope[k], platt.offset[k]], minimize(loss, [1, 0], tol=1e-10).x, atol=1e-3)
     p = np.asarray(ji.calibrate.predict_proba(ji.svc, params, platt, Z))
     np.testing.assert_allclose(p.sum(1), 1)
     slope, offset, decided = (np.asarray(v) for v in (platt.slope, platt.offset, ji.svc.decision(params, Z)))
     r = 1 / (1 + np.exp(-(slope * decided + offset)))
-    for row, (r01, r02, r12) in zip(p, r, strict=True):
-        spread = lambda p: sum(  # noqa: E731
-            (a * p[i] - (1 - a) * p[j]) ** 2
-            for a, i, j in [(r01, 0, 1), (r02, 0, 2), (r12, 1, 2)]  # noqa: B023
-        )
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    for row, won in zip(p, r, strict=True):
+
+        def spread(p, won=won):
+            return sum((a * p[i] - (1 - a) * p[j]) ** 2 for a, (i, j) in zip(won, pairs, strict=True))
+
         for step in np.eye(3) - 1 / 3:
             assert spread(row) <= spread(row + 1e-3 * step) + 1e-12
             assert spread(row) <= spread(row - 1e-3 * step) + 1e-12
     temperature = ji.calibrate.fit(ji.svc, X, y, folds=folds, fixed={"kernel": rbf}, method="temperature")
     scores = np.stack([-held_out[:, 0] - held_out[:, 1], held_out[:, 0] - held_out[:, 2], held_out[:, 1:].sum(1)], 1)
-    loss = lambda s: np.mean(np.logaddexp.reduce(s * scores, axis=1) - s * scores[np.arange(N), y])  # noqa: E731
-    np.testing.assert_allclose(temperature.slope, minimize(loss, 1.0, tol=1e-10).x[0], rtol=1e-4)
+
+    def log_loss(s):
+        return np.mean(np.logaddexp.reduce(s * scores, axis=1) - s * scores[np.arange(N), y])
+
+    np.testing.assert_allclose(temperature.slope, minimize(log_loss, 1.0, tol=1e-10).x[0], rtol=1e-4)
     p = ji.calibrate.predict_proba(ji.svc, params, temperature, Z)
     np.testing.assert_allclose(p.sum(1), 1)
     with pytest.raises(ValueError, match="platt"):

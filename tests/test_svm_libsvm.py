@@ -92,7 +92,10 @@ def test_regression_on_diabetes():
     X, y = load_diabetes(return_X_y=True, scaled=False)
     X, y = (X - X.mean(0)) / X.std(0), (y - y.mean()) / y.std()
     K, n = svm.rbf(X, X, 0.1), len(y)
-    split = lambda b: np.concatenate([np.maximum(b, 0), np.minimum(b, 0)])  # noqa: E731
+
+    def split(b):
+        return np.concatenate([np.maximum(b, 0), np.minimum(b, 0)])
+
     _, coef, _ = train(X, y, "-s 3 -t 2 -g 0.1 -c 2 -p 0.2")
     fit = ji.check(ji.svr.fit(X, y, C=2.0, epsilon=0.2, kernel=kernels.RBF(0.1)))
     agree(svm.svr(K, y, np.full(n, 2.0), 0.2), split(np.asarray(fit.params.coef)), split(coef[0]))

@@ -6,6 +6,7 @@ numbers, lists or NumPy arrays.  What only the device knows ends as a `Status`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -205,3 +206,9 @@ def linear_params(verb: str, params: Any, X: ArrayLike) -> Any:
     if X.ndim != 2 or X.shape[1] != coef.shape[0]:
         raise ValueError(f"{verb}: X must have shape (n, {coef.shape[0]}), got X {X.shape} and coef {coef.shape}")
     return X
+
+
+def split(fixed: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+    """Arguments by whether they are traced; the static ones hashable."""
+    static = {k: v for k, v in fixed.items() if v is None or isinstance(v, bool | int | str)}
+    return {k: v for k, v in fixed.items() if k not in static}, tuple(sorted(static.items()))

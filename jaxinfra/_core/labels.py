@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import jax
@@ -75,3 +76,14 @@ def offset(verb: str, value: Any, X: Any, K: int) -> Any:
             f"got offset {value.shape}"
         )
     return value
+
+
+def pairs(classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the second class of every pair, in the order (0, 1), (0, 2), ..."""
+    first, second = np.array(list(combinations(range(classes), 2)), np.int32).T
+    return first, second
+
+
+def classes_of(n_pairs: int) -> int:
+    """The K of K (K - 1) / 2 pairs."""
+    return round((1 + np.sqrt(1 + 8 * n_pairs)) / 2)

@@ -153,9 +153,9 @@ class _Check(NamedTuple):
     bound: jax.Array  # of the violation
 
 
-def _certify(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: jax.Array) -> _Check:
+def _certify(exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: jax.Array) -> _Check:
     """An upper bound of the violation, from exact values of f where they matter."""
-    n, dtype = gram.n, b.dtype
+    n, dtype = exact.n, b.dtype
     wide = exact.diagonal.dtype
     size, width = min(_CHUNK, n), min(_SUPPORT, n)
     by_row = dual.by_row(b, n)
@@ -174,7 +174,7 @@ def _certify(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: ja
         rounded = (hi + lo).astype(dtype)
         return rounded, ((hi - rounded.astype(wide)) + lo).astype(dtype)
 
-    def bounds(check: _Check) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def bounds(check: _Check) -> tuple[jax.Array, jax.Array]:
         """The bound, and how far each row may go beyond what was seen (n,)."""
         sides = dual.sides(b, dual.slope(check.g))
         seen = dual.tile(check.seen)
@@ -189,7 +189,7 @@ def _certify(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: ja
                 excess = jnp.where(jnp.isfinite(known), open_ - known, open_).reshape(-1, n).max(0)
                 beyond = jnp.maximum(beyond, excess)
             bound = jnp.maximum(bound, jnp.where(jnp.isfinite(ends[0] + ends[1]), ends[0] + ends[1], 0))
-        return bound, beyond, seen
+        return bound, beyond
 
     def chunk(carry: tuple[_Check, jax.Array, jax.Array]) -> tuple[_Check, jax.Array, jax.Array]:
         check, rows, _ = carry
@@ -197,12 +197,12 @@ def _certify(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: ja
         error = jnp.abs((new[0] - check.g[0][rows]) + (new[1] - check.g[1][rows])).max()
         g = (check.g[0].at[rows].set(new[0]), check.g[1].at[rows].set(new[1]))
         check = _Check(g, check.seen.at[rows].set(True), jnp.maximum(error, check.error), check.bound)
-        bound, beyond, _ = bounds(check)
+        bound, beyond = bounds(check)
         check = check._replace(bound=bound)
         more = (beyond > 0).any() & (bound >= tol)
         return check, lax.top_k(beyond, size)[1].astype(jnp.int32), more
 
-    # First the rows at the ends, from either side in turn.
+    # First the rows at the ends, half of them from either side.
     ends = jnp.stack(dual.sides(b, dual.slope(g)))
     ends = jnp.where(jnp.isfinite(ends), ends, -jnp.inf).reshape(2, -1, n).max(1)
     first = jnp.concatenate([lax.top_k(ends[0], size - size // 2)[1], lax.top_k(ends[1], max(size // 2, 1))[1]])
@@ -230,7 +230,7 @@ def solve(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, 
 
     def one(r: Round) -> Round:
         state, status, n_iter = drive(partial(_block, gram, dual, r.target), r.state, max_iter=max_iter - r.n_iter)
-        check = _certify(gram, exact, dual, state.b, state.g, tol)
+        check = _certify(exact, dual, state.b, state.g, tol)
         good = check.bound < tol
         status = jnp.where(good, Status.CONVERGED, status).astype(jnp.int32)
         inf = jnp.asarray(jnp.inf, b.dtype)

@@ -62,6 +62,9 @@ def kernel(verb: str, value: Any, X: Any, dtype: Any) -> Kernel | None:
             else " such as kernels.RBF(0.5), kernels.Linear() or kernels.RBF(kernels.scale(X))"
         )
         raise TypeError(f"{verb}: kernel must be one of jaxinfra.kernels{hint}, got {value!r}")
+    parts = jax.tree.leaves(value, is_leaf=lambda v: isinstance(v, Precomputed))
+    if not isinstance(value, Precomputed) and any(isinstance(v, Precomputed) for v in parts):
+        raise ValueError(f"{verb}: add or multiply precomputed kernel values as arrays, got {value!r}")
     if isinstance(value, Precomputed) and X.shape[0] != X.shape[1]:
         raise ValueError(f"{verb}: a precomputed kernel must be square, got X {X.shape}")
     if isinstance(value, kernels.RBF) and np.ndim(value.gamma) and np.shape(value.gamma) != (X.shape[1],):
@@ -118,6 +121,7 @@ class Found(NamedTuple):
 
 
 def certificate_dtype(dtype: Any) -> Any:
+    """What certificates compute in: float64 where JAX allows it."""
     return np.dtype(np.float64) if jax.config.jax_enable_x64 else dtype  # type: ignore[attr-defined]
 
 
@@ -197,7 +201,8 @@ def decision(params: Machine, X: jax.Array) -> jax.Array:
     X, params = X.astype(dtype), jax.tree.map(lambda v: v.astype(dtype), params)
     coef = params.coef.T
     if isinstance(params.kernel, Precomputed):
-        return dot(X, coef) + params.intercept
+        value = dot(X, coef)
+        return value + (params.intercept if value.ndim == 1 else params.intercept[None])
     about = params.vectors.mean(0)
     kernel, vectors = params.kernel, params.kernel.features(params.vectors, about)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import jax
@@ -31,9 +30,9 @@ class Labelled(NamedTuple):
 
 
 def design(
-    verb: str, X: Any, y: Any, level: Any, kernel: Any, class_weight: Any, sample_weight: Any, n_classes: int | None
+    verb: str, X: Any, y: Any, kernel: Any, class_weight: Any, sample_weight: Any, n_classes: int | None
 ) -> tuple[Labelled, dict[str, Any], np.dtype]:
-    """The checked data, what is static, and the working dtype."""
+    """The checked data but for the level, what is static, and the working dtype."""
     X, y, K, dtype = labels.design(verb, X, y, n_classes)
     if y.ndim != 1:
         raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
@@ -48,7 +47,7 @@ def design(
     weights = checks.weights(verb, sample_weight, X, y)
     static = {"classes": K, "balanced": balanced, "capacity": capacity}
     kernel = _machine.kernel(verb, kernel, X, dtype)
-    return Labelled(jnp.asarray(X, dtype), y, level, kernel, class_weight, weights), static, dtype
+    return Labelled(jnp.asarray(X, dtype), y, None, kernel, class_weight, weights), static, dtype
 
 
 def pairs(classes: int) -> int:
@@ -79,6 +78,14 @@ def read(raw: Labelled, classes: int, balanced: bool) -> Read:
         w = w * factor[jnp.clip(y, 0, classes - 1)]
     kernel = kernels.cast(kernels.RBF(kernels.scale(X)), dtype) if raw.kernel is None else raw.kernel
     return Read(y, w, ((y >= 0) & (y < classes)).all(), kernel)
+
+
+def bounds(raw: Labelled, classes: int, balanced: bool) -> Read:
+    """The data, with the bounds C_i in place of the weights; -1 where C is not positive."""
+    data = read(raw, classes, balanced)
+    C = jnp.broadcast_to(jnp.asarray(raw.level), data.w.shape)
+    # A weight of 0 is a row that is absent, but a C of 0 is no problem that has an answer.
+    return data._replace(w=jnp.where(C <= 0, -1, C * data.w))
 
 
 def shared(X: jax.Array, kernel: kernels.Kernel) -> Any:
@@ -118,7 +125,7 @@ def each(X: jax.Array, data: Read, classes: int, capacity: int, arrays: Any, sol
     axis of pairs, or None.
     """
     n = X.shape[0]
-    index = jnp.asarray(list(combinations(range(classes), 2)), jnp.int32)
+    index = jnp.stack(labels.pairs(classes), 1)
 
     def one(given: tuple[jax.Array, Any]) -> Any:
         pair, arrays = given
@@ -200,8 +207,8 @@ def evaluate(
 def votes(value: jax.Array) -> jax.Array:
     """Decisions (m,) or (m, pairs) as the number of pairs that each class wins, (m, classes)."""
     value = value[:, None] if value.ndim == 1 else value
-    K = round((1 + np.sqrt(1 + 8 * value.shape[1])) / 2)
-    first, second = np.array(list(combinations(range(K), 2))).T
+    K = labels.classes_of(value.shape[1])
+    first, second = labels.pairs(K)
     won = (value >= 0).astype(jnp.int32)
     count = jnp.zeros((value.shape[0], K), jnp.int32)
     return count.at[:, second].add(won).at[:, first].add(1 - won)

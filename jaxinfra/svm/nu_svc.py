@@ -58,7 +58,7 @@ def fit(
 
     Status: as `svc.fit`.  INFEASIBLE with NaN also for a nu that the classes do not allow.
 
-    Precision: float32 reaches a violation of about 1e-6 sqrt(n_support), float64 1e-12.
+    Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default.
 
     Derivatives: coef and intercept with respect to X, nu, kernel, class_weight and sample_weight, forward and reverse,
       all orders; exact where the set of free support vectors does not change.
@@ -84,7 +84,7 @@ def fit(
 
 
 def _input(verb: str, X: Any, y: Any, nu: Any, *rest: Any) -> Any:
-    raw, static, dtype = _one_vs_one.design(verb, X, y, None, *rest)
+    raw, static, dtype = _one_vs_one.design(verb, X, y, *rest)
     return raw._replace(level=_machine.share(verb, "nu", nu, dtype)), static, dtype
 
 

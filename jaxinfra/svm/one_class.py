@@ -51,7 +51,7 @@ def fit(
       holds NaN or inf.  STALLED if rounding stops the progress: info.optimality says where; loosen tol or use float64.
       MAX_ITER.
 
-    Precision: float32 reaches a violation of about 1e-6 sqrt(n_support), float64 1e-12.
+    Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default.
 
     Derivatives: coef and intercept with respect to X, nu, kernel and sample_weight, forward and reverse, all orders;
       exact where the set of free support vectors does not change.
