@@ -29,6 +29,8 @@ PACKAGES = (
     "celer",
     "glum",
     "skglm",
+    "libsvm-official",
+    "liblinear-official",
     "asv",
     "asv_runner",
 )

