@@ -111,6 +111,14 @@ def test_reference_and_optimality(machine):
     np.testing.assert_allclose(machine.module.decision(small, Z), values, rtol=1e-7, atol=1e-8)
 
 
+def test_optimality_of_nu_svc_does_not_depend_on_how_its_division_rounds():
+    machine = MACHINES[1]
+    params = machine.fit(sample_weight=W, tol=1e-11).params
+    for scale in (1 / 3, 0.7, 1.1, 3.0):
+        moved = params._replace(coef=params.coef * scale)
+        assert machine.verb("optimality", moved, sample_weight=W) < 1e-10
+
+
 @pytest.mark.parametrize("machine", MACHINES[:2], ids=lambda m: m.name)
 def test_warm_start(machine):
     cold = machine.fit(sample_weight=W, tol=1e-9)

@@ -85,16 +85,19 @@ class Dual(NamedTuple):
         hi, lo = compensated.dot(b, f + self.c)
         return 0.5 * (hi + lo)
 
+    def snapped(self, b: jax.Array, ulps: int = 8) -> jax.Array:
+        """What rounding moved off a bound is put back: it is not free."""
+        for bound in (self.lower, self.upper):
+            b = jnp.where(jnp.abs(b - bound) <= ulps * jnp.finfo(b.dtype).eps * jnp.abs(bound), bound, b)
+        return b
+
     def feasible(self, b: jax.Array) -> jax.Array:
         """A point near b within the bounds and with the sums of the groups, if there is one.
 
         First towards zero in proportion, which keeps what is zero; then away from zero in the order of the variables,
         as libsvm fills the start of its nu machines.
         """
-        b = jnp.clip(b, self.lower, self.upper)
-        # What rounding moved off a bound is put back: it is not free.
-        for bound in (self.lower, self.upper):
-            b = jnp.where(jnp.abs(b - bound) <= 8 * jnp.finfo(b.dtype).eps * jnp.abs(bound), bound, b)
+        b = self.snapped(jnp.clip(b, self.lower, self.upper))
         for g in range(len(self.total)):
             inside = self.group == g
             positive, negative = jnp.where(inside, jnp.maximum(b, 0), 0), jnp.where(inside, jnp.maximum(-b, 0), 0)

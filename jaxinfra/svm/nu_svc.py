@@ -99,7 +99,8 @@ def _build(nu: jax.Array, sign: jax.Array, w: jax.Array) -> Dual:
 def _begin(coef: jax.Array, dual: Dual) -> jax.Array:
     """The variables before their division by r."""
     there = jnp.maximum(coef, 0).sum()
-    return coef * (dual.total[0] / jnp.where(there > 0, there, 1))
+    # Division, sum and product round, the sum differently from one device to the next.
+    return dual.snapped(coef * (dual.total[0] / jnp.where(there > 0, there, 1)), 32)
 
 
 def _finish(found: Found) -> tuple[jax.Array, jax.Array, jax.Array]:
