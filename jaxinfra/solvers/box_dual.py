@@ -94,20 +94,30 @@ class Dual(NamedTuple):
     def feasible(self, b: jax.Array) -> jax.Array:
         """A point near b within the bounds and with the sums of the groups, if there is one.
 
-        First towards zero in proportion, which keeps what is zero; then away from zero in the order of the variables,
-        as libsvm fills the start of its nu machines.
+        The free variables give way first, in proportion to their room, if half of it is enough: what is at a bound stays
+        there.  Then towards zero in proportion, which keeps what is zero; then away from zero in the order of the
+        variables, as libsvm fills the start of its nu machines.
         """
         b = self.snapped(jnp.clip(b, self.lower, self.upper))
         for g in range(len(self.total)):
             inside = self.group == g
+            noise = 4 * jnp.finfo(b.dtype).eps * jnp.where(inside, jnp.abs(b), 0).sum()
+            tiny = jnp.finfo(b.dtype).tiny
+
+            def missing(b: jax.Array, g: int = g, inside: jax.Array = inside, noise: jax.Array = noise) -> jax.Array:
+                need = self.total[g] - jnp.where(inside, b, 0).sum()
+                return jnp.where(jnp.abs(need) > noise, need, 0)
+
+            need = missing(b)
+            room = jnp.where(inside & self.free(b), jnp.where(need > 0, self.upper - b, self.lower - b), 0)
+            enough = jnp.abs(need) <= 0.5 * jnp.abs(room.sum())
+            b = b + room * jnp.where(enough, jnp.abs(need) / jnp.maximum(jnp.abs(room.sum()), tiny), 0)
+            need = missing(b)
             positive, negative = jnp.where(inside, jnp.maximum(b, 0), 0), jnp.where(inside, jnp.maximum(-b, 0), 0)
-            need = self.total[g] - jnp.where(inside, b, 0).sum()
-            cut = jnp.clip(-need, 0, positive.sum()) / jnp.maximum(positive.sum(), jnp.finfo(b.dtype).tiny)
-            lift = jnp.clip(need, 0, negative.sum()) / jnp.maximum(negative.sum(), jnp.finfo(b.dtype).tiny)
+            cut = jnp.clip(-need, 0, positive.sum()) / jnp.maximum(positive.sum(), tiny)
+            lift = jnp.clip(need, 0, negative.sum()) / jnp.maximum(negative.sum(), tiny)
             b = b - positive * cut + negative * lift
-            need = self.total[g] - jnp.where(inside, b, 0).sum()
-            noise = 4 * jnp.finfo(b.dtype).eps * (positive.sum() + negative.sum())
-            need = jnp.where(jnp.abs(need) > noise, need, 0)
+            need = missing(b)
             above, below = jnp.where(inside, self.upper - b, 0), jnp.where(inside, b - self.lower, 0)
             b = b + jnp.clip(need - (jnp.cumsum(above) - above), 0, above)
             b = b - jnp.clip(-need - (jnp.cumsum(below) - below), 0, below)
