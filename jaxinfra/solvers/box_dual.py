@@ -94,8 +94,8 @@ class Dual(NamedTuple):
     def feasible(self, b: jax.Array) -> jax.Array:
         """A point near b within the bounds and with the sums of the groups, if there is one.
 
-        The free variables give way first, in proportion to their room, if half of it is enough: what is at a bound stays
-        there.  Then towards zero in proportion, which keeps what is zero; then away from zero in the order of the
+        The free variables give way first, in proportion to their room, if half of it is enough: what is at a bound
+        stays there.  Then towards zero in proportion, which keeps what is zero; then away from zero in the order of the
         variables, as libsvm fills the start of its nu machines.
         """
         b = self.snapped(jnp.clip(b, self.lower, self.upper))

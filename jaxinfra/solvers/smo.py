@@ -27,11 +27,13 @@ from jaxinfra._core.compensated import Pair
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
-from jaxinfra.solvers import smo_block
+from jaxinfra.solvers import newton_block, smo_block
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.solvers.gram import Gram, Ring
 
 SIZE = 512  # of the working set: its matrix in float32 is 1 MB, what a core's second cache holds
+NEWTON = 2048  # variables that Newton's method works on
+PLAIN = 256  # variables up to which pairwise steps are so short that nothing else is worth compiling
 _STEPS = 8  # steps within a block for each of its variables
 _PATIENCE = 100  # blocks without a new smallest violation before rounding is suspected
 _CHUNK, _SUPPORT = 64, 1024  # rows and support vectors of one piece of the certificate
@@ -59,6 +61,9 @@ class _State(NamedTuple):
     best: jax.Array  # the smallest violation so far ...
     since: jax.Array  # ... the blocks since then ...
     fall: jax.Array  # ... and what the objective has fallen in them
+    free: jax.Array  # (N,) which variables were free when Newton's method was last thought of
+    wait: jax.Array  # blocks of pairwise steps before it is thought of again ...
+    patience: jax.Array  # ... and after that
 
 
 def _top(scores: jax.Array, k: int, N: int) -> jax.Array:
@@ -85,39 +90,118 @@ def _select(dual: Dual, b: jax.Array, f: jax.Array, working: jax.Array) -> jax.A
     return jnp.concatenate(chosen)
 
 
-def _block(gram: Gram, dual: Dual, target: jax.Array, state: _State) -> tuple[_State, Verdict]:
-    """One working set: chosen, solved, and its change carried over to all variables."""
-    N, n, G = len(state.b), gram.n, len(dual.total)
-    f = dual.slope(state.g)
+class _Change(NamedTuple):
+    """What a block changes."""
+
+    working: jax.Array  # the working set of pairwise steps
+    rows: jax.Array  # of the variables that may have changed
+    change: jax.Array
+    b: jax.Array  # (N,)
+    more: jax.Array | None  # (n,) the change of K b where all of K is at hand
+
+
+def _within(gram: Gram, dual: Dual, b: jax.Array, working: jax.Array) -> smo_block.Block:
+    """The problem of the working set; an empty slot stays where it is."""
+    N = len(b)
+    there, at = working < N, jnp.minimum(working, N - 1)
+    lower, upper = (jnp.where(there, v[at], b[at]).astype(gram.diagonal.dtype) for v in (dual.lower, dual.upper))
+    return smo_block.Block(gram.block(at % gram.n), lower, upper, dual.group[at])
+
+
+def _moved(gram: Gram, b: jax.Array, working: jax.Array, values: jax.Array, kept: jax.Array, size: int) -> _Change:
+    """The change as rows and factors, padded to a size that all kinds of blocks have."""
+    N = len(b)
+    there, at = working < N, jnp.minimum(working, N - 1)
+    new = b.at[working].set(values, mode="drop")
+    change, rows = jnp.where(there, new[at] - b[at], 0), at % gram.n
+    more = None if gram.values is None else gram.product(None, rows, change)[1]
+    spare = (0, size - len(working))
+    return _Change(kept, jnp.pad(rows, spare), jnp.pad(change, spare), new, more)
+
+
+def _pairwise(gram: Gram, dual: Dual, target: jax.Array, size: int, state: _State, skip: jax.Array) -> _Change:
+    """Sequential minimal optimisation of a few hundred variables."""
+    N, f = len(state.b), dual.slope(state.g)
     working = state.working
     if len(working) < N:
         working = _select(dual, state.b, f, working)
-    there, at = working < N, jnp.minimum(working, N - 1)
-    rows = at % n
-    here = state.b[at]
-    block = smo_block.Block(
-        gram.block(rows), jnp.where(there, dual.lower[at], here), jnp.where(there, dual.upper[at], here), dual.group[at]
-    )
+    at = jnp.minimum(working, N - 1)
     solved = smo_block.solve(
-        block, here, f[at],
-        tol=jnp.maximum(0.5 * target, 0.1 * state.violation), max_iter=_STEPS * len(working), groups=G,
+        _within(gram, dual, state.b, working), state.b[at], f[at],
+        tol=jnp.maximum(0.5 * target, 0.1 * state.violation),
+        max_iter=jnp.where(skip, 0, _STEPS * len(working)), groups=len(dual.total),
     )  # fmt: skip
-    b = state.b.at[working].set(solved.b, mode="drop")
-    change = jnp.where(there, b[at] - here, 0)
-    ring, more = gram.product(state.ring, rows, change)
+    return _moved(gram, state.b, working, solved.b, working, size)
+
+
+def _newton(gram: Gram, wide: Gram, dual: Dual, target: jax.Array, size: int, state: _State) -> _Change:
+    """Newton's method on all free variables and the largest violators; wide: the matrix in the precision for it."""
+    b, N, G = state.b, len(state.b), len(dual.total)
+    f = dual.slope(state.g)
+    rho = dual.multiplier(b, f)[dual.group]
+    # How much each bounded variable wants to leave its bound.
+    score = jnp.where(b <= dual.lower, rho - f, f - rho)
+    score = jnp.where(dual.free(b), jnp.inf, jnp.where(dual.lower < dual.upper, score, -jnp.inf))
+    working = _top(score, size, N)
+    at = jnp.minimum(working, N - 1)
+    block = _within(wide, dual, b, working)
+    hi, lo = (dual.tile(v)[at].astype(wide.diagonal.dtype) for v in state.g)
+    slope = hi + lo + dual.c[at].astype(hi.dtype)
+    values = newton_block.solve(block, b[at].astype(hi.dtype), slope, tol=0.5 * target.astype(hi.dtype), groups=G)
+    # Rounded to the working precision, with the sums that they had.
+    inside = (dual.group[at][None] == jnp.arange(G, dtype=jnp.int32)[:, None]) & (working < N)[None]
+    inside = inside.astype(b.dtype)
+    lower, upper = dual.lower[at], dual.upper[at]
+    values = jnp.clip(values.astype(b.dtype), lower, upper)
+    values = newton_block.balance(values, lower, upper, inside, dot(inside, b[at]))
+    return _moved(gram, b, working, values, state.working, size)
+
+
+def _block(gram: Gram, exact: Gram, dual: Dual, target: jax.Array, state: _State) -> tuple[_State, Verdict]:
+    """One working set: chosen, solved, and its change carried over to all variables."""
+    N = len(state.b)
+    size = min(NEWTON, N)
+    wide = exact if exact.diagonal.dtype == jnp.float64 else gram
+    # Outside the conditional, where compilers turn the loop of pairwise steps into one kernel.
+    free = dual.free(state.b)
+    count, due = free.sum(), state.wait <= 0
+    # Newton's method is good at values, not at finding out which variables are free: it waits until they are known.
+    calm = (free != state.free).sum() <= count // 50 + 1
+    tried = due & calm & ((count <= 3 * size // 4) | (size == N))
+    if N <= PLAIN:
+        tried = jnp.array(False)
+    new = _pairwise(gram, dual, target, size, state, tried)
+    if N > PLAIN:
+        newton = partial(_newton, gram, wide, dual, target, size)
+        new = lax.cond(tried, lambda state, pairwise: newton(state), lambda state, pairwise: pairwise, state, new)
+    b, rows, change, more = new.b, new.rows, new.change, new.more
+    f = dual.slope(state.g)
+    ring = state.ring
+    if more is None:
+        ring, more = gram.product(ring, rows, change)
     g = compensated.normalise(compensated.add(state.g, (more, jnp.zeros_like(more))))
-    new = dual.slope(g)
-    violation = dual.violation(b, new)
+    after = dual.slope(g)
+    violation = dual.violation(b, after)
     better = violation < state.best
-    fall = -0.5 * dot(change, f[at] + new[at])
+    fall = -0.5 * dot(b - state.b, f + after)
     since, fall = jnp.where(better, 0, state.since + 1), jnp.where(better, 0, state.fall + fall)
-    level = eps(b.dtype) * jnp.abs(dual.objective(b, new))
-    stuck = (change == 0).all() | ((since >= _PATIENCE) & ~(fall > level))
+    level = eps(b.dtype) * jnp.abs(dual.objective(b, after))
+    stuck = ((change == 0).all() & ~tried) | ((since >= _PATIENCE) & ~(fall > level))
     done = violation < target
-    state = _State(b, g, ring, working, violation, jnp.minimum(violation, state.best), since, fall)
+    # Where it pays, Newton's method goes on; where not, it is tried again after twice as many blocks.
+    paid = violation < 0.3 * state.violation
+    patience = jnp.where(tried & ~paid, 2 * state.patience, state.patience)
+    wait = jnp.where(due, jnp.where(tried & paid, 0, patience), state.wait - 1)
+    best, known = jnp.minimum(violation, state.best), jnp.where(due, free, state.free)
+    state = _State(b, g, ring, new.working, violation, best, since, fall, known, wait, patience)
     bad = ~jnp.isfinite(violation)
     status = jnp.where(bad, Status.NONFINITE, jnp.where(done, Status.CONVERGED, Status.STALLED))
     return state, Verdict(done | stuck | bad, status.astype(jnp.int32))
+
+
+def _wait(size: int) -> int:
+    """How many blocks of pairwise steps cost as much as Newton's method on `size` variables."""
+    return max(4, size**2 // 100_000)
 
 
 def _start(gram: Gram, dual: Dual, b: jax.Array) -> _State:
@@ -142,8 +226,9 @@ def _start(gram: Gram, dual: Dual, b: jax.Array) -> _State:
         carry = (jnp.int32(0), gram.start(), (zero, zero))
         _, ring, g = lax.while_loop(lambda carry: carry[0] < count, piece, carry)
     working = jnp.arange(q, dtype=jnp.int32) if q == N else jnp.full((q,), N, jnp.int32)
-    inf = jnp.asarray(jnp.inf, b.dtype)
-    return _State(b, g, ring, working, dual.violation(b, dual.slope(g)), inf, jnp.int32(0), jnp.zeros((), b.dtype))
+    inf, none = jnp.asarray(jnp.inf, b.dtype), jnp.zeros((), b.dtype)
+    wait = jnp.int32(_wait(min(NEWTON, N)))
+    return _State(b, g, ring, working, dual.violation(b, dual.slope(g)), inf, jnp.int32(0), none, b != b, wait, wait)
 
 
 class _Check(NamedTuple):
@@ -229,7 +314,9 @@ def solve(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, 
         rounds: jax.Array
 
     def one(r: Round) -> Round:
-        state, status, n_iter = drive(partial(_block, gram, dual, r.target), r.state, max_iter=max_iter - r.n_iter)
+        state, status, n_iter = drive(
+            partial(_block, gram, exact, dual, r.target), r.state, max_iter=max_iter - r.n_iter
+        )
         check = _certify(exact, dual, state.b, state.g, tol)
         good = check.bound < tol
         status = jnp.where(good, Status.CONVERGED, status).astype(jnp.int32)
