@@ -20,6 +20,7 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     calibrate           probabilities from the decisions of a classifier
     Fit, Info, Status   what every fit returns, and how it ended
     check               raise on the host if a fit did not converge
+    compile_small_loops an XLA flag for the loops of older versions of JAX
 
 Importing creates no array, starts no backend and changes no configuration.
 """
@@ -39,6 +40,7 @@ from jaxinfra._core.types import RankInfo as RankInfo
 from jaxinfra._core.types import Status as Status
 from jaxinfra._core.types import SupportInfo as SupportInfo
 from jaxinfra._core.types import check as check
+from jaxinfra._core.xla_flags import compile_small_loops as compile_small_loops
 from jaxinfra.linear import elastic_net as elastic_net
 from jaxinfra.linear import glm as glm
 from jaxinfra.linear import group_lasso as group_lasso

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import fractions
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -152,3 +155,25 @@ def test_compensated_products_and_exponential():
     np.testing.assert_allclose(value(compensated.exp(pair(x))), np.exp(x.astype(float)), rtol=5e-9)
     product = compensated.multiply(pair(a), (jnp.asarray(a), jnp.asarray(1e-9 * a)))
     np.testing.assert_allclose(value(product), a.astype(float) ** 2 * (1 + 1e-9), rtol=1e-10)
+
+
+def test_flag_for_small_loops_is_set_before_jax_starts():
+    code = (
+        "import os, jax, jaxinfra as ji\n"
+        "ji.compile_small_loops(1000); ji.compile_small_loops(1000)\n"
+        "assert os.environ['XLA_FLAGS'] == os.environ['EXPECTED'], os.environ['XLA_FLAGS']\n"
+        "assert float(jax.numpy.ones(3).sum()) == 3\n"
+        "ji.compile_small_loops(1000)\n"
+        "del os.environ['XLA_FLAGS']\n"
+        "try: ji.compile_small_loops(1000)\n"
+        "except RuntimeError as error: assert 'before' in str(error)\n"
+        "else: raise SystemExit('no error')\n"
+        "os.environ['XLA_FLAGS'] = '--xla_backend_extra_options=other=1'\n"
+        "try: ji.compile_small_loops(1000)\n"
+        "except RuntimeError as error: assert 'add xla_cpu' in str(error)\n"
+        "else: raise SystemExit('no error')\n"
+    )
+    flags = "--xla_cpu_enable_fast_math=false"
+    expected = f"{flags} --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000"
+    env = {**os.environ, "XLA_FLAGS": flags, "EXPECTED": expected, "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
