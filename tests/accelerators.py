@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bench._aot import H100, TPU_ENVIRONMENT
@@ -32,7 +33,8 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxinfra as ji
-from tests.registry import BY_NAME, CLASSES, Model, distinct
+from jaxinfra.solvers import gram
+from tests.registry import BY_NAME, CLASSES, MACHINES, Model, distinct
 
 # No block size divides the rows of one device, as with real data.  Compile times grow with all of these.
 LOCAL_ROWS, P, WIDE_P = 8_250, 16, 512
@@ -59,6 +61,11 @@ def devices(platform: str, size: str) -> np.ndarray:
     return np.array(topology.devices)
 
 
+def abstract(mesh: Mesh, dtype: str, *shape: int, rows: bool = True) -> jax.ShapeDtypeStruct:
+    spec = PartitionSpec("rows") if rows else PartitionSpec()
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+
+
 def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) -> Iterator[Program]:
     """The weighted fit and predict of a model, with abstract arguments.
 
@@ -71,9 +78,7 @@ def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) 
     given = {k: np.resize(v, p) if np.shape(v) == (model.p,) else v for k, v in given.items()}
     targets = () if model.targets is None else (model.targets,)
 
-    def array(*shape: int, rows: bool = True) -> jax.ShapeDtypeStruct:
-        spec = PartitionSpec("rows") if rows else PartitionSpec()
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+    array = partial(abstract, mesh, dtype)
 
     def fit(X: Any, y: Any, w: Any) -> Any:
         return model.fit(X, y, sample_weight=w, **given)
@@ -91,6 +96,27 @@ def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) 
         bound += classes + 1
     yield Program(f"{name} fit", fit, (X, y, w), bound, wide)
     yield Program(f"{name} predict", lambda X, params: model.module.predict(params, X), (X, params), 2 * classes / p)
+
+
+def machines(mesh: Mesh, dtype: str) -> Iterator[Program]:
+    """The weighted fits of support vector machines and the predictions of svc.
+
+    They work on rows of the kernel's matrix from everywhere, so they gather.  Rows are more than a working set.
+    """
+    n = 160 * mesh.size
+    X, w = abstract(mesh, dtype, n, P), abstract(mesh, dtype, n)
+    for machine in MACHINES:
+        y = abstract(mesh, dtype if machine.like == "ols" else "int32", n)
+        params = jax.tree.map(
+            lambda leaf: abstract(mesh, dtype, *leaf.shape, rows=False), jax.eval_shape(machine.fit, X, y, w).params
+        )
+        # Matrices of a working set of all variables, of which regression has two a row: five in float64.
+        variables = 2 * n if machine.like == "ols" else n
+        name, bound = f"{machine.name} {dtype} {n}x{P}", 10 * variables**2 * mesh.size / (n * P)
+        yield Program(f"{name} fit", machine.fit, (X, y, w), bound, True)
+        if machine.module is ji.svc:
+            predict = lambda X, params: ji.svc.predict(params, X)  # noqa: E731
+            yield Program(f"{name} predict", predict, (X, params), 2 * n / P, True)
 
 
 def path(mesh: Mesh, dtype: str) -> Program:
@@ -115,6 +141,7 @@ def plan(platform: str) -> Iterator[Program]:
         yield from programs(BY_NAME["ols"], mesh, "float64", p=256, copies=4)
     for model in distinct():
         yield from programs(model, mesh, "float32")
+    yield from machines(mesh, "float32")
     yield path(mesh, "float32")
 
 
@@ -152,6 +179,7 @@ def main(platform: str) -> None:
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_enable_compilation_cache", False)
+    gram.FULL = 0  # few rows, but the program of many: a ring of the kernel's rows
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for figures in pool.map(lambda program: describe(platform, program), plan(platform)):
             print(json.dumps(figures), flush=True)

@@ -23,7 +23,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import jaxinfra as ji
-from tests.registry import BY_NAME, Model, distinct
+from tests.registry import BY_NAME, MACHINES, Machine, Model, distinct
 
 DEVICES = 8
 MESHES = ["auto", "explicit"]
@@ -70,6 +70,20 @@ def fit_and_predict(model: Model, kind: str, how: str, dtype: str) -> float:
     with jax.set_mesh(mesh) if how == "set_mesh" else nullcontext():
         out = run(*sharded) if how == "eager" else jax.jit(run)(*sharded)
     return deviation(out, run(*host))
+
+
+def machine(machine: Machine, kind: str, how: str) -> float:
+    """The same for a support vector machine, whose dual is solved to the tolerance that is asked for."""
+    host = problem(BY_NAME[machine.like or "ols"], "float64", n=80)
+    rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))
+    sharded = [jax.device_put(a, rows) for a in host]
+
+    def run(X: Any, y: Any, w: Any) -> Any:
+        fit = machine.fit(X, y, w, tol=1e-9)
+        params = (fit.params.coef, fit.params.intercept)
+        return params, fit.info.status, fit.info.objective, machine.module.decision(fit.params, X)
+
+    return deviation(run(*sharded) if how == "eager" else jax.jit(run)(*sharded), run(*host))
 
 
 def tall(kind: str) -> float:
@@ -123,6 +137,11 @@ def comparisons() -> Iterator[tuple[str, Callable[[], float]]]:
     chosen += [(name, "explicit", "jit", "float64") for name in ("lasso", "logistic", "multinomial")]
     for name, *rest in chosen:
         yield ", ".join([name, *rest]), partial(fit_and_predict, BY_NAME[name], *rest)
+    for one in MACHINES:
+        kinds = [("auto", "eager"), ("auto", "jit")]
+        kinds += [("explicit", "jit")] if one.name in ("svc_pairs", "linear_svm") else []
+        for kind, how in kinds:
+            yield f"{one.name}, {kind}, {how}, float64", partial(machine, one, kind, how)
     for kind, function in product(MESHES, [tall, ill_conditioned, derivative, path]):
         yield f"{function.__name__}, {kind}, float64", partial(function, kind)
 

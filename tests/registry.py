@@ -214,6 +214,33 @@ MODELS = [
 ]
 
 
+@dataclass(frozen=True)
+class Machine:
+    """A support vector machine that is a program of its own, for what runs over devices; `test_svm_contract` has more.
+
+    like: the model with data of its kind; None: it has no y.
+    """
+
+    name: str
+    module: Any
+    like: str | None
+    static: dict[str, Any] = field(default_factory=dict)
+
+    def fit(self, X: Any, y: Any, w: Any, **kwargs: Any) -> Any:
+        labels = () if self.like is None else (y,)
+        return self.module.fit(X, *labels, sample_weight=w, **self.static, **kwargs)
+
+
+MACHINES = [
+    Machine("svc", ji.svc, "logistic", {"n_classes": 2}),
+    Machine("svc_pairs", ji.svc, "multinomial", {"n_classes": CLASSES}),
+    Machine("nu_svc", ji.nu_svc, "logistic", {"n_classes": 2}),
+    Machine("svr", ji.svr, "ols"),
+    Machine("one_class", ji.one_class, None),
+    Machine("linear_svm", ji.linear_svm, "logistic", {"n_classes": 2}),
+]
+
+
 def distinct() -> list[Model]:
     """Every row that is solved directly, and of the others one for each program of a module."""
     kinds = {(m.module, m.targets, m.n < m.p, "l1" in m.hyper, m.direct and m.name): m for m in reversed(MODELS)}

@@ -158,6 +158,9 @@ def test_jit_and_vmap(machine):
         close((lanes.params.coef[i], lanes.params.intercept[i]), alone.params[:2], 1e-7, "lane")
     assert lanes.info.status.tolist() == [0, 0, ji.Status.NONFINITE]
     assert np.isnan(lanes.params.coef[2]).all()
+    with pytest.raises(ValueError, match="one set of vectors at a time"):
+        machine.module.decision(lanes.params, Z)
+    assert jax.vmap(machine.module.decision, (0, None))(lanes.params, Z).shape == (3, len(Z))
     jitted = jax.jit(lambda w: machine.fit(sample_weight=w, tol=1e-9))(W)
     close(jitted.params[:2], machine.fit(sample_weight=W, tol=1e-9).params[:2], 1e-8, "jit")
 

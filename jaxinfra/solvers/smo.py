@@ -5,10 +5,12 @@ r"""Block decomposition of the dual of support vector machines: work on the wors
              f <- f + (change of b) K, by the rows of what changed alone (`gram`)
     until the violation is below tol;  then certify
 
-K b is kept as an unevaluated sum of two numbers of the working precision, so that it does not drift.  The certificate
-evaluates f again, in float64 where JAX allows it, for the variables at the two ends of the conditions, and for more of
-them until no other can matter, given twice the largest error seen so far.  If the violation is then not below tol, the
-solver goes on from the corrected values with a smaller one.
+Where many pairwise steps would follow, Newton's method (`newton_block`) is tried on all free variables and the worst
+violators: once the set of free variables hardly changes any more, and as often as it pays.
+
+K b is kept as an unevaluated sum of two numbers of the working precision, so that it does not drift.  If the
+certificate's violation (`dual_certificate`) is not below tol, the solver goes on from the corrected values with a
+smaller one.
 
 Source: Joachims 1999; Serafini and Zanni 2005 (what to keep); Wen et al. 2018 (ThunderSVM).
 """
@@ -27,7 +29,7 @@ from jaxinfra._core.compensated import Pair
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
-from jaxinfra.solvers import newton_block, smo_block
+from jaxinfra.solvers import dual_certificate, newton_block, smo_block
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.solvers.gram import Gram, Ring
 
@@ -36,7 +38,6 @@ NEWTON = 2048  # variables that Newton's method works on
 PLAIN = 256  # variables up to which pairwise steps are so short that nothing else is worth compiling
 _STEPS = 8  # steps within a block for each of its variables
 _PATIENCE = 100  # blocks without a new smallest violation before rounding is suspected
-_CHUNK, _SUPPORT = 64, 1024  # rows and support vectors of one piece of the certificate
 _ROUNDS = 3  # certificates before a fit counts as stalled
 
 
@@ -231,74 +232,6 @@ def _start(gram: Gram, dual: Dual, b: jax.Array) -> _State:
     return _State(b, g, ring, working, dual.violation(b, dual.slope(g)), inf, jnp.int32(0), none, b != b, wait, wait)
 
 
-class _Check(NamedTuple):
-    g: Pair
-    seen: jax.Array  # (n,) rows whose g is exact
-    error: jax.Array  # the largest correction so far
-    bound: jax.Array  # of the violation
-
-
-def _certify(exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: jax.Array) -> _Check:
-    """An upper bound of the violation, from exact values of f where they matter."""
-    n, dtype = exact.n, b.dtype
-    wide = exact.diagonal.dtype
-    size, width = min(_CHUNK, n), min(_SUPPORT, n)
-    by_row = dual.by_row(b, n)
-    count = (by_row != 0).sum(dtype=jnp.int32)
-    order = jnp.pad(jnp.nonzero(by_row, size=n, fill_value=0)[0].astype(jnp.int32), (0, width))
-
-    def evaluate(rows: jax.Array) -> Pair:
-        def piece(carry: tuple[jax.Array, Pair]) -> tuple[jax.Array, Pair]:
-            done, total = carry
-            which = lax.dynamic_slice(order, (done,), (width,))
-            factors = jnp.where(jnp.arange(width, dtype=jnp.int32) < count - done, by_row[which], 0).astype(wide)
-            return done + width, compensated.add(total, exact.exactly(rows, which, factors))
-
-        zero = jnp.zeros((size,), wide)
-        hi, lo = lax.while_loop(lambda c: c[0] < count, piece, (jnp.int32(0), (zero, zero)))[1]
-        rounded = (hi + lo).astype(dtype)
-        return rounded, ((hi - rounded.astype(wide)) + lo).astype(dtype)
-
-    def bounds(check: _Check) -> tuple[jax.Array, jax.Array]:
-        """The bound, and how far each row may go beyond what was seen (n,)."""
-        sides = dual.sides(b, dual.slope(check.g))
-        seen = dual.tile(check.seen)
-        beyond, bound = jnp.full((n,), -jnp.inf, dtype), jnp.zeros((), dtype)
-        for group in range(len(dual.total)):
-            ends = []
-            for side in sides:
-                side = jnp.where(dual.group == group, side, -jnp.inf)
-                known = jnp.where(seen, side, -jnp.inf).max()
-                open_ = jnp.where(seen, -jnp.inf, side + 2 * check.error)
-                ends.append(jnp.maximum(known, open_.max()))
-                excess = jnp.where(jnp.isfinite(known), open_ - known, open_).reshape(-1, n).max(0)
-                beyond = jnp.maximum(beyond, excess)
-            bound = jnp.maximum(bound, jnp.where(jnp.isfinite(ends[0] + ends[1]), ends[0] + ends[1], 0))
-        return bound, beyond
-
-    def chunk(carry: tuple[_Check, jax.Array, jax.Array]) -> tuple[_Check, jax.Array, jax.Array]:
-        check, rows, _ = carry
-        new = evaluate(rows)
-        error = jnp.abs((new[0] - check.g[0][rows]) + (new[1] - check.g[1][rows])).max()
-        g = (check.g[0].at[rows].set(new[0]), check.g[1].at[rows].set(new[1]))
-        check = _Check(g, check.seen.at[rows].set(True), jnp.maximum(error, check.error), check.bound)
-        bound, beyond = bounds(check)
-        check = check._replace(bound=bound)
-        more = (beyond > 0).any() & (bound >= tol)
-        return check, lax.top_k(beyond, size)[1].astype(jnp.int32), more
-
-    # First the rows at the ends, half of them from either side.
-    ends = jnp.stack(dual.sides(b, dual.slope(g)))
-    ends = jnp.where(jnp.isfinite(ends), ends, -jnp.inf).reshape(2, -1, n).max(1)
-    first = jnp.concatenate([lax.top_k(ends[0], size - size // 2)[1], lax.top_k(ends[1], max(size // 2, 1))[1]])
-    first = first[:size].astype(jnp.int32)
-    if size == n:
-        first = jnp.arange(n, dtype=jnp.int32)
-    zero = jnp.zeros((), dtype)
-    start = _Check(g, jnp.zeros((n,), bool), zero, zero)
-    return lax.while_loop(lambda c: c[2], chunk, (start, first, jnp.array(True)))[0]
-
-
 def solve(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array) -> Solution:
     """Minimise the dual from a feasible b.
 
@@ -317,7 +250,7 @@ def solve(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, 
         state, status, n_iter = drive(
             partial(_block, gram, exact, dual, r.target), r.state, max_iter=max_iter - r.n_iter
         )
-        check = _certify(exact, dual, state.b, state.g, tol)
+        check = dual_certificate.certify(exact, dual, state.b, state.g, tol)
         good = check.bound < tol
         status = jnp.where(good, Status.CONVERGED, status).astype(jnp.int32)
         inf = jnp.asarray(jnp.inf, b.dtype)

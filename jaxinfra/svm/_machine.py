@@ -12,7 +12,7 @@ from jax import lax
 from jax.custom_batching import sequential_vmap
 
 from jaxinfra import kernels
-from jaxinfra._core import checks, implicit
+from jaxinfra._core import checks, implicit, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Status
 from jaxinfra.kernels import Kernel, Precomputed
@@ -186,6 +186,11 @@ def evaluate(X: jax.Array, kernel: Kernel, dual: Dual, b: jax.Array) -> tuple[ja
 def prepare(verb: str, params: Machine, X: Any) -> jax.Array:
     """X (m, p) that fits the vectors of a machine."""
     X = checks.array(verb, "X", X)
+    if params.vectors.ndim != 2:
+        raise ValueError(
+            f"{verb}: one set of vectors at a time, got vectors {params.vectors.shape}; "
+            f"for the machines of a vmapped fit write jax.vmap({verb}, in_axes=(0, None))"
+        )
     wide = params.vectors.shape[-1] if not isinstance(params.kernel, Precomputed) else params.coef.shape[-1]
     if X.ndim != 2 or X.shape[1] != wide:
         what = "the kernel values of each row with those of the fit" if isinstance(params.kernel, Precomputed) else (
@@ -195,6 +200,7 @@ def prepare(verb: str, params: Machine, X: Any) -> jax.Array:
 
 
 @jax.jit
+@rows.replicated
 def decision(params: Machine, X: jax.Array) -> jax.Array:
     """The values of a machine, (m,) or (m, pairs), in blocks of rows."""
     dtype = checks.working_dtype(X, params.coef)

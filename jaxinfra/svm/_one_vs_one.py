@@ -177,8 +177,8 @@ def fit(
 
         pair = each(X, data, classes, capacity, init, within)
         pair = pair._replace(
-            status=pair.status.max(), n_iter=pair.n_iter.sum(), objective=pair.objective.sum(),
-            violation=pair.violation.max(),
+            status=pair.status.max(), n_iter=pair.n_iter.sum(dtype=jnp.int32),
+            objective=pair.objective.sum(), violation=pair.violation.max(),
         )  # fmt: skip
     coef, intercept = (jnp.where(data.valid, v, jnp.nan) for v in (pair.coef, pair.intercept))
     status = jnp.where(data.valid, pair.status, Status.DOMAIN).astype(jnp.int32)

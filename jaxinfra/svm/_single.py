@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra import kernels
-from jaxinfra._core import checks
-from jaxinfra._core.types import Fit, SupportInfo
+from jaxinfra._core import checks, rows
+from jaxinfra._core.types import Fit, Status, SupportInfo
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.svm import _machine
 from jaxinfra.svm._machine import Machine
@@ -69,6 +69,7 @@ def fit(
 
 
 @partial(jax.jit, static_argnames=("build",))
+@rows.replicated
 def _fit(
     raw: Rows, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, build: Callable[..., Dual]
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:
@@ -76,10 +77,12 @@ def _fit(
     n = raw.X.shape[0]
     start = None if init is None else variables(init, dual)
     found = _machine.solve(raw.X, kernel, dual, start, tol=tol, max_iter=max_iter)
-    coef = dual.by_row(found.b, n)
+    # Rows of weight 0 are absent, and without any row no number is better than another.
+    empty = (found.status == Status.CONVERGED) & ~(dual.lower < dual.upper).any()
+    coef, intercept = (jnp.where(empty, jnp.nan, v) for v in (dual.by_row(found.b, n), -found.rho.mean()))
+    status = jnp.where(empty, Status.SINGULAR, found.status).astype(jnp.int32)
     support = (coef != 0).sum(dtype=jnp.int32)
-    info = SupportInfo(found.status, found.n_iter, found.objective, found.violation, support)
-    return coef, -found.rho.mean(), kernel, info
+    return coef, intercept, kernel, SupportInfo(status, found.n_iter, found.objective, found.violation, support)
 
 
 def variables(coef: jax.Array, dual: Dual) -> jax.Array:
@@ -95,6 +98,7 @@ def evaluate(verb: str, params: Machine, raw: Rows, dtype: Any, build: Callable[
 
 
 @partial(jax.jit, static_argnames=("build",))
+@rows.replicated
 def _values(raw: Rows, coef: jax.Array, *, build: Callable[..., Dual]) -> tuple[jax.Array, jax.Array]:
     dual, kernel = read(raw, build)
     return _machine.evaluate(raw.X, kernel, dual, variables(coef, dual))

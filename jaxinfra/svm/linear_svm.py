@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra import kernels
-from jaxinfra._core import affine, checks, implicit
+from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Status, SupportInfo
 from jaxinfra.losses import SquaredHinge
@@ -160,6 +160,7 @@ def _squared(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: jax.Array | N
 
 
 @partial(jax.jit, static_argnames=("classes", "balanced", "loss"))
+@rows.replicated
 def _fit(
     raw: Labelled, tol: jax.Array | None, max_iter: jax.Array, *, classes: int, balanced: bool, loss: str
 ) -> tuple[LinearMachine, SupportInfo]:
@@ -181,8 +182,8 @@ def _fit(
         each = jax.vmap(one)(jnp.arange(classes, dtype=jnp.int32))
         coef, dual = each.coef.T, each.dual.T
         found = each._replace(
-            status=each.status.max(), n_iter=each.n_iter.sum(), objective=each.objective.sum(),
-            optimality=each.optimality.max(),
+            status=each.status.max(), n_iter=each.n_iter.sum(dtype=jnp.int32),
+            objective=each.objective.sum(), optimality=each.optimality.max(),
         )  # fmt: skip
     params = LinearMachine(*(jnp.where(data.valid, v, jnp.nan) for v in (coef, found.intercept, dual)))
     status = jnp.where(data.valid, found.status, Status.DOMAIN).astype(jnp.int32)
@@ -255,6 +256,7 @@ def _evaluate(verb: str, params: LinearMachine, X: Any, y: Any, loss: str, *rest
 
 
 @partial(jax.jit, static_argnames=("classes", "balanced", "loss"))
+@rows.replicated
 def _values(
     params: LinearMachine, raw: Labelled, *, classes: int, balanced: bool, loss: str
 ) -> tuple[jax.Array, jax.Array]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra import kernels
-from jaxinfra._core import checks
+from jaxinfra._core import checks, rows
 from jaxinfra._core.types import Fit, SupportInfo
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.svm import _machine, _one_vs_one
@@ -110,6 +110,7 @@ def _finish(found: Found) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 @_machine.compiled
+@rows.replicated
 def _fit(
     raw: Labelled, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool,
     capacity: int,
@@ -165,6 +166,7 @@ def _evaluate(verb: str, params: Machine, X: Any, y: Any, *rest: Any) -> tuple[j
 
 
 @_machine.compiled
+@rows.replicated
 def _values(
     raw: Labelled, coef: jax.Array, *, classes: int, balanced: bool, capacity: int
 ) -> tuple[jax.Array, jax.Array]:

@@ -50,9 +50,9 @@ def fit(
     Returns:
       Fit(params, info) as those of `svr.fit`.
 
-    Status: CONVERGED.  INFEASIBLE with NaN for C, nu or weights below 0 and nu above 1.  NONFINITE with NaN if the
-      input holds NaN or inf.  STALLED if rounding stops the progress: info.optimality says where; loosen tol, scale y
-      and the columns or use float64.  MAX_ITER.
+    Status: CONVERGED.  INFEASIBLE with NaN for C, nu or weights below 0 and nu above 1.  SINGULAR with NaN if no
+      weight is positive.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress:
+      info.optimality says where; loosen tol, scale y and the columns or use float64.  MAX_ITER.
 
     Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default.
 

@@ -47,9 +47,9 @@ def fit(
       the dual's at its minimum; optimality, the largest violation, evaluated again after the fit (in float64 where JAX
       allows it); n_iter, blocks; n_support, rows with a coefficient.
 
-    Status: CONVERGED.  INFEASIBLE with NaN for nu or weights below 0 and nu above 1.  NONFINITE with NaN if the input
-      holds NaN or inf.  STALLED if rounding stops the progress: info.optimality says where; loosen tol or use float64.
-      MAX_ITER.
+    Status: CONVERGED.  INFEASIBLE with NaN for nu or weights below 0 and nu above 1.  SINGULAR with NaN if no weight is
+      positive.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress:
+      info.optimality says where; loosen tol or use float64.  MAX_ITER.
 
     Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default.
 
