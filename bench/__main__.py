@@ -1,6 +1,6 @@
 """python -m bench: measure the current commit, compare commits, write the report.
 
-    quick            the main cases on the current commit, under twenty minutes    (what `make bench` runs)
+    quick            the main cases on the current commit, about half an hour    (what `make bench` runs)
     full             every size
     report           rebuild the report from the stored results
     gate BASE HEAD   compare two commits: exit 1 regression, 2 broken, 3 this machine is too noisy to tell

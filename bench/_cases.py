@@ -319,22 +319,21 @@ CASES = {
         "svc", "svm", "SVCHard", "SVC, C = 1000",
         "RBF kernel, gamma = 1 / 50, asked for a violation of 1e-6, which libsvm and scikit-learn reach by their own "
         "count: their kernel values are float32. float64 alone.",
-        "clusters", _machine("svc", "C", n_classes=2), _rbf(1000.0), ("1000x20", "5000x20"), ("1000x20",), _SMALL,
+        "clusters", _machine("svc", "C", n_classes=2), _rbf(1000.0), ("1000x20", "5000x20"), ("1000x20",), (),
     ),
     "svc_pairs": Case(
         "svc", "svm", "SVCPairs", "SVC, one against one", "A machine for each pair of classes; RBF kernel as for SVC.",
-        "classes", _one_vs_one, _rbf(), ("1000x20", "digits", "mnist5k"), ("digits", "mnist5k"), _SMALL,
+        "classes", _one_vs_one, _rbf(), ("1000x20", "digits", "mnist5k"), ("mnist5k",), _SMALL,
     ),
     "svc_grid": Case(
         "svc", "svm", "SVCGrid", "SVC, grid search",
         "6 C (0.1 to 100) by 6 gamma (0.001 to 1), 5 folds, and the fit of all rows at the best of them.", "clusters",
-        lambda ji, X, y, grid, tol=None: _svc_grid(ji)(X, y, grid, tol), _svc_cells, ("2000x20",), ("2000x20",),
-        ("2000x20",),
+        lambda ji, X, y, grid, tol=None: _svc_grid(ji)(X, y, grid, tol), _svc_cells, ("2000x20",), (), (),
     ),
     "svc_predict": Case(
         "svc", "svm", "SVCPredict", "SVC, prediction", "Decisions of all rows; every row is a support vector.",
         "clusters", lambda ji, X, y, penalty: _svc_decision(ji)(X, y, penalty), _rbf(1e-3, 0.0), ("10000x50",),
-        ("10000x50",), ("10000x50",),
+        ("10000x50",), (),
     ),
     "nu_svc": Case(
         "nu_svc", "svm", "NuSVC", "nu-SVC", "RBF kernel, nu = 0.3, gamma = 1 / 50.", "clusters",

@@ -74,9 +74,9 @@ def show(console, commit, root=_results.ASV):
             raced = True
     if raced:
         console.print("Best of warm calls that take turns in one process, on the same data.")
-        console.print("d: correct digits of the coefficients. Other numbers: duality gap, gradient or violation,")
-        console.print("at the loosest tolerance that brings it to its target (1e-6; libsvm's 1e-3 for the violation);")
-        console.print("✗: not reached, does not count.")
+        console.print("d: correct digits of the coefficients. Other numbers: duality gap, gradient or")
+        console.print("violation, at the loosest tolerance that brings it to its target (1e-6; for the")
+        console.print("violation libsvm's 1e-3); ✗: not reached, does not count.")
         console.print("Bold: fastest.\n")
     found, impls = _tables.nist(table)
     for dtype, sets in found.items():
