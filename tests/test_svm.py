@@ -157,7 +157,7 @@ def test_jit_and_vmap(machine):
         alone = machine.fit(gamma=gamma, sample_weight=weights[i], tol=1e-9)
         close((lanes.params.coef[i], lanes.params.intercept[i]), alone.params[:2], 1e-7, "lane")
     assert lanes.info.status.tolist() == [0, 0, ji.Status.NONFINITE]
-    assert np.isnan(lanes.params.coef[2]).all()
+    assert np.isnan(lanes.params.coef[2]).all() and lanes.info.n_support[2] == 0
     with pytest.raises(ValueError, match="one set of vectors at a time"):
         machine.module.decision(lanes.params, Z)
     assert jax.vmap(machine.module.decision, (0, None))(lanes.params, Z).shape == (3, len(Z))

@@ -122,7 +122,8 @@ def exp(a: Pair) -> Pair:
     for factorial in (5040, 720, 120, 24, 6):
         tail = tail * x + 1 / factorial
     tail = tail * x * x * x
-    one = (jnp.ones_like(x), jnp.zeros_like(x))
+    # A one that compilers do not know: for GPUs they turn (1 + x) - 1 into x, and the error of the sum is lost.
+    one = (_power_of_two(k - k), jnp.zeros_like(x))
     total = normalise(add(add(one, r), (0.5 * square[0], 0.5 * square[1] + tail)))
     power = _power_of_two(k)
     return total[0] * power, total[1] * power

@@ -182,7 +182,7 @@ def fit(
         )  # fmt: skip
     coef, intercept = (jnp.where(data.valid, v, jnp.nan) for v in (pair.coef, pair.intercept))
     status = jnp.where(data.valid, pair.status, Status.DOMAIN).astype(jnp.int32)
-    support = (coef != 0).reshape(-1, n).any(0).sum(dtype=jnp.int32)
+    support = (jnp.abs(coef) > 0).reshape(-1, n).any(0).sum(dtype=jnp.int32)
     return coef, intercept, SupportInfo(status, pair.n_iter, pair.objective, pair.violation, support)
 
 

@@ -81,7 +81,7 @@ def _fit(
     empty = (found.status == Status.CONVERGED) & ~(dual.lower < dual.upper).any()
     coef, intercept = (jnp.where(empty, jnp.nan, v) for v in (dual.by_row(found.b, n), -found.rho.mean()))
     status = jnp.where(empty, Status.SINGULAR, found.status).astype(jnp.int32)
-    support = (coef != 0).sum(dtype=jnp.int32)
+    support = (jnp.abs(coef) > 0).sum(dtype=jnp.int32)
     return coef, intercept, kernel, SupportInfo(status, found.n_iter, found.objective, found.violation, support)
 
 

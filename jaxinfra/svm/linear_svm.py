@@ -187,7 +187,7 @@ def _fit(
         )  # fmt: skip
     params = LinearMachine(*(jnp.where(data.valid, v, jnp.nan) for v in (coef, found.intercept, dual)))
     status = jnp.where(data.valid, found.status, Status.DOMAIN).astype(jnp.int32)
-    support = (dual != 0).reshape(X.shape[0], -1).any(1).sum(dtype=jnp.int32)
+    support = (jnp.abs(params.dual) > 0).reshape(X.shape[0], -1).any(1).sum(dtype=jnp.int32)
     return params, SupportInfo(status, found.n_iter, found.objective, found.optimality, support)
 
 
