@@ -28,13 +28,13 @@ def _pairs(task, fitted):
     return found
 
 
-def _machine(library, name, *names, tolerances=RULE, **options):
+def _machine(library, name, *names, tolerances=RULE):
     """An estimator of `library` whose arguments `names` and then gamma are the numbers of the penalty."""
 
     def prepare(task, tol=None):
         kind = getattr(optional(library), name)
         numbers = rounded(task)
-        given = dict(zip(names, numbers, strict=False), gamma=numbers[-1], cache_size=CACHE, tol=tol, **options)
+        given = dict(zip(names, numbers, strict=False), gamma=numbers[-1], cache_size=CACHE, tol=tol)
         model = kind(kernel="rbf", **given)
         data = (task.X,) if name == "OneClassSVM" else (task.X, task.y)
 
@@ -56,11 +56,11 @@ def _libsvm(kind, *flags, tolerances=RULE):
 
     def prepare(task, tol=None):
         util = optional("libsvm.svmutil")
-        numbers = rounded(task)
-        words = [f"-s {kind} -t 2 -g {numbers[-1]!r} -e {tol} -m {CACHE} -q"]
-        words += [f"{flag} {value!r}" for flag, value in zip(flags, numbers.tolist(), strict=False)]
+        numbers = rounded(task).tolist()
+        words = [f"-s {kind} -t 2 -g {numbers[-1]} -e {tol} -m {CACHE} -q"]
+        words += [f"{flag} {value}" for flag, value in zip(flags, numbers, strict=False)]
         problem = util.svm_problem(task.y.astype(float), optional("scipy.sparse").csr_matrix(task.X))
-        options = util.svm_parameter(" ".join(words).replace("np.float64(", "").replace(")", ""))
+        options = util.svm_parameter(" ".join(words))
 
         def read(model):
             at = np.array(model.get_sv_indices()) - 1
@@ -116,11 +116,11 @@ def _predict(library):
 LINEAR = (0.1, 0.03, 0.01, *TOLERANCES[:7])
 
 
-def _liblinear(kind):
+def _liblinear():
     def prepare(task, tol=None):
         util = optional("liblinear.liblinearutil")
         problem = util.problem(task.y.astype(float), optional("scipy.sparse").csr_matrix(task.X), bias=1)
-        options = util.parameter(f"-s {kind} -c {float(task.penalty)} -e {tol} -B 1 -q")
+        options = util.parameter(f"-s 3 -c {float(task.penalty)} -e {tol} -B 1 -q")
 
         def read(model):
             coef, intercept = model.get_decfun()
@@ -194,7 +194,7 @@ ADAPTERS = {
     "linear_svm": {
         "jaxinfra": jaxinfra("linear_svm", LINEAR),
         "sklearn": _linear("hinge", True, 1.0),
-        "liblinear": _liblinear(3),
+        "liblinear": _liblinear(),
     },
     "linear_svm_squared": {
         "jaxinfra": jaxinfra("linear_svm_squared"),

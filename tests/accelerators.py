@@ -115,8 +115,7 @@ def machines(mesh: Mesh, dtype: str) -> Iterator[Program]:
         name, bound = f"{machine.name} {dtype} {n}x{P}", 10 * variables**2 * mesh.size / (n * P)
         yield Program(f"{name} fit", machine.fit, (X, y, w), bound, True)
         if machine.module is ji.svc:
-            predict = lambda X, params: ji.svc.predict(params, X)  # noqa: E731
-            yield Program(f"{name} predict", predict, (X, params), 2 * n / P, True)
+            yield Program(f"{name} predict", lambda X, params: ji.svc.predict(params, X), (X, params), 2 * n / P, True)
 
 
 def path(mesh: Mesh, dtype: str) -> Program:

@@ -249,8 +249,11 @@ def plain_answer(model, task):
     """(coef, intercept, chosen penalty) of the models beyond least squares."""
     X, y, penalty = task.X, task.y, task.penalty
     if model == "linear_svm_squared":
-        slope = lambda eta, y: -2 * (2 * y - 1) * np.maximum(1 - (2 * y - 1) * eta, 0)  # noqa: E731
-        return *plain_newton(X, y, 1 / (penalty * len(X)), slope), None
+
+        def squared_hinge(eta, y):
+            return -2 * (2 * y - 1) * np.maximum(1 - (2 * y - 1) * eta, 0)
+
+        return *plain_newton(X, y, 1 / (penalty * len(X)), squared_hinge), None
     slopes = {"logistic": lambda e, y: 1 / (1 + np.exp(-e)) - y, "poisson": lambda e, y: np.exp(e) - y}
     slopes |= {"gamma": lambda e, y: 1 - y * np.exp(-e)}
     slopes |= {"tweedie": lambda e, y: (np.exp(e) - y) * np.exp(-e / 2)}

@@ -146,7 +146,10 @@ def test_second_derivatives(row):
     The other machines are built from the same dual with other bounds.
     """
     at = tuple(v for i, v in enumerate(arguments(row)) if i != 1)
-    function = lambda at: row.functional(at[0], row.y, *at[1:])  # noqa: E731
+
+    def function(at):
+        return row.functional(at[0], row.y, *at[1:])
+
     slope_and_change = jax.jit(
         lambda at, d: (jax.jvp(function, (at,), (d,))[1], *jax.jvp(jax.grad(function), (at,), (d,)))
     )
@@ -165,7 +168,10 @@ def test_second_derivatives(row):
 def test_gradients_of_lanes():
     """The gradient of a batch, vmap of the gradient and the gradient of each lane are the same."""
     values = np.array([0.4, 1.5])
-    one = lambda C: PAIRS.functional(X, CLASSES, W, GAMMA, {"C": C})  # noqa: E731
+
+    def one(C):
+        return PAIRS.functional(X, CLASSES, W, GAMMA, {"C": C})
+
     loop = [jax.jit(jax.grad(one))(C) for C in values]
     np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(one)))(values), loop, rtol=1e-7)
     np.testing.assert_allclose(jax.jit(jax.grad(lambda C: jax.vmap(one)(C).sum()))(values), loop, rtol=1e-7)

@@ -163,7 +163,6 @@ def _block(gram: Gram, exact: Gram, dual: Dual, target: jax.Array, state: _State
     N = len(state.b)
     size = min(NEWTON, N)
     wide = exact if exact.diagonal.dtype == jnp.float64 else gram
-    # Outside the conditional, where compilers turn the loop of pairwise steps into one kernel.
     free = dual.free(state.b)
     count, due = free.sum(), state.wait <= 0
     # Newton's method is good at values, not at finding out which variables are free: it waits until they are known.
@@ -171,6 +170,7 @@ def _block(gram: Gram, exact: Gram, dual: Dual, target: jax.Array, state: _State
     tried = due & calm & ((count <= 3 * size // 4) | (size == N))
     if N <= PLAIN:
         tried = jnp.array(False)
+    # Outside the conditional, where compilers turn the loop of pairwise steps into one kernel.
     new = _pairwise(gram, dual, target, size, state, tried)
     if N > PLAIN:
         newton = partial(_newton, gram, wide, dual, target, size)

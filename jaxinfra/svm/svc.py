@@ -73,7 +73,7 @@ def fit(
       all orders; exact where the set of free support vectors does not change.
 
     Cost: the kernel's rows of the support vectors, each once or a few times (n p flops each), and two vectors of a few
-    hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.3 GB beside X; for several
+    hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.5 GB beside X; for several
     classes and `path` n^2 numbers up to 12000 rows.
 
     >>> import jax.numpy as jnp

@@ -64,7 +64,7 @@ def fit(
       orders; exact where the set of free support vectors does not change.
 
     Cost: the kernel's rows of the support vectors, each once or a few times (n p flops each), and two vectors of a few
-    hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.3 GB beside X.
+    hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.5 GB beside X.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
