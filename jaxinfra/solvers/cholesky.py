@@ -21,7 +21,7 @@ from jaxinfra._core.precision import dot
 # Largest triangular solve and Cholesky that stay on one thread, and the size from which the spinning matters less than
 # the flops of `_blocked`, three times as many.
 _SOLVE, _FACTOR, _LARGE = 28, 100, 1024
-_PANEL, _TRAILS = 256, 4  # columns that `solve` eliminates at a time, and sizes of what is left
+_PANEL = 128  # columns that `solve` eliminates at a time
 
 
 def _eye_like(a: jax.Array) -> jax.Array:
@@ -112,41 +112,44 @@ def inverse_factor(C: jax.Array) -> jax.Array:
 
 
 def _eliminate(C: jax.Array, rhs: jax.Array) -> jax.Array:
-    """C^-1 rhs by panels of columns, each with the inverse of its diagonal block's factor, which takes its place."""
+    """C^-1 rhs by panels of columns, left-looking: a panel is written once, when all before it are done.
+
+    The inverse of a diagonal block's factor takes its place.
+    """
     p = len(C)
     size = min(_PANEL, p)
     count, zero = -(-p // size), jnp.int32(0)
     C, rhs = _pad(C, size * count), jnp.pad(rhs, ((0, size * count - p), (0, 0)))
-    index = jnp.arange(size * count, dtype=jnp.int32)
 
-    def panel(C: jax.Array, start: jax.Array) -> jax.Array:
-        """Below the diagonal block."""
-        whole = lax.dynamic_slice(C, (zero, start), (len(C), size))
-        return jnp.where((index >= start + size)[:, None], whole, 0)
+    def rows(v: jax.Array, start: jax.Array) -> jax.Array:
+        return lax.dynamic_slice(v, (start, zero), (size, v.shape[1]))
 
-    def some(rhs: jax.Array, start: jax.Array) -> jax.Array:
-        return lax.dynamic_slice(rhs, (start, zero), (size, rhs.shape[1]))
+    def reduced(k: int, C: jax.Array) -> jax.Array:
+        """Panel k, less what the panels before it eliminate; zeros above it."""
+        at = slice(k * size, (k + 1) * size)
+        panel = C[k * size :, at] - dot(C[k * size :, : k * size], C[at, : k * size].T)
+        return jnp.pad(panel, ((k * size, 0), (0, 0)))
 
-    per = -(-count // _TRAILS)
-
-    def trail(at: int, C: jax.Array, below: jax.Array) -> jax.Array:
-        return C.at[at:, at:].add(-dot(below[at:], below[at:].T))
+    def below(k: int, panel: jax.Array, inverse: jax.Array) -> jax.Array:
+        """The factor's panel k below the diagonal block; zeros above."""
+        return jnp.pad(dot(panel[(k + 1) * size :], inverse.T), (((k + 1) * size, 0), (0, 0)))
 
     def forward(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         C, rhs = carry
         start = i * size
-        inverse = inverse_factor(lax.dynamic_slice(C, (start, start), (size, size))[None])[0]
-        below, y = dot(panel(C, start), inverse.T), dot(inverse, some(rhs, start))
-        # What is left lies in a trailing block, of one of a few sizes.
-        C = lax.switch(i // per, [partial(trail, at) for at in range(0, size * count, size * per)], C, below)
-        C = lax.dynamic_update_slice(C, below, (zero, start))
-        rhs = lax.dynamic_update_slice(rhs - dot(below, y), y, (start, zero))
-        return lax.dynamic_update_slice(C, inverse, (start, start)), rhs
+        panel = lax.switch(i, [partial(reduced, k) for k in range(count)], C)
+        inverse = inverse_factor(rows(panel, start)[None])[0]
+        panel = lax.switch(i, [partial(below, k) for k in range(count)], panel, inverse)
+        y = dot(inverse, rows(rhs, start))
+        rhs = lax.dynamic_update_slice(rhs - dot(panel, y), y, (start, zero))
+        panel = lax.dynamic_update_slice(panel, inverse, (start, zero))
+        return lax.dynamic_update_slice(C, panel, (zero, start)), rhs
 
     def backward(i: jax.Array, rhs: jax.Array) -> jax.Array:
         start = (count - 1 - i) * size
-        inverse = lax.dynamic_slice(C, (start, start), (size, size))
-        x = dot(inverse.T, some(rhs, start) - dot(panel(C, start).T, rhs))
+        panel = lax.dynamic_slice(C, (zero, start), (len(C), size))
+        later = jnp.where(jnp.arange(len(C), dtype=jnp.int32)[:, None] >= start + size, panel, 0)
+        x = dot(rows(panel, start).T, rows(rhs, start) - dot(later.T, rhs))
         return lax.dynamic_update_slice(rhs, x, (start, zero))
 
     C, rhs = lax.fori_loop(zero, jnp.int32(count), forward, (C, rhs))

@@ -9,6 +9,7 @@ Source: the row caches of Joachims 1999 (SVMlight) and Wen et al. 2018 (ThunderS
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,9 @@ from jaxinfra._core.precision import dot
 
 FULL = 2**25  # bytes up to which the whole matrix is computed at once
 BYTES = 300_000_000  # of the ring: the first touch of memory costs as much as computing the row that goes there
-_MISSES, _HITS = 64, 16  # rows in a group: computed by one product, read at a time
+_MISSES = 64, 32  # rows in a group computed by one product: large groups first, then small ones ...
+_GROUP = 6_000_000  # ... and small ones alone where more bytes would leave the cache before they are read
+_HITS = 16  # rows read at a time
 _ROWS = 256  # in a block of the product with a vector
 
 
@@ -52,7 +55,8 @@ class Gram(NamedTuple):
         if self.values is not None:
             return None
         n, dtype = self.n, self.diagonal.dtype
-        slots = min(-(-n // _MISSES) * _MISSES + _MISSES, max(BYTES // (n * dtype.itemsize), 4 * _MISSES))
+        most = _MISSES[0]
+        slots = min(-(-n // most) * most + most, max(BYTES // (n * dtype.itemsize), 4 * most))
         none = jnp.full((slots,), n, jnp.int32)
         return Ring(lax.empty((slots, n), dtype), jnp.full((n,), -1, jnp.int32), none, jnp.int32(0))
 
@@ -79,14 +83,13 @@ class Gram(NamedTuple):
         self, ring: Ring, rows: jax.Array, factors: jax.Array, misses: jax.Array, total: jax.Array
     ) -> tuple[Ring, jax.Array]:
         q, n, slots = len(rows), self.n, len(ring.owner)
-        size = min(_MISSES, q)
         count = misses.sum(dtype=jnp.int32)
         order = jnp.nonzero(misses, size=q, fill_value=0)[0].astype(jnp.int32)
-        order = jnp.pad(order, (0, size))
-        each = jnp.arange(size, dtype=jnp.int32)
+        order = jnp.pad(order, (0, _MISSES[0]))
 
-        def group(carry: tuple[jax.Array, Ring, jax.Array]) -> tuple[jax.Array, Ring, jax.Array]:
+        def group(size: int, carry: tuple[jax.Array, Ring, jax.Array]) -> tuple[jax.Array, Ring, jax.Array]:
             done, ring, total = carry
+            each = jnp.arange(size, dtype=jnp.int32)
             left = jnp.minimum(count - done, size)
             which = lax.dynamic_slice(order, (done,), (size,))
             valid = each < left
@@ -105,8 +108,11 @@ class Gram(NamedTuple):
             return done + size, ring, total
 
         carry = (jnp.int32(0), ring, total)
-        _, ring, total = lax.while_loop(lambda carry: carry[0] < count, group, carry)
-        return ring, total
+        large, small = _MISSES
+        if large * n * ring.rows.dtype.itemsize <= _GROUP:
+            carry = lax.while_loop(lambda c: c[0] + large <= count, partial(group, large), carry)
+        carry = lax.while_loop(lambda c: c[0] < count, partial(group, small), carry)
+        return carry[1], carry[2]
 
     def between(self, rows: jax.Array, columns: jax.Array) -> jax.Array:
         """The values between some rows and others."""
