@@ -21,7 +21,7 @@ from jaxinfra._core.precision import dot
 # Largest triangular solve and Cholesky that stay on one thread, and the size from which the spinning matters less than
 # the flops of `_blocked`, three times as many.
 _SOLVE, _FACTOR, _LARGE = 28, 100, 1024
-_PANEL = 128  # columns that `solve` eliminates at a time
+_PANEL = 256  # columns that `solve` eliminates at a time
 
 
 def _eye_like(a: jax.Array) -> jax.Array:

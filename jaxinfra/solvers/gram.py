@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxinfra._core import compensated
@@ -192,9 +193,11 @@ def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full:
     n = X.shape[0]
     if precomputed:
         return Gram(kernel, None, X, jnp.diagonal(X).astype(dtype))
-    X, kernel = X.astype(dtype), jax.tree.map(lambda v: v.astype(dtype), kernel)
-    features = kernel.features(X, X.mean(0))
+    # Rows are centred before digits are dropped.
+    wide = np.promote_types(X.dtype, dtype)
+    X, kernel = X.astype(wide), jax.tree.map(lambda v: v.astype(wide), kernel)
+    features, kernel = jax.tree.map(lambda v: v.astype(dtype), (kernel.features(X, X.mean(0)), kernel))
     if full is None:
-        full = n * n * X.dtype.itemsize <= FULL
+        full = n * n * jnp.dtype(dtype).itemsize <= FULL
     values = kernel.between(features, features) if full else None
     return Gram(kernel, features, values, kernel.diagonal(features))

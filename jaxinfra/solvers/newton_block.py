@@ -1,17 +1,16 @@
 r"""Newton's method on the dual within a block of variables: what pairwise steps need thousands of steps for.
 
-With the multipliers mu = rho - f, the prediction b + mu / diag(K) says which variables end at which bound (the primal-
-dual active set); the others, F, follow from one system
+The primal-dual active set.  A guess A of the variables at bounds gives the others, F, by one system
 
-    [K_FF  -1] [d  ]   [ -f_F - K_FA (bound - b)_A ]
-    [1'     0] [rho] = [ - sum of (bound - b)_A    ]      for each group.
+    [K_FF  -1] [d  ]   [ -f_F - K_FA (bound - b)_A     ]
+    [1'     0] [rho] = [ what the sum lacks then       ]      for each group,
 
-The point is projected onto the bounds and the sums.  The way there is feasible, and it is gone as far as the objective
-falls along it, so no step makes it larger and nothing can cycle.  A prediction that promises no descent is replaced by
-a more careful one: nothing is put onto a bound, A is what is there and stays; then, only the free variables move, up to
-the first bound, which always is a descent.  Without free variables, pairwise steps go on.
+and the next guess: what left its bounds is put there, what wants to leave a bound, by the sign of rho - f, is let go.
+The points on the way are not feasible; where the guess repeats, the block is solved.  From the start to the end, which
+is projected onto the bounds and the sums, it is gone as far as the objective falls, so that nothing can cycle; without
+descent nothing moves, and pairwise steps go on.
 
-Source: Hintermueller, Ito and Kunisch 2002 (the active set); Scheinberg 2006 (systems of the free variables).
+Source: Hintermueller, Ito and Kunisch 2002; Kunisch and Rendl 2003.
 """
 
 from __future__ import annotations
@@ -33,9 +32,11 @@ _HALVINGS = 64  # of the interval of a projection's multiplier
 class _State(NamedTuple):
     b: jax.Array  # (q,)
     f: jax.Array
-    down: jax.Array  # (G,) the largest f of what may go down ...
-    up: jax.Array  # ... and the smallest of what may go up
-    care: jax.Array  # how careful the prediction is: 0 to 2, 3 where none promises descent
+    to_lower: jax.Array  # the guess: which are at a bound, among them those that stay where they are
+    to_upper: jax.Array
+    same: jax.Array  # whether it is that of the system before
+    error: jax.Array  # of that system: the largest |rho - f| in F
+    done: jax.Array
     n_iter: jax.Array
 
 
@@ -43,62 +44,64 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
     """b (q,) whose objective is not above that of the given one, with the same sums; f = K b + c there."""
     K, lower, upper, group = block
     dtype = b.dtype
-    diagonal = jnp.maximum(jnp.diagonal(K), jnp.finfo(dtype).tiny)
     member = group[None] == jnp.arange(groups, dtype=jnp.int32)[:, None]  # (G, q)
     inside = member.astype(dtype)
-    sums = dot(inside, b)
+    sums, fixed = dot(inside, b), ~(lower < upper)
 
-    def at(b: jax.Array, f: jax.Array, care: jax.Array, n_iter: jax.Array) -> _State:
-        down = jnp.where(member & (b > lower)[None], f[None], -jnp.inf).max(1)
-        up = jnp.where(member & (b < upper)[None], f[None], jnp.inf).min(1)
-        return _State(b, f, down, up, care, n_iter)
+    def middle(f: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> jax.Array:
+        """rho (G,) in the middle of the interval that what may go down and what may go up leave."""
+        low = jnp.where(member & ~to_lower[None], f[None], -jnp.inf).max(1)
+        high = jnp.where(member & ~(to_upper | fixed)[None], f[None], jnp.inf).min(1)
+        low, high = jnp.where(jnp.isfinite(low), low, high), jnp.where(jnp.isfinite(high), high, low)
+        return jnp.where(jnp.isfinite(low), 0.5 * (low + high), 0)
 
-    def project(z: jax.Array, F: jax.Array) -> jax.Array:
-        """The nearest point with the bounds and sums: clip(z + shift of its group) within F, by bisection."""
-        moving = inside * F[None].astype(dtype)
+    def guess(b: jax.Array, wish: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """wish: rho - f, the direction that each variable wants to go."""
+        return fixed | (b < lower) | (to_lower & (wish <= 0)), ~fixed & ((b > upper) | (to_upper & (wish >= 0)))
+
+    def step(state: _State) -> _State:
+        b, f, to_lower, to_upper = state[:4]
+        F = ~to_lower & ~to_upper
+        end = jnp.where(to_upper, upper, jnp.where(to_lower & ~fixed, lower, b))
+        d, rho = _system(K, F, inside, -(f + dot(K, end - b)), sums - dot(inside, end))
+        b, f = end + d, f + dot(K, end - b + d)
+        rho = jnp.where((member & F[None]).any(1), rho, middle(f, to_lower, to_upper))
+        wish = dot(rho, inside) - f
+        new = guess(b, wish, to_lower, to_upper)
+        same = (new[0] == to_lower).all() & (new[1] == to_upper).all()
+        # The same system again corrects what rounding left, as long as it does.
+        error = jnp.where(F, jnp.abs(wish), 0).max()
+        done = (same & ((error < tol) | (state.same & ~(error < 0.5 * state.error)))) | ~jnp.isfinite(error)
+        return _State(b, f, *new, same, error, done, state.n_iter + 1)
+
+    def project(z: jax.Array) -> jax.Array:
+        """The nearest point with the bounds and sums: clip(z + shift of its group), by bisection."""
 
         def halve(_: int, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             low, high = interval
             middle = 0.5 * (low + high)
-            short = dot(inside, jnp.clip(z + dot(middle, moving), lower, upper)) < sums
+            short = dot(inside, jnp.clip(z + dot(middle, inside), lower, upper)) < sums
             return jnp.where(short, middle, low), jnp.where(short, high, middle)
 
-        start = (moving * (lower - z)[None]).min(1), (moving * (upper - z)[None]).max(1)
+        start = (inside * (lower - z)[None]).min(1), (inside * (upper - z)[None]).max(1)
         low, high = lax.fori_loop(0, _HALVINGS, halve, start)
-        return balance(jnp.clip(z + dot(0.5 * (low + high), moving), lower, upper), lower, upper, inside, sums)
+        return balance(jnp.clip(z + dot(0.5 * (low + high), inside), lower, upper), lower, upper, inside, sums)
 
-    def shorten(b: jax.Array, d: jax.Array) -> jax.Array:
-        """b + d, or the first point of the way there with a variable at its bound."""
-        bound = jnp.where(d > 0, upper, lower)
-        limit = jnp.where(d != 0, (bound - b) / jnp.where(d != 0, d, 1), jnp.inf)
-        t = jnp.minimum(limit.min(), 1)
-        return jnp.where(limit <= t, bound, b + t * d)
-
-    def step(state: _State) -> _State:
-        b, f, down, up, care, n_iter = state
-        low, high = jnp.where(jnp.isfinite(down), down, up), jnp.where(jnp.isfinite(up), up, down)
-        predicted = b + (dot(0.5 * (low + high), inside) - f) / diagonal
-        to_upper, to_lower = predicted >= upper, predicted <= lower
-        at_upper, at_lower = b >= upper, b <= lower
-        to_upper, to_lower = to_upper & (at_upper | (care == 0)), to_lower & (at_lower | (care == 0))
-        F = jnp.where(care == 2, ~at_upper & ~at_lower, (upper > lower) & ~to_upper & ~to_lower)
-        jump = jnp.where(F, 0, jnp.where(to_upper, upper - b, jnp.where(to_lower, lower - b, 0)))
-        d = _system(K, F, inside, -(f + dot(K, jump)), -dot(inside, jump))
-        move = jnp.where(care == 2, shorten(b, d), project(b + jump + d, F)) - b
-        pull, slope = dot(K, move), dot(move, f)
-        curvature = dot(move, pull)
-        t = jnp.where(curvature > 0, -slope / jnp.where(curvature > 0, curvature, 1), 1)
-        # Up to twice the best length the objective falls; the whole step keeps what is at a bound there.
-        t = jnp.where(t > 0.5, 1, t)
-        # Where too few variables move, the sums may be out of reach.
-        kept = (jnp.abs(dot(inside, move)) <= 64 * eps(dtype) * dot(inside, jnp.abs(b) + jnp.abs(move))).all()
-        falls = (slope < 0) & jnp.isfinite(curvature) & kept
-        b = jnp.where(falls, jnp.clip(b + t * move, lower, upper), b)
-        return at(b, jnp.where(falls, f + t * pull, f), jnp.where(falls, 0, care + 1), n_iter + 1)
-
-    start = at(b, f, jnp.int32(0), jnp.int32(0))
-    go_on = lambda s: (jnp.max(s.down - s.up) >= tol) & (s.n_iter < _MOST) & (s.care < 3)  # noqa: E731
-    return lax.while_loop(go_on, step, start).b
+    at_lower, at_upper = fixed | (b <= lower), ~fixed & (b >= upper)
+    wish = dot(middle(f, at_lower, at_upper), inside) - f
+    none, inf = jnp.array(False), jnp.asarray(jnp.inf, dtype)
+    start = _State(b, f, *guess(b, wish, at_lower, at_upper), none, inf, none, jnp.int32(0))
+    end = lax.while_loop(lambda s: ~s.done & (s.n_iter < _MOST), step, start)
+    solved = end.same & ((end.b >= lower) & (end.b <= upper)).all()
+    move = jnp.where(solved, balance(end.b, lower, upper, inside, sums), project(end.b)) - b
+    slope, curvature = dot(move, f), dot(move, dot(K, move))
+    t = jnp.where(curvature > 0, -slope / jnp.where(curvature > 0, curvature, 1), 1)
+    # Up to twice the best length the objective falls; the whole step keeps what is at a bound there.
+    t = jnp.where(t > 0.5, 1, t)
+    # Where too few variables move, the sums may be out of reach.
+    kept = (jnp.abs(dot(inside, move)) <= 64 * eps(dtype) * dot(inside, jnp.abs(b) + jnp.abs(move))).all()
+    falls = (slope < 0) & jnp.isfinite(curvature) & kept
+    return jnp.where(falls, jnp.clip(b + t * move, lower, upper), b)
 
 
 def balance(b: jax.Array, lower: jax.Array, upper: jax.Array, inside: jax.Array, sums: jax.Array) -> jax.Array:
@@ -112,8 +115,10 @@ def balance(b: jax.Array, lower: jax.Array, upper: jax.Array, inside: jax.Array,
     return b + room * dot(share, inside)
 
 
-def _system(K: jax.Array, F: jax.Array, inside: jax.Array, rhs: jax.Array, rhs_sum: jax.Array) -> jax.Array:
-    """d (q,), zero outside F, with K_FF d - rho = rhs and the sums of d; other rows are those of the identity."""
+def _system(
+    K: jax.Array, F: jax.Array, inside: jax.Array, rhs: jax.Array, rhs_sum: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """d (q,), zero outside F, and rho (G,) with K_FF d - rho = rhs and the sums of d; other rows are the identity's."""
     there = F.astype(K.dtype)
     A = K * there[:, None] * there[None]
     # Duplicated rows make it singular; the next step corrects what this changes.
@@ -123,7 +128,8 @@ def _system(K: jax.Array, F: jax.Array, inside: jax.Array, rhs: jax.Array, rhs_s
     solved = cholesky.solve(A, jnp.concatenate([(rhs * there)[:, None], border], 1))
     plain, across = solved[:, 0], solved[:, 1:]
     lack = rhs_sum - dot(border.T, plain)
-    return (plain + dot(across, _small(dot(border.T, across), lack))) * there
+    rho = _small(dot(border.T, across), lack)
+    return (plain + dot(across, rho)) * there, rho
 
 
 def _small(S: jax.Array, rhs: jax.Array) -> jax.Array:

@@ -3,14 +3,12 @@ r"""Block decomposition of the dual of support vector machines: work on the wors
     repeat   keep half of the working set, free variables first and then the newest; add the worst of each side
              solve within the set (`smo_block`), to a tenth of the violation
              f <- f + (change of b) K, by the rows of what changed alone (`gram`)
-    until the violation is below tol;  then certify
+    until the violation is below tol
 
-Where many pairwise steps would follow, Newton's method (`newton_block`) is tried on all free variables and the worst
-violators: once the set of free variables hardly changes any more, and as often as it pays.
+Where many pairwise steps would follow, Newton's method (`newton_block`) is tried on all free variables and the
+violators: once they fit in its block, and as often as it pays.
 
-K b is kept as an unevaluated sum of two numbers of the working precision, so that it does not drift.  If the
-certificate's violation (`dual_certificate`) is not below tol, the solver goes on from the corrected values with a
-smaller one.
+K b is kept as an unevaluated sum of two numbers of the working precision, so that it does not drift.
 
 Source: Joachims 1999; Serafini and Zanni 2005 (what to keep); Wen et al. 2018 (ThunderSVM).
 """
@@ -26,10 +24,10 @@ from jax import lax
 
 from jaxinfra._core import compensated
 from jaxinfra._core.compensated import Pair
-from jaxinfra._core.loop import Verdict, drive
+from jaxinfra._core.loop import Verdict
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
-from jaxinfra.solvers import dual_certificate, newton_block, smo_block
+from jaxinfra.solvers import newton_block, smo_block
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.solvers.gram import Gram, Ring
 
@@ -38,22 +36,11 @@ NEWTON = 2048  # variables that Newton's method works on
 PLAIN = 256  # variables up to which pairwise steps are so short that nothing else is worth compiling
 _STEPS = 8  # steps within a block for each of its variables
 _PATIENCE = 100  # blocks without a new smallest violation before rounding is suspected
-_ROUNDS = 3  # certificates before a fit counts as stalled
 
 
-class Solution(NamedTuple):
-    """Where the solver ended."""
+class State(NamedTuple):
+    """Where the method is."""
 
-    b: jax.Array  # (N,)
-    g: Pair  # K b by rows, (n,)
-    rho: jax.Array  # (G,)
-    objective: jax.Array
-    violation: jax.Array  # certified
-    status: jax.Array
-    n_iter: jax.Array  # blocks
-
-
-class _State(NamedTuple):
     b: jax.Array
     g: Pair
     ring: Ring | None
@@ -62,9 +49,9 @@ class _State(NamedTuple):
     best: jax.Array  # the smallest violation so far ...
     since: jax.Array  # ... the blocks since then ...
     fall: jax.Array  # ... and what the objective has fallen in them
-    free: jax.Array  # (N,) which variables were free when Newton's method was last thought of
-    wait: jax.Array  # blocks of pairwise steps before it is thought of again ...
-    patience: jax.Array  # ... and after that
+    rate: jax.Array  # at which the logarithm of the violation falls, a mean over some ten blocks
+    wait: jax.Array  # blocks of pairwise steps before Newton's method ...
+    patience: jax.Array  # ... and after it did not pay
 
 
 def _top(scores: jax.Array, k: int, N: int) -> jax.Array:
@@ -120,7 +107,7 @@ def _moved(gram: Gram, b: jax.Array, working: jax.Array, values: jax.Array, kept
     return _Change(kept, jnp.pad(rows, spare), jnp.pad(change, spare), new, more)
 
 
-def _pairwise(gram: Gram, dual: Dual, target: jax.Array, size: int, state: _State, skip: jax.Array) -> _Change:
+def _pairwise(gram: Gram, dual: Dual, target: jax.Array, size: int, state: State, skip: jax.Array) -> _Change:
     """Sequential minimal optimisation of a few hundred variables."""
     N, f = len(state.b), dual.slope(state.g)
     working = state.working
@@ -135,15 +122,18 @@ def _pairwise(gram: Gram, dual: Dual, target: jax.Array, size: int, state: _Stat
     return _moved(gram, state.b, working, solved.b, working, size)
 
 
-def _newton(gram: Gram, wide: Gram, dual: Dual, target: jax.Array, size: int, state: _State) -> _Change:
+def _wants(dual: Dual, b: jax.Array, f: jax.Array) -> jax.Array:
+    """How much each variable wants to leave its bound (N,): infinitely if it is free, not at all if it is fixed."""
+    rho = dual.multiplier(b, f)[dual.group]
+    score = jnp.where(b <= dual.lower, rho - f, f - rho)
+    return jnp.where(dual.free(b), jnp.inf, jnp.where(dual.lower < dual.upper, score, -jnp.inf))
+
+
+def _newton(gram: Gram, wide: Gram, dual: Dual, target: jax.Array, size: int, state: State) -> _Change:
     """Newton's method on all free variables and the largest violators; wide: the matrix in the precision for it."""
     b, N, G = state.b, len(state.b), len(dual.total)
     f = dual.slope(state.g)
-    rho = dual.multiplier(b, f)[dual.group]
-    # How much each bounded variable wants to leave its bound.
-    score = jnp.where(b <= dual.lower, rho - f, f - rho)
-    score = jnp.where(dual.free(b), jnp.inf, jnp.where(dual.lower < dual.upper, score, -jnp.inf))
-    working = _top(score, size, N)
+    working = _top(_wants(dual, b, f), size, N)
     at = jnp.minimum(working, N - 1)
     block = _within(wide, dual, b, working)
     hi, lo = (dual.tile(v)[at].astype(wide.diagonal.dtype) for v in state.g)
@@ -158,21 +148,27 @@ def _newton(gram: Gram, wide: Gram, dual: Dual, target: jax.Array, size: int, st
     return _moved(gram, b, working, values, state.working, size)
 
 
-def _block(gram: Gram, exact: Gram, dual: Dual, target: jax.Array, state: _State) -> tuple[_State, Verdict]:
-    """One working set: chosen, solved, and its change carried over to all variables."""
+def block(
+    gram: Gram, exact: Gram, dual: Dual, target: jax.Array, state: State, *, rough: bool = False
+) -> tuple[State, Verdict]:
+    """One working set: chosen, solved, and its change carried over to all variables.
+
+    exact: the matrix in the precision of the certificate.
+    rough: pairwise steps alone, stopped where the rounding of b decides or Newton's method would take over.
+    """
     N = len(state.b)
     size = min(NEWTON, N)
     wide = exact if exact.diagonal.dtype == jnp.float64 else gram
-    free = dual.free(state.b)
-    count, due = free.sum(), state.wait <= 0
-    # Newton's method is good at values, not at finding out which variables are free: it waits until they are known.
-    calm = (free != state.free).sum() <= count // 50 + 1
-    tried = due & calm & ((count <= 3 * size // 4) | (size == N))
-    if N <= PLAIN:
+    # Newton's method waits until the variables that matter fit in its block, and is spared where few blocks are left.
+    fits = (_wants(dual, state.b, dual.slope(state.g)) > target).sum() <= size
+    left = jnp.log(state.violation / target) > 2 * _wait(size) * state.rate
+    tried = (state.wait <= 0) & fits & left
+    far = tried & (state.violation > 10 * target)
+    if N <= PLAIN or rough:
         tried = jnp.array(False)
     # Outside the conditional, where compilers turn the loop of pairwise steps into one kernel.
     new = _pairwise(gram, dual, target, size, state, tried)
-    if N > PLAIN:
+    if N > PLAIN and not rough:
         newton = partial(_newton, gram, wide, dual, target, size)
         new = lax.cond(tried, lambda state, pairwise: newton(state), lambda state, pairwise: pairwise, state, new)
     b, rows, change, more = new.b, new.rows, new.change, new.more
@@ -188,13 +184,18 @@ def _block(gram: Gram, exact: Gram, dual: Dual, target: jax.Array, state: _State
     since, fall = jnp.where(better, 0, state.since + 1), jnp.where(better, 0, state.fall + fall)
     level = eps(b.dtype) * jnp.abs(dual.objective(b, after))
     stuck = ((change == 0).all() & ~tried) | ((since >= _PATIENCE) & ~(fall > level))
+    if rough:
+        floor = 2 * eps(b.dtype) * jnp.sqrt(dot(b, b) * jnp.abs(gram.diagonal).max())
+        stuck = stuck | far | (violation < floor)
     done = violation < target
     # Where it pays, Newton's method goes on; where not, it is tried again after twice as many blocks.
-    paid = violation < 0.3 * state.violation
+    paid = violation < 0.7 * state.violation
     patience = jnp.where(tried & ~paid, 2 * state.patience, state.patience)
-    wait = jnp.where(due, jnp.where(tried & paid, 0, patience), state.wait - 1)
-    best, known = jnp.minimum(violation, state.best), jnp.where(due, free, state.free)
-    state = _State(b, g, ring, new.working, violation, best, since, fall, known, wait, patience)
+    wait = jnp.where(tried, jnp.where(paid, 0, patience), state.wait - 1)
+    tiny = jnp.finfo(b.dtype).tiny
+    rate = jnp.where(tried, 0, 0.9 * state.rate + 0.1 * jnp.log((state.violation + tiny) / (violation + tiny)))
+    best = jnp.minimum(violation, state.best)
+    state = State(b, g, ring, new.working, violation, best, since, fall, rate, wait, patience)
     bad = ~jnp.isfinite(violation)
     status = jnp.where(bad, Status.NONFINITE, jnp.where(done, Status.CONVERGED, Status.STALLED))
     return state, Verdict(done | stuck | bad, status.astype(jnp.int32))
@@ -205,8 +206,8 @@ def _wait(size: int) -> int:
     return max(4, size**2 // 100_000)
 
 
-def _start(gram: Gram, dual: Dual, b: jax.Array) -> _State:
-    """The state at b: K b from the rows of what is not zero, in pieces."""
+def start(gram: Gram, dual: Dual, b: jax.Array, *, near: bool = False) -> State:
+    """The state at b: K b from the rows of what is not zero, in pieces; near the solution, Newton's method is next."""
     N, n = len(b), gram.n
     q = min(SIZE, N)
     by_row = dual.by_row(b, n)
@@ -228,44 +229,6 @@ def _start(gram: Gram, dual: Dual, b: jax.Array) -> _State:
         _, ring, g = lax.while_loop(lambda carry: carry[0] < count, piece, carry)
     working = jnp.arange(q, dtype=jnp.int32) if q == N else jnp.full((q,), N, jnp.int32)
     inf, none = jnp.asarray(jnp.inf, b.dtype), jnp.zeros((), b.dtype)
-    wait = jnp.int32(_wait(min(NEWTON, N)))
-    return _State(b, g, ring, working, dual.violation(b, dual.slope(g)), inf, jnp.int32(0), none, b != b, wait, wait)
-
-
-def solve(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array) -> Solution:
-    """Minimise the dual from a feasible b.
-
-    exact: the same matrix in the precision of the certificate.
-    """
-
-    class Round(NamedTuple):
-        state: _State
-        target: jax.Array
-        violation: jax.Array
-        status: jax.Array
-        n_iter: jax.Array
-        rounds: jax.Array
-
-    def one(r: Round) -> Round:
-        state, status, n_iter = drive(
-            partial(_block, gram, exact, dual, r.target), r.state, max_iter=max_iter - r.n_iter
-        )
-        check = dual_certificate.certify(exact, dual, state.b, state.g, tol)
-        good = check.bound < tol
-        status = jnp.where(good, Status.CONVERGED, status).astype(jnp.int32)
-        inf = jnp.asarray(jnp.inf, b.dtype)
-        state = state._replace(g=check.g, violation=check.bound, best=inf, since=jnp.int32(0))
-        return Round(state, 0.5 * r.target, check.bound, status, r.n_iter + n_iter, r.rounds + 1)
-
-    def again(r: Round) -> jax.Array:
-        unproven = (r.status == Status.CONVERGED) & ~(r.violation < tol)
-        return (r.rounds == 0) | (unproven & (r.rounds < _ROUNDS))
-
-    start = _start(gram, dual, b)
-    ready = Round(start, tol, start.violation, jnp.int32(Status.MAX_ITER), jnp.int32(0), jnp.int32(0))
-    r = lax.while_loop(again, one, ready)
-    f = dual.slope(r.state.g)
-    unproven = (r.status == Status.CONVERGED) & ~(r.violation < tol)
-    status = jnp.where(unproven, Status.STALLED, r.status).astype(jnp.int32)
-    rho, objective = dual.multiplier(r.state.b, f), dual.objective(r.state.b, f)
-    return Solution(r.state.b, r.state.g, rho, objective, r.violation, status, r.n_iter)
+    patience = jnp.int32(_wait(min(NEWTON, N)))
+    wait = jnp.int32(0) if near else patience
+    return State(b, g, ring, working, dual.violation(b, dual.slope(g)), inf, jnp.int32(0), none, none, wait, patience)

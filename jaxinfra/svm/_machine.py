@@ -16,7 +16,7 @@ from jaxinfra._core import checks, implicit, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Status
 from jaxinfra.kernels import Kernel, Precomputed
-from jaxinfra.solvers import dual_implicit, gram, smo
+from jaxinfra.solvers import dual_implicit, dual_solver, gram
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.solvers.gram import Gram
 
@@ -130,16 +130,22 @@ def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple
     X, kernel = implicit.frozen((X, kernel))
     precomputed = isinstance(kernel, Precomputed)
     wide = certificate_dtype(X.dtype)
+    if X.dtype == np.float64:
+        exact = gram.of(kernel, X, precomputed=precomputed, full=None if full else full)
+        # Where rows of the matrix are what costs, they are first those in float32.
+        if exact.values is not None or kernel.times(exact.features, X[:, 0]) is not None:
+            return exact, exact
+        return gram.of(kernel, X, precomputed=False, dtype=np.dtype(np.float32), full=full), exact
     work = gram.of(kernel, X, precomputed=precomputed, full=full)
     if wide != X.dtype:
         return work, gram.of(kernel, X, precomputed=precomputed, dtype=wide, full=False)
-    return work, work if precomputed or wide == np.float64 else gram.pairs(kernel, X)
+    return work, work if precomputed else gram.pairs(kernel, X)
 
 
 @sequential_vmap
-def _run(work: Gram, exact: Gram, dual: Dual, b: jax.Array, tol: jax.Array, max_iter: jax.Array) -> smo.Solution:
+def _run(work: Gram, exact: Gram, dual: Dual, b: jax.Array, tol: jax.Array, max_iter: jax.Array) -> dual_solver.Solution:
     # One lane after the other: a batched loop runs until its slowest lane is done, and copies its state.
-    return smo.solve(work, exact, dual, b, tol=tol, max_iter=max_iter)
+    return dual_solver.solve(work, exact, dual, b, tol=tol, max_iter=max_iter)
 
 
 def solve(
