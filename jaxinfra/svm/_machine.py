@@ -18,6 +18,7 @@ from jaxinfra._core.types import Status
 from jaxinfra.kernels import Kernel, Precomputed
 from jaxinfra.solvers import dual_implicit, dual_solver, gram
 from jaxinfra.solvers.box_dual import Dual
+from jaxinfra.solvers.dual_solver import Solution
 from jaxinfra.solvers.gram import Gram
 
 TOL = 1e-3  # libsvm's
@@ -143,7 +144,7 @@ def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple
 
 
 @sequential_vmap
-def _run(work: Gram, exact: Gram, dual: Dual, b: jax.Array, tol: jax.Array, max_iter: jax.Array) -> dual_solver.Solution:
+def _run(work: Gram, exact: Gram, dual: Dual, b: jax.Array, tol: jax.Array, max_iter: jax.Array) -> Solution:
     # One lane after the other: a batched loop runs until its slowest lane is done, and copies its state.
     return dual_solver.solve(work, exact, dual, b, tol=tol, max_iter=max_iter)
 
