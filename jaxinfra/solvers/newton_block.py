@@ -26,6 +26,7 @@ from jaxinfra.solvers import cholesky
 from jaxinfra.solvers.smo_block import Block
 
 _MOST = 12  # steps
+_VAIN = 3  # guesses that come no nearer before they count as a cycle
 _HALVINGS = 64  # of the interval of a projection's multiplier
 
 
@@ -34,8 +35,10 @@ class _State(NamedTuple):
     f: jax.Array
     to_lower: jax.Array  # the guess: which are at a bound, among them those that stay where they are
     to_upper: jax.Array
-    same: jax.Array  # whether it is that of the system before
-    error: jax.Array  # of that system: the largest |rho - f| in F
+    changed: jax.Array  # how many variables it moves to another set ...
+    fewest: jax.Array  # ... the fewest so far ...
+    vain: jax.Array  # ... and the guesses since then
+    error: jax.Array  # of the last system: the largest |rho - f| in F
     done: jax.Array
     n_iter: jax.Array
 
@@ -68,32 +71,38 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
         rho = jnp.where((member & F[None]).any(1), rho, middle(f, to_lower, to_upper))
         wish = dot(rho, inside) - f
         new = guess(b, wish, to_lower, to_upper)
-        same = (new[0] == to_lower).all() & (new[1] == to_upper).all()
+        changed = ((new[0] != to_lower) | (new[1] != to_upper)).sum(dtype=jnp.int32)
+        vain = jnp.where(changed < state.fewest, 0, state.vain + 1)
         # The same system again corrects what rounding left, as long as it does.
         error = jnp.where(F, jnp.abs(wish), 0).max()
-        done = (same & ((error < tol) | (state.same & ~(error < 0.5 * state.error)))) | ~jnp.isfinite(error)
-        return _State(b, f, *new, same, error, done, state.n_iter + 1)
+        settled = (error < tol) | ((state.changed == 0) & ~(error < 0.5 * state.error))
+        done = jnp.where(changed == 0, settled, vain >= _VAIN) | ~jnp.isfinite(error)
+        fewest = jnp.minimum(changed, state.fewest)
+        return _State(b, f, *new, changed, fewest, vain, error, done, state.n_iter + 1)
 
-    def project(z: jax.Array) -> jax.Array:
-        """The nearest point with the bounds and sums: clip(z + shift of its group), by bisection."""
+    def project(z: jax.Array, F: jax.Array) -> jax.Array:
+        """The nearest point with the bounds and sums: clip(z + shift of its group) within F, by bisection."""
+        moving = inside * F[None].astype(dtype)
 
         def halve(_: int, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             low, high = interval
             middle = 0.5 * (low + high)
-            short = dot(inside, jnp.clip(z + dot(middle, inside), lower, upper)) < sums
+            short = dot(inside, jnp.clip(z + dot(middle, moving), lower, upper)) < sums
             return jnp.where(short, middle, low), jnp.where(short, high, middle)
 
-        start = (inside * (lower - z)[None]).min(1), (inside * (upper - z)[None]).max(1)
+        start = (moving * (lower - z)[None]).min(1), (moving * (upper - z)[None]).max(1)
         low, high = lax.fori_loop(0, _HALVINGS, halve, start)
-        return balance(jnp.clip(z + dot(0.5 * (low + high), inside), lower, upper), lower, upper, inside, sums)
+        return jnp.clip(z + dot(0.5 * (low + high), moving), lower, upper)
 
     at_lower, at_upper = fixed | (b <= lower), ~fixed & (b >= upper)
     wish = dot(middle(f, at_lower, at_upper), inside) - f
-    none, inf = jnp.array(False), jnp.asarray(jnp.inf, dtype)
-    start = _State(b, f, *guess(b, wish, at_lower, at_upper), none, inf, none, jnp.int32(0))
+    many, inf, none = jnp.int32(len(b) + 1), jnp.asarray(jnp.inf, dtype), jnp.array(False)
+    start = _State(b, f, *guess(b, wish, at_lower, at_upper), many, many, jnp.int32(0), inf, none, jnp.int32(0))
     end = lax.while_loop(lambda s: ~s.done & (s.n_iter < _MOST), step, start)
-    solved = end.same & ((end.b >= lower) & (end.b <= upper)).all()
-    move = jnp.where(solved, balance(end.b, lower, upper, inside, sums), project(end.b)) - b
+    there = jnp.clip(end.b, lower, upper)
+    solved = (end.changed == 0) & (there == end.b).all()
+    there = jnp.where(solved, there, project(there, ~end.to_lower & ~end.to_upper))
+    move = balance(there, lower, upper, inside, sums) - b
     slope, curvature = dot(move, f), dot(move, dot(K, move))
     t = jnp.where(curvature > 0, -slope / jnp.where(curvature > 0, curvature, 1), 1)
     # Up to twice the best length the objective falls; the whole step keeps what is at a bound there.

@@ -185,8 +185,8 @@ def block(
     level = eps(b.dtype) * jnp.abs(dual.objective(b, after))
     stuck = ((change == 0).all() & ~tried) | ((since >= _PATIENCE) & ~(fall > level))
     if rough:
-        floor = 2 * eps(b.dtype) * jnp.sqrt(dot(b, b) * jnp.abs(gram.diagonal).max())
-        stuck = stuck | far | (violation < floor)
+        noise = 2 * eps(b.dtype) * jnp.sqrt(dot(b, b) * jnp.abs(gram.diagonal).max())
+        stuck = stuck | far | (violation < noise)
     done = violation < target
     # Where it pays, Newton's method goes on; where not, it is tried again after twice as many blocks.
     paid = violation < 0.7 * state.violation
@@ -207,7 +207,7 @@ def _wait(size: int) -> int:
 
 
 def start(gram: Gram, dual: Dual, b: jax.Array, *, near: bool = False) -> State:
-    """The state at b: K b from the rows of what is not zero, in pieces; near the solution, Newton's method is next."""
+    """The state at b: K b from the rows of what is not zero, in pieces; near the solution, Newton's method comes soon."""
     N, n = len(b), gram.n
     q = min(SIZE, N)
     by_row = dual.by_row(b, n)
@@ -230,5 +230,5 @@ def start(gram: Gram, dual: Dual, b: jax.Array, *, near: bool = False) -> State:
     working = jnp.arange(q, dtype=jnp.int32) if q == N else jnp.full((q,), N, jnp.int32)
     inf, none = jnp.asarray(jnp.inf, b.dtype), jnp.zeros((), b.dtype)
     patience = jnp.int32(_wait(min(NEWTON, N)))
-    wait = jnp.int32(0) if near else patience
+    wait = jnp.int32(4) if near else patience
     return State(b, g, ring, working, dual.violation(b, dual.slope(g)), inf, jnp.int32(0), none, none, wait, patience)
