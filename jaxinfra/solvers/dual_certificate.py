@@ -17,7 +17,7 @@ from jaxinfra._core.compensated import Pair
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.solvers.gram import Gram
 
-_CHUNK, _SUPPORT = 64, 1024  # rows and support vectors of one piece
+_CHUNK, _SUPPORT = 64, 256  # rows and support vectors of one piece
 
 
 class Check(NamedTuple):

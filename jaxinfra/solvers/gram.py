@@ -57,7 +57,7 @@ class Gram(NamedTuple):
             return None
         n, dtype = self.n, self.diagonal.dtype
         most = _MISSES[0]
-        slots = min(-(-n // most) * most + most, max(BYTES // (n * dtype.itemsize), 4 * most))
+        slots = min(-(-n // (2 * most)) * most + most, max(BYTES // (n * dtype.itemsize), 4 * most))
         none = jnp.full((slots,), n, jnp.int32)
         return Ring(lax.empty((slots, n), dtype), jnp.full((n,), -1, jnp.int32), none, jnp.int32(0))
 

@@ -207,7 +207,7 @@ def _wait(size: int) -> int:
 
 
 def start(gram: Gram, dual: Dual, b: jax.Array, *, near: bool = False) -> State:
-    """The state at b: K b from the rows of what is not zero, in pieces; near the solution, Newton's method comes soon."""
+    """The state at b, K b from the rows of what is not zero; near the solution, Newton's method comes soon."""
     N, n = len(b), gram.n
     q = min(SIZE, N)
     by_row = dual.by_row(b, n)
