@@ -63,6 +63,8 @@ def _rounds(
     gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array, near: bool = False,
     rough: bool = False,
 ) -> Solution:  # fmt: skip
+    """Block method and certificate in turns; near, rough: as in `smo`."""
+
     def one(r: _Round) -> _Round:
         step = partial(smo.block, gram, exact, dual, r.target, rough=rough)
         there = r.state.violation < r.target
@@ -90,10 +92,10 @@ def _float32(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Arra
     start = quick.feasible(b.astype(dtype))
     # A little below tol, for what the rounding back changes.
     s = _rounds(gram, exact, quick, start, tol=(0.95 * tol).astype(dtype), max_iter=max_iter, rough=True)
-    fine = jnp.isfinite(s.b).all()
-    moved = jnp.where(fine & (s.b != start), s.b.astype(wide), b)
+    # What did not move keeps its digits, and a bound is that of float64.
+    moved = jnp.where(s.b != start, s.b.astype(wide), b)
     moved = jnp.where(s.b <= quick.lower, dual.lower, jnp.where(s.b >= quick.upper, dual.upper, moved))
-    b = dual.feasible(moved)
+    b = dual.feasible(jnp.where(jnp.isfinite(s.b).all(), moved, b))
     g = s.g[0].astype(wide) + s.g[1].astype(wide)
     check = dual_certificate.certify(exact, dual, b, (g, jnp.zeros_like(g)), tol)
     return _solution(dual, b, check.g, check.bound, tol, s.status, s.n_iter)
