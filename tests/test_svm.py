@@ -273,6 +273,16 @@ def test_matrix_in_float32_first():
     assert int(again.info.n_iter) < int(fit.info.n_iter) / 2
 
 
+def test_function_as_kernel_keeps_its_precision():
+    rng = np.random.default_rng(8)
+    X, scale = rng.standard_normal((2200, 3)), jnp.array([1.0, 0.5, 2.0])
+    y = (X[:, 0] + X[:, 1] ** 2 + 0.3 * rng.standard_normal(2200) > 1).astype(int)
+    kernel = kernels.Custom(lambda X, Z: jnp.exp(-0.3 * ((X[:, None] - Z[None]) * scale[None, None]) ** 2).prod(-1))
+    fit = ji.check(ji.svc.fit(X, y, kernel=kernel, tol=1e-8))
+    dual = svm.svc(svm.rbf(X * np.array(scale), X * np.array(scale), 0.3), 2.0 * y - 1, np.ones(2200))
+    assert dual.violation(np.asarray(fit.params.coef)) < 1.001e-8
+
+
 @pytest.mark.core
 def test_kernels():
     D = (X[:, None] - Z[None]) ** 2

@@ -52,6 +52,10 @@ class Machine(NamedTuple):
         )
 
 
+def _contains(kernel: Kernel, kind: type[Kernel]) -> bool:
+    return any(isinstance(v, kind) for v in jax.tree.leaves(kernel, is_leaf=lambda v: isinstance(v, kind)))
+
+
 def kernel(verb: str, value: Any, X: Any, dtype: Any) -> Kernel | None:
     """The kernel with its numbers as arrays; None stays None, the default."""
     if value is None:
@@ -63,8 +67,7 @@ def kernel(verb: str, value: Any, X: Any, dtype: Any) -> Kernel | None:
             else " such as kernels.RBF(0.5), kernels.Linear() or kernels.RBF(kernels.scale(X))"
         )
         raise TypeError(f"{verb}: kernel must be one of jaxinfra.kernels{hint}, got {value!r}")
-    parts = jax.tree.leaves(value, is_leaf=lambda v: isinstance(v, Precomputed))
-    if not isinstance(value, Precomputed) and any(isinstance(v, Precomputed) for v in parts):
+    if not isinstance(value, Precomputed) and _contains(value, Precomputed):
         raise ValueError(f"{verb}: add or multiply precomputed kernel values as arrays, got {value!r}")
     if isinstance(value, Precomputed) and X.shape[0] != X.shape[1]:
         raise ValueError(f"{verb}: a precomputed kernel must be square, got X {X.shape}")
@@ -133,8 +136,9 @@ def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple
     wide = certificate_dtype(X.dtype)
     if X.dtype == np.float64:
         exact = gram.of(kernel, X, precomputed=precomputed, full=None if full else full)
-        # Where rows of the matrix are what costs, they are first those in float32.
-        if exact.values is not None or kernel.times(exact.features, X[:, 0]) is not None:
+        # Where rows of the matrix are what costs, they are first those in float32; a function keeps its own precision.
+        short = exact.values is not None or kernel.times(exact.features, X[:, 0]) is not None
+        if short or _contains(kernel, kernels.Custom):
             return exact, exact
         return gram.of(kernel, X, precomputed=False, dtype=np.dtype(np.float32), full=full), exact
     work = gram.of(kernel, X, precomputed=precomputed, full=full)
