@@ -17,6 +17,7 @@ import pytest
 import jaxinfra as ji
 from jaxinfra import kernels
 from jaxinfra.solvers import gram
+from jaxinfra.svm import _machine
 from tests.references import svm
 from tests.test_contract import close
 
@@ -271,6 +272,17 @@ def test_matrix_in_float32_first():
         np.testing.assert_allclose(fit.info.objective, dual.objective(coef), rtol=1e-6)
     again = ji.check(ji.svc.fit(X, y, C=C, kernel=kernels.RBF(0.2), tol=tol, init=fit.params))
     assert int(again.info.n_iter) < int(fit.info.n_iter) / 2
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [kernels.RBF(0.1), kernels.Linear(), kernels.Custom(lambda X, Z: X @ Z.T)],
+    ids=["rbf", "linear", "custom"],
+)
+def test_machines_share_the_whole_matrix(kernel):
+    X = jnp.zeros((2200, 2))
+    work, _ = jax.eval_shape(lambda X: _machine.matrices(X, kernels.cast(kernel, X.dtype), full=True), X)
+    assert work.values.shape == (2200, 2200)
 
 
 def test_function_as_kernel_keeps_its_precision():

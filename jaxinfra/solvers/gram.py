@@ -57,6 +57,7 @@ class Gram(NamedTuple):
             return None
         n, dtype = self.n, self.diagonal.dtype
         most = _MISSES[0]
+        # Half of the rows are often all support vectors, and each slot has its first touch whether it is used or not.
         slots = min(-(-n // (2 * most)) * most + most, max(BYTES // (n * dtype.itemsize), 4 * most))
         none = jnp.full((slots,), n, jnp.int32)
         return Ring(lax.empty((slots, n), dtype), jnp.full((n,), -1, jnp.int32), none, jnp.int32(0))

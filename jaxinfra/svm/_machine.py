@@ -134,14 +134,14 @@ def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple
     X, kernel = implicit.frozen((X, kernel))
     precomputed = isinstance(kernel, Precomputed)
     wide = certificate_dtype(X.dtype)
+    work = gram.of(kernel, X, precomputed=precomputed, full=full)
     if X.dtype == np.float64:
-        exact = gram.of(kernel, X, precomputed=precomputed, full=None if full else full)
         # Where rows of the matrix are what costs, they are first those in float32; a function keeps its own precision.
-        short = exact.values is not None or kernel.times(exact.features, X[:, 0]) is not None
-        if short or _contains(kernel, kernels.Custom):
+        kept = precomputed or _contains(kernel, kernels.Custom) or kernel.times(work.features, X[:, 0]) is not None
+        exact = work if kept else gram.of(kernel, X, precomputed=False, full=None if full else full)
+        if kept or exact.values is not None:
             return exact, exact
         return gram.of(kernel, X, precomputed=False, dtype=np.dtype(np.float32), full=full), exact
-    work = gram.of(kernel, X, precomputed=precomputed, full=full)
     if wide != X.dtype:
         return work, gram.of(kernel, X, precomputed=precomputed, dtype=wide, full=False)
     return work, work if precomputed else gram.pairs(kernel, X)

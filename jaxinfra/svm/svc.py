@@ -68,8 +68,8 @@ def fit(
     An indefinite kernel (Sigmoid, some Precomputed) has a stationary point in place of the minimum, as in libsvm.
 
     Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default, tested up to C = 1000.
-      With float64 and more than 2048 rows the kernel's values are first those in float32, as libsvm's are; where the
-      certificate in float64 does not accept what comes out, the fit goes on in float64 from there.
+      With float64 and more than 2048 rows the values of RBF, Polynomial and Sigmoid are first those in float32, as
+      libsvm's are; where the certificate in float64 does not accept what comes out, the fit goes on in float64.
 
     Derivatives: coef and intercept with respect to X, C, kernel, class_weight and sample_weight, forward and reverse,
       all orders; exact where the set of free support vectors does not change.
