@@ -59,8 +59,9 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
         return jnp.where(jnp.isfinite(low), 0.5 * (low + high), 0)
 
     def guess(b: jax.Array, wish: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """wish: rho - f, the direction that each variable wants to go."""
-        return fixed | (b < lower) | (to_lower & (wish <= 0)), ~fixed & ((b > upper) | (to_upper & (wish >= 0)))
+        """wish: rho - f, the direction that each variable wants to go; below tol it is noise (duplicated rows)."""
+        stays_low, stays_up = to_lower & (wish <= 0.5 * tol), to_upper & (wish >= -0.5 * tol)
+        return fixed | (b < lower) | stays_low, ~fixed & ((b > upper) | stays_up)
 
     def step(state: _State) -> _State:
         b, f, to_lower, to_upper = state[:4]
