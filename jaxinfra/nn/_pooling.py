@@ -1,0 +1,53 @@
+"""Pooling over windows that do not overlap.
+
+The gradient that differentiation makes of a windowed maximum is slow on a CPU; here the forward pass keeps which entry
+of its window each maximum was, in one byte, and the backward pass compares with it.
+"""
+
+from __future__ import annotations
+
+from functools import partial, reduce
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def _windows(x: jax.Array, size: int) -> list[jax.Array]:
+    height, width = (n // size * size for n in x.shape[1:3])
+    return [x[:, i:height:size, j:width:size] for i in range(size) for j in range(size)]
+
+
+def mean_pool(x: jax.Array, size: int) -> jax.Array:
+    """(n, h, w, c) to (n, h // size, w // size, c): the mean of each window."""
+    return sum(_windows(x, size)[1:], start=_windows(x, size)[0]) / (size * size)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def max_pool(x: jax.Array, size: int) -> jax.Array:
+    """(n, h, w, c) to (n, h // size, w // size, c): the maximum of each window; its first one gets the gradient."""
+    return reduce(jnp.maximum, _windows(x, size))
+
+
+def _forward(x, size):
+    windows = _windows(x, size)
+    highest = reduce(jnp.maximum, windows)
+    which = jnp.full(highest.shape, size * size - 1, jnp.uint8)
+    for place in range(size * size - 2, -1, -1):
+        which = jnp.where(windows[place] == highest, jnp.uint8(place), which)
+    # An array without entries carries the shape of x.
+    return highest, (which, jnp.zeros((0, *x.shape[1:]), x.dtype))
+
+
+def _backward(size, kept, cotangent):
+    which, shape = kept
+    n, height, width, channels = cotangent.shape
+    place = jnp.asarray(np.arange(size * size, dtype=np.uint8).reshape(1, 1, size, 1, size, 1))
+    chosen = which[:, :, None, :, None] == place
+    spread = jnp.where(chosen, cotangent[:, :, None, :, None], jnp.zeros((), cotangent.dtype))
+    spread = spread.reshape(n, height * size, width * size, channels)
+    rest = [(0, full - part) for full, part in zip(shape.shape[1:3], spread.shape[1:3], strict=True)]
+    return (jnp.pad(spread, ((0, 0), *rest, (0, 0))) if any(map(any, rest)) else spread,)
+
+
+max_pool.defvjp(_forward, _backward)

@@ -1,0 +1,206 @@
+"""What the networks are made of: dense layers, norms, dropout, embeddings, activations, heads, and their starts.
+
+Every layer is a function of a NamedTuple of arrays and its input. Nothing here keeps state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+Array = jax.Array
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "elu": jax.nn.elu,
+    "swish": jax.nn.swish,
+    "identity": lambda x: x,
+}
+MONOTONE = ("relu", "tanh", "sigmoid", "elu", "identity")  # activations that commute with a maximum
+
+
+class Affine(NamedTuple):
+    """`x @ kernel + bias`: kernel (inputs, outputs) or, of a convolution, (height, width, inputs, outputs)."""
+
+    kernel: Array
+    bias: Array
+
+
+class Norm(NamedTuple):
+    """Layer norm: scale (features,) and bias (features,)."""
+
+    scale: Array
+    bias: Array
+
+
+def dense(params: Affine, x: Array) -> Array:
+    """`x @ kernel + bias` over the last axis of x."""
+    return x @ params.kernel + params.bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def layer_norm(params: Norm, x: Array, epsilon: float = 1e-6) -> Array:
+    """`(x - mean) / sqrt(variance + epsilon) * scale + bias` over the last axis (Ba, Kiros, Hinton 2016)."""
+    shape = (1,) * (x.ndim - 1) + (-1,)
+    centred = x - x.mean(-1, keepdims=True)
+    deviation = jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + epsilon)
+    return centred * deviation * params.scale.reshape(shape) + params.bias.reshape(shape)
+
+
+def dropout(key: Array | None, x: Array, rate: float) -> Array:
+    """Each entry of x set to 0 with probability `rate` (static), the others divided by 1 - rate; without a key, x."""
+    if key is None or rate == 0:
+        return x
+    keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return jnp.where(keep, x / (1 - rate), jnp.zeros_like(x))
+
+
+def split(key: Array | None, count: int) -> list[Any]:
+    """`count` keys, or as many None: layers without a key drop nothing."""
+    return [None] * count if key is None else list(jax.random.split(key, count))
+
+
+def head(params: Affine, x: Array) -> Array:
+    """The logits: (..., K), or (...) for a head of one output, whose logit is that of class 1."""
+    logits = dense(params, x)
+    return logits[..., 0] if params.bias.shape[0] == 1 else logits
+
+
+def probabilities(logits: Array, outputs: int) -> Array:
+    """Softmax over the K classes, or the sigmoid of the single logit."""
+    return jax.nn.sigmoid(logits) if outputs == 1 else jax.nn.softmax(logits, -1)
+
+
+def labels(logits: Array, outputs: int) -> Array:
+    """The likeliest class, int32."""
+    if outputs == 1:
+        return (logits > 0).astype(jnp.int32)
+    return jnp.argmax(logits, -1).astype(jnp.int32)
+
+
+def start_affine(key: Array, shape: tuple[int, ...], dtype: Any, activation: str = "identity") -> Affine:
+    """He's normal start before a relu-like activation, Glorot's uniform one elsewhere; biases 0."""
+    relu_like = activation in ("relu", "gelu", "elu", "swish")
+    start = nnx.initializers.he_normal() if relu_like else nnx.initializers.glorot_uniform()
+    return Affine(start(key, shape, dtype), jnp.zeros(shape[-1:], dtype))
+
+
+def start_norm(features: int, dtype: Any) -> Norm:
+    """Scale 1, bias 0."""
+    return Norm(jnp.ones((features,), dtype), jnp.zeros((features,), dtype))
+
+
+def start_embedding(key: Array, vocabulary: int, features: int, dtype: Any) -> Array:
+    """(vocabulary, features), normal with standard deviation 0.02 (Devlin et al. 2019)."""
+    return nnx.initializers.normal(0.02)(key, (vocabulary, features), dtype)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise a ValueError with the message unless the condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def positive(verb: str, **sizes: int) -> None:
+    """Every size a positive integer."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{verb}: {name} must be a positive integer, got {size!r}")
+
+
+def choice(verb: str, name: str, value: str, allowed: Any) -> None:
+    """`value` one of the allowed names."""
+    if value not in allowed:
+        raise ValueError(f"{verb}: {name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def share(verb: str, name: str, value: float) -> None:
+    """A number in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{verb}: {name} must lie in [0, 1), got {value}")
+
+
+def start_dtype(verb: str, dtype: Any) -> Any:
+    """The dtype of parameters: floating, and one that JAX's current mode has."""
+    dtype = jnp.dtype(dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{verb}: dtype must be a floating type, got {dtype}")
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise TypeError(f'{verb}: {dtype} needs jax.config.update("jax_enable_x64", True) before the first use of JAX')
+    return dtype
+
+
+def inputs(verb: str, x: Any, shape: tuple[int | None, ...], dtype: Any) -> Array:
+    """x as an array of the dtype the parameters have, of the shape named (None: any size)."""
+    x = jnp.asarray(x)
+    names = ", ".join(str(size) if size is not None else letter for size, letter in zip(shape, "ntuv", strict=False))
+    wrong = x.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, x.shape, strict=True))
+    require(not wrong, f"{verb}: x must have shape ({names}), got {x.shape}")
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(f"{verb}: x must hold real numbers, got {x.dtype}")
+    return x.astype(dtype)
+
+
+def tokens(verb: str, x: Any, vocabulary: int) -> Array:
+    """x (n, t) of integers in 0..vocabulary-1; values on the host are looked at."""
+    x = jnp.asarray(x) if isinstance(x, jax.Array) else checked_tokens(verb, x, vocabulary)
+    require(x.ndim == 2, f"{verb}: x must have shape (n, t) with a vocabulary, got {x.shape}")
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise TypeError(f"{verb}: x must hold integers with a vocabulary, got {x.dtype}")
+    return x
+
+
+def checked_tokens(verb: str, x: Any, vocabulary: int) -> Array:
+    """Tokens from the host: none may lie outside the vocabulary."""
+    x = np.asarray(x)
+    if x.size and np.issubdtype(x.dtype, np.integer) and not (0 <= x.min() and x.max() < vocabulary):
+        raise ValueError(f"{verb}: tokens must lie in 0..{vocabulary - 1}, got {x.min()}..{x.max()}")
+    return jnp.asarray(x)
+
+
+def steps(verb: str, mask: Any, x: Array) -> Array | None:
+    """mask (n, t) bool beside x (n, t, ...), or None."""
+    if mask is None:
+        return None
+    mask = jnp.asarray(mask)
+    require(mask.shape == x.shape[:2], f"{verb}: mask must have shape {x.shape[:2]} as x {x.shape}, got {mask.shape}")
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"{verb}: mask must be boolean (True: a real step), got {mask.dtype}")
+    return mask
+
+
+POOLS = ("last", "mean", "max", "none", "first")
+
+
+def pool_steps(h: Array, mask: Array | None, pool: str, last: Array | None = None) -> Array:
+    """(n, t, d) to (n, d): the mean or maximum over real steps, the first or last of them ("none": h as it is).
+
+    Without any real step the result is 0 ("first", "last": position 0).
+    """
+    if pool == "none":
+        return h
+    if pool == "last" and last is not None:
+        return last
+    if pool == "first":
+        return h[:, 0]
+    if pool == "last":
+        if mask is None:
+            return h[:, -1]
+        position = jnp.where(mask, jnp.arange(h.shape[1], dtype=jnp.int32)[None], jnp.int32(0)).max(1)
+        return jnp.take_along_axis(h, position[:, None, None], 1)[:, 0]
+    if mask is None:
+        return h.mean(1) if pool == "mean" else h.max(1)
+    real = mask[:, :, None]
+    zero = jnp.zeros((), h.dtype)
+    if pool == "mean":
+        count = jnp.maximum(mask.sum(1, dtype=jnp.int32), jnp.int32(1)).astype(h.dtype)
+        return jnp.where(real, h, zero).sum(1) / count[:, None]
+    highest = jnp.where(real, h, jnp.asarray(-jnp.inf, h.dtype)).max(1)
+    return jnp.where(mask.any(1)[:, None], highest, zero)

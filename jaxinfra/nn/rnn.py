@@ -1,0 +1,204 @@
+"""Recurrent networks: plain, LSTM and GRU cells, stacked, in both directions, over sequences of any lengths.
+
+    plain  h' = act(x K + h R + b)                                                        (Elman 1990)
+    LSTM   i, f, o = sigmoid(...), g = act(...);  c' = f c + i g,  h' = o act(c')          (Gers et al. 2000)
+    GRU    r, z = sigmoid(...), n = act(x K + b + r (h R + b'));  h' = (1 - z) n + z h     (Cho et al. 2014)
+
+The gates stand side by side in the columns of `kernel` and `recurrent`, in the order i, f, g, o or r, z, n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxinfra.nn import _cells, layers
+from jaxinfra.nn._recurrence import recur
+from jaxinfra.nn.layers import Affine
+
+VERB = "rnn.apply"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The architecture; all static.
+
+    features: the size of one step of x, or of an embedded token. vocabulary: the number of tokens, where x holds
+    integers. hidden: the size of the state. layers: how many stand on each other. cell: "lstm", "gru" or "plain".
+    activation: "tanh", "sigmoid", "relu" or "identity", of the plain cell, or of candidate and cell state of the others.
+    pool: what the head sees: "last" (the state after the last real step), "mean" or "max" over real steps, or "none",
+    one prediction a step. outputs: the number of classes; 1 means one logit, of class 1 of two. dropout: the rate
+    between layers and before the head.
+    """
+
+    features: int
+    hidden: int = 128
+    outputs: int = 10
+    cell: str = "lstm"
+    activation: str = "tanh"
+    layers: int = 1
+    bidirectional: bool = False
+    pool: str = "last"
+    vocabulary: int | None = None
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        verb = "rnn.Config"
+        layers.positive(verb, features=self.features, hidden=self.hidden, outputs=self.outputs, layers=self.layers)
+        if self.vocabulary is not None:
+            layers.positive(verb, vocabulary=self.vocabulary)
+        layers.choice(verb, "cell", self.cell, _cells.CELLS)
+        layers.choice(verb, "activation", self.activation, _cells.ACTIVATIONS)
+        layers.choice(verb, "pool", self.pool, ("last", "mean", "max", "none"))
+        layers.share(verb, "dropout", self.dropout)
+
+
+class Cell(NamedTuple):
+    """One direction of one layer: kernel (inputs, G hidden), recurrent (hidden, G hidden), bias (G hidden,).
+
+    recurrent_bias: (hidden,), of a GRU's candidate inside of the reset; None for the others.
+    """
+
+    kernel: jax.Array
+    recurrent: jax.Array
+    bias: jax.Array
+    recurrent_bias: jax.Array | None
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["embedding", "layers", "head"], meta_fields=["config"])
+@dataclass(frozen=True)
+class Params:
+    """embedding: (vocabulary, features) or None. layers: a tuple of (forward,) or (forward, backward) cells."""
+
+    embedding: jax.Array | None
+    layers: tuple[tuple[Cell, ...], ...]
+    head: Affine
+    config: Config
+
+
+def init(key: jax.Array, config: Config, *, dtype: Any = jnp.float32) -> Params:
+    """Random parameters: Glorot's uniform kernels, orthogonal recurrent ones, biases 0, of an LSTM's forget gate 1.
+
+    key: a `jax.random.key`. config: a `Config` (static). dtype: that of the parameters, in which `apply` computes
+    (static).
+
+    >>> import jax
+    >>> from jaxinfra.nn import rnn
+    >>> params = rnn.init(jax.random.key(0), rnn.Config(features=8, hidden=16))
+    >>> params.layers[0][0].kernel.shape
+    (8, 64)
+    """
+    return _init(key, config, layers.start_dtype("rnn.init", dtype))
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _init(key: jax.Array, config: Config, dtype: Any) -> Params:
+    directions = 1 + config.bidirectional
+    keys = iter(jax.random.split(key, 2 + 2 * directions * config.layers))
+    gates, hidden = _cells.CELLS[config.cell].gates, config.hidden
+    square, glorot = nnx.initializers.orthogonal(), nnx.initializers.glorot_uniform()
+
+    def cell(inputs: int) -> Cell:
+        kernel = glorot(next(keys), (inputs, gates * hidden), dtype)
+        recurrent = jnp.concatenate(
+            [square(k, (hidden, hidden), dtype) for k in jax.random.split(next(keys), gates)], axis=1
+        )
+        bias = jnp.zeros((gates * hidden,), dtype)
+        if config.cell == "lstm":  # remember by default (Jozefowicz, Zaremba, Sutskever 2015)
+            bias = bias.at[hidden : 2 * hidden].set(1)
+        return Cell(kernel, recurrent, bias, jnp.zeros((hidden,), dtype) if config.cell == "gru" else None)
+
+    vocabulary = config.vocabulary
+    embedding = vocabulary and layers.start_embedding(next(keys), vocabulary, config.features, dtype)
+    sizes = [config.features] + [directions * hidden] * (config.layers - 1)
+    stack = tuple(tuple(cell(size) for _ in range(directions)) for size in sizes)
+    head = layers.start_affine(next(keys), (directions * hidden, config.outputs), dtype)
+    return Params(embedding if vocabulary else None, stack, head, config)
+
+
+def _run(cell: Cell, x: jax.Array, mask: jax.Array | None, config: Config, backwards: bool, sequence: bool) -> jax.Array:
+    """x (t, n, inputs) through one direction of one layer."""
+    steps, n, width = x.shape
+    gates = _cells.CELLS[config.cell].gates
+    flat = x.reshape(-1, width)  # the products with the inputs of all steps at once
+    kernels, biases = jnp.split(cell.kernel, gates, 1), jnp.split(cell.bias, gates)
+    inputs = [(flat @ k + b[None]).reshape(steps, n, -1) for k, b in zip(kernels, biases, strict=True)]
+    return recur(
+        config.cell, config.activation, backwards, sequence, inputs, cell.recurrent, cell.recurrent_bias, mask
+    )
+
+
+def hidden(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = None) -> jax.Array:
+    """The states of the last layer after each step, (n, t, hidden), of both directions (n, t, 2 hidden).
+
+    Arguments as of `apply`. Masked steps repeat the state before them.
+    """
+    return _states(params, x, mask, key, sequence=True)[0]
+
+
+def _states(params: Params, x: Any, mask: Any, key: Any, sequence: bool) -> tuple[Any, Any]:
+    """(states of the last layer or None, its final states, the mask)."""
+    config, dtype = params.config, params.head.kernel.dtype
+    if params.embedding is not None:
+        x = params.embedding[layers.tokens(VERB, x, params.embedding.shape[0])]
+    else:
+        x = layers.inputs(VERB, x, (None, None, config.features), dtype)
+    layers.require(x.shape[1] > 0, f"{VERB}: x must hold at least one step, got {x.shape}")
+    mask = layers.steps(VERB, mask, x)
+    real = None if mask is None else mask.T[:, :, None]
+    x = x.swapaxes(0, 1)
+    keys = layers.split(key, len(params.layers))
+    for number, directions in enumerate(params.layers):
+        x = layers.dropout(keys[number], x, config.dropout if number else 0.0)
+        whole = sequence or number + 1 < len(params.layers)
+        runs = [_run(cell, x, real, config, bool(way), whole) for way, cell in enumerate(directions)]
+        x = jnp.concatenate(runs, -1)
+    return (x.swapaxes(0, 1) if sequence else x), mask
+
+
+def apply(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = None) -> jax.Array:
+    """Logits of a recurrent network: for sequence classification, or tagging with `pool="none"`.
+
+    params: from `init`; the architecture travels with it (static), its arrays are traced. x: (n, t, features), or
+    (n, t) of integers with a vocabulary; traced. mask: (n, t) bool, True for real steps; masked ones change nothing,
+    so sequences of different lengths are padded at either end; traced. key: for dropout while training; without one
+    nothing is dropped.
+
+    Returns (n, outputs), (n,) with one output, and with `pool="none"` the same for each step, (n, t, outputs).
+    NaN or inf in a row of x come out in that row.
+
+    Derivatives: reverse mode of any order, also under `jvp` (Hessian-vector products), by everything but the mask; the
+    backward pass is written by hand, so plain forward mode (`jax.jvp` of `apply`) does not exist. Cost: n t G hidden
+    (features + hidden) multiplications a layer and direction, twice that backward; the gradient keeps G + 2 arrays
+    (t, n, hidden). float32 agrees with float64 to about 1e-6.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra.nn import rnn
+    >>> params = rnn.init(jax.random.key(0), rnn.Config(features=8, hidden=16, outputs=3, cell="gru"))
+    >>> rnn.apply(params, jnp.ones((4, 5, 8))).shape
+    (4, 3)
+
+    `torch.nn.LSTM`, `GRU` and `RNN` with a `Linear` head; Keras `LSTM`, `GRU(reset_after=True)`, `SimpleRNN`. Hochreiter
+    and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000; Cho et al. 2014, eqs. 5-8.
+    """
+    config = params.config
+    inner, outer = (None, None) if key is None else jax.random.split(key)
+    states, mask = _states(params, x, mask, inner, sequence=config.pool != "last")
+    pooled = states if config.pool == "last" else layers.pool_steps(states, mask, config.pool)
+    return layers.head(params.head, layers.dropout(outer, pooled, config.dropout))
+
+
+def predict_proba(params: Params, x: Any, *, mask: Any = None) -> jax.Array:
+    """The probability of each class, (n, outputs), or of class 1 with one output, (n,); arguments as of `apply`."""
+    return layers.probabilities(apply(params, x, mask=mask), params.config.outputs)
+
+
+def predict(params: Params, x: Any, *, mask: Any = None) -> jax.Array:
+    """The likeliest class of each row, int32 (n,); arguments as of `apply`."""
+    return layers.labels(apply(params, x, mask=mask), params.config.outputs)
