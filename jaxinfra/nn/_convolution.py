@@ -25,7 +25,7 @@ WINDOW = 64
 
 
 def padding(sizes: tuple[int, int], kernel: tuple[int, int], stride: int, kind: str) -> Padding:
-    """TensorFlow's and XLA's rule: "valid" none; "same" as much as gives ceil(size / stride), the smaller half first."""
+    """XLA's rule: "valid" none; "same" as much as gives ceil(size / stride), the smaller half first."""
     if kind == "valid":
         return ((0, 0), (0, 0))
     total = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(sizes, kernel, strict=True)]

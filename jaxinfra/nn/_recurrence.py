@@ -8,6 +8,7 @@ the gradient of the weights is one matrix product after the loop: with one produ
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,12 +46,14 @@ def _put(array: jax.Array, value: jax.Array, t: jax.Array) -> jax.Array:
     return lax.dynamic_update_index_in_dim(array, value.astype(array.dtype), t, 0)
 
 
-def _blend(real, new, old):
+def _blend(real: Any, new: Any, old: Any) -> Any:
     return new if real is None else jnp.where(real, new, old)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
-def recur(cell: str, activation: str, backwards: bool, sequence: bool, inputs, recurrent, bias, mask):
+def recur(
+    cell: str, activation: str, backwards: bool, sequence: bool, inputs: Any, recurrent: Any, bias: Any, mask: Any
+) -> jax.Array:
     """The states after each step, (t, n, hidden), or the final one (n, hidden) unless `sequence`. Starts at 0.
 
     inputs: the G arrays x K + b, each (t, n, hidden). recurrent: (hidden, G hidden). bias: (hidden,), of the recurrent
@@ -82,7 +85,9 @@ def _forward(cell, activation, backwards, sequence, inputs, recurrent, bias, mas
         h, c, kept, hs, cs = carry
         t = steps - 1 - n if backwards else n
         # Read first: the kept values then overwrite the inputs in place.
-        values, real = lax.optimization_barrier(([_at(a, t) for a in kept[: kind.gates]], None if mask is None else _at(mask, t)))
+        values, real = lax.optimization_barrier(
+            ([_at(a, t) for a in kept[: kind.gates]], None if mask is None else _at(mask, t))
+        )
         new_h, new_c, values = kind.forward(values, _products(h, weights), bias, h, c, activation)
         h = _blend(real, new_h, h)
         if kind.memory:

@@ -1,7 +1,7 @@
 """Self-attention: multi-head scaled dot products, masks, positions, and a small pre-norm encoder.
 
-    Q = H W_Q,  K = H W_K,  V = H W_V,  attention = softmax(Q K' / sqrt(d_k)) V           (Vaswani et al. 2017, eq. 1)
-    encoder block:  H + attention(norm(H)), then H + act(norm(H) U) D                     (Xiong et al. 2020)
+Q = H W_Q,  K = H W_K,  V = H W_V,  attention = softmax(Q K' / sqrt(d_k)) V           (Vaswani et al. 2017, eq. 1)
+encoder block:  H + attention(norm(H)), then H + act(norm(H) U) D                     (Xiong et al. 2020)
 """
 
 from __future__ import annotations
@@ -127,11 +127,12 @@ def _init(key: jax.Array, config: Config, dtype: Any) -> Params:
         return layers.start_affine(next(keys), (inputs, outputs), dtype, activation)
 
     def block() -> Block:
-        attention = [affine(width, width) for _ in range(4)]
+        query, key, value, output = (affine(width, width) for _ in range(4))
         if not encoder:
-            return Block(*attention, None, None, None, None)
-        norms = [layers.start_norm(width, dtype) for _ in range(2)]
-        return Block(*attention, *norms, affine(width, hidden, config.activation), affine(hidden, width))
+            return Block(query, key, value, output, None, None, None, None)
+        first, second = (layers.start_norm(width, dtype) for _ in range(2))
+        up, down = affine(width, hidden, config.activation), affine(hidden, width)
+        return Block(query, key, value, output, first, second, up, down)
 
     vocabulary, features = config.vocabulary, config.features
     embedding = layers.start_embedding(next(keys), vocabulary, width, dtype) if vocabulary else None

@@ -73,7 +73,9 @@ class Config:
         layers.share(verb, "dropout", self.dropout)
         for number, (height, width, _) in enumerate(self.shapes()):
             fits = min(height, width) > 0
-            layers.require(fits, f"{verb}: nothing of {self.shape} is left after block {number}, got {height} x {width}")
+            layers.require(
+                fits, f"{verb}: nothing of {self.shape} is left after block {number}, got {height} x {width}"
+            )
 
     def shapes(self) -> list[tuple[int, int, int]]:
         """(height, width, channels) after each block."""
@@ -86,9 +88,7 @@ class Config:
 
 
 DIGITS = Config(shape=(28, 28, 1), blocks=(Block(32), Block(64)), dense=(128,), outputs=10)
-PHOTOS = Config(
-    shape=(150, 150, 3), blocks=(Block(32), Block(64), Block(128), Block(128)), dense=(512,), outputs=1
-)
+PHOTOS = Config(shape=(150, 150, 3), blocks=(Block(32), Block(64), Block(128), Block(128)), dense=(512,), outputs=1)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["convolutions", "dense", "head"], meta_fields=["config"])
@@ -122,16 +122,13 @@ def _init(key: jax.Array, config: Config, dtype: Any) -> Params:
     keys = iter(jax.random.split(key, len(config.blocks) + len(config.dense) + 1))
     shapes = [config.shape, *config.shapes()]
     convolutions = tuple(
-        layers.start_affine(
-            next(keys), (block.kernel, block.kernel, shape[2], block.filters), dtype, config.activation
-        )
+        layers.start_affine(next(keys), (block.kernel, block.kernel, shape[2], block.filters), dtype, config.activation)
         for block, shape in zip(config.blocks, shapes, strict=False)
     )
     height, width, channels = shapes[-1]
     sizes = [height * width * channels, *config.dense]
     dense = tuple(
-        layers.start_affine(next(keys), pair, dtype, config.activation)
-        for pair in zip(sizes, sizes[1:], strict=False)
+        layers.start_affine(next(keys), pair, dtype, config.activation) for pair in zip(sizes, sizes[1:], strict=False)
     )
     return Params(convolutions, dense, layers.start_affine(next(keys), (sizes[-1], config.outputs), dtype), config)
 

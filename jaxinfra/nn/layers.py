@@ -160,7 +160,7 @@ def tokens(verb: str, x: Any, vocabulary: int) -> Array:
 def checked_tokens(verb: str, x: Any, vocabulary: int) -> Array:
     """Tokens from the host: none may lie outside the vocabulary."""
     x = np.asarray(x)
-    if x.size and np.issubdtype(x.dtype, np.integer) and not (0 <= x.min() and x.max() < vocabulary):
+    if x.size and np.issubdtype(x.dtype, np.integer) and (x.min() < 0 or x.max() >= vocabulary):
         raise ValueError(f"{verb}: tokens must lie in 0..{vocabulary - 1}, got {x.min()}..{x.max()}")
     return jnp.asarray(x)
 

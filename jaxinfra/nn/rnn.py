@@ -30,7 +30,7 @@ class Config:
 
     features: the size of one step of x, or of an embedded token. vocabulary: the number of tokens, where x holds
     integers. hidden: the size of the state. layers: how many stand on each other. cell: "lstm", "gru" or "plain".
-    activation: "tanh", "sigmoid", "relu" or "identity", of the plain cell, or of candidate and cell state of the others.
+    activation: "tanh", "sigmoid", "relu" or "identity", of the plain cell, or of the others' candidate and cell state.
     pool: what the head sees: "last" (the state after the last real step), "mean" or "max" over real steps, or "none",
     one prediction a step. outputs: the number of classes; 1 means one logit, of class 1 of two. dropout: the rate
     between layers and before the head.
@@ -113,24 +113,25 @@ def _init(key: jax.Array, config: Config, dtype: Any) -> Params:
             bias = bias.at[hidden : 2 * hidden].set(1)
         return Cell(kernel, recurrent, bias, jnp.zeros((hidden,), dtype) if config.cell == "gru" else None)
 
-    vocabulary = config.vocabulary
-    embedding = vocabulary and layers.start_embedding(next(keys), vocabulary, config.features, dtype)
+    vocabulary, embedding = config.vocabulary, None
+    if vocabulary:
+        embedding = layers.start_embedding(next(keys), vocabulary, config.features, dtype)
     sizes = [config.features] + [directions * hidden] * (config.layers - 1)
     stack = tuple(tuple(cell(size) for _ in range(directions)) for size in sizes)
     head = layers.start_affine(next(keys), (directions * hidden, config.outputs), dtype)
-    return Params(embedding if vocabulary else None, stack, head, config)
+    return Params(embedding, stack, head, config)
 
 
-def _run(cell: Cell, x: jax.Array, mask: jax.Array | None, config: Config, backwards: bool, sequence: bool) -> jax.Array:
+def _run(
+    cell: Cell, x: jax.Array, mask: jax.Array | None, config: Config, backwards: bool, sequence: bool
+) -> jax.Array:
     """x (t, n, inputs) through one direction of one layer."""
     steps, n, width = x.shape
     gates = _cells.CELLS[config.cell].gates
     flat = x.reshape(-1, width)  # the products with the inputs of all steps at once
     kernels, biases = jnp.split(cell.kernel, gates, 1), jnp.split(cell.bias, gates)
     inputs = [(flat @ k + b[None]).reshape(steps, n, -1) for k, b in zip(kernels, biases, strict=True)]
-    return recur(
-        config.cell, config.activation, backwards, sequence, inputs, cell.recurrent, cell.recurrent_bias, mask
-    )
+    return recur(config.cell, config.activation, backwards, sequence, inputs, cell.recurrent, cell.recurrent_bias, mask)
 
 
 def hidden(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = None) -> jax.Array:
@@ -184,8 +185,8 @@ def apply(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = N
     >>> rnn.apply(params, jnp.ones((4, 5, 8))).shape
     (4, 3)
 
-    `torch.nn.LSTM`, `GRU` and `RNN` with a `Linear` head; Keras `LSTM`, `GRU(reset_after=True)`, `SimpleRNN`. Hochreiter
-    and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000; Cho et al. 2014, eqs. 5-8.
+    `torch.nn.LSTM`, `GRU` and `RNN` with a `Linear` head; Keras `LSTM`, `GRU(reset_after=True)`, `SimpleRNN`.
+    Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000; Cho et al. 2014, eqs. 5-8.
     """
     config = params.config
     inner, outer = (None, None) if key is None else jax.random.split(key)

@@ -1,0 +1,76 @@
+"""Which rows a step sees: seeded permutations, cut into batches and chunks; a short last batch is filled with rows of
+weight 0."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+CHUNK_BYTES = 2**26  # of data that one compiled call takes
+CHUNK_STEPS = 256
+
+
+class Data(NamedTuple):
+    """Rows of a set: inputs, targets, weights and an optional mask, each with n along the first axis."""
+
+    x: Any
+    y: Any
+    weight: Any
+    mask: Any
+
+    def take(self, rows: np.ndarray, weight: np.ndarray) -> tuple[Any, Any, Any, Any]:
+        """The rows (steps, batch, ...); arrays of JAX are gathered where they are."""
+        mask = None if self.mask is None else _take(self.mask, rows)
+        return _take(self.x, rows), _take(self.y, rows), np.where(weight, self.weight[rows], 0), mask
+
+
+def _take(array: Any, rows: np.ndarray) -> Any:
+    return _gather(array, rows) if isinstance(array, jax.Array) else np.take(array, rows, axis=0)
+
+
+_gather = jax.jit(lambda array, rows: array[rows])
+
+
+class Order(NamedTuple):
+    """How an epoch goes through n rows."""
+
+    n: int
+    batch: int
+    steps: int
+    chunk: int
+    seed: tuple[int, ...]
+    shuffle: bool
+
+    def rows(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """(chunks, chunk, batch): the rows of each batch of the epoch, and whether they count.
+
+        A pass over the data is a permutation; an epoch of more steps than a pass goes on with the next one.
+        """
+        wanted, number = self.steps * self.batch, 0
+        found: list[np.ndarray] = []
+        passes = -(-self.n // self.batch)  # batches in one pass
+        while sum(len(part) for part in found) < wanted:
+            order = np.arange(self.n)
+            if self.shuffle:
+                order = np.random.default_rng([*self.seed, epoch, number]).permutation(self.n)
+            found.append(np.pad(order, (0, passes * self.batch - self.n), constant_values=-1))
+            number += 1
+        rows = np.concatenate(found)[:wanted]
+        chunks = -(-self.steps // self.chunk)
+        rows = np.pad(rows, (0, chunks * self.chunk * self.batch - wanted), constant_values=-1)
+        rows = rows.reshape(chunks, self.chunk, self.batch)
+        return np.where(rows < 0, 0, rows).astype(np.int32), rows >= 0
+
+
+def chunk_steps(steps: int, bytes_per_step: int) -> int:
+    """Steps of one compiled call: as many as fit, in calls of equal length."""
+    most = max(1, min(CHUNK_STEPS, CHUNK_BYTES // max(bytes_per_step, 1)))
+    calls = -(-steps // most)
+    return -(-steps // calls)
+
+
+def row_bytes(array: Any) -> int:
+    """Bytes of one row."""
+    return int(np.prod(array.shape[1:])) * array.dtype.itemsize

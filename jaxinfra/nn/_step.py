@@ -1,0 +1,158 @@
+"""The compiled part of training: many steps in one `scan`, on one device or data-parallel over a mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxinfra.nn import _metrics
+
+
+class State(NamedTuple):
+    """What a step changes. bad: the first step whose loss or gradient was not finite, -1 while there is none."""
+
+    params: Any
+    optimizer: Any
+    average: Any
+    step: jax.Array
+    bad: jax.Array
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the compiled step depends on; hashable, so that a second run with the same plan compiles nothing.
+
+    wants: which of "key" and "mask" `apply` takes. precision: the dtype of the forward and backward pass, or None.
+    """
+
+    apply: Any
+    loss: Any
+    optimizer: Any
+    wants: tuple[str, ...]
+    precision: str | None
+    mesh: Any
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the mesh that batches are spread over."""
+        return () if self.mesh is None else tuple(self.mesh.axis_names)
+
+
+@cache
+def named_optimizer(name: str, clip: float | None, schedule: Any, dtype: str) -> Any:
+    """An optimizer of optax by its name; a rate that is a number stands in its state: a new one compiles nothing."""
+    make = getattr(optax, name, None)
+    if make is None:
+        raise ValueError(f"train.fit: optax has no optimizer {name!r}; give its name, or the optimizer itself")
+    rate = 0.0 if schedule is None else schedule
+    rule = make(rate) if schedule is not None else optax.inject_hyperparams(make, hyperparam_dtype=dtype)(rate)
+    return rule if clip is None else optax.chain(optax.clip_by_global_norm(clip), rule)
+
+
+@cache
+def clipped(optimizer: Any, clip: float | None) -> Any:
+    """The user's optimizer behind clipping; cached, so that the same one is the same program."""
+    return optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)
+
+
+@contextmanager
+def optax_promotion() -> Iterator[None]:
+    """optax counts on JAX's standard promotion, whatever the user has set."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def forward(plan: Plan, params: Any, x: Any, mask: Any, key: Any) -> jax.Array:
+    """Logits, in float32 or wider, computed in the precision of the plan."""
+    if plan.precision is not None:
+        narrow = jnp.dtype(plan.precision)
+
+        def cast(leaf):
+            return leaf.astype(narrow) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+        params, x = jax.tree.map(cast, params), cast(x)
+    extra = {"mask": mask} if "mask" in plan.wants and mask is not None else {}
+    extra |= {"key": key} if "key" in plan.wants and key is not None else {}
+    logits = plan.apply(params, x, **extra)
+    return logits.astype(jnp.float32) if logits.dtype.itemsize < 4 else logits
+
+
+def _spread(plan: Plan, run: Any, whole: int, batches: int, out: PartitionSpec) -> Any:
+    """`run` on each device of the mesh: first `whole` arguments that all have, then `batches` spread over them."""
+    if plan.mesh is None:
+        return run
+    specs = (PartitionSpec(),) * whole + (PartitionSpec(None, plan.axes),) * batches
+    return jax.shard_map(run, mesh=plan.mesh, in_specs=specs, out_specs=out, check_vma=False)
+
+
+def _total(plan: Plan, tree: Any) -> Any:
+    return lax.psum(tree, plan.axes) if plan.axes else tree
+
+
+def _train(plan: Plan, state: State, key: Any, decay: Any, x: Any, y: Any, weight: Any, mask: Any) -> Any:
+    if plan.axes:
+        key = jax.random.fold_in(key, lax.axis_index(plan.axes))
+
+    def step(state: State, batch: Any) -> Any:
+        x, y, weight, mask = batch
+        total = _total(plan, weight.sum())
+        scale = 1 / jnp.where(total > 0, total, jnp.ones_like(total))
+
+        def objective(params):
+            logits = forward(plan, params, x, mask, jax.random.fold_in(key, state.step))
+            losses = _metrics.row_losses(plan.loss, logits, y, mask)
+            # A row of weight 0 is absent, whatever it holds.
+            share = jnp.where(weight > 0, losses * weight.astype(losses.dtype), jnp.zeros_like(losses))
+            right = weight * 0
+            if _metrics.classified(plan.loss):
+                right = weight * _metrics.hits(plan.loss, logits, y, mask).astype(weight.dtype)
+            return share.sum() * scale.astype(losses.dtype), right.sum() * scale
+
+        (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+        loss, accuracy, gradient = _total(plan, (loss, accuracy, gradient))
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
+        with optax_promotion():
+            rule = optax.with_extra_args_support(plan.optimizer)
+            update, optimizer = rule.update(gradient, state.optimizer, state.params, value=loss)
+        params = optax.apply_updates(state.params, update)
+        average = None if state.average is None else optax.incremental_update(params, state.average, 1 - decay)
+        real = (state.bad < 0) & (total > 0)
+        new = State(params, optimizer, average, state.step + 1, state.bad)
+        new = jax.tree.map(lambda a, b: jnp.where(real & finite, a.astype(b.dtype), b), new, state)
+        bad = jnp.where(real & ~finite, state.step, new.bad)
+        return new._replace(bad=bad), (loss, accuracy, total)
+
+    return lax.scan(step, state, (x, y, weight, mask))
+
+
+@partial(jax.jit, static_argnums=(0,), donate_argnums=(1,))
+def train_chunk(plan: Plan, state: State, key: Any, decay: Any, x: Any, y: Any, weight: Any, mask: Any) -> Any:
+    """Steps over the first axis of x, y, weight, mask: (state, (loss, accuracy, total weight) of each step)."""
+    return _spread(plan, partial(_train, plan), 3, 4, PartitionSpec())(state, key, decay, x, y, weight, mask)
+
+
+def _logits(plan: Plan, params: Any, x: Any, mask: Any) -> jax.Array:
+    return lax.map(lambda batch: forward(plan, params, batch[0], batch[1], None), (x, mask))
+
+
+@partial(jax.jit, static_argnums=(0,))
+def logits_chunk(plan: Plan, params: Any, x: Any, mask: Any) -> jax.Array:
+    """Logits of batches over the first axis of x and mask."""
+    return _spread(plan, partial(_logits, plan), 1, 2, PartitionSpec(None, plan.axes))(params, x, mask)
+
+
+def place(plan: Plan, tree: Any, rows: bool) -> Any:
+    """Arrays on the devices of the plan: `rows` spread along the second axis, otherwise whole on each."""
+    if plan.mesh is None:
+        return tree
+    spec = PartitionSpec(None, plan.axes) if rows else PartitionSpec()
+    return jax.device_put(tree, NamedSharding(plan.mesh, spec))

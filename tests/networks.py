@@ -1,0 +1,92 @@
+"""What the tests of the networks share: parameters as plain NumPy, small configurations of every kind."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinfra.nn import attention, cnn, rnn
+
+
+def plain(tree: Any) -> Any:
+    """NamedTuples and dataclasses as dictionaries, tuples as lists, arrays as float64 of NumPy."""
+    if tree is None:
+        return None
+    if dataclasses.is_dataclass(tree):
+        names = [field.name for field in dataclasses.fields(tree) if field.name != "config"]
+        return {name: plain(getattr(tree, name)) for name in names}
+    if hasattr(tree, "_asdict"):
+        return {name: plain(value) for name, value in tree._asdict().items()}
+    if isinstance(tree, tuple | list):
+        return [plain(value) for value in tree]
+    return np.asarray(tree, np.float64)
+
+
+def shaken(params: Any, seed: int = 0) -> Any:
+    """Parameters with every entry moved, so that biases and norms are not at their start."""
+    leaves, structure = jax.tree.flatten(params)
+    rng = np.random.default_rng(seed)
+    moved = [leaf + jnp.asarray(0.3 * rng.standard_normal(leaf.shape), leaf.dtype) for leaf in leaves]
+    return jax.tree.unflatten(structure, moved)
+
+
+def close(found: Any, expected: Any, rtol: float) -> None:
+    """Two plain trees agree, relative to the largest entry of each leaf."""
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in pairs:
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(np.abs(b).max(initial=0), 1e-3))
+
+
+CNN = {
+    "max": cnn.Config((9, 8, 2), (cnn.Block(3), cnn.Block(4, kernel=2, pool=1)), (5,), 3),
+    "same": cnn.Config((7, 6, 3), (cnn.Block(4, padding="same", pool=3),), (), 1, activation="tanh"),
+    "stride": cnn.Config((11, 9, 1), (cnn.Block(3, stride=2, padding="same", pool=1), cnn.Block(2, pool=2)), (4,), 3),
+    "mean": cnn.Config((8, 8, 2), (cnn.Block(3, kernel=5, pooling="mean"),), (6, 4), 2, activation="elu"),
+    "gelu": cnn.Config((8, 7, 2), (cnn.Block(3, kernel=4),), (3,), 2, activation="gelu"),
+    # Several images a step of the kernel's gradient, and windows that one product does not take.
+    "wide": cnn.Config((6, 6, 9), (cnn.Block(4, kernel=3, padding="same", pool=1),), (), 2, activation="swish"),
+}
+RNN = {
+    f"{cell}_{pool}{'_both' if both else ''}": rnn.Config(4, 5, 3, cell, act, layers, both, pool, vocabulary)
+    for cell, act, pool, layers, both, vocabulary in [
+        ("plain", "tanh", "last", 1, False, None),
+        ("plain", "relu", "mean", 2, True, None),
+        ("plain", "sigmoid", "none", 1, False, None),
+        ("lstm", "tanh", "last", 1, False, None),
+        ("lstm", "sigmoid", "last", 2, True, None),
+        ("lstm", "tanh", "max", 1, True, 6),
+        ("gru", "tanh", "last", 1, False, None),
+        ("gru", "relu", "mean", 2, True, None),
+        ("gru", "tanh", "none", 1, True, 6),
+    ]
+}
+ATTENTION = {
+    "plain": attention.Config(8, 2, 3, features=8, block="attention", position="none"),
+    "causal": attention.Config(6, 3, 1, features=4, block="attention", blocks=2, causal=True, pool="last"),
+    "encoder": attention.Config(8, 2, 3, vocabulary=6, blocks=2, hidden=5),
+    "learned": attention.Config(8, 1, 2, vocabulary=6, position="learned", length=9, causal=True, pool="max", hidden=7),
+    "tags": attention.Config(6, 2, 3, features=4, pool="none", activation="relu", hidden=4),
+    "first": attention.Config(6, 2, 2, features=4, pool="first", activation="swish", hidden=4),
+}
+
+
+def network(kind: str, name: str, dtype: Any = jnp.float64) -> tuple[Any, Any, Any]:
+    """(module, parameters, x of 3 rows) of one of the configurations."""
+    module, config = {"cnn": (cnn, CNN), "rnn": (rnn, RNN), "attention": (attention, ATTENTION)}[kind]
+    config, rng = config[name], np.random.default_rng(1)
+    params = shaken(module.init(jax.random.key(0), config, dtype=dtype))
+    if kind == "cnn":
+        return module, params, jnp.asarray(rng.standard_normal((3, *config.shape)), dtype)
+    if config.vocabulary:
+        return module, params, jnp.asarray(rng.integers(0, config.vocabulary, (3, 7)), jnp.int32)
+    return module, params, jnp.asarray(rng.standard_normal((3, 7, config.features)), dtype)
+
+
+ALL = [("cnn", n) for n in CNN] + [("rnn", n) for n in RNN] + [("attention", n) for n in ATTENTION]
+# Row 0 is whole, row 1 ends early, row 2 starts late and has a hole.
+MASK = jnp.asarray([[1] * 7, [1, 1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 1, 1, 0]], bool)

@@ -1,0 +1,270 @@
+"""The networks against NumPy written from the textbook, values and gradients, and against what must hold of them."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxinfra.nn import attention, cnn, rnn
+from jaxinfra.nn.layers import Affine
+from tests import networks
+from tests.networks import ALL, MASK, close, network, plain
+from tests.references import attention as attention_reference
+from tests.references import cnn as cnn_reference
+from tests.references import rnn as rnn_reference
+
+REFERENCES = {"cnn": cnn_reference, "rnn": rnn_reference, "attention": attention_reference}
+
+
+def masks(kind):
+    return [{}] if kind == "cnn" else [{}, {"mask": MASK}]
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_values_and_gradients_match_numpy(kind, name):
+    module, params, x = network(kind, name)
+    for mask in masks(kind):
+        reference = {k: np.asarray(v) for k, v in mask.items()}
+        if params.config.outputs == 1 or kind == "cnn" or params.config.pool != "none" or not mask:
+            weights = np.random.default_rng(2)
+        expected = REFERENCES[kind].forward(plain(params), np.asarray(x), params.config, **reference)
+        cotangent = np.random.default_rng(2).standard_normal(expected.shape)
+        by_params, by_x = REFERENCES[kind].backward(plain(params), np.asarray(x), params.config, cotangent, **reference)
+
+        def weighted(params, x, mask=mask, cotangent=cotangent, module=module):
+            logits = module.apply(params, x, **mask)
+            return (logits * cotangent).sum(), logits
+
+        real = jnp.issubdtype(x.dtype, jnp.floating)
+        run = jax.jit(jax.value_and_grad(weighted, argnums=(0, 1) if real else 0, has_aux=True))
+        (_, logits), gradient = run(params, x)
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-8)
+        close(plain(gradient[0] if real else gradient), by_params, 1e-5)
+        if real:
+            close(np.asarray(gradient[1]), by_x, 1e-5)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(("kind", "name"), [("cnn", "max"), ("rnn", "lstm_last"), ("rnn", "gru_last"), ("attention", "tags")])
+def test_transformations(kind, name):
+    """jit is eager, vmap a loop, a scan the bare function; forward over reverse agrees with differences."""
+    module, params, x = network(kind, name)
+    loss = lambda params, x: jnp.square(module.apply(params, x)).sum()  # noqa: E731
+    gradient = jax.jit(jax.grad(loss))
+    bare = gradient(params, x)
+    with jax.disable_jit(False):
+        close(plain(jax.grad(loss)(params, x)), plain(bare), 1e-10)
+    batch = jnp.stack([x, 2 * x])
+    many = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(params, batch)
+    scanned = jax.jit(lambda p, xs: jax.lax.map(lambda x: jax.grad(loss)(p, x), xs))(params, batch)
+    for lane in (0, 1):
+        one = gradient(params, batch[lane])
+        for found in (many, scanned):
+            close(plain(jax.tree.map(lambda leaf, lane=lane: leaf[lane], found)), plain(one), 1e-10)
+    direction = networks.shaken(jax.tree.map(jnp.zeros_like, params), seed=3)
+    curved = jax.jit(lambda p, d: jax.jvp(lambda p: jax.grad(loss)(p, x), (p,), (d,))[1])(params, direction)
+    step = 1e-5
+
+    def moved(sign):
+        return gradient(jax.tree.map(lambda p, d: p + sign * step * d, params, direction), x)
+
+    difference = jax.tree.map(lambda a, b: (a - b) / (2 * step), moved(1), moved(-1))
+    close(plain(curved), plain(difference), 1e-5)
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_float32_agrees_with_float64(kind, name):
+    module, params, x = network(kind, name, jnp.float32)
+    wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
+    narrow, exact = module.apply(params, x), module.apply(wide, x)
+    assert narrow.dtype == jnp.float32 and exact.dtype == jnp.float64
+    np.testing.assert_allclose(narrow, exact, rtol=0, atol=3e-6 * np.abs(exact).max())
+
+
+def test_parameter_counts():
+    def count(module, config):
+        return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda k: module.init(k, config), jax.random.key(0))))
+
+    assert count(cnn, cnn.PHOTOS) == 3_453_121
+    assert count(cnn, cnn.DIGITS) == 225_034
+    assert count(rnn, rnn.Config(32, cell="plain")) == 32 * 128 + 128 * 128 + 128 + 1290
+    assert count(rnn, rnn.Config(32)) == 4 * (32 * 128 + 128 * 128 + 128) + 1290
+    assert count(rnn, rnn.Config(32, cell="gru")) == 3 * (32 * 128 + 128 * 128 + 128) + 128 + 1290
+    assert count(rnn, rnn.Config(32, bidirectional=True)) == 8 * (32 * 128 + 128 * 128 + 128) + 2570
+    assert count(attention, attention.Config(features=128, block="attention")) == 4 * (128 * 128 + 128) + 1290
+    dense = 128 * 512 + 512 + 512 * 128 + 128
+    assert count(attention, attention.Config(vocabulary=30)) == 30 * 128 + 4 * (128 * 128 + 128) + dense + 6 * 128 + 1290
+
+
+def test_a_sigmoid_cell_without_weights_stays_at_one_half():
+    config = rnn.Config(3, 4, 2, "plain", "sigmoid")
+    params = jax.tree.map(jnp.zeros_like, rnn.init(jax.random.key(0), config, dtype=jnp.float64))
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 5, 3)))
+    states = rnn.hidden(params, x)
+    np.testing.assert_array_equal(states, 0.5)
+    # Calculus: h_T = s(b + ...), s' = 1/4, and R = 0 cuts every step but the last off.
+    slope = jax.grad(lambda params: rnn.hidden(params, x)[:, -1].sum())(params).layers[0][0]
+    np.testing.assert_allclose(slope.bias, 2 / 4, rtol=1e-12)
+    np.testing.assert_allclose(slope.kernel, np.repeat(x[:, -1].sum(0)[:, None] / 4, 4, 1), rtol=1e-12)
+    np.testing.assert_allclose(slope.recurrent, 2 * 0.5 / 4, rtol=1e-12)
+
+
+def test_lstm_and_gru_cells_without_weights():
+    for cell in ("lstm", "gru"):
+        config = rnn.Config(3, 4, 2, cell)
+        params = jax.tree.map(jnp.zeros_like, rnn.init(jax.random.key(0), config, dtype=jnp.float64))
+        np.testing.assert_array_equal(rnn.hidden(params, jnp.ones((2, 5, 3))), 0.0)
+        # The candidate alone: g = tanh(b); an LSTM adds i g = g / 2 a step and halves c; a GRU halves the way to n.
+        b = 0.7
+        third = params.layers[0][0].bias.at[8:12].set(b)
+        moved = params.layers[0][0]._replace(bias=third)
+        params = rnn.Params(None, ((moved,),), params.head, config)
+        share = 1 - 0.5 ** np.arange(1, 6)
+        expected = 0.5 * np.tanh(np.tanh(b) * share) if cell == "lstm" else np.tanh(b) * share
+        np.testing.assert_allclose(rnn.hidden(params, jnp.ones((2, 5, 3)))[0, :, 0], expected, rtol=1e-12)
+
+
+def test_zero_queries_attend_evenly():
+    _, params, x = network("attention", "plain")
+    zero = Affine(*jax.tree.map(jnp.zeros_like, params.blocks[0].query))
+    params = attention.Params(None, None, None, (params.blocks[0]._replace(query=zero),), None, params.head, params.config)
+    np.testing.assert_allclose(attention.weights(params, x)[0], 1 / 7, rtol=1e-12)
+    masked = attention.weights(params, x, mask=MASK)[0]
+    even = np.asarray(MASK) / np.asarray(MASK).sum(1, keepdims=True)
+    np.testing.assert_allclose(masked, np.broadcast_to(even[:, None, None], masked.shape), rtol=1e-12)
+
+
+def test_masked_steps_change_nothing():
+    """What stands in masked steps is not seen; a padded sequence is the short one."""
+    for kind, name in [pair for pair in ALL if pair[0] != "cnn"]:
+        module, params, x = network(kind, name)
+        out = module.apply(params, x, mask=MASK)
+        other = jnp.where(MASK if x.ndim == 2 else MASK[:, :, None], x, x[::-1, ::-1])
+        changed = module.apply(params, other, mask=MASK)
+        short = module.apply(params, x[1:2, :3])
+        if params.config.pool == "none":
+            out, changed, short = out[MASK], changed[MASK], short
+            np.testing.assert_allclose(out[7:10], short[0], rtol=1e-9)
+        else:
+            np.testing.assert_allclose(out[1:2], short, rtol=1e-9, atol=1e-12)
+        # The first position is read whether it is real or not.
+        if params.config.pool != "first":
+            np.testing.assert_allclose(out, changed, rtol=1e-9, atol=1e-12)
+
+
+def test_rows_without_a_real_step_are_finite():
+    for kind, name in [pair for pair in ALL if pair[0] != "cnn"]:
+        module, params, x = network(kind, name)
+        nothing = jnp.zeros((3, 7), bool)
+        value, slope = jax.value_and_grad(lambda p: module.apply(p, x, mask=nothing).sum())(params)
+        assert np.isfinite(value)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
+
+
+def test_a_causal_network_does_not_see_the_future():
+    config = attention.Config(8, 2, 3, features=4, blocks=2, causal=True, pool="none", hidden=5)
+    params = networks.shaken(attention.init(jax.random.key(0), config, dtype=jnp.float64))
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 6, 4)))
+    seen = jax.jacrev(lambda x: attention.apply(params, x).sum((0, 2)))(x)
+    reach = np.abs(seen).sum((1, 3))  # (output step, input step)
+    assert (np.triu(reach, 1) == 0).all() and (np.tril(reach)[np.tril_indices(6)] > 0).all()
+    np.testing.assert_allclose(attention.apply(params, x[:, :4]), attention.apply(params, x)[:, :4], rtol=1e-10)
+
+
+def test_attention_without_positions_does_not_see_the_order():
+    _, params, x = network("attention", "plain")
+    order = np.random.default_rng(0).permutation(7)
+    np.testing.assert_allclose(attention.apply(params, x[:, order]), attention.apply(params, x), rtol=1e-10)
+    config = attention.Config(8, 2, 3, features=8, block="attention")
+    moved = attention.Params(None, None, None, params.blocks, None, params.head, config)
+    assert np.abs(attention.apply(moved, x[:, order]) - attention.apply(moved, x)).max() > 1e-3
+
+
+def test_rows_do_not_see_each_other():
+    """The order of rows does not matter, and a NaN stays in its row."""
+    for kind, name in [("cnn", "max"), ("rnn", "lstm_sigmoid" if False else "lstm_last_both"), ("attention", "tags")]:
+        module, params, x = network(kind, name)
+        out = module.apply(params, x)
+        np.testing.assert_allclose(module.apply(params, x[::-1])[::-1], out, rtol=1e-10)
+        bad = module.apply(params, x.at[1].set(jnp.nan))
+        assert np.isnan(bad[1]).any()
+        np.testing.assert_allclose(bad[jnp.array([0, 2])], out[jnp.array([0, 2])], rtol=1e-10)
+
+
+def test_ties_of_a_pool_give_the_gradient_to_the_first():
+    from jaxinfra.nn._pooling import max_pool
+
+    slope = jax.grad(lambda x: (max_pool(x, 2) * jnp.asarray([[2.0, 3.0]])[..., None]).sum())(jnp.ones((1, 2, 5, 1)))
+    np.testing.assert_array_equal(slope[0, :, :, 0], [[2, 0, 3, 0, 0], [0, 0, 0, 0, 0]])
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    config = cnn.Config((4, 4, 1), (), (), 1, dropout=0.25)
+    params = jax.tree.map(jnp.ones_like, cnn.init(jax.random.key(0), config))
+    x = jnp.ones((4000, 4, 4, 1), jnp.float32)
+    out = cnn.apply(params, x, key=jax.random.key(1)) - 1
+    np.testing.assert_allclose(out.mean(), 16, rtol=0.01)
+    np.testing.assert_allclose(out.var(), 16 * 0.25 / 0.75, rtol=0.1)  # of Bernoulli(3/4) / (3/4), 16 times
+    np.testing.assert_array_equal(cnn.apply(params, x), 17)
+
+
+def test_flax_agrees():
+    """The same layers of flax.nnx, given the same parameters."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((3, 7, 4)), jnp.float32)
+    for cell, kind in [("lstm", nnx.OptimizedLSTMCell), ("gru", nnx.GRUCell), ("plain", nnx.SimpleCell)]:
+        config = rnn.Config(4, 5, 3, cell)
+        params = networks.shaken(rnn.init(jax.random.key(0), config))
+        ours = params.layers[0][0]
+        theirs = kind(4, 5, rngs=nnx.Rngs(0))
+        if cell == "lstm":
+            theirs.dense_i.kernel[...], theirs.dense_h.kernel[...] = ours.kernel, ours.recurrent
+            theirs.dense_h.bias[...] = ours.bias
+        elif cell == "gru":
+            theirs.dense_i.kernel[...], theirs.dense_i.bias[...] = ours.kernel, ours.bias
+            theirs.dense_h.kernel[...] = ours.recurrent
+            parts = jnp.split(ours.recurrent, 3, 1)
+            assert theirs.dense_h.kernel[...].shape == jnp.concatenate(parts, 1).shape
+            ours = ours._replace(recurrent_bias=jnp.zeros(5, jnp.float32))
+            params = rnn.Params(None, ((ours,),), params.head, config)
+        else:
+            theirs.dense_i.kernel[...], theirs.dense_h.kernel[...] = ours.kernel, ours.recurrent
+            theirs.dense_i.bias[...] = ours.bias
+        expected = nnx.RNN(theirs)(x)
+        np.testing.assert_allclose(rnn.hidden(params, x), expected, rtol=2e-5, atol=2e-6, err_msg=cell)
+
+
+@pytest.mark.core
+def test_bad_input():
+    photo = cnn.init(jax.random.key(0), cnn.DIGITS)
+    with pytest.raises(ValueError, match=r"cnn.apply: x must have shape \(n, 28, 28, 1\), got \(2, 28, 28\)"):
+        cnn.apply(photo, jnp.zeros((2, 28, 28), jnp.float32))
+    with pytest.raises(ValueError, match="nothing of .* is left after block 1"):
+        cnn.Config((5, 5, 1), (cnn.Block(2), cnn.Block(2)))
+    with pytest.raises(ValueError, match="padding must be one of valid, same"):
+        cnn.Block(3, padding="reflect")
+    params = rnn.init(jax.random.key(0), rnn.Config(3))
+    with pytest.raises(ValueError, match=r"mask must have shape \(2, 5\)"):
+        rnn.apply(params, jnp.zeros((2, 5, 3), jnp.float32), mask=jnp.ones((2, 4), bool))
+    with pytest.raises(TypeError, match="mask must be boolean"):
+        rnn.apply(params, jnp.zeros((2, 5, 3), jnp.float32), mask=jnp.ones((2, 5), jnp.int32))
+    with pytest.raises(ValueError, match="at least one step"):
+        rnn.apply(params, jnp.zeros((2, 0, 3), jnp.float32))
+    with pytest.raises(ValueError, match="cell must be one of"):
+        rnn.Config(3, cell="elman")
+    with pytest.raises(ValueError, match="heads must divide width"):
+        attention.Config(10, 3, features=2)
+    with pytest.raises(ValueError, match="either features"):
+        attention.Config()
+    learned = attention.init(jax.random.key(0), attention.Config(8, 2, vocabulary=5, position="learned", length=4))
+    with pytest.raises(ValueError, match="x has 6 steps, and length is 4"):
+        attention.apply(learned, jnp.zeros((1, 6), jnp.int32))
+    with pytest.raises(ValueError, match=r"tokens must lie in 0..4, got 0..5"):
+        attention.apply(learned, np.array([[0, 5]]))
+    with pytest.raises(TypeError, match="must hold integers"):
+        attention.apply(learned, jnp.zeros((1, 2), jnp.float32))
+    with pytest.raises(TypeError, match="floating type"):
+        cnn.init(jax.random.key(0), cnn.DIGITS, dtype=jnp.int32)
