@@ -90,7 +90,7 @@ class Checkpoints:
                 continue
             if damaged:
                 warnings.warn(
-                    f"train.fit: damaged checkpoints were passed over: {'; '.join(damaged)}; going on from {self.path(epoch)}",
+                    f"train.fit: damaged checkpoints: {'; '.join(damaged)}; going on from {self.path(epoch)}",
                     RuntimeWarning,
                     stacklevel=4,
                 )

@@ -175,4 +175,4 @@ def _not_finite(step: int, epoch: int, steps: int, folder: Any) -> str:
     where = f"step {step} (epoch {epoch}, step {step - (epoch - 1) * steps + 1} of {steps})"
     latest = None if folder is None else folder.latest()
     kept = f"; the last good checkpoint is {latest}" if latest else ""
-    return f"the loss or its gradient was not finite at {where}; the parameters are those before it{kept}"
+    return f"the loss or the update was not finite at {where}; the parameters are those before it{kept}"

@@ -18,7 +18,7 @@ from jaxinfra.nn import _metrics
 
 
 class State(NamedTuple):
-    """What a step changes. bad: the first step whose loss or gradient was not finite, -1 while there is none."""
+    """What a step changes. bad: the first step whose loss or update was not finite, -1 while there is none."""
 
     params: Any
     optimizer: Any
@@ -119,10 +119,10 @@ def _train(plan: Plan, state: State, key: Any, decay: Any, x: Any, y: Any, weigh
 
         (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
         loss, accuracy, gradient = _total(plan, (loss, accuracy, gradient))
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
         with optax_promotion():
             rule = optax.with_extra_args_support(plan.optimizer)
             update, optimizer = rule.update(gradient, state.optimizer, state.params, value=loss)
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(update))
         params = optax.apply_updates(state.params, update)
         average = None if state.average is None else optax.incremental_update(params, state.average, 1 - decay)
         real = (state.bad < 0) & (total > 0)

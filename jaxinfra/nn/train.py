@@ -149,7 +149,7 @@ def fit(
     kept. A run that finds its checkpoints goes on after the newest whole one, and ends with the same bits as if it had
     never stopped. tensorboard: a folder for scalars. progress: a bar, and a line an epoch.
 
-    Returns a `Result`. Status: CONVERGED, or NONFINITE when a loss or gradient was not finite: the run then stops, the
+    Returns a `Result`. Status: CONVERGED, or NONFINITE when a loss or update was not finite: the run then stops, the
     parameters are those before that step, no checkpoint is written, and a RuntimeWarning says at which step. Cost: as
     `apply` and its gradient; the host waits once a chunk, never in a step.
 
