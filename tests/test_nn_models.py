@@ -209,7 +209,7 @@ def test_rows_do_not_see_each_other():
 def test_ties_of_a_pool_give_the_gradient_to_the_first():
     from jaxinfra.nn._pooling import max_pool
 
-    slope = jax.grad(lambda x: (max_pool(x, 2) * jnp.asarray([[2.0, 3.0]])[..., None]).sum())(jnp.ones((1, 2, 5, 1)))
+    slope = jax.grad(lambda x: (max_pool(x, 2) * jnp.asarray([[[[2.0], [3.0]]]])).sum())(jnp.ones((1, 2, 5, 1)))
     np.testing.assert_array_equal(slope[0, :, :, 0], [[2, 0, 3, 0, 0], [0, 0, 0, 0, 0]])
 
 

@@ -31,12 +31,13 @@ def max_pool(x: jax.Array, size: int) -> jax.Array:
 
 def _forward(x, size):
     windows = _windows(x, size)
-    highest = reduce(jnp.maximum, windows)
-    which = jnp.full(highest.shape, size * size - 1, jnp.uint8)
-    for place in range(size * size - 2, -1, -1):
-        which = jnp.where(windows[place] == highest, jnp.uint8(place), which)
+    highest, which = windows[0], jnp.zeros(windows[0].shape, jnp.uint8)
+    for place, window in enumerate(windows[1:], 1):
+        # Not "equal to the maximum": XLA may compute the same value twice, rounded differently.
+        above = window > highest
+        highest, which = jnp.where(above, window, highest), jnp.where(above, jnp.uint8(place), which)
     # An array without entries carries the shape of x.
-    return highest, (which, jnp.zeros((0, *x.shape[1:]), x.dtype))
+    return reduce(jnp.maximum, windows), (which, jnp.zeros((0, *x.shape[1:]), x.dtype))
 
 
 def _backward(size, kept, cotangent):
