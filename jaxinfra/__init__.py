@@ -16,6 +16,7 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     one_class           which rows are unlike the others
     kernels             what those machines are made of
     families, links     what a generalised linear model is made of
+    nn                  convolutional, recurrent and attention networks, and their training (imported when first used)
     select              folds, paths, grids and gradients of a cross-validated loss
     calibrate           probabilities from the decisions of a classifier
     Fit, Info, Status   what every fit returns, and how it ended
@@ -24,6 +25,8 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
 
 Importing creates no array, starts no backend and changes no configuration.
 """
+
+from typing import Any
 
 from jaxinfra import calibrate as calibrate
 from jaxinfra import families as families
@@ -60,3 +63,12 @@ from jaxinfra.svm import svr as svr
 from jaxinfra.svm._machine import Machine as Machine
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`nn` when it is first asked for: only networks need flax and optax."""
+    if name == "nn":
+        import importlib
+
+        return importlib.import_module("jaxinfra.nn")
+    raise AttributeError(f"module 'jaxinfra' has no attribute {name!r}")

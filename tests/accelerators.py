@@ -33,6 +33,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxinfra as ji
+from jaxinfra.nn import _step, attention, cnn, rnn
 from jaxinfra.solvers import gram
 from tests.registry import BY_NAME, CLASSES, MACHINES, Model, distinct
 
@@ -127,6 +128,35 @@ def path(mesh: Mesh, dtype: str) -> Program:
     return Program(f"ridge.path {dtype} {n}x{p}", run, (X, y), 32 * mesh.size, True)
 
 
+def networks(mesh: Mesh) -> Iterator[Program]:
+    """Two steps of training each kind of network, batches spread over the devices: only sums of gradients travel."""
+    cases = [(cnn, "digits", cnn.DIGITS)]
+    cases += [(rnn, cell, rnn.Config(8, 16, cell=cell, bidirectional=True)) for cell in ("plain", "lstm", "gru")]
+    cases += [(attention, "encoder", attention.Config(16, 2, features=8, dropout=0.1))]
+    rule = _step.named_optimizer("adam", 1.0, None, "float32")
+
+    def array(dtype: Any, *shape: int, rows: bool = True) -> jax.ShapeDtypeStruct:
+        spec = PartitionSpec(None, "rows") if rows else PartitionSpec()
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+
+    for module, name, config in cases:
+        step = _step.Plan(module.apply, "softmax", rule, ("key",), None, mesh)
+
+        def state(module: Any = module, config: Any = config) -> Any:
+            params = module.init(jax.random.key(0), config)
+            with _step.optax_promotion():
+                return _step.State(params, rule.init(params), params, np.int32(0), np.int32(-1))
+
+        def run(x: Any, y: Any, w: Any, state: Any, key: Any, decay: Any, step: Any = step) -> Any:
+            return _step.train_chunk(step, state, key, decay, x, y, w, None)
+
+        begun = jax.tree.map(lambda leaf: array(leaf.dtype, *leaf.shape, rows=False), jax.eval_shape(state))
+        key = array(jax.eval_shape(lambda: jax.random.key(0)).dtype, rows=False)
+        n, shape = 8 * mesh.size, config.shape if module is cnn else (6, 8)
+        x, y, w = array("float32", 2, n, *shape), array("int32", 2, n), array("float32", 2, n)
+        yield Program(f"{name} float32 train", run, (x, y, w, begun, key, array("float32", rows=False)), 400, True)
+
+
 def plan(platform: str) -> Iterator[Program]:
     """What to compile for a platform: float32 for all, float64 (H100) for one model a kind."""
     if platform == "v5e":
@@ -141,6 +171,7 @@ def plan(platform: str) -> Iterator[Program]:
     for model in distinct():
         yield from programs(model, mesh, "float32")
     yield from machines(mesh, "float32")
+    yield from networks(mesh)
     yield path(mesh, "float32")
 
 

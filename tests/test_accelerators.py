@@ -65,6 +65,8 @@ def test_compiles_with_sharded_rows(platform):
     programs = compile_all(platform)
     fits = [p for p in programs if p["name"].endswith(" fit")]
     assert len(fits) >= len(distinct()) + len(MACHINES) and all(p["collectives"]["all-reduce"] for p in fits)
+    trains = [p["collectives"] for p in programs if p["name"].endswith(" train")]
+    assert len(trains) == 5 and all(t.pop("all-reduce") and not any(t.values()) for t in trains)
     wrong = [line for program in programs for line in complaints(program, platform)]
     assert not wrong, "\n".join(wrong)
 

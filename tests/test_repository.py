@@ -36,6 +36,7 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 MODEL_ROOMS = {"linear", "svm", "nn"}
 NN_PARTS = {"layers", "train"}  # files of nn that are no model
 THIRD_PARTY = {"jax": LEVEL.keys(), "numpy": LEVEL.keys(), "flax": {"nn"}, "optax": {"nn"}, "sklearn": {"sklearn"}}
+THIRD_PARTY |= {name: {"nn"} for name in ("orbax", "rich", "tensorboardX")}  # of training, the extra `train`
 
 
 def module_name(path: Path) -> str:
@@ -118,7 +119,7 @@ before = dict(jax.config.values)
 import jaxinfra
 assert not xla_bridge.backends_are_initialized(), "a backend was started, so an array was made"
 assert dict(jax.config.values) == before, "the configuration of JAX was changed"
-heavy = {"flax", "optax", "scipy.optimize", "sklearn"} & set(sys.modules)
+heavy = {"flax", "optax", "orbax", "rich", "scipy.optimize", "sklearn"} & set(sys.modules)
 assert not heavy, f"imported as well: {heavy}"
 """
 

@@ -9,3 +9,9 @@
 `params` is a pytree of arrays that carries its architecture, `params.config`, as static data: it goes through `jit`,
 `vmap`, `grad`, optax and checkpoints as it is.
 """
+
+from jaxinfra.nn import attention as attention
+from jaxinfra.nn import cnn as cnn
+from jaxinfra.nn import layers as layers
+from jaxinfra.nn import rnn as rnn
+from jaxinfra.nn import train as train

@@ -195,9 +195,11 @@ def pool_steps(h: Array, mask: Array | None, pool: str, last: Array | None = Non
             return h[:, -1]
         position = jnp.where(mask, jnp.arange(h.shape[1], dtype=jnp.int32)[None], jnp.int32(0)).max(1)
         return jnp.take_along_axis(h, position[:, None, None], 1)[:, 0]
-    if mask is None and pool == "mean":
-        return h.mean(1)
-    real = jnp.ones((1, 1, 1), bool) if mask is None else mask[:, :, None]
+    if mask is None:
+        if pool == "mean":
+            return h.mean(1)
+        mask = jnp.ones(h.shape[:2], bool)
+    real = mask[:, :, None]
     zero = jnp.zeros((), h.dtype)
     if pool == "mean":
         count = jnp.maximum(mask.sum(1, dtype=jnp.int32), jnp.int32(1)).astype(h.dtype)
@@ -205,4 +207,4 @@ def pool_steps(h: Array, mask: Array | None, pool: str, last: Array | None = Non
     # By its place: the gradient of a maximum compares values, which XLA may have computed twice, rounded differently.
     place = jnp.argmax(jnp.where(real, h, jnp.asarray(-jnp.inf, h.dtype)), 1)
     highest = jnp.take_along_axis(h, place[:, None], 1)[:, 0]
-    return highest if mask is None else jnp.where(mask.any(1)[:, None], highest, zero)
+    return jnp.where(mask.any(1)[:, None], highest, zero)
