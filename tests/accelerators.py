@@ -129,7 +129,10 @@ def path(mesh: Mesh, dtype: str) -> Program:
 
 
 def networks(mesh: Mesh) -> Iterator[Program]:
-    """Two steps of training each kind of network, batches spread over the devices: only sums of gradients travel."""
+    """Two steps of training each kind of network, batches spread over the devices: only sums of gradients travel.
+
+    So small that their memory is the padding of a TPU's tiles.
+    """
     cases = [(cnn, "digits", cnn.DIGITS)]
     cases += [(rnn, cell, rnn.Config(8, 16, cell=cell, bidirectional=True)) for cell in ("plain", "lstm", "gru")]
     cases += [(attention, "encoder", attention.Config(16, 2, features=8, dropout=0.1))]
@@ -154,7 +157,7 @@ def networks(mesh: Mesh) -> Iterator[Program]:
         key = array(jax.eval_shape(lambda: jax.random.key(0)).dtype, rows=False)
         n, shape = 8 * mesh.size, config.shape if module is cnn else (6, 8)
         x, y, w = array("float32", 2, n, *shape), array("int32", 2, n), array("float32", 2, n)
-        yield Program(f"{name} float32 train", run, (x, y, w, begun, key, array("float32", rows=False)), 400, True)
+        yield Program(f"{name} float32 train", run, (x, y, w, begun, key, array("float32", rows=False)), 4000, True)
 
 
 def plan(platform: str) -> Iterator[Program]:

@@ -51,7 +51,7 @@ def wants(apply: Any) -> tuple[str, ...]:
 
 
 def plan(
-    verb: str, apply: Any, params: Any, rows: Data, loss: Any, precision: str, mesh: Any, rule: Any
+    verb: str, apply: Any, params: Any, rows: Data, loss: Any, precision: str, mesh: Any, rule: Any, augment: Any = None
 ) -> tuple[Any, int]:
     """(plan, number of classes) after the network has been tried on shapes alone."""
     layers.choice(verb, "precision", precision, PRECISIONS)
@@ -78,7 +78,12 @@ def plan(
         raise TypeError(f"{verb}: loss must be one of {', '.join(_metrics.LOSSES)} or a function, got {loss!r}")
     classes = logits.shape[-1] if loss == "softmax" else 2
     labels(verb, rows.y, loss, classes)
-    return _step.Plan(apply, loss, rule, taken, PRECISIONS[precision], mesh), classes
+    if augment is not None:
+        x = jax.ShapeDtypeStruct((2, *rows.x.shape[1:]), rows.x.dtype)
+        changed = jax.eval_shape(augment, jax.random.key(0), x)
+        same = (changed.shape, changed.dtype) == (x.shape, x.dtype)
+        layers.require(same, f"{verb}: augment must keep shape and dtype, {x.shape} {x.dtype}, got {changed}")
+    return _step.Plan(apply, loss, rule, taken, PRECISIONS[precision], mesh, augment), classes
 
 
 def validation(verb: str, given: Any, portion: float, rows: Data) -> Data | None:

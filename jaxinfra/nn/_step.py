@@ -32,6 +32,7 @@ class Plan:
     """What the compiled step depends on; hashable, so that a second run with the same plan compiles nothing.
 
     wants: which of "key" and "mask" `apply` takes. precision: the dtype of the forward and backward pass, or None.
+    augment: (key, x) -> x, of a batch in training, or None.
     """
 
     apply: Any
@@ -40,6 +41,7 @@ class Plan:
     wants: tuple[str, ...]
     precision: str | None
     mesh: Any
+    augment: Any = None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -105,10 +107,13 @@ def _train(plan: Plan, state: State, key: Any, decay: Any, x: Any, y: Any, weigh
     def step(state: State, batch: Any) -> Any:
         x, y, weight, mask = batch
         total = _total(plan, weight.sum())
+        own, change = jax.random.split(jax.random.fold_in(key, state.step))
+        if plan.augment is not None:
+            x = plan.augment(change, x)
         scale = 1 / jnp.where(total > 0, total, jnp.ones_like(total))
 
         def objective(params):
-            logits = forward(plan, params, x, mask, jax.random.fold_in(key, state.step))
+            logits = forward(plan, params, x, mask, own)
             losses = _metrics.row_losses(plan.loss, logits, y, mask)
             # A row of weight 0 is absent, whatever it holds.
             share = jnp.where(weight > 0, losses * weight.astype(losses.dtype), jnp.zeros_like(losses))

@@ -103,6 +103,7 @@ def fit(
     sample_weight: Any = None,
     class_weight: Any = None,
     mask: Any = None,
+    augment: Any = None,
     validation: Any = None,
     validation_split: float = 0.0,
     metrics: tuple[str, ...] = ("accuracy",),
@@ -136,6 +137,7 @@ def fit(
     largest norm of a gradient.
 
     sample_weight: (n,). class_weight: {class: weight}, K weights, or "balanced". mask: (n, t), passed on to `apply`.
+    augment: a pure function (key, x) -> x of the same shape, applied to each batch in training, such as random shifts.
     validation: (X, y), (X, y, sample_weight) or (X, y, sample_weight, mask); validation_split: the share of the last
     rows to hold out instead. metrics: of the validation set, from "accuracy", "auc", "confusion" (see `evaluate`).
     monitor: the name in the history by which epochs are judged, "val_loss" or without validation "loss" unless given.
@@ -176,7 +178,7 @@ def fit(
     _setup.divides(VERB, batch_size, mesh)
     layers.require(average is None or 0 < average < 1, f"{VERB}: average must lie in (0, 1), got {average}")
     rule, start = _setup.optimizer(optimizer, learning_rate, clip_norm, params)
-    plan, classes = _setup.plan(VERB, apply, params, rows, loss, precision, mesh, rule)
+    plan, classes = _setup.plan(VERB, apply, params, rows, loss, precision, mesh, rule, augment)
     names = _names(VERB, plan, metrics)
     rows = rows._replace(weight=rows.weight * _setup.class_weights(VERB, class_weight, rows.y, plan.loss, classes))
     if held is not None:
