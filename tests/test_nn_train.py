@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -94,15 +95,18 @@ def test_adam_is_the_papers(small):
 
 
 def test_weight_zero_is_a_row_that_is_absent(small):
+    """In the midst of others, with NaN and a label that does not exist."""
     params, X, y = small
-    weight = np.ones(60, np.float32)
-    weight[50:] = 0
-    strange = np.full((10, 3), np.nan, np.float32)
-    whole = run(
-        (params, np.concatenate([X, strange]), np.concatenate([y, y[:10]])), sample_weight=weight, shuffle=False
-    )
-    few = run(small, shuffle=False)
+    kept = np.arange(60) % 6 != 2
+    more, labels, weight = np.full((60, 3), np.nan, np.float32), np.full(60, 7, np.int32), kept.astype(np.float32)
+    more[kept], labels[kept] = X, y
+    whole = run((params, more, labels), sample_weight=weight, shuffle=False, batch_size=12)
+    few = run(small, shuffle=False, batch_size=10)
     np.testing.assert_allclose(whole.params["w"], few.params["w"], rtol=1e-5)
+    found = train.evaluate(linear, few.params, more, labels, sample_weight=weight)
+    expected = train.evaluate(linear, few.params, X, y)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
 
 
 def test_class_weights_are_sample_weights(small):
@@ -324,6 +328,10 @@ def test_checkpoints_of_another_run_are_refused(small, tmp_path):
     params, X, y = small
     with pytest.raises(ValueError, match="of another run \\(data"):
         run((params, X + 1, y), epochs=2, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="of another run \\(start"):
+        run(({**params, "b": params["b"] + 1}, X, y), epochs=2, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="of another run \\(learning_rate: 0.001 there, 0.01 now"):
+        run(small, epochs=2, checkpoint=tmp_path, learning_rate=0.01)
 
 
 FULL = """
@@ -381,7 +389,8 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):
     for wanted in (2, 5, 8):  # kill -9 as soon as this epoch's folder, finished or not, appears
         process = start(folder, "killed.npz")
         while process.poll() is None:
-            if folder.exists() and any(path.name.startswith(str(wanted)) for path in folder.iterdir()):
+            epochs = [re.match(r"\d+", path.name) for path in folder.iterdir()] if folder.exists() else []
+            if any(epoch and int(epoch.group()) >= wanted for epoch in epochs):
                 time.sleep(0.002 * wanted)
                 process.send_signal(signal.SIGKILL)
                 kills += process.wait() == -signal.SIGKILL

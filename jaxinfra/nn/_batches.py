@@ -20,10 +20,15 @@ class Data(NamedTuple):
     weight: Any
     mask: Any
 
-    def take(self, rows: np.ndarray, weight: np.ndarray) -> tuple[Any, Any, Any, Any]:
-        """The rows (steps, batch, ...); arrays of JAX are gathered where they are."""
+    def take(self, rows: np.ndarray, real: np.ndarray) -> tuple[Any, Any, Any, Any]:
+        """The rows (steps, batch, ...); arrays of JAX are gathered where they are.
+
+        A row of weight 0 is absent, whatever it holds: a row that counts stands in for it, since 0 times NaN is NaN.
+        """
+        weight = np.where(real, self.weight[rows], np.float32(0))
+        rows = np.where(weight > 0, rows, np.int32(self.weight.argmax()))
         mask = None if self.mask is None else _take(self.mask, rows)
-        return _take(self.x, rows), _take(self.y, rows), np.where(weight, self.weight[rows], 0), mask
+        return _take(self.x, rows), _take(self.y, rows), weight, mask
 
 
 def _take(array: Any, rows: np.ndarray) -> Any:

@@ -71,21 +71,34 @@ def measure(plan: _step.Plan, params: Any, rows: Data, names: tuple[str, ...], b
     return {name: np.asarray(found[name]) for name in ("loss", *names)}
 
 
-def fingerprint(order: Order, rows: Data, plan: _step.Plan, **others: Any) -> dict[str, Any]:
-    """What two runs must share for one to go on from the other's checkpoints; the number of epochs is free."""
-    sample = rows.x[:: max(1, len(rows.weight) // 64)]
-    loss = plan.loss if isinstance(plan.loss, str) else getattr(plan.loss, "__qualname__", "a function")
-    devices = 1 if plan.mesh is None else plan.mesh.size
-    found = {
-        "data": digest([np.asarray(sample), np.asarray(rows.y), rows.weight, rows.mask])[:16],
+def fingerprint(settings: Settings, saved: Saved, rows: Data, held: Data | None, **others: Any) -> dict[str, Any]:
+    """What two runs must share for one to go on from the other's checkpoints; epochs and patience are free."""
+    plan, order = settings.plan, settings.order
+
+    def mark(part: Data | None) -> str | None:
+        if part is None:
+            return None
+        sample = part.x[:: max(1, len(part.weight) // 64)]  # of large data a part will do
+        return digest([np.asarray(sample), np.asarray(part.y), part.weight, part.mask])[:16]
+
+    def name(value: Any) -> Any:
+        if isinstance(value, int | float | str | None):
+            return value
+        named = getattr(value, "__qualname__", type(value).__name__)
+        return float(value) if np.ndim(value) == 0 and not callable(value) else named
+
+    plain = {"loss": plan.loss, "apply": plan.apply, "augment": plan.augment, "precision": plan.precision, **others}
+    kept = {field: getattr(settings, field) for field in ("monitor", "min_delta", "keep_best", "average")}
+    return {
+        "data": mark(rows),
+        "validation": mark(held),
+        "start": digest(saved.best)[:16],
+        "network": digest(np.frombuffer(str(jax.tree.structure(saved.best)).encode(), np.uint8))[:16],
         "key": list(order.seed),
-        "loss": loss,
-        "precision": plan.precision,
-        "devices": devices,
-        **{name: getattr(order, name) for name in ("n", "batch", "steps", "shuffle")},
-    }
-    return found | {
-        name: v if isinstance(v, int | float | str | None) else type(v).__name__ for name, v in others.items()
+        "devices": 1 if plan.mesh is None else plan.mesh.size,
+        "metrics": list(settings.names),
+        **{field: getattr(order, field) for field in ("n", "batch", "steps", "shuffle")},
+        **{field: name(value) for field, value in (plain | kept).items()},
     }
 
 
@@ -96,7 +109,7 @@ def resume(folder: Checkpoints, saved: Saved, expected: dict[str, Any]) -> Saved
     if found is None:
         return saved
     _, (state, best), record = found
-    state, best = jax.tree.map(jnp.asarray, (state, best))
+    state, best = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), (state, best))
     record["history"] = {name: [np.asarray(v) for v in values] for name, values in record["history"].items()}
     return Saved(state, best, record)
 

@@ -69,7 +69,8 @@ def _auc(scores: jax.Array, positive: jax.Array, weight: jax.Array) -> jax.Array
 def measure(loss: Any, names: tuple[str, ...], logits: Any, y: Any, weight: Any, mask: Any) -> dict[str, Any]:
     """Loss and metrics over a whole set, each weighted by `weight` (n,)."""
     total = weight.sum()
-    found = {"loss": (row_losses(loss, logits, y, mask) * weight).sum() / total}
+    losses = row_losses(loss, logits, y, mask)
+    found = {"loss": jnp.where(weight > 0, losses * weight, jnp.zeros_like(losses)).sum() / total}
     steps = logits.ndim == 3 or (loss == "sigmoid" and logits.ndim == 2)
     each = weight
     if steps:

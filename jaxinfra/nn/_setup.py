@@ -15,7 +15,7 @@ from jaxinfra._core import checks
 from jaxinfra.nn import _metrics, _step, layers
 from jaxinfra.nn._batches import Data
 
-PRECISIONS = {"float32": None, "bfloat16": "bfloat16", "float16": "float16"}
+PRECISIONS = {"float32": None, "bfloat16": "bfloat16"}
 
 
 def data(verb: str, X: Any, y: Any, weight: Any, mask: Any) -> Data:
@@ -31,7 +31,9 @@ def data(verb: str, X: Any, y: Any, weight: Any, mask: Any) -> Data:
     layers.require(good, f"{verb}: sample_weight must be finite and not negative")
     layers.require(bool(weight.sum() > 0), f"{verb}: every sample_weight is 0")
     if mask is not None:
+        mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
         layers.require(mask.shape[:1] == (n,), f"{verb}: mask must have {n} rows, got {mask.shape}")
+        layers.require(mask.dtype == np.bool_, f"{verb}: mask must be boolean (True: a real step), got {mask.dtype}")
     return Data(_narrow(X), _narrow(y), weight, mask)
 
 
@@ -77,7 +79,7 @@ def plan(
     elif not callable(loss):
         raise TypeError(f"{verb}: loss must be one of {', '.join(_metrics.LOSSES)} or a function, got {loss!r}")
     classes = logits.shape[-1] if loss == "softmax" else 2
-    labels(verb, rows.y, loss, classes)
+    labels(verb, rows, loss, classes)
     if augment is not None:
         x = jax.ShapeDtypeStruct((2, *rows.x.shape[1:]), rows.x.dtype)
         changed = jax.eval_shape(augment, jax.random.key(0), x)
@@ -126,11 +128,12 @@ def _start(rule: Any, params: Any) -> Any:
         return rule.init(params)
 
 
-def labels(verb: str, y: Any, loss: Any, classes: int) -> None:
-    """Classes are integers 0..K-1, or probabilities under the sigmoid loss."""
+def labels(verb: str, rows: Data, loss: Any, classes: int) -> None:
+    """Classes are integers 0..K-1, or probabilities under the sigmoid loss; in rows that count."""
     if not _metrics.classified(loss):
         return
-    low, high = np.min(y), np.max(y)
+    y = np.asarray(rows.y)[rows.weight > 0]
+    low, high = y.min(), y.max()
     if loss == "softmax" and not np.issubdtype(y.dtype, np.integer):
         raise TypeError(f"{verb}: y must hold integers 0..{classes - 1} under the softmax loss, got {y.dtype}")
     inside = low >= 0 and high <= classes - 1

@@ -115,8 +115,7 @@ def _train(plan: Plan, state: State, key: Any, decay: Any, x: Any, y: Any, weigh
         def objective(params):
             logits = forward(plan, params, x, mask, own)
             losses = _metrics.row_losses(plan.loss, logits, y, mask)
-            # A row of weight 0 is absent, whatever it holds.
-            share = jnp.where(weight > 0, losses * weight.astype(losses.dtype), jnp.zeros_like(losses))
+            share = losses * weight.astype(losses.dtype)
             right = weight * 0
             if _metrics.classified(plan.loss):
                 right = weight * _metrics.hits(plan.loss, logits, y, mask).astype(weight.dtype)

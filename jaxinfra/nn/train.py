@@ -47,10 +47,9 @@ class Result(NamedTuple):
 def predict(
     apply: Any, params: Any, X: Any, *, mask: Any = None, batch_size: int = 256, mesh: Any = None
 ) -> np.ndarray:
-    """Logits of all rows of X, in batches of `batch_size`, as a NumPy array; arguments as of `fit`."""
-    n = np.shape(X)[0]
+    """Logits of all rows of X, in batches of `batch_size`, as a NumPy array (n, ...); arguments as of `fit`."""
     layers.positive("train.predict", batch_size=batch_size)
-    rows = Data(_setup._narrow(X), np.zeros(n, np.int32), np.ones(n, np.float32), mask)
+    rows = _setup.data("train.predict", X, np.zeros(np.shape(X)[:1], np.int32), None, mask)
     plan = _step.Plan(apply, "squared", None, _setup.wants(apply), None, mesh)
     _setup.divides("train.predict", batch_size, mesh)
     return np.asarray(_loop.logits(plan, params, rows, batch_size))
@@ -143,7 +142,7 @@ def fit(
     monitor: the name in the history by which epochs are judged, "val_loss" or without validation "loss" unless given.
     patience: stop after so many epochs without an improvement of more than min_delta. keep_best: whether to keep the
     parameters of the best epoch. average: the decay of a moving average of the parameters, such as 0.999, by which
-    validation then goes. precision: "bfloat16" or "float16" for the forward and backward pass; parameters, loss and
+    validation then goes. precision: "bfloat16" for the forward and backward pass; parameters, loss and
     optimizer stay as they are. mesh: a `jax.sharding.Mesh`: batches are spread over all its devices, parameters are on
     each, and the result is that of one device up to the order of sums (dropout draws on each device by itself).
 
@@ -182,8 +181,8 @@ def fit(
     names = _names(VERB, plan, metrics)
     rows = rows._replace(weight=rows.weight * _setup.class_weights(VERB, class_weight, rows.y, plan.loss, classes))
     if held is not None:
-        _setup.labels(f"{VERB}: validation", held.y, plan.loss, classes)
-    steps = steps_per_epoch or -(-n // batch_size)
+        _setup.labels(f"{VERB}: validation", held, plan.loss, classes)
+    steps = -(-n // batch_size) if steps_per_epoch is None else steps_per_epoch
     layers.positive(VERB, steps_per_epoch=steps)
     chunk = _batches.chunk_steps(steps, batch_size * _batches.row_bytes(rows.x))
     order = Order(n, batch_size, steps, chunk, _setup.seed(key), shuffle)
@@ -197,8 +196,8 @@ def fit(
     folder = None if checkpoint is None else Checkpoints(checkpoint)
     try:
         if folder is not None:
-            named = {"optimizer": optimizer, "learning_rate": learning_rate, "clip_norm": clip_norm, "average": average}
-            saved = _loop.resume(folder, saved, _loop.fingerprint(order, rows, plan, **named))
+            named = {"optimizer": optimizer, "learning_rate": learning_rate, "clip_norm": clip_norm}
+            saved = _loop.resume(folder, saved, _loop.fingerprint(settings, saved, rows, held, **named))
         with Report(progress, epochs, steps, tensorboard) as report:
             saved, status, message = _loop.run(settings, saved, rows, held, key, folder, report)
     finally:
