@@ -20,8 +20,11 @@ def shifted(key, x):
     """Each picture moved by up to two pixels in each direction."""
     wide = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
     at = jax.random.randint(key, (len(x), 2), 0, 5)
-    take = lambda picture, at: jax.lax.dynamic_slice(picture, (at[0], at[1], 0 * at[0]), x.shape[1:])  # noqa: E731
-    return jax.vmap(take)(wide, at)
+
+    def window(picture, at):
+        return jax.lax.dynamic_slice(picture, (at[0], at[1], jnp.zeros_like(at[0])), x.shape[1:])
+
+    return jax.vmap(window)(wide, at)
 
 
 def split(pictures, labels):

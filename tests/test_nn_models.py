@@ -154,13 +154,46 @@ def test_masked_steps_change_nothing():
         changed = module.apply(params, other, mask=MASK)
         short = module.apply(params, x[1:2, :3])
         if params.config.pool == "none":
-            out, changed, short = out[MASK], changed[MASK], short
+            out, changed = out[MASK], changed[MASK]
             np.testing.assert_allclose(out[7:10], short[0], rtol=1e-9)
         else:
             np.testing.assert_allclose(out[1:2], short, rtol=1e-9, atol=1e-12)
-        # The first position is read whether it is real or not.
-        if params.config.pool != "first":
-            np.testing.assert_allclose(out, changed, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(out, changed, rtol=1e-9, atol=1e-12)
+
+
+def test_masked_steps_may_hold_anything():
+    """NaN, or a token that does not exist: neither values nor gradients see it."""
+    for kind, name in [pair for pair in ALL if pair[0] != "cnn"]:
+        module, params, x = network(kind, name)
+        tokens = x.ndim == 2
+        strange = jnp.where(MASK if tokens else MASK[:, :, None], x, jnp.asarray(-1 if tokens else jnp.nan, x.dtype))
+
+        def loss(params, x, module=module):
+            logits = module.apply(params, x, mask=MASK)
+            return jnp.square(logits[MASK] if params.config.pool == "none" else logits).sum()
+
+        value, slope = jax.value_and_grad(loss)(params, strange)
+        expected, expected_slope = jax.value_and_grad(loss)(params, x)
+        np.testing.assert_allclose(value, expected, rtol=1e-10)
+        close(plain(slope), plain(expected_slope), 1e-10)
+
+
+def test_tokens_outside_the_vocabulary_are_nan_in_their_row():
+    for kind, name in (("rnn", "lstm_max_both"), ("attention", "encoder")):
+        module, params, x = network(kind, name)
+        out = module.apply(params, x)
+        for wrong in (-1, params.config.vocabulary):
+            bad = jax.jit(module.apply)(params, x.at[1, 2].set(wrong))
+            assert np.isnan(bad[1]).all()
+            np.testing.assert_allclose(bad[jnp.array([0, 2])], out[jnp.array([0, 2])], rtol=1e-10)
+
+
+def test_no_rows_give_no_gradient():
+    for kind, name in (("cnn", "max"), ("rnn", "lstm_max_both"), ("rnn", "gru_last"), ("attention", "encoder")):
+        module, params, x = network(kind, name)
+        assert module.apply(params, x[:0]).shape == (0, *module.apply(params, x).shape[1:])
+        slope = jax.grad(lambda params, module=module, x=x: module.apply(params, x[:0]).sum())(params)
+        assert all((leaf == 0).all() for leaf in jax.tree.leaves(slope))
 
 
 def test_rows_without_a_real_step_are_finite():
@@ -238,8 +271,7 @@ def test_flax_agrees():
         elif cell == "gru":
             theirs.dense_i.kernel[...], theirs.dense_i.bias[...] = ours.kernel, ours.bias
             theirs.dense_h.kernel[...] = ours.recurrent
-            parts = jnp.split(ours.recurrent, 3, 1)
-            assert theirs.dense_h.kernel[...].shape == jnp.concatenate(parts, 1).shape
+            # It has no second bias.
             ours = ours._replace(recurrent_bias=jnp.zeros(5, jnp.float32))
             params = rnn.Params(None, ((ours,),), params.head, config)
         else:
@@ -276,6 +308,7 @@ def test_bad_input():
         attention.apply(learned, jnp.zeros((1, 6), jnp.int32))
     with pytest.raises(ValueError, match=r"tokens must lie in 0..4, got 0..5"):
         attention.apply(learned, np.array([[0, 5]]))
+    attention.apply(learned, np.array([[0, -1]]), mask=np.array([[True, False]]))  # padding may hold anything
     with pytest.raises(TypeError, match="must hold integers"):
         attention.apply(learned, jnp.zeros((1, 2), jnp.float32))
     with pytest.raises(TypeError, match="floating type"):

@@ -116,6 +116,12 @@ def test_class_weights_are_sample_weights(small):
         same(run(small, class_weight=given).params, expected.params)
     counts = np.bincount(y)
     same(run(small, class_weight="balanced").params, run(small, class_weight=50 / (2 * counts)).params)
+    # Rows of weight 0 do not count, whatever their class.
+    more = np.concatenate([X, np.full((5, 3), np.nan, np.float32)])
+    labels, weight = np.append(y, np.full(5, 9, np.int32)), np.append(np.ones(50), np.zeros(5))
+    padded = run((params, more, labels), sample_weight=weight, class_weight="balanced", shuffle=False)
+    whole = run(small, class_weight="balanced", shuffle=False)
+    np.testing.assert_allclose(padded.params["w"], whole.params["w"], rtol=1e-6)
 
 
 def test_a_run_follows_from_its_key(small):
@@ -338,7 +344,7 @@ FULL = """
 import resource, sys, warnings
 import jax, numpy as np
 from jaxinfra.nn import train
-from tests.test_nn_train import linear, run, small
+from tests.test_nn_train import run
 rng = np.random.default_rng(0)
 X = rng.standard_normal((50, 3)).astype(np.float32)
 params = {"w": jax.numpy.zeros((3, 2), "float32"), "b": jax.numpy.zeros((1, 2), "float32")}
@@ -482,6 +488,13 @@ def test_bad_input(small):
         ({"class_weight": {2: 1.0}}, "class_weight names classes outside"),
         ({"mask": np.ones((50, 2), bool)}, "a mask is given, but apply takes none"),
         ({"average": 1.0}, "average must lie in"),
+        ({"patience": 0}, "patience must be a positive integer"),
+        ({"min_delta": -1.0}, "min_delta must not be negative"),
+        ({"class_weight": {0: 0.0, 1: 0.0}}, "no row is left with a weight above 0"),
+        (
+            {"validation_split": 0.2, "sample_weight": np.append(np.ones(40), np.zeros(10))},
+            "validation: no row is left",
+        ),
     ]
     for arguments, message in cases:
         with pytest.raises(ValueError, match=message):

@@ -55,12 +55,12 @@ class Order(NamedTuple):
         """
         wanted, number = self.steps * self.batch, 0
         found: list[np.ndarray] = []
-        passes = -(-self.n // self.batch)  # batches in one pass
+        whole = -(-self.n // self.batch) * self.batch  # rows of a pass with its last batch filled up
         while sum(len(part) for part in found) < wanted:
             order = np.arange(self.n)
             if self.shuffle:
                 order = np.random.default_rng([*self.seed, epoch, number]).permutation(self.n)
-            found.append(np.pad(order, (0, passes * self.batch - self.n), constant_values=-1))
+            found.append(np.pad(order, (0, whole - self.n), constant_values=-1))
             number += 1
         rows = np.concatenate(found)[:wanted]
         chunks = -(-self.steps // self.chunk)

@@ -28,6 +28,15 @@ def _flat(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in pairs}
 
 
+def _reason(error: Exception) -> str:
+    """The first line of what it says, or its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+class OtherRunError(ValueError):
+    """The folder holds checkpoints of a run with other arguments or data."""
+
+
 class Checkpoints:
     """The checkpoints of one folder, one an epoch, the last `KEEP` kept."""
 
@@ -59,8 +68,7 @@ class Checkpoints:
             self.manager.reload()
             survivor = self.latest()
             kept = f"the one before is whole: {survivor}" if survivor else "there is none before it"
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            return f"the checkpoint of epoch {epoch} could not be written to {self.folder} ({reason}); {kept}"
+            return f"the checkpoint of epoch {epoch} could not be written to {self.folder} ({_reason(error)}); {kept}"
         return None
 
     def read(self, like: Any, expected: dict[str, Any]) -> tuple[int, Any, dict[str, Any]] | None:
@@ -85,8 +93,7 @@ class Checkpoints:
             except OtherRunError:
                 raise
             except Exception as error:
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                damaged.append(f"{self.path(epoch)} ({reason[:200]})")
+                damaged.append(f"{self.path(epoch)} ({_reason(error)})")
                 continue
             if damaged:
                 warnings.warn(
@@ -123,7 +130,3 @@ class Checkpoints:
     def close(self) -> None:
         """Let go of the folder."""
         self.manager.close()
-
-
-class OtherRunError(ValueError):
-    """The folder holds checkpoints of a run with other arguments or data."""

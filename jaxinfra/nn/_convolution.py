@@ -106,6 +106,4 @@ def _by_kernel(x, kernel, cotangent, stride, pad):
         return array.reshape(n // group, group, *array.shape[1:])
 
     start = jnp.zeros((products, kh * kw * channels // products, outputs), kernel.dtype)
-    if n == 0:
-        return start.reshape(kernel.shape)
     return lax.scan(step, start, (groups(x), groups(cotangent)))[0].reshape(kernel.shape)

@@ -35,23 +35,26 @@ def classified(loss: Any) -> bool:
     return loss in ("softmax", "sigmoid")
 
 
-def hits(loss: Any, logits: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """(n,): 1 where the likeliest class is y's; of a prediction a step the share of real steps."""
+def _classes(loss: Any, logits: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(the class of each y, the likeliest one), int32."""
     guess = jnp.argmax(logits, -1) if loss == "softmax" else logits > 0
     truth = y if loss == "softmax" else y.astype(logits.dtype) > 0.5
-    right = (guess.astype(jnp.int32) == truth.astype(jnp.int32)).astype(logits.dtype)
+    return truth.astype(jnp.int32), guess.astype(jnp.int32)
+
+
+def hits(loss: Any, logits: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """(n,): 1 where the likeliest class is y's; of a prediction a step the share of real steps."""
+    truth, guess = _classes(loss, logits, y)
+    right = (truth == guess).astype(logits.dtype)
     return right if right.ndim == 1 else row_losses(lambda a, _: a, right, y, mask)
 
 
 def _confusion(loss: str, logits: jax.Array, y: jax.Array, weight: jax.Array) -> jax.Array:
     """(K, K): the weight of rows of class i (first axis) called j."""
     classes = logits.shape[-1] if loss == "softmax" else 2
-    guess = jnp.argmax(logits, -1) if loss == "softmax" else logits > 0
-    truth = (y if loss == "softmax" else y.astype(logits.dtype) > 0.5).astype(jnp.int32)
-    cell = truth * classes + guess.astype(jnp.int32)
-    return (
-        jnp.zeros((classes * classes,), weight.dtype).at[cell.reshape(-1)].add(weight.reshape(-1)).reshape(classes, -1)
-    )
+    truth, guess = _classes(loss, logits, y)
+    table = jnp.zeros((classes, classes), weight.dtype)
+    return table.at[truth.reshape(-1), guess.reshape(-1)].add(weight.reshape(-1))
 
 
 def _auc(scores: jax.Array, positive: jax.Array, weight: jax.Array) -> jax.Array:

@@ -43,7 +43,7 @@ def _at(array: jax.Array, t: jax.Array) -> jax.Array:
 
 
 def _put(array: jax.Array, value: jax.Array, t: jax.Array) -> jax.Array:
-    return lax.dynamic_update_index_in_dim(array, value.astype(array.dtype), t, 0)
+    return lax.dynamic_update_index_in_dim(array, value, t, 0)
 
 
 def _blend(real: Any, new: Any, old: Any) -> Any:
@@ -78,8 +78,7 @@ def recur(
 def _forward(cell, activation, backwards, sequence, inputs, recurrent, bias, mask):
     kind, weights = CELLS[cell], _gates(recurrent, CELLS[cell].gates)
     steps, start = inputs[0].shape[0], jnp.zeros(inputs[0].shape[1:], inputs[0].dtype)
-    # States are stored with the initial one before the first step in the order of the run.
-    before, after = (1, 0) if backwards else (0, 1)
+    after = 0 if backwards else 1  # states are stored with the initial one at the end where the run begins
 
     def body(n, carry):
         h, c, kept, hs, cs = carry

@@ -53,8 +53,8 @@ class Report:
         if self.writer is not None:
             for name, value in values.items():
                 if np.ndim(value) == 0:
-                    group, _, rest = name.rpartition("val_")
-                    self.writer.add_scalar(f"{'validation' if _ else 'train'}/{rest or group}", float(value), epoch)
+                    group = "validation" if name.startswith("val_") else "train"
+                    self.writer.add_scalar(f"{group}/{name.removeprefix('val_')}", float(value), epoch)
             self.writer.flush()
 
     def say(self, line: str) -> None:

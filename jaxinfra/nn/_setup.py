@@ -140,18 +140,23 @@ def labels(verb: str, rows: Data, loss: Any, classes: int) -> None:
     layers.require(bool(inside), f"{verb}: y must lie in 0..{classes - 1}, got {low}..{high}")
 
 
-def class_weights(verb: str, value: Any, y: Any, loss: Any, classes: int) -> np.ndarray | float:
-    """The factor of each row: a mapping {class: weight}, an array of K weights, or "balanced"."""
+def class_weighted(verb: str, value: Any, rows: Data, loss: Any, classes: int) -> Data:
+    """Rows with their weights times those of their classes: {class: weight}, K weights, or "balanced".
+
+    Balanced gives every class that is there the same number of rows, counted without rows of weight 0.
+    """
     if value is None:
-        return 1.0
+        return rows
     layers.require(
-        _metrics.classified(loss) and y.ndim == 1, f"{verb}: class_weight needs one class a row, under a class loss"
+        _metrics.classified(loss) and rows.y.ndim == 1,
+        f"{verb}: class_weight needs one class a row, under a class loss",
     )
-    y = np.asarray(y).astype(np.int64)
+    real = rows.weight > 0
+    y = np.where(real, np.asarray(rows.y), 0).astype(np.int64)
     if isinstance(value, str):
         layers.choice(verb, "class_weight", value, ("balanced",))
-        counts = np.bincount(y, minlength=classes)
-        return (len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[y].astype(np.float32)
+        counts = np.bincount(y[real], minlength=classes)
+        value = real.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     if isinstance(value, Mapping):
         strange = set(value) - set(range(classes))
         layers.require(not strange, f"{verb}: class_weight names classes outside 0..{classes - 1}: {sorted(strange)}")
@@ -159,7 +164,12 @@ def class_weights(verb: str, value: Any, y: Any, loss: Any, classes: int) -> np.
     table = np.asarray(value, np.float32)
     good = table.shape == (classes,) and bool((table >= 0).all() and np.isfinite(table).all())
     layers.require(good, f"{verb}: class_weight must be {classes} weights, none negative, got {value}")
-    return table[y]
+    return rows._replace(weight=rows.weight * table[y])
+
+
+def counts(verb: str, rows: Data) -> None:
+    """Some row must count."""
+    layers.require(bool(rows.weight.sum() > 0), f"{verb}: no row is left with a weight above 0")
 
 
 def divides(verb: str, batch_size: int, mesh: Any) -> None:

@@ -30,7 +30,7 @@ class Config:
     where x holds integers. block: "attention" (nothing but it) or "encoder" (pre-norm residual, with a dense layer of
     size `hidden`, 4 width unless given). blocks: how many stand on each other. position: "sinusoidal", "learned" (up to
     `length` steps) or "none". causal: whether a position sees only itself and the past. pool: what the head sees:
-    "mean" or "max" over real positions, "first", "last" (the last real one), or "none", one prediction a position.
+    "mean" or "max" over real positions, the "first" or "last" real one, or "none", one prediction a position.
     outputs: the number of classes; 1 means one logit, of class 1 of two. activation: of the dense layer. dropout: the
     rate after embedding, attention and dense layers.
     """
@@ -155,12 +155,13 @@ def _heads(block: Block, h: jax.Array, heads: int) -> list[jax.Array]:
     n, steps, width = h.shape
     flat = h.reshape(-1, width)
     parts = [layers.dense(affine, flat) for affine in (block.query, block.key, block.value)]
-    return [part.reshape(n, steps, heads, -1).swapaxes(1, 2) for part in parts]
+    return [part.reshape(n, steps, heads, width // heads).swapaxes(1, 2) for part in parts]
 
 
 def _attention(block: Block, h: jax.Array, may: jax.Array | None, heads: int) -> jax.Array:
     mixed = attend(*_heads(block, h, heads), may)
-    return layers.dense(block.output, mixed.swapaxes(1, 2).reshape(h.shape[0] * h.shape[1], -1)).reshape(h.shape)
+    n, steps, width = h.shape
+    return layers.dense(block.output, mixed.swapaxes(1, 2).reshape(n * steps, width)).reshape(h.shape)
 
 
 def _normed(norm: Norm | None, h: jax.Array) -> jax.Array:
@@ -181,14 +182,18 @@ def _block(block: Block, h: jax.Array, may: jax.Array | None, config: Config, ke
 def _start(params: Params, x: Any, mask: Any, key: Any) -> tuple[jax.Array, Any, jax.Array | None]:
     """The embedded positions (n, t, width), the mask, and who may look at whom."""
     config, dtype = params.config, params.head.kernel.dtype
-    if params.embedding is not None:
-        h = params.embedding[layers.tokens(VERB, x, params.embedding.shape[0])]
+    if config.vocabulary is not None:
+        x = layers.tokens(VERB, x, config.vocabulary, mask)
     else:
-        h = layers.inputs(VERB, x, (None, None, config.features), dtype)
-        h = h if params.project is None else layers.dense(params.project, h)
-    steps = h.shape[1]
-    layers.require(steps > 0, f"{VERB}: x must hold at least one step, got {h.shape}")
-    mask = layers.steps(VERB, mask, h)
+        x = layers.inputs(VERB, x, (None, None, config.features), dtype)
+    steps = x.shape[1]
+    layers.require(steps > 0, f"{VERB}: x must hold at least one step, got {x.shape}")
+    mask = layers.steps(VERB, mask, x)
+    h = layers.blank(x, mask)
+    if params.embedding is not None:
+        h = layers.embed(params.embedding, h)
+    elif params.project is not None:
+        h = layers.dense(params.project, h)
     if params.positions is not None:
         longest = params.positions.shape[0]
         layers.require(steps <= longest, f"{VERB}: x has {steps} steps, and length is {longest}")
@@ -203,11 +208,12 @@ def apply(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = N
 
     params: from `init`; the architecture travels with it (static), its arrays are traced. x: (n, t, features), or
     (n, t) of integers with a vocabulary; traced. mask: (n, t) bool, True for real positions: nobody looks at the
-    others, and the pool leaves them out; traced. A row without any real position attends to nothing. key: for dropout
-    while training; without one nothing is dropped.
+    others, the pool leaves them out, and what they hold is read as 0 (token 0); traced. A row without any real position
+    attends to nothing. key: for dropout while training; without one nothing is dropped.
 
     Returns (n, outputs), (n,) with one output, and with `pool="none"` the same for each position, (n, t, outputs).
-    NaN or inf in a row of x come out in that row.
+    NaN or inf in a row of x come out in that row, and so does a token outside the vocabulary, as NaN (a ValueError
+    where x is on the host).
 
     Derivatives: reverse mode of any order, also under `jvp` (Hessian-vector products), by everything but the mask; the
     backward pass of the attention is written by hand, so plain forward mode (`jax.jvp` of `apply`) does not exist.

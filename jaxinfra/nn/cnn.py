@@ -6,6 +6,7 @@ and `PHOTOS`, for 150 x 150 colour images and two classes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -188,7 +189,7 @@ def apply(params: Params, x: Any, *, key: jax.Array | None = None) -> jax.Array:
     act = layers.ACTIVATIONS[config.activation]
     keys = layers.split(key, len(params.dense) + 1)
     h = features(params, x)[-1]
-    h = h.reshape(h.shape[0], -1)
+    h = h.reshape(h.shape[0], math.prod(h.shape[1:]))
     for layer, own in zip(params.dense, keys, strict=False):
         h = act(layers.dense(layer, layers.dropout(own, h, config.dropout)))
     return layers.head(params.head, layers.dropout(keys[-1], h, config.dropout))

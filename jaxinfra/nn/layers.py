@@ -148,21 +148,31 @@ def inputs(verb: str, x: Any, shape: tuple[int | None, ...], dtype: Any) -> Arra
     return x.astype(dtype)
 
 
-def tokens(verb: str, x: Any, vocabulary: int) -> Array:
-    """x (n, t) of integers in 0..vocabulary-1; values on the host are looked at."""
-    x = jnp.asarray(x) if isinstance(x, jax.Array) else checked_tokens(verb, x, vocabulary)
+def tokens(verb: str, x: Any, vocabulary: int, mask: Any) -> Array:
+    """x (n, t) of integers in 0..vocabulary-1; where x and mask are on the host, the real ones are looked at."""
+    if not (isinstance(x, jax.Array) or isinstance(mask, jax.Array)):
+        x = np.asarray(x)
+        seen = x if mask is None or np.shape(mask) != x.shape else x[np.asarray(mask, bool)]
+        if seen.size and np.issubdtype(x.dtype, np.integer) and (seen.min() < 0 or seen.max() >= vocabulary):
+            raise ValueError(f"{verb}: tokens must lie in 0..{vocabulary - 1}, got {seen.min()}..{seen.max()}")
+    x = jnp.asarray(x)
     require(x.ndim == 2, f"{verb}: x must have shape (n, t) with a vocabulary, got {x.shape}")
     if not jnp.issubdtype(x.dtype, jnp.integer):
         raise TypeError(f"{verb}: x must hold integers with a vocabulary, got {x.dtype}")
     return x
 
 
-def checked_tokens(verb: str, x: Any, vocabulary: int) -> Array:
-    """Tokens from the host: none may lie outside the vocabulary."""
-    x = np.asarray(x)
-    if x.size and np.issubdtype(x.dtype, np.integer) and (x.min() < 0 or x.max() >= vocabulary):
-        raise ValueError(f"{verb}: tokens must lie in 0..{vocabulary - 1}, got {x.min()}..{x.max()}")
-    return jnp.asarray(x)
+def embed(table: Array, x: Array) -> Array:
+    """The rows of the table (vocabulary, features) that x names; NaN for a token outside of it."""
+    inside = jnp.where(x < 0, jnp.asarray(table.shape[0], x.dtype), x)
+    return table.at[inside].get(mode="fill", fill_value=jnp.nan)
+
+
+def blank(x: Array, mask: Array | None) -> Array:
+    """x (n, t, ...) with 0 in the masked steps: whatever they hold, NaN too, must not reach a sum with weight 0."""
+    if mask is None:
+        return x
+    return jnp.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, jnp.zeros((), x.dtype))
 
 
 def steps(verb: str, mask: Any, x: Array) -> Array | None:
@@ -179,32 +189,25 @@ def steps(verb: str, mask: Any, x: Array) -> Array | None:
 POOLS = ("last", "mean", "max", "none", "first")
 
 
-def pool_steps(h: Array, mask: Array | None, pool: str, last: Array | None = None) -> Array:
-    """(n, t, d) to (n, d): the mean or maximum over real steps, the first or last of them ("none": h as it is).
+def pool_steps(h: Array, mask: Array | None, pool: str) -> Array:
+    """(n, t, d) to (n, d): mean, maximum, first or last of the real steps ("none": h as it is).
 
-    Without any real step the result is 0 ("first", "last": position 0).
+    Without any real step the mean and the maximum are 0, the first and the last are position 0.
     """
     if pool == "none":
         return h
-    if pool == "last" and last is not None:
-        return last
-    if pool == "first":
-        return h[:, 0]
-    if pool == "last":
-        if mask is None:
-            return h[:, -1]
-        position = jnp.where(mask, jnp.arange(h.shape[1], dtype=jnp.int32)[None], jnp.int32(0)).max(1)
-        return jnp.take_along_axis(h, position[:, None, None], 1)[:, 0]
     if mask is None:
-        if pool == "mean":
-            return h.mean(1)
         mask = jnp.ones(h.shape[:2], bool)
-    real = mask[:, :, None]
-    zero = jnp.zeros((), h.dtype)
+    real, zero = mask[:, :, None], jnp.zeros((), h.dtype)
     if pool == "mean":
         count = jnp.maximum(mask.sum(1, dtype=jnp.int32), jnp.int32(1)).astype(h.dtype)
         return jnp.where(real, h, zero).sum(1) / count[:, None]
     # By its place: the gradient of a maximum compares values, which XLA may have computed twice, rounded differently.
-    place = jnp.argmax(jnp.where(real, h, jnp.asarray(-jnp.inf, h.dtype)), 1)
-    highest = jnp.take_along_axis(h, place[:, None], 1)[:, 0]
-    return jnp.where(mask.any(1)[:, None], highest, zero)
+    if pool == "max":
+        place = jnp.argmax(jnp.where(real, h, jnp.asarray(-jnp.inf, h.dtype)), 1)[:, None]
+    elif pool == "first":
+        place = jnp.argmax(mask, 1)[:, None, None]
+    else:
+        place = jnp.where(mask, jnp.arange(h.shape[1], dtype=jnp.int32)[None], jnp.int32(0)).max(1)[:, None, None]
+    found = jnp.take_along_axis(h, place, 1)[:, 0]
+    return jnp.where(mask.any(1)[:, None], found, zero) if pool == "max" else found

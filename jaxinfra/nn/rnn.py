@@ -130,7 +130,7 @@ def _run(
     gates = _cells.CELLS[config.cell].gates
     flat = x.reshape(-1, width)  # the products with the inputs of all steps at once
     kernels, biases = jnp.split(cell.kernel, gates, 1), jnp.split(cell.bias, gates)
-    inputs = [(flat @ k + b[None]).reshape(steps, n, -1) for k, b in zip(kernels, biases, strict=True)]
+    inputs = [(flat @ k + b[None]).reshape(steps, n, config.hidden) for k, b in zip(kernels, biases, strict=True)]
     return recur(config.cell, config.activation, backwards, sequence, inputs, cell.recurrent, cell.recurrent_bias, mask)
 
 
@@ -145,12 +145,14 @@ def hidden(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = 
 def _states(params: Params, x: Any, mask: Any, key: Any, sequence: bool) -> tuple[Any, Any]:
     """(states of the last layer or None, its final states, the mask)."""
     config, dtype = params.config, params.head.kernel.dtype
-    if params.embedding is not None:
-        x = params.embedding[layers.tokens(VERB, x, params.embedding.shape[0])]
+    if config.vocabulary is not None:
+        x = layers.tokens(VERB, x, config.vocabulary, mask)
     else:
         x = layers.inputs(VERB, x, (None, None, config.features), dtype)
     layers.require(x.shape[1] > 0, f"{VERB}: x must hold at least one step, got {x.shape}")
     mask = layers.steps(VERB, mask, x)
+    x = layers.blank(x, mask)
+    x = x if params.embedding is None else layers.embed(params.embedding, x)
     real = None if mask is None else mask.T[:, :, None]
     x = x.swapaxes(0, 1)
     keys = layers.split(key, len(params.layers))
@@ -167,11 +169,12 @@ def apply(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = N
 
     params: from `init`; the architecture travels with it (static), its arrays are traced. x: (n, t, features), or
     (n, t) of integers with a vocabulary; traced. mask: (n, t) bool, True for real steps; masked ones change nothing,
-    so sequences of different lengths are padded at either end; traced. key: for dropout while training; without one
-    nothing is dropped.
+    whatever they hold, so sequences of different lengths are padded at either end; traced. key: for dropout while
+    training; without one nothing is dropped.
 
     Returns (n, outputs), (n,) with one output, and with `pool="none"` the same for each step, (n, t, outputs).
-    NaN or inf in a row of x come out in that row.
+    NaN or inf in a row of x come out in that row, and so does a token outside the vocabulary, as NaN (a ValueError
+    where x is on the host).
 
     Derivatives: reverse mode of any order, also under `jvp` (Hessian-vector products), by everything but the mask; the
     backward pass is written by hand, so plain forward mode (`jax.jvp` of `apply`) does not exist. Cost: n t G hidden

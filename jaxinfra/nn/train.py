@@ -175,12 +175,17 @@ def fit(
     n = len(rows.weight)
     layers.require(batch_size <= n, f"{VERB}: batch_size {batch_size} is larger than the {n} rows of X")
     _setup.divides(VERB, batch_size, mesh)
+    if patience is not None:
+        layers.positive(VERB, patience=patience)
+    layers.require(min_delta >= 0, f"{VERB}: min_delta must not be negative, got {min_delta}")
     layers.require(average is None or 0 < average < 1, f"{VERB}: average must lie in (0, 1), got {average}")
     rule, start = _setup.optimizer(optimizer, learning_rate, clip_norm, params)
     plan, classes = _setup.plan(VERB, apply, params, rows, loss, precision, mesh, rule, augment)
     names = _names(VERB, plan, metrics)
-    rows = rows._replace(weight=rows.weight * _setup.class_weights(VERB, class_weight, rows.y, plan.loss, classes))
+    rows = _setup.class_weighted(VERB, class_weight, rows, plan.loss, classes)
+    _setup.counts(VERB, rows)
     if held is not None:
+        _setup.counts(f"{VERB}: validation", held)
         _setup.labels(f"{VERB}: validation", held, plan.loss, classes)
     steps = -(-n // batch_size) if steps_per_epoch is None else steps_per_epoch
     layers.positive(VERB, steps_per_epoch=steps)

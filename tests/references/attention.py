@@ -122,6 +122,11 @@ def encode_backward(block, h, config, mask, kept, slope):
     return found | attention, slope + inner
 
 
+def blank(x, mask):
+    """Masked positions read as 0, or as token 0."""
+    return np.where(mask if x.ndim == 2 else mask[:, :, None], x, 0)
+
+
 def start(params, x, config):
     """The embedded positions."""
     h = x if params["embedding"] is None else params["embedding"][x]
@@ -134,7 +139,7 @@ def start(params, x, config):
 
 def run(params, x, config, mask):
     """(inputs of each block, what each kept, output before the final norm, after it, maps)."""
-    h, inputs, kept, maps = start(params, x, config), [], [], []
+    h, inputs, kept, maps = start(params, blank(x, mask), config), [], [], []
     for block in params["blocks"]:
         inputs.append(h)
         entered = h if block["norm_attention"] is None else norm(block["norm_attention"], h)
@@ -145,8 +150,8 @@ def run(params, x, config, mask):
 
 
 def places(mask, pool):
-    """The position that "first" and "last" take of each row."""
-    return [0 if pool == "first" or not real.any() else np.flatnonzero(real)[-1] for real in mask]
+    """The real position that "first" and "last" take of each row; 0 where none is real."""
+    return [np.flatnonzero(real)[0 if pool == "first" else -1] if real.any() else 0 for real in mask]
 
 
 def forward(params, x, config, mask=None):
@@ -188,8 +193,8 @@ def backward(params, x, config, cotangent, mask=None):
         found["positions"] = np.zeros_like(params["positions"])
         found["positions"][: h.shape[1]] = dh.sum(0)
     if params["project"] is not None:
-        found["project"], dh = dense_backward(params["project"], x, dh)
+        found["project"], dh = dense_backward(params["project"], blank(x, mask), dh)
     if params["embedding"] is not None:
         found["embedding"] = np.zeros_like(params["embedding"])
-        np.add.at(found["embedding"], x, dh)
-    return found | {"blocks": blocks}, dh if params["embedding"] is None else None
+        np.add.at(found["embedding"], blank(x, mask), dh)
+    return found | {"blocks": blocks}, blank(dh, mask) if params["embedding"] is None else None
