@@ -39,6 +39,8 @@ core: $(VENV)/.test  ## the quick part of the suite
 
 aot: $(VENV)/.aot  ## install the TPU and CUDA compilers (1.5 GB), so that `make test` compiles for them too
 
+torch: .venv-torch/.torch  ## PyTorch for `make bench` to race (its CPU build: PIP_INDEX_URL=https://download.pytorch.org/whl/cpu)
+
 notebooks: $(VENV)/.notebooks  ## open the notebooks in JupyterLab
 	@echo "notebooks: pairing notebooks/*.py with .ipynb files and opening JupyterLab"
 	@$(BIN)/jupytext --quiet --sync notebooks/*.py
@@ -76,6 +78,13 @@ $(BIN)/python:
 	  fi; \
 	done; \
 	echo "setup: none of these is a working Python 3.11 or newer with venv: $(PYTHON)" >&2; exit 1
+
+# An environment of its own: PyTorch is a peer, never a dependency.
+.venv-torch/.torch:
+	@$(MAKE) .venv-torch/bin/python VENV=.venv-torch
+	@echo "setup: installing PyTorch into .venv-torch (minutes)"
+	@.venv-torch/bin/python -m pip install -qq --disable-pip-version-check torch numpy
+	@touch $@
 
 # $(VENV)/.test means: the extra `test` is installed.
 $(VENV)/.%: pyproject.toml | $(BIN)/python

@@ -38,7 +38,7 @@ PACKAGES = (
 
 def steps(profile):
     """What is run one after the other; results are stored after each."""
-    from . import _cases, _compare
+    from . import _cases, _compare, networks
     from ._run import Step
 
     os.environ["JAXINFRA_BENCH"] = profile
@@ -46,6 +46,8 @@ def steps(profile):
     for family, title in _cases.FAMILIES.items():
         for problem in _compare.problems(family):
             plan.append(Step(f"{title} on {problem}", rf"^{family}\.(?!Warm|Overhead)\w+\..*'{problem}'", problem))
+    for problem in networks.PROBLEMS:
+        plan.append(Step(f"networks on {problem}", rf"^networks\.(?!Warm)\w+\..*'{problem}'", problem))
     plan += [
         Step("certified digits (NIST)", r"^nist\."),
         Step("call overhead", r"^regression\.Overhead"),

@@ -57,6 +57,7 @@ def device(target):
 
 def main(target, requests):
     import _cases  # found beside this script
+    import _networks
     import jax
     import numpy as np
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -65,7 +66,8 @@ def main(target, requests):
     platform = "tpu" if target == "tpu_v5e" else "cuda"
     for model, arguments in requests:
         shapes = [jax.ShapeDtypeStruct(shape, dtype, sharding=place) for shape, dtype in arguments]
-        lowered = jax.jit(_cases.function(model)).trace(*shapes).lower(lowering_platforms=(platform,))
+        source = _networks if model in _networks.CASES else _cases
+        lowered = jax.jit(source.function(model)).trace(*shapes).lower(lowering_platforms=(platform,))
         print(json.dumps(describe(lowered.compile())), flush=True)
 
 

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from . import _cases, _certificate, _optimality
+from . import _cases, _certificate, _networks, _optimality
 
 OURS = "jaxinfra"
+CASES = {**_cases.CASES, **_networks.CASES}
 
 
 class Cell(NamedTuple):
@@ -28,8 +29,8 @@ class Row(NamedTuple):
 
     @property
     def fastest_peer(self):
-        peers = {name: cell.seconds for name, cell in self.cells.items() if name != OURS and cell.certified}
-        return min(peers, key=peers.get) if peers else None
+        found = {name: cell.seconds for name, cell in self.cells.items() if peer(name) and cell.certified}
+        return min(found, key=found.get) if found else None
 
     @property
     def best(self):
@@ -50,18 +51,28 @@ class Row(NamedTuple):
         return self.first_call / (self.cells[self.fastest_peer].seconds - self.cells[OURS].seconds)
 
 
+def peer(name):
+    """Whether an implementation is none of ours."""
+    return not name.startswith(OURS)
+
+
 def correct(lost, dtype):
     return None if lost is None else _certificate.capacity(dtype) - lost
 
 
 def figure_of(model):
     """What certifies the answers of a model, such as gap or gradient; None for least squares, which has digits."""
-    return _optimality.CERTIFICATES.get(model, (None,))[0]
+    return "error" if model in _networks.CASES else _optimality.CERTIFICATES.get(model, (None,))[0]
+
+
+def target(model):
+    """What the certificate must not exceed."""
+    return _networks.TARGET if model in _networks.CASES else _optimality.target(model)
 
 
 def races(table, model):
     """The rows of one model, in the order of asv's parameters, and its implementations."""
-    case = _cases.CASES[model]
+    case = CASES[model]
     name = f"{case.family}.{case.name}.track_"
     seconds = table.get(name + "seconds", {})
     quality = [table.get(f"{name}{figure}", {}) for figure in ("lost_digits", "excess_objective", figure_of(model))]
@@ -71,7 +82,7 @@ def races(table, model):
         key = (impl, problem, dtype)
         row = rows.setdefault((problem, dtype), Row(problem, dtype, {}, first.get((model, problem, dtype))))
         lost, excess, certificate = (figures.get(key) for figures in quality)
-        row.cells[impl] = Cell(value, correct(lost, dtype), excess, certificate, _optimality.target(model))
+        row.cells[impl] = Cell(value, correct(lost, dtype), excess, certificate, target(model))
     impls = list(dict.fromkeys(impl for impl, *_ in seconds))
     return list(rows.values()), impls
 

@@ -1,6 +1,6 @@
 """The results as tables in the terminal, narrow enough for 80 columns."""
 
-from . import _cases, _results, _tables
+from . import _results, _tables
 
 
 def _table(title, columns, left=1):
@@ -31,7 +31,7 @@ def _race(model, rows, impls):
     from rich.text import Text
 
     peers = [name for name in impls if name != _tables.OURS]
-    table = _table(_cases.CASES[model].title, ["problem", _tables.OURS, "against best", *peers])
+    table = _table(_tables.CASES[model].title, ["problem", _tables.OURS, "against best", *peers])
     for row in rows:
         cells = {name: _cell(cell, cell.seconds == row.best) for name, cell in row.cells.items()}
         style = "" if row.ratio is None else "blue" if row.ratio <= 1 else "yellow"
@@ -67,16 +67,17 @@ def show(console, commit, root=_results.ASV):
         return
     table = _results.index(_results.figures(data, root))
     raced = False
-    for model in _cases.CASES:
+    for model in _tables.CASES:
         rows, impls = _tables.races(table, model)
         if rows:
             console.print(_race(model, rows, impls))
             raced = True
     if raced:
-        console.print("Best of warm calls that take turns in one process, on the same data.")
+        console.print("Best of warm calls that take turns, on the same data; networks: of one step.")
         console.print("d: correct digits of the coefficients. Other numbers: duality gap, gradient or")
         console.print("violation, at the loosest tolerance that brings it to its target (1e-6; for the")
-        console.print("violation libsvm's 1e-3); ✗: not reached, does not count.")
+        console.print("violation libsvm's 1e-3), of networks the error of the gradient or the logits")
+        console.print("(1e-3); ✗: not reached, does not count.")
         console.print("Bold: fastest.\n")
     found, impls = _tables.nist(table)
     for dtype, sets in found.items():

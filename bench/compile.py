@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-from . import _cases, _data, _harness
+from . import _cases, _data, _harness, _networks
 
-MODELS = list(_cases.CASES)
-PROBLEMS = list(dict.fromkeys(problem for case in _cases.CASES.values() for problem in case.compiled))
+MODELS = [*_cases.CASES, *_networks.CASES]
+PROBLEMS = [problem for case in _cases.CASES.values() for problem in case.compiled]
+PROBLEMS = list(dict.fromkeys([*PROBLEMS, *(case.problem for case in _networks.CASES.values())]))
 REPEATS = 2
 
 # A fresh process that has imported everything and started its device; what follows is the user's first fit.
@@ -19,11 +20,11 @@ import sys, time
 import jax
 jax.config.update("jax_enable_x64", True)
 import numpy as np
-folder, model, dtype, shape_X, shape_y = eval(sys.argv[1])
+folder, module, model, dtype, shape_X, shape_y = eval(sys.argv[1])
 sys.path.append(folder)
-import _cases
-fit = _cases.function(model)
-data = jax.device_put(_cases.sample(model, shape_X, shape_y, dtype, np.random.default_rng(0)))
+cases = __import__(module)
+fit = cases.function(model)
+data = jax.device_put(cases.sample(model, shape_X, shape_y, dtype, np.random.default_rng(0)))
 jax.block_until_ready(data)
 start = time.perf_counter()
 jax.block_until_ready(fit(*data))
@@ -31,26 +32,49 @@ print(time.perf_counter() - start)
 """
 
 
+def source(model):
+    """The table that has it: its functions `available`, `function` and `sample` are the same."""
+    return _networks if model in _networks.CASES else _cases
+
+
+def available():
+    return [model for model in MODELS if source(model).available(model)]
+
+
+def compiled(model):
+    """The problems of a model, the quick profile's first."""
+    return (_networks.CASES[model].problem,) if source(model) is _networks else _cases.CASES[model].compiled
+
+
+def shape(model, problem):
+    """Those of X and y; networks have their own."""
+    return (None, None) if source(model) is _networks else _data.shape(problem)
+
+
 def cases():
     """[(model, problem)] of this profile."""
     found = []
-    for model in filter(_cases.available, MODELS):
-        compiled = _cases.CASES[model].compiled
-        found += [(model, problem) for problem in _harness.selected(compiled, compiled[:1])]
+    for model in available():
+        problems = compiled(model)
+        found += [(model, problem) for problem in _harness.selected(problems, problems[:1])]
     return found
 
 
 def dtypes(model):
     """Both; in the quick profile float64 for least squares alone: the races show every first call."""
+    if source(model) is _networks:
+        return (_networks.DTYPE,)
     quick = _harness.profile() == "quick" and _cases.CASES[model].family != "regression"
     return _harness.DTYPES[:1] if quick else _harness.DTYPES
 
 
 def arguments(model, problem, dtype):
-    """Shapes and dtypes of (X, y, penalty)."""
+    """Shapes and dtypes of (X, y, penalty), or of the state and the batches."""
     import jax
     import numpy as np
 
+    if source(model) is _networks:
+        return tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in _networks.sample(model))
     shape_X, shape_y = _data.shape(problem)
     *_, y, penalty = _cases.sample(model, (60, 20), (60, *shape_y[1:]), dtype, np.random.default_rng(0))
     shapes = ((shape_X, dtype), (shape_y, y.dtype), (penalty.shape, dtype))
@@ -60,7 +84,7 @@ def arguments(model, problem, dtype):
 def _stages(model, problem, dtype):
     jax = _harness.start_jax()
     jax.block_until_ready(jax.numpy.zeros(1))  # the start of the device is not ours
-    fit, shapes = _cases.function(model), arguments(model, problem, dtype)
+    fit, shapes = source(model).function(model), arguments(model, problem, dtype)
     best = {}
     for _ in range(REPEATS if _harness.profile() == "full" else 1):
         jax.clear_caches()  # a second compile of the same Lowered, or trace of the same function, takes no time
@@ -78,7 +102,8 @@ def _stages(model, problem, dtype):
 
 def _processes(model, problem, dtype):
     """The first fit of a process without a compilation cache, and of the next one that finds it filled."""
-    argument = repr((str(Path(_cases.__file__).parent), model, dtype, *_data.shape(problem)))
+    folder, module = Path(_cases.__file__).parent, source(model).__name__.rpartition(".")[2]
+    argument = repr((str(folder), module, model, dtype, *shape(model, problem)))
     with tempfile.TemporaryDirectory() as folder:
         env = dict(
             os.environ,
@@ -98,11 +123,12 @@ def _retraces(model, problem, dtype):
     import numpy as np
 
     rng = np.random.default_rng(0)
-    fit, events = _cases.function(model), []
-    shape_X, shape_y = (60, 20), (60, *_data.shape(problem)[1][1:])
+    fit, events = source(model).function(model), []
+    targets = shape(model, problem)[1]
+    small = (60, 20), (60, *(targets or ())[1:])
 
     def call():
-        jax.block_until_ready(fit(*_cases.sample(model, shape_X, shape_y, dtype, rng)))
+        jax.block_until_ready(fit(*source(model).sample(model, *small, dtype, rng)))
 
     call()
     jax.monitoring.register_event_duration_secs_listener(

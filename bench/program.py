@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from . import _aot, _cases, _harness, compile
+from . import _aot, _harness, compile
 
 TARGETS = ["cpu", "tpu_v5e", "h100"]
 
@@ -22,7 +22,7 @@ def _here(requests):
 
     for model, arguments in requests:
         shapes = [jax.ShapeDtypeStruct(*argument) for argument in arguments]
-        yield _aot.describe(jax.jit(_cases.function(model)).lower(*shapes).compile())
+        yield _aot.describe(jax.jit(compile.source(model).function(model)).lower(*shapes).compile())
 
 
 def _elsewhere(target, requests):
@@ -42,8 +42,8 @@ def _elsewhere(target, requests):
 def cases(target):
     """[(model, problem, dtype)]; quick: two shapes, on accelerators one (500 columns take a minute there)."""
     found = []
-    for model in filter(_cases.available, compile.MODELS):
-        compiled, cpu = _cases.CASES[model].compiled, target == "cpu"
+    for model in compile.available():
+        compiled, cpu = compile.compiled(model), target == "cpu"
         main = compiled[: 2 if cpu else 1]
         # Accelerators have no float64 worth tracking.
         dtypes = compile.dtypes(model) if cpu else _harness.DTYPES[:1]

@@ -1,0 +1,178 @@
+"""Which networks are measured, and what runs there. Fresh processes import this file by itself, beside jaxinfra.
+
+All start from the same parameters and see the same batches. A training step is forward, backward and Adam's update.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+RATE = 1e-3  # of Adam
+TARGET = 1e-3  # largest error of the first batch's gradient (of its logits) over the largest entry: float32 has 1e-6
+DTYPE = "float32"
+
+
+class Case(NamedTuple):
+    family: str  # the benchmark module
+    name: str  # the class there
+    title: str
+    text: str
+    module: str  # of jaxinfra.nn
+    config: Callable  # config(module)
+    shape: tuple  # of a batch
+    steps: int  # in one timed call: one scan of ours
+    train: bool = True
+
+    @property
+    def problem(self):
+        return "x".join(map(str, self.shape))
+
+
+def _recurrent(cell):
+    return lambda rnn: rnn.Config(features=32, hidden=128, cell=cell)
+
+
+def _attention(attention):
+    return attention.Config(width=128, heads=4, features=128, block="attention", position="none")
+
+
+_STEP = "Training step with Adam, float32."
+CASES = {
+    "cnn_photos": Case(
+        "networks", "CNNPhotos", "CNN on photographs",
+        f"32, 64, 128, 128 filters 3x3, 2x2 max-pools, dense 512, one sigmoid; 3,453,121 parameters. {_STEP}",
+        "cnn", lambda cnn: cnn.PHOTOS, (32, 150, 150, 3), 2,
+    ),
+    "cnn_photos_forward": Case(
+        "networks", "CNNPhotosForward", "CNN on photographs, forward", "The same network's logits alone.", "cnn",
+        lambda cnn: cnn.PHOTOS, (32, 150, 150, 3), 4, False,
+    ),
+    "cnn_digits": Case(
+        "networks", "CNNDigits", "CNN on digits",
+        f"32 and 64 filters 3x3, 2x2 max-pools, dense 128, 10 classes. {_STEP}", "cnn", lambda cnn: cnn.DIGITS,
+        (64, 28, 28, 1), 16,
+    ),
+    "lstm": Case(
+        "networks", "LSTM", "LSTM", f"128 units over 100 steps of 32 features. {_STEP}", "rnn", _recurrent("lstm"),
+        (64, 100, 32), 8,
+    ),
+    "gru": Case(
+        "networks", "GRU", "GRU", f"128 units over 100 steps of 32 features. {_STEP}", "rnn", _recurrent("gru"),
+        (64, 100, 32), 8,
+    ),
+    "attention": Case(
+        "networks", "Attention", "Self-attention", f"4 heads, width 128, over 128 positions. {_STEP}", "attention",
+        _attention, (64, 128, 128), 8,
+    ),
+}  # fmt: skip
+
+
+def data(name):
+    """(x, y) of the steps of one call: (steps, batch, ...)."""
+    case = CASES[name]
+    rng = np.random.Generator(np.random.PCG64([9, *case.shape]))
+    x = rng.standard_normal((case.steps, *case.shape), np.float32)
+    y = rng.integers(0, 2 if name.startswith("cnn_photos") else 10, (case.steps, case.shape[0]))
+    return x, y.astype(np.int32)
+
+
+def network(name):
+    """(the module of jaxinfra.nn, parameters, loss)."""
+    import importlib
+
+    import jax
+
+    case = CASES[name]
+    module = importlib.import_module(f"jaxinfra.nn.{case.module}")
+    config = case.config(module)
+    return module, module.init(jax.random.key(0), config), "sigmoid" if config.outputs == 1 else "softmax"
+
+
+def keep_gradient():
+    """An optimizer that changes nothing; its state is the last gradient."""
+    import jax
+    import optax
+
+    return optax.GradientTransformation(lambda p: p, lambda g, _, p=None: (jax.tree.map(lambda a: a * 0, g), g))
+
+
+class Ours:
+    """What an epoch of `train.fit` runs a chunk: one compiled scan of steps, over one device or a mesh."""
+
+    def __init__(self, name, devices=None, optimizer=None):
+        import jax
+        import optax
+
+        from jaxinfra.nn import _step
+
+        module, params, loss = network(name)
+        mesh = devices and jax.sharding.Mesh(np.array(devices), ("rows",))
+        rule = optimizer or optax.adam(RATE)
+        self.train, self.plan = CASES[name].train, _step.Plan(module.apply, loss, rule, (), None, mesh)
+        x, y = data(name)
+        rows = (x, y, np.ones(y.shape, np.float32)) if self.train else (x,)
+        self.rows = jax.tree.map(jax.numpy.asarray, _step.place(self.plan, rows, rows=True))
+        state = (params, rule.init(params), None, np.int32(0), np.int32(-1))
+        self.state = _step.place(self.plan, jax.tree.map(jax.numpy.array, _step.State(*state)), rows=False)
+
+    def __call__(self):
+        import jax
+
+        found = chunk(self.plan, self.train)(self.state, *self.rows)
+        if self.train:
+            self.state = found[0]
+        return jax.block_until_ready(found)
+
+
+def chunk(plan, train):
+    """f(state, x, y, weight), or f(state, x) of the logits."""
+    import jax
+
+    from jaxinfra.nn import _step
+
+    if train:
+        return lambda state, x, y, w: _step.train_chunk(plan, state, jax.random.key(0), np.float32(0), x, y, w, None)
+    return lambda state, x: _step.logits_chunk(plan, state.params, x, None)
+
+
+def available(name):
+    """Whether the jaxinfra at hand has it: the suite also measures older commits."""
+    import importlib.util
+
+    try:
+        return importlib.util.find_spec(f"jaxinfra.nn.{CASES[name].module}") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def function(name):
+    """A chunk of steps as a function of arrays alone, so that one program holds all of it."""
+    import jax
+    import optax
+
+    from jaxinfra.nn import _step
+
+    module, params, loss = network(name)
+    rule, train = optax.adam(RATE), CASES[name].train
+    plan = _step.Plan(module.apply, loss, rule, (), None, None)
+    state = _step.State(params, rule.init(params), None, np.int32(0), np.int32(-1))
+    shape = jax.tree.structure(state)
+
+    def run(*arrays):
+        rows = 3 if train else 1
+        return chunk(plan, train)(jax.tree.unflatten(shape, arrays[:-rows]), *arrays[-rows:])
+
+    return run
+
+
+def sample(name, *_):
+    """Arrays for `function`."""
+    import jax
+    import optax
+
+    _, params, _ = network(name)
+    state = (params, optax.adam(RATE).init(params), np.int32(0), np.int32(-1))
+    x, y = data(name)
+    rows = (x, y, np.ones(y.shape, np.float32)) if CASES[name].train else (x,)
+    return tuple(np.asarray(leaf) for leaf in (*jax.tree.leaves(state), *rows))

@@ -1,0 +1,60 @@
+"""A process of its own for each implementation of a network, so that no library disturbs another one's threads.
+
+The modules in `workers` have `main(implementation, case, folder)`. In the folder they find the parameters and batches
+that the reference wrote and leave their gradient of the first batch. Then every line that they read runs one call.
+They are no part of the package: asv would import them, and PyTorch lives in another Python.
+"""
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+START = "import sys; sys.path += sys.argv[1:3]; __import__(sys.argv[3]).main(*sys.argv[4:])"
+
+
+class Failed(Exception):
+    pass
+
+
+def command(python, module, *arguments):
+    """What starts a module of `workers`, which finds its neighbours, `_networks`, and the installed jaxinfra."""
+    return [str(python), "-c", START, str(HERE), str(HERE / "workers"), module, *map(str, arguments)]
+
+
+class Worker:
+    """One running implementation; calling it runs one call there."""
+
+    def __init__(self, python, module, *arguments):
+        self.stack = contextlib.ExitStack()
+        self.said = self.stack.enter_context(tempfile.TemporaryFile("w+"))  # a pipe that nobody reads would fill up
+        run, pipe = command(python, module, *arguments), subprocess.PIPE
+        self.process = subprocess.Popen(run, stdin=pipe, stdout=pipe, stderr=self.said, text=True)
+        try:
+            self.facts = json.loads(self._read())
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            code = self.process.wait()
+            self.said.seek(0)
+            raise Failed(self.said.read().strip()[-2000:] or f"ended with {code}")
+        return line
+
+    def __call__(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        self._read()
+
+    def close(self):
+        self.process.kill()  # it waits for a line, or has nothing left to say
+        self.process.wait()
+        self.process.stdout.close()
+        self.stack.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()

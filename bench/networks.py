@@ -1,0 +1,173 @@
+"""Training steps of the networks beside PyTorch and plain JAX, each in a process of its own, in turns."""
+
+import contextlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from . import _harness, _networks, _race, _worker
+from ._compare import OURS, passes
+
+IMPLEMENTATIONS = [OURS, f"{OURS}, 1 device", "plain JAX", "PyTorch", "PyTorch, channels last"]
+SECONDS = {"quick": 15.0, "full": 60.0}  # of racing, for one network
+MODELS = list(_networks.CASES)
+PROBLEMS = list(dict.fromkeys(case.problem for case in _networks.CASES.values()))
+DTYPES = [_networks.DTYPE]
+
+
+def torch_python():
+    """A Python that has PyTorch: JAXINFRA_TORCH, what `make torch` made, or this one; None if there is none."""
+    made = Path(__file__).resolve().parents[1] / ".venv-torch" / "bin" / "python"
+    if given := os.environ.get("JAXINFRA_TORCH"):
+        return given
+    return made if made.exists() else sys.executable if importlib.util.find_spec("torch") else None
+
+
+def suits(implementation, name):
+    """Whether it says anything that another does not: the layout matters to convolutions alone."""
+    return not implementation.endswith("channels last") or name.startswith("cnn")
+
+
+def start(implementation, name, folder):
+    """A running worker."""
+    if not implementation.startswith("PyTorch"):
+        return _worker.Worker(sys.executable, "jax_worker", implementation, name, folder)
+    python = torch_python()
+    if python is None:
+        raise _harness.SkipNotImplemented("PyTorch is not installed; `make torch` does it")
+    return _worker.Worker(python, "torch_worker", implementation, name, folder)
+
+
+def error(found, exact):
+    """The largest error over the largest entry of all arrays: some have gradients of 0, such as a key's bias."""
+    if set(found) != set(exact):
+        return float("inf")
+    scale = max(np.abs(array).max() for array in exact.values())
+    worst = max(np.abs(found[name] - exact[name]).max() for name in exact)
+    return float(worst / scale) if np.isfinite(worst) else float("inf")
+
+
+def measure(name, seconds):
+    """{implementation: seconds of a step, error of the gradient (the logits) of the first batch, first call}."""
+    case, figures, running = _networks.CASES[name], {}, {}
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        subprocess.run(_worker.command(sys.executable, "jax_worker", "reference", name, folder), check=True)
+        exact = dict(np.load(folder / "reference.npz"))
+        for implementation in IMPLEMENTATIONS:
+            if not suits(implementation, name):
+                continue
+            try:
+                worker = start(implementation, name, folder)
+            except (_harness.SkipNotImplemented, _worker.Failed, OSError) as reason:
+                print(f"{name}: {implementation} skipped: {reason}")
+                continue
+            stack.callback(worker.close)
+            found = dict(np.load(folder / f"{implementation}.npz"))
+            figures[implementation] = {"error": error(found, exact), "first_seconds": worker.facts["first_seconds"]}
+            running[implementation] = worker
+        for implementation, times in _race.alternate(running, seconds).items():
+            figures[implementation]["seconds"] = times["seconds"] / case.steps
+    if OURS in figures:
+        ours = figures[OURS]
+        certified = {n: f["seconds"] for n, f in figures.items() if passes(f, "error", _networks.TARGET)}
+        fair = [seconds for n, seconds in certified.items() if not n.startswith(OURS)]
+        if fair and OURS in certified:
+            ours["ratio"] = ours["seconds"] / min(fair)
+    return figures
+
+
+def measure_all():
+    figures = {}
+    for name in filter(_networks.available, MODELS):
+        problem = _networks.CASES[name].problem
+        if problem not in _harness.selected(PROBLEMS, PROBLEMS):
+            continue
+        raced = measure(name, SECONDS[_harness.profile()])
+        for implementation, values in raced.items():
+            figures[name, implementation, problem, _networks.DTYPE] = values
+        if OURS in raced:
+            figures[name, problem, _networks.DTYPE] = raced[OURS]
+    return figures
+
+
+class _Family:
+    def setup_cache(self):
+        return measure_all()
+
+    setup_cache.timeout = 3600
+
+
+class _Step(_Family, _harness.Figures):
+    """One row an implementation: the time of a step, and how far its gradient is off."""
+
+    param_names = ("impl", "problem", "dtype")
+    track_seconds = _harness.figure("seconds", "s")
+    track_error = _harness.figure("error", "of the largest entry")
+
+
+def _axes(name):
+    return list(IMPLEMENTATIONS), [_networks.CASES[name].problem], DTYPES
+
+
+class CNNPhotos(_Step):
+    key = ("cnn_photos",)
+    params = _axes("cnn_photos")
+
+
+class CNNPhotosForward(_Step):
+    key = ("cnn_photos_forward",)
+    params = _axes("cnn_photos_forward")
+
+
+class CNNDigits(_Step):
+    key = ("cnn_digits",)
+    params = _axes("cnn_digits")
+
+
+class LSTM(_Step):
+    key = ("lstm",)
+    params = _axes("lstm")
+
+
+class GRU(_Step):
+    key = ("gru",)
+    params = _axes("gru")
+
+
+class Attention(_Step):
+    key = ("attention",)
+    params = _axes("attention")
+
+
+class Ours(_Family, _harness.Figures):
+    """Our time over the fastest peer's, and our first call: compiling, and the first steps."""
+
+    params = (MODELS, PROBLEMS, DTYPES)
+    param_names = ("model", "problem", "dtype")
+    track_ratio = _harness.figure("ratio", "of the fastest peer")
+    track_first_call_seconds = _harness.figure("first_seconds", "s")
+
+
+class Warm(_harness.Steady):
+    """asv's own timing of our steps, on one device for each core, with samples."""
+
+    params = (MODELS,)
+    param_names = ("model",)
+
+    def _build(self, model):
+        import jax
+
+        if not _networks.available(model):
+            raise _harness.SkipNotImplemented(f"no {model} in this jaxinfra")
+        with contextlib.suppress(RuntimeError):  # already started, with as many as it has
+            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        return _networks.Ours(model, jax.devices() if len(jax.devices()) > 1 else None)
+
+    def time_steps(self, model):
+        self._call(model)()

@@ -1,0 +1,83 @@
+"""A network in JAX, started by `bench/_worker.py`.
+
+The implementation `reference` is no implementation: it writes the parameters, and the gradient (the logits) in float64.
+"""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import _networks  # of the folder above
+import jax
+import numpy as np
+import optax
+import plain_networks
+from serving import serve
+
+
+def write(path, tree):
+    """Leaves by the names of their paths, which every library can map."""
+    pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
+    np.savez(path, **{jax.tree_util.keystr(at): np.asarray(leaf) for at, leaf in pairs})
+
+
+def reference(name, folder):
+    x, y = _networks.data(name)
+    params = _networks.network(name)[1]
+    write(folder / "params.npz", params)
+    np.savez(folder / "data.npz", x=x, y=y)
+    wide = jax.tree.map(lambda leaf: leaf.astype("float64"), params)
+    if _networks.CASES[name].train:
+        found = jax.jit(jax.grad(plain_networks.loss(name)))(wide, x[0].astype("float64"), y[0])
+    else:
+        found = {"logits": jax.jit(plain_networks.APPLY[name])(wide, x[0].astype("float64"))}
+    write(folder / "reference.npz", found)
+
+
+def ours(name, path, devices):
+    case = _networks.CASES[name]
+    if case.train:
+        # Of the second step: the first batch is put there, so that the gradient is that of a step within the scan.
+        probe = _networks.Ours(name, devices, _networks.keep_gradient())
+        probe.rows = jax.tree.map(lambda rows: rows[::-1], probe.rows)
+        write(path, probe()[0].optimizer)
+    else:
+        write(path, {"logits": _networks.Ours(name, devices)()[0]})
+    jax.clear_caches()
+    return _networks.Ours(name, devices)
+
+
+def plain(name, path):
+    (x, y), (_, params, _) = jax.device_put(_networks.data(name)), _networks.network(name)
+    apply, loss, rule = jax.jit(plain_networks.APPLY[name]), plain_networks.loss(name), optax.adam(_networks.RATE)
+
+    @partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, state, x, y):
+        update, state = rule.update(jax.grad(loss)(params, x, y), state, params)
+        return optax.apply_updates(params, update), state
+
+    if not _networks.CASES[name].train:
+        write(path, {"logits": apply(params, x[0])})
+        return lambda: jax.block_until_ready([apply(params, batch) for batch in x])
+    write(path, jax.jit(jax.grad(loss))(params, x[0], y[0]))
+    state = [params, rule.init(params)]
+
+    def call():
+        for batch in zip(x, y, strict=True):
+            state[:] = step(*state, *batch)
+        jax.block_until_ready(state)
+
+    return call
+
+
+def main(implementation, name, folder):
+    folder = Path(folder)
+    if implementation == "reference":
+        jax.config.update("jax_enable_x64", True)
+        return reference(name, folder)
+    path = folder / f"{implementation}.npz"
+    if implementation == "plain JAX":
+        return serve(plain(name, path))
+    cores = 1 if implementation.endswith("1 device") else len(os.sched_getaffinity(0))
+    jax.config.update("jax_num_cpu_devices", cores)
+    return serve(ours(name, path, jax.devices() if cores > 1 else None))

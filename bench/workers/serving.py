@@ -1,0 +1,15 @@
+"""The part of the protocol that every worker shares, see `bench/_worker.py`."""
+
+import json
+import sys
+from time import perf_counter
+
+
+def serve(call, **facts):
+    """Run `call` once, then once a line; `facts` are told with the time of the first call."""
+    start = perf_counter()
+    call()
+    print(json.dumps({"first_seconds": perf_counter() - start, **facts}), flush=True)
+    for _ in sys.stdin:
+        call()
+        print("done", flush=True)
