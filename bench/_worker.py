@@ -8,7 +8,6 @@ They are no part of the package: asv would import them, and PyTorch lives in ano
 import contextlib
 import json
 import subprocess
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,11 +26,11 @@ def command(python, module, *arguments):
 class Worker:
     """One running implementation; calling it runs one call there."""
 
-    def __init__(self, python, module, *arguments):
-        self.stack = contextlib.ExitStack()
-        self.said = self.stack.enter_context(tempfile.TemporaryFile("w+"))  # a pipe that nobody reads would fill up
-        run, pipe = command(python, module, *arguments), subprocess.PIPE
-        self.process = subprocess.Popen(run, stdin=pipe, stdout=pipe, stderr=self.said, text=True)
+    def __init__(self, python, module, implementation, case, folder):
+        self.log = Path(folder) / f"{implementation}.log"  # not a pipe: one that nobody reads fills up
+        run, pipe = command(python, module, implementation, case, folder), subprocess.PIPE
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(run, stdin=pipe, stdout=pipe, stderr=log, text=True)
         try:
             self.facts = json.loads(self._read())
         except BaseException:
@@ -42,8 +41,7 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             code = self.process.wait()
-            self.said.seek(0)
-            raise Failed(self.said.read().strip()[-2000:] or f"ended with {code}")
+            raise Failed(self.log.read_text().strip()[-2000:] or f"ended with {code}")
         return line
 
     def __call__(self):
@@ -55,6 +53,5 @@ class Worker:
         self.process.kill()  # it waits for a line, or has nothing left to say
         self.process.wait()
         self.process.stdout.close()
-        self.stack.close()
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
