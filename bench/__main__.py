@@ -62,12 +62,15 @@ def steps(profile):
 
 def facts(profile, commit, dirty, started, done, planned):
     """What the report says about the run."""
+    from . import networks
+
     versions = {}
     for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
+    versions["torch"] = networks.torch_version() or "not installed"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "profile": profile,

@@ -87,7 +87,8 @@ def _chart(races):
     if not points:
         return ""
     bound = max(2.0, *(max(r.ratio, 1 / r.ratio) for _, r in points)) * 1.1
-    left, width, step, top = 260, 560, 19, 34
+    names = [f"{MODEL_NAMES[model]}, {row.problem}, {row.dtype}" for model, row in points]
+    left, width, step, top = 20 + 7 * max(map(len, names)), 560, 19, 34  # 7 holds the mean width of a letter
     height = top + step * len(points) + 8
 
     def x(speed):
@@ -103,10 +104,10 @@ def _chart(races):
         # Labels that would touch are left out; the lines stay.
         if abs(math.log10(tick)) in (0.0, 1.0, 2.0, 3.0) or bound < 8:
             parts.append(f'<text x="{x(tick):.0f}" y="16" text-anchor="middle">{label}</text>')
-    for i, (model, row) in enumerate(points):
+    for i, (_, row) in enumerate(points):
         y, speed = top + step * i + step / 2, 1 / row.ratio
         colour = "#0b5cad" if speed >= 1 else "#b35000"
-        name = html.escape(f"{MODEL_NAMES[model]}, {row.problem}, {row.dtype}")
+        name = html.escape(names[i])
         shape = f'<circle cx="{x(speed):.1f}" cy="{y}" r="5" fill="{colour}"/>'
         if speed < 1:  # another shape too, for those who do not see the colours
             shape = f'<rect x="{x(speed) - 5:.1f}" y="{y - 5}" width="10" height="10" fill="{colour}"/>'
@@ -189,10 +190,27 @@ def _about(data, facts, table):
     return about
 
 
-def _where(model):
+MEANING = {
+    "gap": "the duality gap over the objective without columns",
+    "gradient": "the largest gradient",
+    "violation": "the largest violation of the dual's conditions, libsvm's rule",
+    "error": "the largest error over the largest decision",
+}
+
+
+def _measured(model):
+    """How the times of a model were taken, and what stands below them."""
     if model in _networks.CASES:
-        return "each in a process of its own, of jaxinfra with a device for each core"
-    return "in one process"
+        of = "gradient" if _networks.CASES[model].train else "logits"
+        text = "Best time of warm calls in turns, each in a process of its own; jaxinfra with a device for each core "
+        text += f"unless it says 1. Below it the largest error of the first batch's {of} over the largest entry, "
+        text += "against float64."
+    elif figure := _tables.figure_of(model):
+        text = f"Best time of warm calls in turns, in one process; below it {MEANING[figure]}, recomputed in float64, "
+        text += f"at the loosest tolerance that brings it to {_tables.target(model):.0e}."
+    else:
+        return "Best time of warm calls in turns, in one process; correct digits below it."
+    return text + f" Shaded: above {_tables.target(model):.0e}, so that the time does not count."
 
 
 def _sections(data, facts, table):
@@ -204,19 +222,7 @@ def _sections(data, facts, table):
         text += "for least squares, whose digits are shown instead, the fastest of all."
         sections.append(("Against the fastest peer", text, [_chart(races)]))
     for model, rows in races:
-        text = f"{_tables.CASES[model].text} Best time of warm calls in turns, {_where(model)}"
-        if figure := _tables.figure_of(model):
-            meaning = {
-                "gap": "the duality gap over the objective without columns",
-                "gradient": "the largest gradient",
-                "violation": "the largest violation of the dual's conditions, libsvm's rule",
-                "error": "the largest error over the largest entry",
-            }
-            text += f"; below it {meaning[figure]}, recomputed in float64"
-            text += "" if figure == "error" else ", at the loosest tolerance that brings it to the target"
-            text += f". Shaded: above {_tables.target(model):.0e}, so that the time does not count."
-        else:
-            text += "; correct digits below it."
+        text = f"{_tables.CASES[model].text} {_measured(model)}"
         if model == "ols":
             text += " NumPy computes float32 problems in float64."
         if any(c.digits is not None for r in rows for c in r.cells.values()):

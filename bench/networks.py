@@ -28,6 +28,16 @@ def torch_python():
     return made if made.exists() else sys.executable if importlib.util.find_spec("torch") else None
 
 
+def torch_version():
+    """What its Python says; None without one."""
+    code = "import importlib.metadata; print(importlib.metadata.version('torch'))"
+    run = [torch_python(), "-c", code]
+    try:
+        return subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() if run[0] else None
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def suits(implementation, name):
     """Whether it says anything that another does not: the layout matters to convolutions alone."""
     return not implementation.endswith("channels last") or name.startswith("cnn")
