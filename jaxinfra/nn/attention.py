@@ -103,7 +103,9 @@ class Params:
 
 
 def init(key: jax.Array, config: Config, *, dtype: Any = jnp.float32) -> Params:
-    """Random parameters: Glorot's uniform start, He's before a relu-like activation, embeddings of deviation 0.02.
+    """Random parameters: Glorot's uniform start, He's before a relu-like activation, normal embeddings.
+
+    Embeddings have deviation 1, and beside learned positions 0.02, as those have.
 
     key: a `jax.random.key`. config: a `Config` (static). dtype: that of the parameters, in which `apply` computes
     (static).
@@ -135,7 +137,9 @@ def _init(key: jax.Array, config: Config, dtype: Any) -> Params:
         return Block(query, key, value, output, first, second, up, down)
 
     vocabulary, features = config.vocabulary, config.features
-    embedding = layers.start_embedding(next(keys), vocabulary, width, dtype) if vocabulary else None
+    # Sinusoids have entries of size 1: smaller embeddings would drown beside them (Vaswani et al. 2017, section 3.4).
+    deviation = 0.02 if config.position == "learned" else 1.0
+    embedding = layers.start_embedding(next(keys), vocabulary, width, dtype, deviation) if vocabulary else None
     project = affine(features, width) if features and features != width else None
     learned = config.position == "learned"
     positions = layers.start_embedding(next(keys), config.length or 0, width, dtype) if learned else None

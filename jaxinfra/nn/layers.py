@@ -97,9 +97,9 @@ def start_norm(features: int, dtype: Any) -> Norm:
     return Norm(jnp.ones((features,), dtype), jnp.zeros((features,), dtype))
 
 
-def start_embedding(key: Array, vocabulary: int, features: int, dtype: Any) -> Array:
-    """(vocabulary, features), normal with standard deviation 0.02 (Devlin et al. 2019)."""
-    return nnx.initializers.normal(0.02)(key, (vocabulary, features), dtype)
+def start_embedding(key: Array, vocabulary: int, features: int, dtype: Any, deviation: float = 0.02) -> Array:
+    """(vocabulary, features), normal; the standard deviation is that of Devlin et al. 2019 unless given."""
+    return nnx.initializers.normal(deviation)(key, (vocabulary, features), dtype)
 
 
 def require(condition: bool, message: str) -> None:
