@@ -47,8 +47,9 @@ def steps(profile):
         for problem in _compare.problems(family):
             plan.append(Step(f"{title} on {problem}", rf"^{family}\.(?!Warm|Overhead)\w+\..*'{problem}'", problem))
     for problem in networks.PROBLEMS:
-        plan.append(Step(f"networks on {problem}", rf"^networks\.(?!Warm)\w+\..*'{problem}'", problem))
+        plan.append(Step(f"networks on {problem}", rf"^networks\.(?!Warm|Learned)\w+\..*'{problem}'", problem))
     plan += [
+        Step("networks after training", r"^networks\.Learned"),
         Step("certified digits (NIST)", r"^nist\."),
         Step("call overhead", r"^regression\.Overhead"),
         Step("compile, first call, second process", r"^compile\."),

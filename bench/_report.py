@@ -228,6 +228,12 @@ def _sections(data, facts, table):
         if any(c.digits is not None for r in rows for c in r.cells.values()):
             text += " Shaded: three digits or more behind jaxinfra. Bold: fastest."
         sections.append((MODEL_NAMES[model], text, [_race(model, rows, _tables.races(table, model)[1])]))
+    if found := _tables.learned(table):
+        text = "Held-out rows that are wrong, after the same batches of the same rows from the same parameters."
+        errors = Table(["network", *found[0][1]])
+        for title, values in found:
+            errors.add(title, *(f"{values[impl]:.2%}" if impl in values else "–" for impl in found[0][1]))
+        sections.append(("Networks after training", text, [errors]))
     first = _first_calls(races)
     if first.rows:
         text = (

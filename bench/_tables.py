@@ -97,6 +97,14 @@ def nist(table):
     return found, impls
 
 
+def learned(table):
+    """[(title, {implementation: share of held-out rows that are wrong})]."""
+    found = {}
+    for (impl, problem), value in table.get("networks.Learned.track_error_rate", {}).items():
+        found.setdefault(problem, {})[impl] = value
+    return [(_networks.LESSONS[problem].title, values) for problem, values in found.items()]
+
+
 def compiling(table):
     """[(model, problem, dtype, {stage: seconds})]."""
     rows = {}

@@ -18,6 +18,7 @@ SECONDS = {"quick": 15.0, "full": 60.0}  # of racing, for one network
 MODELS = list(_networks.CASES)
 PROBLEMS = list(dict.fromkeys(case.problem for case in _networks.CASES.values()))
 DTYPES = [_networks.DTYPE]
+LEARNERS = [(OURS, "jax_worker", lambda: sys.executable), ("PyTorch", "torch_worker", lambda: torch_python())]
 
 
 def torch_python():
@@ -106,6 +107,20 @@ def measure_all():
     return figures
 
 
+def learn(problem):
+    """{implementation: share of held-out rows that are wrong} after the same batches from the same start."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(_worker.command(sys.executable, "jax_worker", "reference", problem, folder), check=True)
+        for implementation, module, python in LEARNERS:
+            if (python := python()) is None:
+                print(f"{problem}: {implementation} skipped: not installed; `make torch` does it")
+                continue
+            run = _worker.command(python, module, implementation, problem, folder)
+            found[implementation] = float(subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return found
+
+
 class _Family:
     def setup_cache(self):
         return measure_all()
@@ -162,6 +177,20 @@ class Ours(_Family, _harness.Figures):
     param_names = ("model", "problem", "dtype")
     track_ratio = _harness.figure("ratio", "of the fastest peer")
     track_first_call_seconds = _harness.figure("first_seconds", "s")
+
+
+class Learned(_harness.Figures):
+    """Errors on held-out rows of real data after training, each in a process of its own."""
+
+    params = ([name for name, *_ in LEARNERS], list(_networks.LESSONS))
+    param_names = ("impl", "problem")
+    track_error_rate = _harness.figure("error_rate", "of held-out rows")
+
+    def setup_cache(self):
+        every = {problem: learn(problem) for problem in filter(_networks.available, _networks.LESSONS)}
+        return {(impl, problem): {"error_rate": v} for problem, found in every.items() for impl, v in found.items()}
+
+    setup_cache.timeout = 600
 
 
 class Warm(_harness.Steady):

@@ -189,7 +189,7 @@ for name, (cell, activation, *_) in CELLS.items():
         remembered[name, length] = float((rnn.predict(run.params, x) == y).mean())
 print(f"{len(remembered)} networks in {time.perf_counter() - started:.0f} s")
 
-fig, ax = plt.subplots(figsize=(6.2, 3.4))
+fig, ax = plt.subplots(figsize=(7.4, 3.4))
 for name, (_, _, color, line) in CELLS.items():
     ax.plot(
         LENGTHS, [100 * remembered[name, length] for length in LENGTHS], line, marker="o", ms=4, color=color, label=name
@@ -204,7 +204,7 @@ ax.set(
 )
 ax.set_xticks(LENGTHS, LENGTHS)
 ax.minorticks_off()
-ax.legend(loc="center left")
+ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]

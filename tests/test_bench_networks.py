@@ -14,6 +14,7 @@ from bench import _networks, _tables, _worker, compile, networks
 
 def test_every_network_is_timed_certified_and_compiled():
     assert {case.module for case in _networks.CASES.values()} == {"cnn", "rnn", "attention"}
+    assert networks.Learned.params[1] == list(_networks.LESSONS)
     for name, case in _networks.CASES.items():
         kind = getattr(networks, case.name)
         assert kind.key == (name,) and kind.params[0][0] == networks.OURS and kind.params[1] == [case.problem]
@@ -46,6 +47,12 @@ def test_race():
         assert values["seconds"] > 0 and values["first_seconds"] > values["seconds"]
     certified = [figures[name]["seconds"] for name in figures if _tables.peer(name)]
     assert figures["jaxinfra"]["ratio"] == figures["jaxinfra"]["seconds"] / min(certified)
+
+
+def test_learning_from_real_data():
+    found = networks.learn("digits")
+    assert found["jaxinfra"] < 0.05
+    assert found.get("PyTorch", 0) < 0.05
 
 
 def test_wrong_gradients_are_not_certified():

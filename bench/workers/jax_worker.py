@@ -22,9 +22,11 @@ def write(path, tree):
 
 
 def reference(name, folder):
-    x, y = _networks.data(name)
     params = _networks.network(name)[1]
     write(folder / "params.npz", params)
+    if name in _networks.LESSONS:
+        return np.savez(folder / "lesson.npz", **_networks.lesson(name))
+    x, y = _networks.data(name)
     np.savez(folder / "data.npz", x=x, y=y)
     wide = jax.tree.map(lambda leaf: leaf.astype("float64"), params)
     if _networks.CASES[name].train:
@@ -70,11 +72,22 @@ def plain(name, path):
     return call
 
 
+def learned(name, folder):
+    """The share of held-out rows that are wrong after all batches."""
+    task = np.load(folder / "lesson.npz")
+    ours = _networks.Ours(name, batches=(task["x"][task["batches"]], task["y"][task["batches"]]))
+    ours()
+    module = _networks.network(name)[0]
+    return float((module.predict(ours.state.params, task["held_x"]) != task["held_y"]).mean())
+
+
 def main(implementation, name, folder):
     folder = Path(folder)
     if implementation == "reference":
         jax.config.update("jax_enable_x64", True)
         return reference(name, folder)
+    if name in _networks.LESSONS:
+        return print(learned(name, folder))
     path = folder / f"{implementation}.npz"
     if implementation == "plain JAX":
         return serve(plain(name, path))
