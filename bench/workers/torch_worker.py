@@ -113,8 +113,8 @@ def gradient(model, optimizer, x, y):
     loss.backward()
 
 
-def adam(model):
-    return torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+def adam(model, rate=RATE):
+    return torch.optim.Adam(model.parameters(), lr=rate, fused=True)
 
 
 def learned(model, task):
@@ -122,7 +122,7 @@ def learned(model, task):
     x, y, held = (torch.from_numpy(task[name]) for name in ("x", "y", "held_x"))
     if x.ndim == 4:
         x, held = x.permute(0, 3, 1, 2), held.permute(0, 3, 1, 2)
-    optimizer = adam(model)
+    optimizer = adam(model, float(task["rate"]))
     for index in task["batches"]:
         gradient(model, optimizer, x[index], y[index].long())
         optimizer.step()
