@@ -39,7 +39,7 @@ core: $(VENV)/.test  ## the quick part of the suite
 
 aot: $(VENV)/.aot  ## install the TPU and CUDA compilers (1.5 GB), so that `make test` compiles for them too
 
-torch: .venv-torch/.torch  ## PyTorch for `make bench` to race (its CPU build: PIP_INDEX_URL=https://download.pytorch.org/whl/cpu)
+torch: .venv-torch/.torch  ## install PyTorch, which `make bench` then races; TORCH=torch==2.13.0 for one version
 
 notebooks: $(VENV)/.notebooks  ## open the notebooks in JupyterLab
 	@echo "notebooks: pairing notebooks/*.py with .ipynb files and opening JupyterLab"
@@ -79,11 +79,13 @@ $(BIN)/python:
 	done; \
 	echo "setup: none of these is a working Python 3.11 or newer with venv: $(PYTHON)" >&2; exit 1
 
-# An environment of its own: PyTorch is a peer, never a dependency.
+# An environment of its own: PyTorch is a peer, never a dependency.  Its build for CPUs alone is a tenth of the size:
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+TORCH ?= torch
 .venv-torch/.torch:
-	@$(MAKE) .venv-torch/bin/python VENV=.venv-torch
+	@$(MAKE) --no-print-directory .venv-torch/bin/python VENV=.venv-torch
 	@echo "setup: installing PyTorch into .venv-torch (minutes)"
-	@.venv-torch/bin/python -m pip install -qq --disable-pip-version-check torch numpy
+	@.venv-torch/bin/python -m pip install -qq --disable-pip-version-check '$(TORCH)' numpy
 	@touch $@
 
 # $(VENV)/.test means: the extra `test` is installed.

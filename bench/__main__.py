@@ -64,6 +64,7 @@ def steps(profile):
 def facts(profile, commit, dirty, started, done, planned):
     """What the report says about the run."""
     from . import networks
+    from .workers.serving import cores
 
     versions = {}
     for name in PACKAGES:
@@ -72,7 +73,6 @@ def facts(profile, commit, dirty, started, done, planned):
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
     versions["torch"] = networks.torch_version() or "not installed"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "profile": profile,
         "commit": commit,
@@ -82,7 +82,7 @@ def facts(profile, commit, dirty, started, done, planned):
         "steps_done": done,
         "steps_planned": planned,
         "python": platform.python_version(),
-        "cores": cores,
+        "cores": cores(),
         "versions": versions,
         "platforms": os.environ.get("JAX_PLATFORMS", ""),
     }

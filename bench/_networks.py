@@ -135,46 +135,61 @@ def keep_gradient():
     return optax.GradientTransformation(lambda p: p, lambda g, _, p=None: (jax.tree.map(lambda a: a * 0, g), g))
 
 
+def begin(name, mesh=None, optimizer=None):
+    """(plan, state) before the first step of `train.fit`'s compiled part."""
+    import jax
+    import optax
+
+    from jaxinfra.nn import _step
+
+    module, params, loss = network(name)
+    rule = optimizer or optax.adam(RATE)
+    state = _step.State(params, rule.init(params), None, jax.numpy.int32(0), jax.numpy.int32(-1))
+    return _step.Plan(module.apply, loss, rule, (), None, mesh), state
+
+
+def trains(name):
+    return name in LESSONS or CASES[name].train
+
+
+def chunk(name, plan, state, *rows):
+    """(state, losses) after a step for each batch of x, y, weight; where nothing is trained, the logits of x."""
+    import jax
+
+    from jaxinfra.nn import _step
+
+    if trains(name):
+        return _step.train_chunk(plan, state, jax.random.key(0), np.float32(0), *rows, None)
+    return _step.logits_chunk(plan, state.params, *rows, None)
+
+
+def arguments(name, x, y):
+    """The rows that `chunk` takes."""
+    return (x, y, np.ones(y.shape, np.float32)) if trains(name) else (x,)
+
+
 class Ours:
     """What an epoch of `train.fit` runs a chunk: one compiled scan of steps, over one device or a mesh."""
 
     def __init__(self, name, devices=None, optimizer=None, batches=None):
         import jax
-        import optax
 
         from jaxinfra.nn import _step
 
-        module, params, loss = network(name)
-        mesh = devices and jax.sharding.Mesh(np.array(devices), ("rows",))
-        rule = optimizer or optax.adam(RATE)
-        self.train, self.plan = (
-            name in LESSONS or CASES[name].train,
-            _step.Plan(module.apply, loss, rule, (), None, mesh),
-        )
-        x, y = batches or data(name)
-        rows = (x, y, np.ones(y.shape, np.float32)) if self.train else (x,)
-        self.rows = jax.tree.map(jax.numpy.asarray, _step.place(self.plan, rows, rows=True))
-        state = (params, rule.init(params), None, np.int32(0), np.int32(-1))
-        self.state = _step.place(self.plan, jax.tree.map(jax.numpy.array, _step.State(*state)), rows=False)
+        self.name, mesh = name, devices and jax.sharding.Mesh(np.array(devices), ("rows",))
+        self.plan, state = begin(name, mesh, optimizer)
+        rows = _step.place(self.plan, arguments(name, *(batches or data(name))), rows=True)
+        self.rows = jax.tree.map(jax.numpy.asarray, rows)
+        # A step overwrites its state, so that nothing may stand there twice.
+        self.state = _step.place(self.plan, jax.tree.map(jax.numpy.array, state), rows=False)
 
     def __call__(self):
         import jax
 
-        found = chunk(self.plan, self.train)(self.state, *self.rows)
-        if self.train:
+        found = chunk(self.name, self.plan, self.state, *self.rows)
+        if trains(self.name):
             self.state = found[0]
         return jax.block_until_ready(found)
-
-
-def chunk(plan, train):
-    """f(state, x, y, weight), or f(state, x) of the logits."""
-    import jax
-
-    from jaxinfra.nn import _step
-
-    if train:
-        return lambda state, x, y, w: _step.train_chunk(plan, state, jax.random.key(0), np.float32(0), x, y, w, None)
-    return lambda state, x: _step.logits_chunk(plan, state.params, x, None)
 
 
 def available(name):
@@ -190,19 +205,13 @@ def available(name):
 def function(name):
     """A chunk of steps as a function of arrays alone, so that one program holds all of it."""
     import jax
-    import optax
 
-    from jaxinfra.nn import _step
-
-    module, params, loss = network(name)
-    rule, train = optax.adam(RATE), CASES[name].train
-    plan = _step.Plan(module.apply, loss, rule, (), None, None)
-    state = _step.State(params, rule.init(params), None, np.int32(0), np.int32(-1))
+    plan, state = begin(name)
     shape = jax.tree.structure(state)
 
     def run(*arrays):
-        rows = 3 if train else 1
-        return chunk(plan, train)(jax.tree.unflatten(shape, arrays[:-rows]), *arrays[-rows:])
+        state = jax.tree.unflatten(shape, arrays[: shape.num_leaves])
+        return chunk(name, plan, state, *arrays[shape.num_leaves :])
 
     return run
 
@@ -210,10 +219,6 @@ def function(name):
 def sample(name, *_):
     """Arrays for `function`."""
     import jax
-    import optax
 
-    _, params, _ = network(name)
-    state = (params, optax.adam(RATE).init(params), np.int32(0), np.int32(-1))
-    x, y = data(name)
-    rows = (x, y, np.ones(y.shape, np.float32)) if CASES[name].train else (x,)
-    return tuple(np.asarray(leaf) for leaf in (*jax.tree.leaves(state), *rows))
+    arrays = (*jax.tree.leaves(begin(name)[1]), *arguments(name, *data(name)))
+    return tuple(np.asarray(array) for array in arrays)

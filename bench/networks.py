@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _harness, _networks, _race, _worker
 from ._compare import OURS, passes
+from .workers.serving import cores
 
 IMPLEMENTATIONS = [OURS, f"{OURS}, 1 device", "plain JAX", "PyTorch", "PyTorch, channels last"]
 SECONDS = {"quick": 15.0, "full": 60.0}  # of racing, for one network
@@ -31,10 +32,11 @@ def torch_python():
 
 def torch_version():
     """What its Python says; None without one."""
+    if (python := torch_python()) is None:
+        return None
     code = "import importlib.metadata; print(importlib.metadata.version('torch'))"
-    run = [torch_python(), "-c", code]
     try:
-        return subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() if run[0] else None
+        return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -205,7 +207,7 @@ class Warm(_harness.Steady):
         if not _networks.available(model):
             raise _harness.SkipNotImplemented(f"no {model} in this jaxinfra")
         with contextlib.suppress(RuntimeError):  # already started, with as many as it has
-            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+            jax.config.update("jax_num_cpu_devices", cores())
         return _networks.Ours(model, jax.devices() if len(jax.devices()) > 1 else None)
 
     def time_steps(self, model):

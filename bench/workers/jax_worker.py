@@ -3,7 +3,6 @@
 The implementation `reference` is no implementation: it writes the parameters, and the gradient (the logits) in float64.
 """
 
-import os
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import jax
 import numpy as np
 import optax
 import plain_networks
-from serving import serve
+from serving import cores, serve
 
 
 def write(path, tree):
@@ -92,6 +91,6 @@ def main(implementation, name, folder):
     path = folder / f"{implementation}.npz"
     if implementation == "plain JAX":
         return serve(plain(name, path))
-    cores = 1 if implementation.endswith("1 device") else len(os.sched_getaffinity(0))
-    jax.config.update("jax_num_cpu_devices", cores)
-    return serve(ours(name, path, jax.devices() if cores > 1 else None))
+    devices = 1 if implementation.endswith("1 device") else cores()
+    jax.config.update("jax_num_cpu_devices", devices)
+    return serve(ours(name, path, jax.devices() if devices > 1 else None))

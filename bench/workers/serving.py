@@ -1,8 +1,14 @@
-"""The part of the protocol that every worker shares, see `bench/_worker.py`."""
+"""What every worker shares, see `bench/_worker.py`."""
 
 import json
+import os
 import sys
 from time import perf_counter
+
+
+def cores():
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def serve(call, **facts):

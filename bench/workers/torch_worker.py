@@ -3,12 +3,11 @@
 Parameters go by the names of ours. Both have gates in the order i, f, g, o and r, z, n, and the same activations.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from serving import serve
+from serving import cores, serve
 from torch import nn
 from torch.nn import functional as F
 
@@ -132,7 +131,7 @@ def learned(model, task):
 
 def main(implementation, name, folder):
     folder = Path(folder)
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     model = build(name, dict(np.load(folder / "params.npz")))
     if (folder / "lesson.npz").exists():
         return print(learned(model, np.load(folder / "lesson.npz")))
