@@ -188,6 +188,16 @@ def test_tokens_outside_the_vocabulary_are_nan_in_their_row():
             np.testing.assert_allclose(bad[jnp.array([0, 2])], out[jnp.array([0, 2])], rtol=1e-10)
 
 
+def test_tokens_of_narrow_types():
+    """A type that holds the tokens need not hold the size of the vocabulary."""
+    config = attention.Config(4, 2, 2, vocabulary=300, hidden=3)
+    params = attention.init(jax.random.key(0), config)
+    x = jnp.array([[0, 5, 90]], jnp.int32)
+    for dtype in (jnp.int8, jnp.uint8, jnp.uint32, jnp.int64):
+        np.testing.assert_array_equal(attention.apply(params, x.astype(dtype)), attention.apply(params, x))
+    assert np.isnan(attention.apply(params, x.at[0, 1].set(-1).astype(jnp.int8))).all()
+
+
 def test_no_rows_give_no_gradient():
     for kind, name in (("cnn", "max"), ("rnn", "lstm_max_both"), ("rnn", "gru_last"), ("attention", "encoder")):
         module, params, x = network(kind, name)

@@ -30,6 +30,10 @@ def linear(params, x):
     return x @ params["w"] + params["b"]
 
 
+def first_logit(params, x):
+    return linear(params, x)[:, 0]
+
+
 @pytest.fixture(scope="module")
 def digits():
     found = load_digits()
@@ -116,6 +120,8 @@ def test_class_weights_are_sample_weights(small):
         same(run(small, class_weight=given).params, expected.params)
     counts = np.bincount(y)
     same(run(small, class_weight="balanced").params, run(small, class_weight=50 / (2 * counts)).params)
+    with pytest.raises(ValueError, match="whole numbers"):  # a probability is no class
+        train.fit(first_logit, params, X, y * 0.5, key=jax.random.key(1), loss="sigmoid", class_weight="balanced")
     # Rows of weight 0 do not count, whatever their class.
     more = np.concatenate([X, np.full((5, 3), np.nan, np.float32)])
     labels, weight = np.append(y, np.full(5, 9, np.int32)), np.append(np.ones(50), np.zeros(5))
@@ -491,6 +497,7 @@ def test_bad_input(small):
         ({"patience": 0}, "patience must be a positive integer"),
         ({"min_delta": -1.0}, "min_delta must not be negative"),
         ({"class_weight": {0: 0.0, 1: 0.0}}, "no row is left with a weight above 0"),
+        ({"sample_weight": np.zeros(50)}, "weight"),
         (
             {"validation_split": 0.2, "sample_weight": np.append(np.ones(40), np.zeros(10))},
             "validation: no row is left",

@@ -152,7 +152,9 @@ def class_weighted(verb: str, value: Any, rows: Data, loss: Any, classes: int) -
         f"{verb}: class_weight needs one class a row, under a class loss",
     )
     real = rows.weight > 0
-    y = np.where(real, np.asarray(rows.y), 0).astype(np.int64)
+    given = np.where(real, np.asarray(rows.y), 0)
+    y = given.astype(np.int64)
+    layers.require(bool((y == given).all()), f"{verb}: class_weight needs y of whole numbers, not probabilities")
     if isinstance(value, str):
         layers.choice(verb, "class_weight", value, ("balanced",))
         counts = np.bincount(y[real], minlength=classes)

@@ -164,6 +164,7 @@ def tokens(verb: str, x: Any, vocabulary: int, mask: Any) -> Array:
 
 def embed(table: Array, x: Array) -> Array:
     """The rows of the table (vocabulary, features) that x names; NaN for a token outside of it."""
+    x = x.astype(jnp.int32) if x.dtype.itemsize < 4 else x  # a narrow type may not hold the vocabulary's size
     inside = jnp.where(x < 0, jnp.asarray(table.shape[0], x.dtype), x)
     return table.at[inside].get(mode="fill", fill_value=jnp.nan)
 
