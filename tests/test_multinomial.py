@@ -410,14 +410,15 @@ def test_second_call_compiles_nothing(compilations):
 def test_vmap(dtype, hyper):
     X, y = problem()
     X = X.astype(dtype)
-    rel = 1e-6 if dtype == np.float64 else 2e-3
+    # The default of float32, 3e-4 of gradient, allows answers that are 1e-2 apart where the curvature is small.
+    tol, rel = (None, 1e-6) if dtype == np.float64 else (dtype(1e-5), 2e-4)
     ((name, value),) = hyper.items()
     values = dtype(value) * np.array([1, 2, 0.5], dtype)
     weights = np.random.default_rng(0).uniform(0.5, 2, (3, len(y))).astype(dtype)
     weights[2, ::5] = 0
 
     def one(w, v):
-        return multinomial.fit(X, y, sample_weight=w, n_classes=3, **{name: v})
+        return multinomial.fit(X, y, sample_weight=w, n_classes=3, tol=tol, **{name: v})
 
     together = jax.jit(jax.vmap(one))
     batch = together(weights, values)
