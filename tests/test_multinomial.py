@@ -36,6 +36,9 @@ def off(a, b):
     return max(float(np.abs(np.asarray(u, float) - np.asarray(v, float)).max()) for u, v in zip(a, b, strict=True))
 
 
+# (tol, largest error of the parameters). The default of float32, 3e-4 of gradient, allows errors of 1e-2 where the
+# curvature is small, and how much of it is used differs between processors.
+ACCURACY = {np.float64: (1.5e-8, 1e-6), np.float32: (1e-5, 2e-4)}
 HYPER = {
     "none": {},
     "l2": {"l2": 0.02},
@@ -58,13 +61,14 @@ def test_reference(dtype, hyper):
     cw = np.array([1.0, 2.0, 0.7])
     more = {"sample_weight": w, "offset": offset, "class_weight": cw}
     cast = {k: np.asarray(v, dtype) for k, v in hyper.items()}
-    fit = ji.check(multinomial.fit(X.astype(dtype), y, **cast, **{k: v.astype(dtype) for k, v in more.items()}))
+    tol, rel = ACCURACY[dtype]
+    narrow = {k: v.astype(dtype) for k, v in more.items()}
+    fit = ji.check(multinomial.fit(X.astype(dtype), y, tol=dtype(tol), **cast, **narrow))
     expected = reference.fit(X, y, n_classes=3, **hyper, **more)
-    assert off(fit.params, expected) < (1e-6 if dtype == np.float64 else 2e-3)
+    assert off(fit.params, expected) < rel
     assert all(leaf.dtype == dtype for leaf in fit.params)
 
     # Optimality again, in float64 from the data.
-    tol = np.finfo(dtype).eps ** 0.5
     smooth = {k: v for k, v in hyper.items() if k != "l1"}
     g, gb = reference.gradient(*fit.params, X.astype(dtype), y, **smooth, **more)
     # The derivative by coef where the intercept goes with the centred columns; of the subdifferential the least norm.
@@ -410,15 +414,14 @@ def test_second_call_compiles_nothing(compilations):
 def test_vmap(dtype, hyper):
     X, y = problem()
     X = X.astype(dtype)
-    # The default of float32, 3e-4 of gradient, allows answers that are 1e-2 apart where the curvature is small.
-    tol, rel = (None, 1e-6) if dtype == np.float64 else (dtype(1e-5), 2e-4)
+    tol, rel = ACCURACY[dtype]
     ((name, value),) = hyper.items()
     values = dtype(value) * np.array([1, 2, 0.5], dtype)
     weights = np.random.default_rng(0).uniform(0.5, 2, (3, len(y))).astype(dtype)
     weights[2, ::5] = 0
 
     def one(w, v):
-        return multinomial.fit(X, y, sample_weight=w, n_classes=3, tol=tol, **{name: v})
+        return multinomial.fit(X, y, sample_weight=w, n_classes=3, tol=dtype(tol), **{name: v})
 
     together = jax.jit(jax.vmap(one))
     batch = together(weights, values)
