@@ -48,7 +48,7 @@ def compiled(model):
 
 def shape(model, problem):
     """Those of X and y; networks have their own."""
-    return (None, None) if source(model) is _networks else _data.shape(problem)
+    return ((), ()) if source(model) is _networks else _data.shape(problem)
 
 
 def cases():
@@ -124,8 +124,7 @@ def _retraces(model, problem, dtype):
 
     rng = np.random.default_rng(0)
     fit, events = source(model).function(model), []
-    targets = shape(model, problem)[1]
-    small = (60, 20), (60, *(targets or ())[1:])
+    small = (60, 20), (60, *shape(model, problem)[1][1:])
 
     def call():
         jax.block_until_ready(fit(*source(model).sample(model, *small, dtype, rng)))

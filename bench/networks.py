@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _harness, _networks, _race, _worker
+from . import _harness, _networks, _race, _tables, _worker
 from ._compare import OURS, passes
 from .workers.serving import cores
 
@@ -19,7 +19,7 @@ SECONDS = {"quick": 15.0, "full": 60.0}  # of racing, for one network
 MODELS = list(_networks.CASES)
 PROBLEMS = list(dict.fromkeys(case.problem for case in _networks.CASES.values()))
 DTYPES = [_networks.DTYPE]
-LEARNERS = [(OURS, "jax_worker", lambda: sys.executable), ("PyTorch", "torch_worker", lambda: torch_python())]
+LEARNERS = [OURS, "PyTorch"]
 
 
 def torch_python():
@@ -46,14 +46,13 @@ def suits(implementation, name):
     return not implementation.endswith("channels last") or name.startswith("cnn")
 
 
-def start(implementation, name, folder):
-    """A running worker."""
+def place(implementation):
+    """The Python and the module of `workers` that run it."""
     if not implementation.startswith("PyTorch"):
-        return _worker.Worker(sys.executable, "jax_worker", implementation, name, folder)
-    python = torch_python()
-    if python is None:
+        return sys.executable, "jax_worker"
+    if (python := torch_python()) is None:
         raise _harness.SkipNotImplemented("PyTorch is not installed; `make torch` does it")
-    return _worker.Worker(python, "torch_worker", implementation, name, folder)
+    return python, "torch_worker"
 
 
 def error(found, exact):
@@ -76,20 +75,20 @@ def measure(name, seconds):
             if not suits(implementation, name):
                 continue
             try:
-                worker = start(implementation, name, folder)
+                worker = _worker.Worker(*place(implementation), implementation, name, folder)
             except (_harness.SkipNotImplemented, _worker.Failed, OSError) as reason:
                 print(f"{name}: {implementation} skipped: {reason}")
                 continue
             stack.callback(worker.close)
             found = dict(np.load(folder / f"{implementation}.npz"))
-            figures[implementation] = {"error": error(found, exact), "first_seconds": worker.facts["first_seconds"]}
+            figures[implementation] = {"error": error(found, exact), "first_seconds": worker.first_seconds}
             running[implementation] = worker
         for implementation, times in _race.alternate(running, seconds).items():
             figures[implementation]["seconds"] = times["seconds"] / case.steps
     if OURS in figures:
         ours = figures[OURS]
         certified = {n: f["seconds"] for n, f in figures.items() if passes(f, "error", _networks.TARGET)}
-        fair = [seconds for n, seconds in certified.items() if not n.startswith(OURS)]
+        fair = [seconds for n, seconds in certified.items() if _tables.peer(n)]
         if fair and OURS in certified:
             ours["ratio"] = ours["seconds"] / min(fair)
     return figures
@@ -114,12 +113,12 @@ def learn(problem):
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(_worker.command(sys.executable, "jax_worker", "reference", problem, folder), check=True)
-        for implementation, module, python in LEARNERS:
-            if (python := python()) is None:
-                print(f"{problem}: {implementation} skipped: not installed; `make torch` does it")
-                continue
-            run = _worker.command(python, module, implementation, problem, folder)
-            found[implementation] = float(subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        for implementation in LEARNERS:
+            try:
+                run = _worker.command(*place(implementation), implementation, problem, folder)
+                found[implementation] = float(subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            except (_harness.SkipNotImplemented, subprocess.CalledProcessError, OSError) as reason:
+                print(f"{problem}: {implementation} skipped: {reason}")
     return found
 
 
@@ -184,7 +183,7 @@ class Ours(_Family, _harness.Figures):
 class Learned(_harness.Figures):
     """Errors on held-out rows of real data after training, each in a process of its own."""
 
-    params = ([name for name, *_ in LEARNERS], list(_networks.LESSONS))
+    params = (LEARNERS, list(_networks.LESSONS))
     param_names = ("impl", "problem")
     track_error_rate = _harness.figure("error_rate", "of held-out rows")
 

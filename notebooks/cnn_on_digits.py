@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from jaxinfra.nn import cnn, train
 
 # Okabe-Ito: told apart by every kind of colour vision; line styles differ too.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#555555"
+BLUE, ORANGE = "#0072B2", "#E69F00"
 plt.rcParams.update(
     {
         "figure.constrained_layout.use": True,

@@ -28,7 +28,7 @@ from wordfreq import top_n_list
 from jaxinfra.nn import attention, train
 
 # Okabe-Ito: told apart by every kind of colour vision; line styles differ too.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#555555"
+BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#555555"
 plt.rcParams.update(
     {
         "figure.constrained_layout.use": True,

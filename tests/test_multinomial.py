@@ -37,8 +37,8 @@ def off(a, b):
 
 
 # (tol, largest error of the parameters). The default of float32, 3e-4 of gradient, allows errors of 1e-2 where the
-# curvature is small, and how much of it is used differs between processors.
-ACCURACY = {np.float64: (1.5e-8, 1e-6), np.float32: (1e-5, 2e-4)}
+# curvature is small, and how much of it is used differs between processors. That of float64 is its default.
+ACCURACY = {np.float64: (np.finfo(np.float64).eps ** 0.5, 1e-6), np.float32: (1e-5, 2e-4)}
 HYPER = {
     "none": {},
     "l2": {"l2": 0.02},

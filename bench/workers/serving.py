@@ -1,6 +1,5 @@
 """What every worker shares, see `bench/_worker.py`."""
 
-import json
 import os
 import sys
 from time import perf_counter
@@ -11,11 +10,11 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def serve(call, **facts):
-    """Run `call` once, then once a line; `facts` are told with the time of the first call."""
+def serve(call):
+    """Run `call` once and tell its time, then once a line."""
     start = perf_counter()
     call()
-    print(json.dumps({"first_seconds": perf_counter() - start, **facts}), flush=True)
+    print(perf_counter() - start, flush=True)
     for _ in sys.stdin:
         call()
         print("done", flush=True)
