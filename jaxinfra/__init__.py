@@ -10,6 +10,7 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     logistic            logistic regression of two classes
     glm                 generalised linear models: a family from `families` with a link from `links`
     multinomial         logistic regression of several classes
+    quantile            quantile regression, the median and others
     svc, nu_svc         support vector classification with a kernel
     linear_svm          the same without a kernel, for many rows
     svr, nu_svr         support vector regression with a kernel
@@ -53,6 +54,7 @@ from jaxinfra.linear import multinomial as multinomial
 from jaxinfra.linear import multitask_lasso as multitask_lasso
 from jaxinfra.linear import nnls as nnls
 from jaxinfra.linear import ols as ols
+from jaxinfra.linear import quantile as quantile
 from jaxinfra.linear import ridge as ridge
 from jaxinfra.svm import linear_svm as linear_svm
 from jaxinfra.svm import nu_svc as nu_svc

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import jaxinfra as ji
-from tests.references import glm, group_lasso, lasso, least_squares, logistic, multinomial, nnls
+from tests.references import glm, group_lasso, lasso, least_squares, logistic, multinomial, nnls, quantile
 
 CLASSES = 3
 
@@ -157,6 +157,10 @@ def _score(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, A
     return (np.abs(gradient).reshape(len(scale), -1).max(1) / scale).max()
 
 
+def _pinball_gap(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, Any]) -> float:
+    return quantile.gap(params.coef, params.intercept, X, y, sample_weight=w, **model.static, **hyper)
+
+
 def _least_squares(name: str, module: Any, **kwargs: Any) -> Model:
     solvers = (least_squares.fit, least_squares.gradient, _least_squares_residual)
     return Model(name, module, *solvers, direct=True, single=True, **kwargs)
@@ -178,6 +182,11 @@ def _multinomial(name: str, **kwargs: Any) -> Model:
     static = {"n_classes": CLASSES}
     solvers = (multinomial.fit, multinomial.gradient, _score)
     return Model(name, ji.multinomial, *solvers, y="classes", static=static, **kwargs)
+
+
+def _quantile(name: str, tau: float, **kwargs: Any) -> Model:
+    solvers = (quantile.fit, quantile.gradient, _pinball_gap)
+    return Model(name, ji.quantile, *solvers, static={"tau": tau}, direct=True, **kwargs)
 
 
 def _glm(name: str, y: str, family: Any, link: Any = None, **kwargs: Any) -> Model:
@@ -211,6 +220,8 @@ MODELS = [
         "glm_probit", "share", ji.families.Binomial(), ji.links.Probit(), hyper={"l2": np.full(5, 0.05)}, second=False
     ),
     _glm("glm_tweedie", "amount", ji.families.Tweedie(1.5), hyper={"l2": 0.05}),
+    _quantile("quantile", 0.3, single=True),
+    _quantile("quantile_l1", 0.7, hyper={"l1": 0.3}, second=False),
 ]
 
 

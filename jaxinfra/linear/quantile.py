@@ -1,0 +1,347 @@
+r"""Quantile regression: the conditional median or any other quantiles, solved exactly as a linear program."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxinfra._core import affine, checks, implicit, order, rows
+from jaxinfra._core.loop import Verdict, drive
+from jaxinfra._core.precision import default_tol, dot, eps
+from jaxinfra._core.types import Fit, Info, Linear, Status
+from jaxinfra.solvers import least_squares, linear_loss, pinball, vertex
+
+_NEAR = 1e-5  # relative gap from which the exchanges of `vertex` are faster than more of `pinball`
+
+
+def fit(
+    X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None,
+    init: Linear | None = None, tol: Any = None, max_iter: Any = 100, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
+    r"""Minimise the weighted mean of the pinball loss: quantile regression, for all quantiles asked for in one call.
+
+    .. math:: \min_{w, b} \frac{1}{\sum_i s_i} \sum_i s_i\, \rho_\tau(y_i - o_i - x_i^\top w - b)
+              + \sum_j \lambda_j |w_j|, \qquad \rho_\tau(r) = \max(\tau r, (\tau - 1) r)
+
+    Args:
+      X: (n, p) real, traced.
+      y: (n,) real, traced.
+      tau: the quantiles, strictly between 0 and 1, traced: a scalar, or (m,) for m of them, which share X.
+      l1: the penalty, at least 0, traced: a scalar or (p,), in units of y / (unit of coef), per unit of weight.
+      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
+        stands there twice.
+      offset: (n,) in units of y, traced; subtracted from y.
+      init: Linear to start from, coef (p,) and intercept (); None starts at least squares.
+      tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
+      max_iter: most interior-point iterations, and most exchanges after them, traced.
+      fit_intercept: static.
+
+    Returns:
+      Fit(params, info): params.coef (p,) and params.intercept (), in units of y per unit of x; (p, m) and (m,) where
+      tau is (m,), and info's fields (m,) then.  As many rows as there are parameters have residual 0.  info.optimality
+      is the duality gap, an upper bound on what the objective can still fall, relative to the objective of the best
+      intercept alone; at a vertex found optimal it is rounding.
+
+    Status: CONVERGED.  MAX_ITER; STALLED if rounding stops the progress: scale the columns or use float64.  NONFINITE
+      with NaN if the input holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty, tau outside 0..1, or
+      if all weights are 0 (a ValueError where the values are on the host).
+
+    Where several vertices are equally good, any of them or a point between them comes back: compare objectives, not
+    coefficients.  Duplicated and constant columns are fine; how they share their coefficient is then not determined.
+    Quantiles of one call may cross between rows: `predict(..., sort=True)` puts them in order.
+
+    Precision: the vertex is exact, its parameters as good as the q equations that define them: 1e-15 times their
+      condition number in float64, 1e-6 times it in float32.
+
+    Derivatives: params with respect to X, y and offset, forward and reverse: those of the rows with residual 0, exact
+      while these rows stay the same; with respect to tau, l1 and weights they are 0 almost everywhere, and so here.
+
+    Cost: n q^2 flops and q^3 / 3 an iteration, 10 to 20 of them, then some n q a row that enters; q = p + 1.  Memory:
+      one copy of X and some twenty vectors of n.  m quantiles take m times as long and no more memory.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0], [4.0]]), jnp.array([1.0, 3.0, 5.0, 7.0, 90.0])
+    >>> fit = ji.check(ji.quantile.fit(X, y, tau=0.5))  # the outlier does not move the median
+    >>> print(fit.params.coef.round(3), fit.params.intercept.round(3))
+    [2.] 1.0
+
+    Source: Koenker and Bassett 1978; Portnoy and Koenker 1997; Koenker, Quantile Regression (2005), chapter 6.
+    Elsewhere: sklearn.linear_model.QuantileRegressor (alpha = l1), statsmodels QuantReg, R's quantreg::rq with
+    method = "fn".
+    """
+    verb = "quantile.fit"
+    raw, dtype = _input(verb, X, y, sample_weight, offset)
+    checks.init(verb, init, raw.X, raw.y)
+    return _fit(
+        raw, _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype), init,
+        checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
+        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(raw.X, raw.y),
+    )  # fmt: skip
+
+
+class _Input(NamedTuple):
+    X: Any
+    y: Any
+    sample_weight: Any
+    offset: Any
+
+
+def _input(verb: str, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[_Input, np.dtype]:
+    X, y, dtype = checks.design(verb, X, y)
+    if y.ndim != 1:
+        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
+    weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
+    return _Input(X, y, weights, offset), dtype
+
+
+def _tau(verb: str, tau: Any, dtype: np.dtype) -> Any:
+    value = checks.hyper(verb, "tau", tau, dtype, minimum=None)
+    if value.ndim > 1 or 0 in value.shape:
+        raise ValueError(f"{verb}: tau must be a scalar or have shape (m,) with m >= 1, got tau {value.shape}")
+    if not isinstance(value, jax.Array) and not ((value > 0) & (value < 1)).all():
+        raise ValueError(f"{verb}: tau must lie strictly between 0 and 1, got tau = {tau}")
+    return value
+
+
+def _read(raw: _Input) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """X, y - offset and the weights (n,) in the working dtype."""
+    X, y, w = least_squares.prepare(*raw[:2], raw.sample_weight, raw.offset)
+    return X, y, jnp.ones_like(y) if w is None else w
+
+
+@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+@rows.replicated
+def _fit(
+    raw: _Input, tau: jax.Array, l1: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
+    fit_intercept: bool, blocked: bool,
+) -> Fit:  # fmt: skip
+    X, y, w = _read(raw)
+    l1 = jnp.broadcast_to(l1, X.shape[1:])
+    one = partial(_one, (X, y), *implicit.frozen((X, y, w, l1)), init, tol, max_iter, fit_intercept, blocked)
+    if tau.ndim == 0:
+        return one(tau)
+    fit = lax.map(one, tau)
+    return Fit(Linear(fit.params.coef.T, fit.params.intercept), fit.info)
+
+
+class _State(NamedTuple):
+    """The interior point and the vertex near it, whether that was tried before, and the iterations of both."""
+
+    point: pinball.Point
+    corner: vertex.Vertex
+    tried: jax.Array
+    n_iter: jax.Array
+
+
+def _one(
+    live: tuple[jax.Array, jax.Array], X: jax.Array, y: jax.Array, w: jax.Array, l1: jax.Array, init: Linear | None,
+    tol: jax.Array | None, max_iter: jax.Array, fit_intercept: bool, blocked: bool, tau: jax.Array,
+) -> Fit:  # fmt: skip
+    """One quantile; X, y, w, l1 are constants, `live` are X and y once more."""
+    n, dtype = len(y), X.dtype
+    tau = implicit.frozen(tau)
+    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    total = w.sum()
+    sound = (total > 0) & (w >= 0).all() & (l1 >= 0).all() & (tau > 0) & (tau < 1)
+    finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + total + l1.sum() + tau)
+
+    # Rows times their weights, of mean 1, centred and scaled.
+    f = linear_loss.frame(X, fit_intercept, blocked)
+    mean = w / jnp.where(total > 0, total / n, 1)
+    Z = (X - f.centre[None]) * f.scale[None]
+    V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
+    level = order.quantile(y, w, tau) if fit_intercept else jnp.zeros((), dtype)
+    there = (mean > 0).astype(dtype)
+    ridge = jnp.append(l1 * f.scale * n, jnp.zeros(1 if fit_intercept else 0, dtype))
+    program = pinball.Program(
+        jnp.where(mean[:, None] > 0, V * mean[:, None], 0), jnp.where(mean > 0, (y - level) * mean, 0),
+        (tau - 1) * there, tau * there, ridge,
+    )  # fmt: skip
+    null = program.loss(program.y).sum()
+    null = jnp.where(null > 0, null, 1)
+
+    start = _start(program, init, f, level, tau, fit_intercept, blocked)
+
+    def attempt(state: _State) -> tuple[_State, Verdict]:
+        """Near an optimal vertex its exchanges are faster; where none is found, all the way."""
+        goal = jnp.where(state.tried, jnp.minimum(tol, _NEAR), jnp.asarray(_NEAR, dtype))
+        goal = null * jnp.maximum(goal, 64 * eps(dtype))
+        point, status, n_iter = pinball.solve(program, state.point, goal=goal, max_iter=max_iter, blocked=blocked)
+        corner, exchanges = vertex.solve(program, point, max_iter=max_iter)
+        new = _State(point, corner, jnp.array(True), state.n_iter + n_iter + exchanges)
+        return new, Verdict(corner.optimal | state.tried, status)
+
+    nowhere = vertex.Vertex(start, jnp.zeros(start.shape, jnp.int32), jnp.array(False))
+    state = _State(pinball.begin(program, start), nowhere, jnp.array(False), jnp.int32(0))
+    (point, corner, _, n_iter), status, _ = drive(attempt, state, max_iter=2)
+
+    # An optimal vertex has no gap but rounding; else the better of the two points, against the dual value inside.
+    values = jnp.stack([program.value(corner.b), program.value(point.b)])
+    values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+    exact = corner.optimal & (values[0] <= values[1] * (1 + 64 * eps(dtype)))
+    theta = jnp.where(exact | (values[0] <= values[1]), corner.b, point.b)
+    value = jnp.where(exact, values[0], values.min())
+    gap = jnp.where(exact, 0, jnp.maximum(value - dot(program.y, point.d), 0)) / null
+    status = jnp.where(gap <= tol, Status.CONVERGED, status)
+
+    status = jnp.where(jnp.isfinite(value), status, Status.NONFINITE)
+    status = jnp.where(sound, status, Status.SINGULAR)
+    status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
+    good = status <= Status.STALLED
+    params = f.outer(theta, fit_intercept)
+    params = params._replace(intercept=params.intercept + level)
+    params = _attach(params, live, corner.basis, fit_intercept)
+    or_nan = lambda v: jnp.where(good, v, jnp.nan)  # noqa: E731
+    return Fit(jax.tree.map(or_nan, params), Info(status, n_iter, or_nan(value / n), or_nan(gap)))
+
+
+def _start(
+    program: pinball.Program, init: Linear | None, f: linear_loss.Frame, level: jax.Array, tau: jax.Array,
+    fit_intercept: bool, blocked: bool,
+) -> jax.Array:  # fmt: skip
+    """init, or least squares moved up or down to the quantile."""
+    if init is not None:
+        coef, intercept = (jnp.asarray(a, level.dtype) for a in init)
+        return f.inner(Linear(coef, intercept - level), fit_intercept)
+    b = pinball.least_squares(program, blocked=blocked)
+    if not fit_intercept:
+        return b
+    w = program.V[:, -1]
+    r = program.residual(b) / jnp.where(w > 0, w, 1)
+    return b.at[-1].add(order.quantile(r, w, tau))
+
+
+def _attach(params: Linear, live: tuple[jax.Array, jax.Array], basis: jax.Array, fit_intercept: bool) -> Linear:
+    """params, differentiable: the rows of the basis have residual 0; those of the penalty, a coefficient of 0."""
+    X, y = live
+    p = X.shape[1]
+
+    def system(X: jax.Array) -> jax.Array:
+        V = jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1) if fit_intercept else X
+        return vertex.rows(V, basis)
+
+    def join(v: Linear) -> jax.Array:
+        return jnp.append(v.coef, v.intercept) if fit_intercept else v.coef
+
+    def part(v: jax.Array, rest: Linear) -> Linear:
+        return Linear(v[:p], v[p] if fit_intercept else rest.intercept)
+
+    def residual(params: Linear) -> Linear:
+        return part(dot(system(X), join(params)) - vertex.values(y, basis), params)
+
+    def inverse(b: Linear, trans: int = 0) -> Linear:
+        lu = jax.scipy.linalg.lu_factor(system(implicit.frozen(X)))
+        return part(jax.scipy.linalg.lu_solve(lu, join(b), trans=trans), b)
+
+    return implicit.root(residual, params, inverse, partial(inverse, trans=1))
+
+
+def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+    """The linear predictor X @ coef + intercept (+ offset): (n,), or (n, m) for m quantiles, in units of y.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> print(ji.quantile.decision(ji.Linear(jnp.array([2.0]), jnp.array(1.0)), jnp.array([[3.0]])))
+    [7.]
+    """
+    return affine.decision("quantile.decision", params, X, offset)
+
+
+def predict(params: Linear, X: Any, *, offset: Any = None, sort: bool = False) -> jax.Array:
+    """The conditional quantiles: (n,), or (n, m), in units of y.
+
+    sort: static; True puts the m quantiles of each row in ascending order, which brings them nearer to the true ones
+    wherever they cross (Chernozhukov, Fernandez-Val and Galichon 2010).  tau has to be ascending then.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Linear(jnp.array([[2.0, 1.0]]), jnp.array([0.0, 1.0]))
+    >>> print(ji.quantile.predict(at, jnp.array([[0.0], [3.0]]), sort=True))
+    [[0. 1.]
+     [4. 6.]]
+    """
+    eta = affine.decision("quantile.predict", params, X, offset)
+    return jnp.sort(eta, axis=-1) if checks.flag("quantile.predict", "sort", sort) and eta.ndim == 2 else eta
+
+
+def objective(
+    params: Linear, X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None
+) -> jax.Array:
+    """The weighted mean pinball loss plus the penalty: what `fit` minimises.  A scalar, or (m,) where tau is (m,).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Linear(jnp.array([0.0]), jnp.array(0.0))
+    >>> print(ji.quantile.objective(at, jnp.array([[1.0], [2.0]]), jnp.array([1.0, -1.0]), tau=0.75))  # (3/4 + 1/4) / 2
+    0.5
+    """
+    verb = "quantile.objective"
+    raw, dtype = _input(verb, X, y, sample_weight, offset)
+    tau, l1 = _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype)
+    return _objective(params, raw, tau, l1)
+
+
+@jax.jit
+@rows.replicated
+def _objective(params: Linear, raw: _Input, tau: jax.Array, l1: jax.Array) -> jax.Array:
+    X, y, w = _read(raw)
+    eta = affine.decision("quantile.objective", params, X)
+    r = affine.as_rows(y, eta) - eta
+    loss = jnp.maximum(jnp.broadcast_to(tau, r.shape) * r, jnp.broadcast_to(tau - 1, r.shape) * r)
+    penalty = affine.as_rows(jnp.broadcast_to(l1, X.shape[1:]), params.coef) * jnp.abs(params.coef)
+    return dot(w, loss) / w.sum() + penalty.sum(0)
+
+
+def optimality(
+    params: Linear, X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None,
+    fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
+    """A small subgradient of `objective`, as Linear: zero at the solution.
+
+    The rows of residual 0 and the coefficients of 0 take what their range allows of what the other rows leave over,
+    first as least squares would, then cut to the range.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Linear(jnp.array([0.0]), jnp.array(0.0))
+    >>> g = ji.quantile.optimality(at, jnp.array([[1.0], [2.0]]), jnp.array([1.0, -1.0]), tau=0.75)
+    >>> print(g.coef, g.intercept)  # -(0.75 * 1 - 0.25 * 2) / 2 and -(0.75 - 0.25) / 2
+    [-0.125] -0.25
+    """
+    verb = "quantile.optimality"
+    raw, dtype = _input(verb, X, y, sample_weight, offset)
+    tau, l1 = _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype)
+    return _optimality(params, raw, tau, l1, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept))
+
+
+@partial(jax.jit, static_argnames="fit_intercept")
+@rows.replicated
+def _optimality(params: Linear, raw: _Input, tau: jax.Array, l1: jax.Array, *, fit_intercept: bool) -> Linear:
+    X, y, w = _read(raw)
+    l1 = jnp.broadcast_to(l1, X.shape[1:])
+    V = jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1) if fit_intercept else X
+
+    def one(coef: jax.Array, intercept: jax.Array, tau: jax.Array) -> Linear:
+        eta = dot(X, coef) + intercept
+        r = y - eta
+        zero = jnp.abs(r) <= 64 * eps(X.dtype) * (jnp.abs(y) + jnp.abs(eta) + dot(jnp.abs(X), jnp.abs(coef)))
+        share = w / w.sum()
+        g = -dot(share * jnp.where(zero, 0, jnp.where(r > 0, tau, tau - 1)), V)
+        g = g.at[: len(coef)].add(l1 * jnp.sign(coef))
+        # d of the rows at zero and e of the coefficients at zero: V'd - e = g, in least squares, within their ranges.
+        rows_ = jnp.where(zero[:, None], share[:, None] * V, 0)
+        free = jnp.append(jnp.where(coef == 0, l1, 0), jnp.zeros(V.shape[1] - len(coef), X.dtype))
+        nu = jnp.linalg.pinv(dot(rows_.T, rows_) + jnp.diag(free * free)) @ g
+        d, e = jnp.clip(dot(rows_, nu), tau - 1, tau), jnp.clip(-free * nu, -1, 1)
+        g = g - dot(d, rows_) + free * e
+        return Linear(g[: len(coef)], g[-1] if fit_intercept else jnp.zeros_like(intercept))
+
+    if tau.ndim == 0:
+        return one(*params, tau)
+    return jax.vmap(one, (1, 0, 0), Linear(1, 0))(*params, tau)  # type: ignore[arg-type]
