@@ -10,6 +10,7 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     logistic            logistic regression of two classes
     glm                 generalised linear models: a family from `families` with a link from `links`
     multinomial         logistic regression of several classes
+    huber               least squares that outliers do not move
     quantile            quantile regression, the median and others
     svc, nu_svc         support vector classification with a kernel
     linear_svm          the same without a kernel, for many rows
@@ -41,6 +42,7 @@ from jaxinfra._core.types import GapInfo as GapInfo
 from jaxinfra._core.types import Info as Info
 from jaxinfra._core.types import Linear as Linear
 from jaxinfra._core.types import RankInfo as RankInfo
+from jaxinfra._core.types import Scaled as Scaled
 from jaxinfra._core.types import Status as Status
 from jaxinfra._core.types import SupportInfo as SupportInfo
 from jaxinfra._core.types import check as check
@@ -48,6 +50,7 @@ from jaxinfra._core.xla_flags import compile_small_loops as compile_small_loops
 from jaxinfra.linear import elastic_net as elastic_net
 from jaxinfra.linear import glm as glm
 from jaxinfra.linear import group_lasso as group_lasso
+from jaxinfra.linear import huber as huber
 from jaxinfra.linear import lasso as lasso
 from jaxinfra.linear import logistic as logistic
 from jaxinfra.linear import multinomial as multinomial

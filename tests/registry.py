@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import jaxinfra as ji
-from tests.references import glm, group_lasso, lasso, least_squares, logistic, multinomial, nnls, quantile
+from tests.references import glm, group_lasso, huber, lasso, least_squares, logistic, multinomial, nnls, quantile
 
 CLASSES = 3
 
@@ -36,6 +36,7 @@ class Model:
         (positive with exact zeros).
     direct: solved to rounding whatever tol; the others are asked for a small one in float64.
     single: whether float32 goes through the columns on batches and weights too; one row an engine.
+    tol32: the tolerance that float32 is asked for where results are compared.
     second: whether second derivatives are tested; not where another row has the same engine.
     """
 
@@ -50,6 +51,7 @@ class Model:
     targets: int | None = None
     direct: bool = False
     single: bool = False
+    tol32: float = 1e-4
     second: bool = True
     n: int = 40
     p: int = 5
@@ -90,7 +92,7 @@ class Model:
 
     def fit(self, X: Any, y: Any, **kwargs: Any) -> Any:
         """The model's fit with its own hyper-parameters unless `kwargs` has others."""
-        tol = {} if self.direct else {"tol": 1e-11 if X.dtype == np.float64 else 1e-4}
+        tol = {} if self.direct else {"tol": 1e-11 if X.dtype == np.float64 else self.tol32}
         return self.module.fit(X, y, **{**tol, **self.hyper, **self.static, **kwargs})
 
     def expected(self, X: Any, y: Any, **kwargs: Any) -> tuple[np.ndarray, ...]:
@@ -99,7 +101,7 @@ class Model:
 
     def slope(self, params: Any, X: Any, y: Any, **kwargs: Any) -> tuple[np.ndarray, ...]:
         """The reference's derivative at the params."""
-        at = (np.asarray(params.coef, float), np.asarray(params.intercept, float))
+        at = (np.asarray(value, float) for value in params)
         return self.gradient(*at, X, y, **accepted(self.gradient, {**self.hyper, **self.static, **kwargs}))
 
     def verb(self, name: str, params: Any, X: Any, y: Any, **kwargs: Any) -> Any:
@@ -161,6 +163,10 @@ def _pinball_gap(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[
     return quantile.gap(params.coef, params.intercept, X, y, sample_weight=w, **model.static, **hyper)
 
 
+def _huber_gradient(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, Any]) -> float:
+    return huber.certificate(*params, X, y, sample_weight=w, **model.static, **hyper)
+
+
 def _least_squares(name: str, module: Any, **kwargs: Any) -> Model:
     solvers = (least_squares.fit, least_squares.gradient, _least_squares_residual)
     return Model(name, module, *solvers, direct=True, single=True, **kwargs)
@@ -220,6 +226,17 @@ MODELS = [
         "glm_probit", "share", ji.families.Binomial(), ji.links.Probit(), hyper={"l2": np.full(5, 0.05)}, second=False
     ),
     _glm("glm_tweedie", "amount", ji.families.Tweedie(1.5), hyper={"l2": 0.05}),
+    Model(
+        "huber",
+        ji.huber,
+        huber.fit,
+        huber.gradient,
+        _huber_gradient,
+        hyper={"l2": 0.1},
+        static={"delta": 1.2},
+        single=True,
+        tol32=1e-5,
+    ),
     _quantile("quantile", 0.3, single=True),
     _quantile("quantile_l1", 0.7, hyper={"l1": 0.3}, second=False),
 ]

@@ -80,7 +80,7 @@ def test_reference_and_optimality(model, dtype):
     penalty = hyper(model, dtype)
     expected = model.expected(X, y, sample_weight=w, **penalty)
     double, single = (1e-9, 2e-4) if model.direct else (1e-6, 2e-3)
-    close((fit.params.coef, fit.params.intercept), expected, tolerance(dtype, double, single), "reference")
+    close(tuple(fit.params), expected, tolerance(dtype, double, single), "reference")
 
     # The conditions, recomputed in float64 from the data.
     double, single = (1e-12, 1e-5) if model.direct else (1.5e-8, 3.5e-4)
@@ -214,7 +214,7 @@ def test_weights_are_the_mask(model, dtype):
     keep = np.repeat(np.arange(n), w.astype(int))
     repeated = model.expected(X[keep], y[keep], **hyper(model, dtype))
     weighted = model.fit(X, y, sample_weight=w).params
-    close((weighted.coef, weighted.intercept), repeated, tolerance(dtype, 1e-8, 2e-4), "0 deleted, 2 repeated")
+    close(tuple(weighted), repeated, tolerance(dtype, 1e-8, 2e-4), "0 deleted, 2 repeated")
 
 
 @models
@@ -234,7 +234,7 @@ def test_offset(model):
     if columns:  # the same for all classes changes nothing
         o = o[:, None] * np.arange(fit.params.coef.shape[1])
         fit = model.fit(X, y, sample_weight=w, offset=o)
-    close((fit.params.coef, fit.params.intercept), model.expected(X, y, sample_weight=w, offset=o), 1e-8, "reference")
+    close(tuple(fit.params), model.expected(X, y, sample_weight=w, offset=o), 1e-8, "reference")
     objective = model.verb("objective", fit.params, X, y, sample_weight=w, offset=o)
     close(fit.info.objective, objective, 1e-9, "objective")
     slope = model.verb("optimality", fit.params, X, y, sample_weight=w, offset=o)

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from jaxinfra._core import checks
 from jaxinfra._core.precision import dot
-from jaxinfra._core.types import Linear
+from jaxinfra._core.types import Linear, Scaled
 
 
-def decision(verb: str, params: Linear, X: Any, offset: Any = None) -> jax.Array:
+def decision(verb: str, params: Linear | Scaled, X: Any, offset: Any = None) -> jax.Array:
     """X @ coef + intercept (+ offset) after checking that X (n, p) fits coef (p,) or (p, k)."""
     X = checks.linear_params(verb, params, X)
     if offset is not None:
@@ -24,7 +24,7 @@ def decision(verb: str, params: Linear, X: Any, offset: Any = None) -> jax.Array
 
 
 @jax.jit
-def _decision(params: Linear, X: jax.Array, offset: jax.Array | None) -> jax.Array:
+def _decision(params: Linear | Scaled, X: jax.Array, offset: jax.Array | None) -> jax.Array:
     dtype = checks.working_dtype(X, params.coef)
     X, coef, intercept = (jnp.asarray(a, dtype) for a in (X, params.coef, params.intercept))
     eta = dot(X, coef)

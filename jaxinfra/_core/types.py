@@ -25,6 +25,7 @@ class Status(IntEnum):
     DOMAIN = 6
     INFEASIBLE = 7
     ONE_CLASS = 8
+    ZERO_SCALE = 9
 
     @property
     def advice(self) -> str:
@@ -44,8 +45,8 @@ _ADVICE = {
     '(jax.config.update("jax_enable_x64", True)).',
     Status.NONFINITE: "The data, weights or hyper-parameters hold NaN or inf, or overflowed: look at them with "
     "jnp.isfinite; the parameters are NaN.",
-    Status.SINGULAR: "The problem has no solution that the data determine (no rows of positive weight, or a negative "
-    "penalty): check sample_weight and the penalty; the parameters are NaN.",
+    Status.SINGULAR: "The problem has no solution that the data determine (no rows of positive weight, a negative "
+    "penalty, tau outside 0..1): check sample_weight and the hyper-parameters; the parameters are NaN.",
     Status.SEPARABLE: "The likelihood has no finite maximum (the classes can be separated, or one of them is absent): "
     "add a penalty such as l2, drop the columns that separate, or merge classes; the parameters are NaN.",
     Status.DOMAIN: "y lies outside what the model allows (a label outside 0..K-1, a negative count, y <= 0 for gamma): "
@@ -54,6 +55,8 @@ _ADVICE = {
     "the smaller class, a negative weight): check the hyper-parameters and weights; the parameters are NaN.",
     Status.ONE_CLASS: "The rows of positive weight are all of one class, so the machine decides for it everywhere: "
     "check y and sample_weight.",
+    Status.ZERO_SCALE: "The scale of the residuals is 0 (half of the rows or more are fitted exactly, or the loss is "
+    "cut off too early to leave one): give a scale, a larger constant, or use quantile; the parameters are NaN.",
 }
 
 
@@ -117,6 +120,15 @@ class Linear(NamedTuple):
 
     coef: jax.Array
     intercept: jax.Array
+
+
+class Scaled(NamedTuple):
+    """Parameters of a robust linear model: `coef` (p,), `intercept` (), and `scale` () of the residuals, in units of
+    y."""
+
+    coef: jax.Array
+    intercept: jax.Array
+    scale: jax.Array
 
 
 class FitError(ArithmeticError):

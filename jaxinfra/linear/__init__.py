@@ -3,6 +3,7 @@
 from jaxinfra.linear import elastic_net as elastic_net
 from jaxinfra.linear import glm as glm
 from jaxinfra.linear import group_lasso as group_lasso
+from jaxinfra.linear import huber as huber
 from jaxinfra.linear import lasso as lasso
 from jaxinfra.linear import logistic as logistic
 from jaxinfra.linear import multinomial as multinomial

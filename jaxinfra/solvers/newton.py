@@ -115,12 +115,14 @@ def minimise(
     wary: jax.Array,
     tol: jax.Array,
     max_iter: jax.Array | int,
+    longest: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
 ) -> tuple[State, jax.Array, jax.Array]:
     """Minimise from theta (q,) until max_j |subgradient_j| / scale_j <= tol.  Returns (state, status, n_iter).
 
     form(theta): the metric there, T with TT' the inverse of the Hessian, or the Hessian itself if there is an l1.
     metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.  wary: take one
-    step even from a start that meets tol, since a start may lie on the way to infinity.
+    step even from a start that meets tol, since a start may lie on the way to infinity.  longest(theta, direction): the
+    first step that is tried, where f is infinite beyond a known bound; None means 1.
     """
     q, dtype = theta.shape[0], theta.dtype
     unit = eps(dtype)
@@ -185,10 +187,11 @@ def minimise(
         better = accept & (optimality < 0.9 * state.best)
         idle = jnp.where(better, 0, jnp.where(accept & (state.value - value <= noise), state.idle + 1, state.idle))
         stalled = (trials > _TRIALS) | (idle > 8)
+        whole = one if longest is None else longest(theta, d)
         new = State(
             theta, pick(value, state.value), g, optimality, last, ratio, new_metric, steps, changes,
             jnp.where(renew, 0, since), jnp.where(renew | first, optimality, state.before), d, slope,
-            jnp.where(accept | renew, one, shorter), trials, jnp.where(better, optimality, state.best), idle,
+            jnp.where(accept | renew, whole, shorter), trials, jnp.where(better, optimality, state.best), idle,
         )  # fmt: skip
         return new, Verdict(met | stalled, jnp.where(met, Status.CONVERGED, Status.STALLED))
 
