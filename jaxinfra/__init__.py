@@ -11,12 +11,14 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     glm                 generalised linear models: a family from `families` with a link from `links`
     multinomial         logistic regression of several classes
     huber               least squares that outliers do not move
+    m_estimator         the same with any norm from `norms` and a robust scale
     quantile            quantile regression, the median and others
     svc, nu_svc         support vector classification with a kernel
     linear_svm          the same without a kernel, for many rows
     svr, nu_svr         support vector regression with a kernel
     one_class           which rows are unlike the others
     kernels             what those machines are made of
+    norms               what M-estimators are made of
     families, links     what a generalised linear model is made of
     nn                  convolutional, recurrent and attention networks, and their training (imported when first used)
     select              folds, paths, grids and gradients of a cross-validated loss
@@ -34,6 +36,7 @@ from jaxinfra import calibrate as calibrate
 from jaxinfra import families as families
 from jaxinfra import kernels as kernels
 from jaxinfra import links as links
+from jaxinfra import norms as norms
 from jaxinfra import select as select
 from jaxinfra._core.precision import PrecisionWarning as PrecisionWarning
 from jaxinfra._core.types import Fit as Fit
@@ -53,6 +56,7 @@ from jaxinfra.linear import group_lasso as group_lasso
 from jaxinfra.linear import huber as huber
 from jaxinfra.linear import lasso as lasso
 from jaxinfra.linear import logistic as logistic
+from jaxinfra.linear import m_estimator as m_estimator
 from jaxinfra.linear import multinomial as multinomial
 from jaxinfra.linear import multitask_lasso as multitask_lasso
 from jaxinfra.linear import nnls as nnls

@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 
 import jaxinfra as ji
-from tests.references import glm, group_lasso, huber, lasso, least_squares, logistic, multinomial, nnls, quantile
+from tests.references import (
+    glm,
+    group_lasso,
+    huber,
+    lasso,
+    least_squares,
+    logistic,
+    m_estimator,
+    multinomial,
+    nnls,
+    quantile,
+)
 
 CLASSES = 3
 
@@ -167,6 +178,10 @@ def _huber_gradient(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: di
     return huber.certificate(*params, X, y, sample_weight=w, **model.static, **hyper)
 
 
+def _equations(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, Any]) -> float:
+    return m_estimator.certificate(*params, X, y, sample_weight=w, norm=model.static["norm"])
+
+
 def _least_squares(name: str, module: Any, **kwargs: Any) -> Model:
     solvers = (least_squares.fit, least_squares.gradient, _least_squares_residual)
     return Model(name, module, *solvers, direct=True, single=True, **kwargs)
@@ -193,6 +208,11 @@ def _multinomial(name: str, **kwargs: Any) -> Model:
 def _quantile(name: str, tau: float, **kwargs: Any) -> Model:
     solvers = (quantile.fit, quantile.gradient, _pinball_gap)
     return Model(name, ji.quantile, *solvers, static={"tau": tau}, direct=True, **kwargs)
+
+
+def _robust(name: str, norm: Any, scale: Any = "mad", **kwargs: Any) -> Model:
+    solvers = (m_estimator.fit, m_estimator.gradient, _equations)
+    return Model(name, ji.m_estimator, *solvers, static={"norm": norm, "scale": scale}, **kwargs)
 
 
 def _glm(name: str, y: str, family: Any, link: Any = None, **kwargs: Any) -> Model:
@@ -237,6 +257,9 @@ MODELS = [
         single=True,
         tol32=1e-5,
     ),
+    _robust("m_estimator", ji.norms.Huber(), single=True, tol32=1e-5),
+    _robust("m_estimator_tukey", ji.norms.Tukey()),
+    _robust("m_estimator_hampel", ji.norms.Hampel(), scale=0.3, second=False),
     _quantile("quantile", 0.3, single=True),
     _quantile("quantile_l1", 0.7, hyper={"l1": 0.3}, second=False),
 ]

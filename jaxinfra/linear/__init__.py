@@ -6,6 +6,7 @@ from jaxinfra.linear import group_lasso as group_lasso
 from jaxinfra.linear import huber as huber
 from jaxinfra.linear import lasso as lasso
 from jaxinfra.linear import logistic as logistic
+from jaxinfra.linear import m_estimator as m_estimator
 from jaxinfra.linear import multinomial as multinomial
 from jaxinfra.linear import multitask_lasso as multitask_lasso
 from jaxinfra.linear import nnls as nnls

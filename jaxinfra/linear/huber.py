@@ -3,17 +3,17 @@ r"""Huber's robust regression, which estimates the scale of the residuals togeth
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Scaled
-from jaxinfra.solvers import concomitant, least_squares
-from jaxinfra.solvers.linear_loss import Data
+from jaxinfra.linear import _real_input
+from jaxinfra.linear._real_input import Input
+from jaxinfra.solvers import concomitant
 
 
 def fit(
@@ -66,60 +66,32 @@ def fit(
     >>> X, y = jnp.arange(8.0)[:, None], jnp.array([0.1, 0.9, 2.1, 2.9, 4.1, 4.9, 6.1, 70.0])
     >>> fit = ji.check(ji.huber.fit(X, y))
     >>> print(f"{fit.params.coef[0]:.2f}, least squares {ji.ols.fit(X, y).params.coef[0]:.2f}")
-    1.01, least squares 6.26
+    1.02, least squares 6.25
 
     Source: Huber, Robust Statistics (1981), section 7.7; Owen 2007, section 3.  Elsewhere:
     sklearn.linear_model.HuberRegressor (epsilon = delta, alpha = l2 * sum of weights).
     """
     verb = "huber.fit"
-    raw, dtype = _input(verb, X, y, sample_weight, offset)
+    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
     checks.init(verb, init, raw.X, raw.y)
     if isinstance(init, Linear):
         init = Scaled(*init, jnp.zeros((), dtype))
     return _fit(
-        raw, _delta(verb, delta, dtype), checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype), init,
-        checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
+        raw, _real_input.scalar(verb, "delta", delta, dtype, above=1.0),
+        checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype), init, checks.tolerance(verb, tol, dtype),
+        checks.count(verb, "max_iter", max_iter),
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(raw.X, raw.y),
     )  # fmt: skip
-
-
-class _Input(NamedTuple):
-    X: Any
-    y: Any
-    sample_weight: Any
-    offset: Any
-
-
-def _input(verb: str, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[_Input, np.dtype]:
-    X, y, dtype = checks.design(verb, X, y)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
-    weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
-    return _Input(X, y, weights, offset), dtype
-
-
-def _delta(verb: str, delta: Any, dtype: np.dtype) -> Any:
-    value = checks.hyper(verb, "delta", delta, dtype, minimum=None)
-    if value.ndim:
-        raise ValueError(f"{verb}: delta must be a scalar, got delta {value.shape}")
-    if not isinstance(value, jax.Array) and not value > 1:
-        raise ValueError(f"{verb}: delta must be above 1, since the scale is 0 otherwise, got delta = {delta}")
-    return value
-
-
-def _read(raw: _Input) -> Data:
-    X, y, w = least_squares.prepare(*raw[:2], raw.sample_weight, raw.offset)
-    return Data(X, y, w, None)
 
 
 @partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
-    raw: _Input, delta: jax.Array, l2: jax.Array, init: Scaled | None, tol: jax.Array | None, max_iter: jax.Array, *,
+    raw: Input, delta: jax.Array, l2: jax.Array, init: Scaled | None, tol: jax.Array | None, max_iter: jax.Array, *,
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     return concomitant.solve(
-        _read(raw), delta, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
+        _real_input.read(raw), delta, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
 
 
@@ -159,14 +131,19 @@ def objective(
     3.75
     """
     verb = "huber.objective"
-    raw, dtype = _input(verb, X, y, sample_weight, offset)
-    return _objective(params, raw, _delta(verb, delta, dtype), checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype))
+    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
+    return _objective(
+        params,
+        raw,
+        _real_input.scalar(verb, "delta", delta, dtype, above=1.0),
+        checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype),
+    )
 
 
 @jax.jit
 @rows.replicated
-def _objective(params: Scaled, raw: _Input, delta: jax.Array, l2: jax.Array) -> jax.Array:
-    data = _read(raw)
+def _objective(params: Scaled, raw: Input, delta: jax.Array, l2: jax.Array) -> jax.Array:
+    data = _real_input.read(raw)
     z = (data.y - dot(data.X, params.coef) - params.intercept) / params.scale
     w = jnp.ones_like(z) if data.w is None else data.w
     loss = params.scale * (0.5 + dot(w, concomitant.rho(z, delta)) / w.sum())
@@ -187,13 +164,16 @@ def optimality(
     [1.5] 0.5 -0.75
     """
     verb = "huber.optimality"
-    raw, dtype = _input(verb, X, y, sample_weight, offset)
-    delta, l2 = _delta(verb, delta, dtype), checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype)
+    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
+    delta, l2 = (
+        _real_input.scalar(verb, "delta", delta, dtype, above=1.0),
+        checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype),
+    )
     return _optimality(params, raw, delta, l2, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept))
 
 
 @partial(jax.jit, static_argnames="fit_intercept")
 @rows.replicated
-def _optimality(params: Scaled, raw: _Input, delta: jax.Array, l2: jax.Array, *, fit_intercept: bool) -> Scaled:
+def _optimality(params: Scaled, raw: Input, delta: jax.Array, l2: jax.Array, *, fit_intercept: bool) -> Scaled:
     g = jax.grad(_objective)(params, raw, delta, l2)
     return g if fit_intercept else g._replace(intercept=jnp.zeros_like(g.intercept))

@@ -14,7 +14,9 @@ from jaxinfra._core import affine, checks, implicit, order, rows
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.types import Fit, Info, Linear, Status
-from jaxinfra.solvers import least_squares, linear_loss, pinball, vertex
+from jaxinfra.linear import _real_input
+from jaxinfra.linear._real_input import Input
+from jaxinfra.solvers import linear_loss, pinball, vertex
 
 _NEAR = 1e-5  # relative gap from which the exchanges of `vertex` are faster than more of `pinball`
 
@@ -76,28 +78,13 @@ def fit(
     method = "fn".
     """
     verb = "quantile.fit"
-    raw, dtype = _input(verb, X, y, sample_weight, offset)
+    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
     checks.init(verb, init, raw.X, raw.y)
     return _fit(
         raw, _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype), init,
         checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(raw.X, raw.y),
     )  # fmt: skip
-
-
-class _Input(NamedTuple):
-    X: Any
-    y: Any
-    sample_weight: Any
-    offset: Any
-
-
-def _input(verb: str, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[_Input, np.dtype]:
-    X, y, dtype = checks.design(verb, X, y)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
-    weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
-    return _Input(X, y, weights, offset), dtype
 
 
 def _tau(verb: str, tau: Any, dtype: np.dtype) -> Any:
@@ -109,16 +96,16 @@ def _tau(verb: str, tau: Any, dtype: np.dtype) -> Any:
     return value
 
 
-def _read(raw: _Input) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _read(raw: Input) -> tuple[jax.Array, jax.Array, jax.Array]:
     """X, y - offset and the weights (n,) in the working dtype."""
-    X, y, w = least_squares.prepare(*raw[:2], raw.sample_weight, raw.offset)
+    X, y, w, _ = _real_input.read(raw)
     return X, y, jnp.ones_like(y) if w is None else w
 
 
 @partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
-    raw: _Input, tau: jax.Array, l1: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
+    raw: Input, tau: jax.Array, l1: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     X, y, w = _read(raw)
@@ -282,14 +269,14 @@ def objective(
     0.5
     """
     verb = "quantile.objective"
-    raw, dtype = _input(verb, X, y, sample_weight, offset)
+    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
     tau, l1 = _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype)
     return _objective(params, raw, tau, l1)
 
 
 @jax.jit
 @rows.replicated
-def _objective(params: Linear, raw: _Input, tau: jax.Array, l1: jax.Array) -> jax.Array:
+def _objective(params: Linear, raw: Input, tau: jax.Array, l1: jax.Array) -> jax.Array:
     X, y, w = _read(raw)
     eta = affine.decision("quantile.objective", params, X)
     r = affine.as_rows(y, eta) - eta
@@ -315,14 +302,14 @@ def optimality(
     [-0.125] -0.25
     """
     verb = "quantile.optimality"
-    raw, dtype = _input(verb, X, y, sample_weight, offset)
+    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
     tau, l1 = _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype)
     return _optimality(params, raw, tau, l1, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept))
 
 
 @partial(jax.jit, static_argnames="fit_intercept")
 @rows.replicated
-def _optimality(params: Linear, raw: _Input, tau: jax.Array, l1: jax.Array, *, fit_intercept: bool) -> Linear:
+def _optimality(params: Linear, raw: Input, tau: jax.Array, l1: jax.Array, *, fit_intercept: bool) -> Linear:
     X, y, w = _read(raw)
     l1 = jnp.broadcast_to(l1, X.shape[1:])
     V = jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1) if fit_intercept else X

@@ -1,0 +1,46 @@
+"""What the models of one real response share: the checked data, and the data as arrays."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxinfra._core import checks
+from jaxinfra.solvers import least_squares
+from jaxinfra.solvers.linear_loss import Data
+
+
+class Input(NamedTuple):
+    """The data as they were given."""
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    offset: Any
+
+
+def check(verb: str, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[Input, np.dtype]:
+    """The checked data, y of shape (n,), and the working dtype."""
+    X, y, dtype = checks.design(verb, X, y)
+    if y.ndim != 1:
+        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
+    weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
+    return Input(X, y, weights, offset), dtype
+
+
+def read(raw: Input) -> Data:
+    """The data in the working dtype, the offset taken from y."""
+    X, y, w = least_squares.prepare(*raw[:2], raw.sample_weight, raw.offset)
+    return Data(X, y, w, None)
+
+
+def scalar(verb: str, name: str, value: Any, dtype: np.dtype, *, above: float) -> Any:
+    """A traced number, above a bound where it is on the host."""
+    value = checks.hyper(verb, name, value, dtype, minimum=None)
+    if value.ndim:
+        raise ValueError(f"{verb}: {name} must be a scalar, got {name} {value.shape}")
+    if not isinstance(value, jax.Array) and not value > above:
+        raise ValueError(f"{verb}: {name} must be above {above:g}, got {name} = {value}")
+    return value

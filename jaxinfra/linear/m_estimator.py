@@ -1,0 +1,196 @@
+r"""M-estimators: robust regression with any norm of the residuals and a robust scale."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinfra import norms
+from jaxinfra._core import affine, checks, rows
+from jaxinfra._core.precision import dot
+from jaxinfra._core.types import Fit, Linear, Scaled
+from jaxinfra.linear import _real_input
+from jaxinfra.linear._real_input import Input
+from jaxinfra.norms import Norm
+from jaxinfra.solvers import reweighted
+
+_ESTIMATORS = ("mad", "proposal2")
+
+
+def fit(
+    X: Any, y: Any, *, norm: Norm | None = None, scale: Any = "mad", sample_weight: Any = None, offset: Any = None,
+    init: Linear | Scaled | None = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
+    r"""Solve the estimating equations of a robust norm: regression that large residuals do not move.
+
+    .. math:: \sum_i s_i\, \psi(r_i / \sigma)\, (x_i, 1) = 0, \qquad r_i = y_i - o_i - x_i^\top w - b, \qquad
+              \sigma = S(r)
+
+    which is the gradient, for the scale that comes out, of :math:`\sum_i s_i \sigma^2 \rho(r_i / \sigma) / \sum_i s_i`.
+
+    Args:
+      X: (n, p) real, traced.
+      y: (n,) real, traced.
+      norm: one of `jaxinfra.norms`, its constants traced; None means Huber(1.345).
+      scale: "mad" (the median of |r| over 0.6745) or "proposal2" (Huber's, d = 2.5), static: estimated anew at every
+        step; or a number, traced: the known scale, in units of y.
+      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
+        stands there twice.  proposal2 takes sum(sample_weight) as the number of rows.
+      offset: (n,) in units of y, traced; subtracted from y.
+      init: Linear or Scaled to start from (its scale is not used).  None starts at least squares and, where the norm
+        redescends, goes on with Huber's first.
+      tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
+      max_iter: most steps, traced.
+      fit_intercept: static.
+
+    Returns:
+      Fit(params, info): params.coef (p,), params.intercept () in units of y per unit of x, params.scale () in units of
+      y.  info.optimality is the largest entry of the equations over sum(sample_weight), for a coefficient per root mean
+      square of its column.
+
+    Status: CONVERGED.  MAX_ITER; STALLED if the steps no longer help: loosen tol.  ZERO_SCALE with NaN if the scale is
+      0: half of the rows are fitted exactly, so give a scale or use `quantile`.  SINGULAR with NaN if the rows whose
+      weight psi(z) / z is not 0 are fewer than the parameters (all are outliers: another start, a larger constant or
+      scale), for a negative weight or constant, or if all weights are 0.  NONFINITE with NaN if the input holds NaN or
+      inf.
+
+    A redescending norm has several solutions; which one comes back depends on the start.  Outliers in X that pull least
+    squares and Huber's norm to themselves need another start, such as `ransac`'s.  Duplicated and constant columns are
+    fine; how they share their coefficient is not determined.
+
+    Precision: float64 reaches an optimality of 1e-12 and below, float32 about 1e-6.
+
+    Derivatives: params with respect to X, y, the constants of the norm, a known scale, sample_weight and offset,
+      forward and reverse, all orders, exact while the rows that define the median or cross a kink of psi stay the same.
+
+    Cost: n p^2 flops, p^3 / 3 and, for the scale, some 64 sums over n a step; 10 to 50 steps.  Memory: p^2 and five
+      vectors of n; a derivative takes p + 2 more.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.arange(8.0)[:, None], jnp.array([0.1, 0.9, 2.1, 2.9, 4.1, 4.9, 6.1, 70.0])
+    >>> fit = ji.check(ji.m_estimator.fit(X, y, norm=ji.norms.Tukey()))
+    >>> print(f"{fit.params.coef[0]:.3f} {fit.params.intercept:.3f}")  # of the first seven alone
+    1.000 0.014
+
+    Source: Huber, Robust Statistics (1981), chapter 7.  Elsewhere: statsmodels RLM (scale_est = "mad" or HuberScale()),
+    R's MASS::rlm.
+    """
+    verb = "m_estimator.fit"
+    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
+    checks.init(verb, init, raw.X, raw.y)
+    estimator, known = _scale(verb, scale, dtype)
+    return _fit(
+        raw, _norm(verb, norm, dtype), known, None if init is None else Linear(init.coef, init.intercept),
+        checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter), estimator=estimator,
+        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(raw.X, raw.y),
+    )  # fmt: skip
+
+
+def _norm(verb: str, norm: Any, dtype: np.dtype) -> Norm:
+    """The norm with its constants as arrays."""
+    norm = norms.Huber() if norm is None else norm
+    if not isinstance(norm, Norm):
+        raise TypeError(f"{verb}: norm must be one of jaxinfra.norms such as norms.Tukey(4.685), got {norm!r}")
+    return jax.tree.map(lambda v: _real_input.scalar(verb, f"a constant of {norm!r}", v, dtype, above=0.0), norm)
+
+
+def _scale(verb: str, scale: Any, dtype: np.dtype) -> tuple[str, Any]:
+    """The name of the estimator, and the scale if it is known."""
+    if isinstance(scale, str):
+        if scale not in _ESTIMATORS:
+            raise ValueError(f'{verb}: scale must be "mad", "proposal2" or a number, got {scale!r}')
+        return scale, None
+    return "known", _real_input.scalar(verb, "scale", scale, dtype, above=0.0)
+
+
+@partial(jax.jit, static_argnames=("estimator", "fit_intercept", "blocked"))
+@rows.replicated
+def _fit(
+    raw: Input, norm: Norm, known: jax.Array | None, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
+    estimator: str, fit_intercept: bool, blocked: bool,
+) -> Fit:  # fmt: skip
+    return reweighted.solve(
+        _real_input.read(raw), norm, known, init, estimator=estimator, fit_intercept=fit_intercept, blocked=blocked,
+        tol=tol, max_iter=max_iter,
+    )  # fmt: skip
+
+
+def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
+    """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Scaled(jnp.array([2.0]), jnp.array(1.0), jnp.array(0.5))
+    >>> print(ji.m_estimator.decision(at, jnp.array([[3.0]])))
+    [7.]
+    """
+    return affine.decision("m_estimator.decision", params, X, offset)
+
+
+def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
+    """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Scaled(jnp.array([2.0]), jnp.array(1.0), jnp.array(0.5))
+    >>> print(ji.m_estimator.predict(at, jnp.array([[3.0]])))
+    [7.]
+    """
+    return affine.decision("m_estimator.predict", params, X, offset)
+
+
+def objective(
+    params: Scaled, X: Any, y: Any, *, norm: Norm | None = None, sample_weight: Any = None, offset: Any = None
+) -> jax.Array:
+    """The weighted mean of scale^2 * rho(r / scale): what `fit` minimises for the scale in params.  A scalar.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Scaled(jnp.array([0.0]), jnp.array(0.0), jnp.array(1.0))
+    >>> X, y = jnp.array([[1.0], [2.0]]), jnp.array([1.0, -4.0])
+    >>> print(ji.m_estimator.objective(at, X, y, norm=ji.norms.Huber(2.0)))  # (1/2 + 6) / 2
+    3.25
+    """
+    verb = "m_estimator.objective"
+    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
+    return _objective(params, raw, _norm(verb, norm, dtype))
+
+
+@jax.jit
+@rows.replicated
+def _objective(params: Scaled, raw: Input, norm: Norm) -> jax.Array:
+    X, y, w, _ = _real_input.read(raw)
+    z = (y - dot(X, params.coef) - params.intercept) / params.scale
+    w = jnp.ones_like(z) if w is None else w
+    return params.scale**2 * dot(w, norm.rho(z)) / w.sum()
+
+
+def optimality(
+    params: Scaled, X: Any, y: Any, *, norm: Norm | None = None, sample_weight: Any = None, offset: Any = None,
+    fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
+    """The gradient of `objective` for the scale in params, as Linear: zero at the solution.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Scaled(jnp.array([0.0]), jnp.array(0.0), jnp.array(1.0))
+    >>> X, y = jnp.array([[1.0], [2.0]]), jnp.array([1.0, -4.0])
+    >>> print(ji.m_estimator.optimality(at, X, y, norm=ji.norms.Huber(2.0)).coef)  # -(1 * 1 - 2 * 2) / 2
+    [1.5]
+    """
+    verb = "m_estimator.optimality"
+    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
+    fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
+    return _optimality(params, raw, _norm(verb, norm, dtype), fit_intercept=fit_intercept)
+
+
+@partial(jax.jit, static_argnames="fit_intercept")
+@rows.replicated
+def _optimality(params: Scaled, raw: Input, norm: Norm, *, fit_intercept: bool) -> Linear:
+    g = jax.grad(_objective)(params, raw, norm)
+    return Linear(g.coef, g.intercept if fit_intercept else jnp.zeros_like(g.intercept))

@@ -1,0 +1,212 @@
+r"""Norms of residuals that grow more slowly than the square: what the M-estimators minimise.
+
+    rho(z)      the loss of a residual in units of the scale, z^2 / 2 near 0
+    psi(z)      its derivative
+    weight(z)   psi(z) / z, by which least squares are reweighted
+
+Each norm is a frozen dataclass registered as a pytree, its tuning constants leaves: they may be arrays, and derivatives
+with respect to them exist.  The defaults of Huber, Tukey, Andrews, Cauchy and Welsch keep 95 % of the efficiency of
+least squares under normal errors.
+
+Source: Huber, Robust Statistics (1981), section 4.8; Hampel et al., Robust Statistics (1986), section 2.6; Ramsay 1977.
+Elsewhere: statsmodels.robust.norms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+class Norm:
+    """A norm of residuals.  redescending: whether psi falls back towards 0, so that there may be several minima."""
+
+    redescending: ClassVar[bool] = True
+
+    def rho(self, z: Array) -> Array:
+        """The loss of a residual in units of the scale."""
+        raise NotImplementedError
+
+    def weight(self, z: Array) -> Array:
+        """psi(z) / z, 1 at 0."""
+        raise NotImplementedError
+
+    def psi(self, z: Array) -> Array:
+        """The derivative of rho."""
+        return z * self.weight(z)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Huber(Norm):
+    """Quadratic to k, then linear: convex, one minimum.  statsmodels' HuberT(t = k).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> print(ji.norms.Huber(1.0).psi(jnp.array([-3.0, 0.5])))
+    [-1.   0.5]
+    """
+
+    k: Any = 1.345
+    redescending: ClassVar[bool] = False
+
+    def rho(self, z: Array) -> Array:
+        """z^2 / 2, from k on k |z| - k^2 / 2."""
+        c = jnp.clip(z, -self.k, self.k)
+        return c * (z - 0.5 * c)
+
+    def weight(self, z: Array) -> Array:
+        """min(1, k / |z|)."""
+        a = jnp.abs(z)
+        return jnp.where(a <= self.k, 1, self.k / jnp.where(a <= self.k, 1, a))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Tukey(Norm):
+    """Tukey's biweight: rows beyond c do not count at all.  statsmodels' TukeyBiweight(c).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> print(ji.norms.Tukey(2.0).weight(jnp.array([0.0, 1.0, 3.0])))
+    [1.     0.5625 0.    ]
+    """
+
+    c: Any = 4.685
+
+    def _left(self, z: Array) -> Array:
+        return 1 - jnp.minimum(jnp.abs(z / self.c), 1) ** 2
+
+    def rho(self, z: Array) -> Array:
+        """c^2 / 6 (1 - (1 - (z / c)^2)^3) up to c."""
+        return jnp.broadcast_to(self.c**2 / 6 * (1 - self._left(z) ** 3), z.shape)
+
+    def weight(self, z: Array) -> Array:
+        """(1 - (z / c)^2)^2 up to c."""
+        return self._left(z) ** 2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Hampel(Norm):
+    """psi rises to a, is constant to b, and falls to 0 at c.  statsmodels' Hampel(a, b, c).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> print(ji.norms.Hampel(1.0, 2.0, 4.0).psi(jnp.array([0.5, 1.5, 3.0, 5.0])))
+    [0.5 1.  0.5 0. ]
+    """
+
+    a: Any = 2.0
+    b: Any = 4.0
+    c: Any = 8.0
+
+    def rho(self, z: Array) -> Array:
+        """The integral of psi."""
+        v = jnp.abs(z)
+        first = jnp.minimum(v, self.a)
+        second = jnp.clip(v, self.a, self.b) - self.a
+        third = jnp.clip(v, self.b, self.c)
+        fall = (self.c - self.b) ** 2 - (self.c - third) ** 2
+        return 0.5 * first**2 + self.a * second + 0.5 * self.a * fall / (self.c - self.b)
+
+    def weight(self, z: Array) -> Array:
+        """psi(z) / z."""
+        v = jnp.abs(z)
+        size = self.a * jnp.clip((self.c - v) / (self.c - self.b), 0, 1)
+        return jnp.where(v <= self.a, 1, size / jnp.where(v <= self.a, 1, v))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Andrews(Norm):
+    """Andrews' wave: psi is a sine up to pi a, then 0.  statsmodels' AndrewWave(a).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> print(ji.norms.Andrews(1.0).psi(jnp.array([jnp.pi / 2, 4.0])))
+    [1. 0.]
+    """
+
+    a: Any = 1.339
+
+    def rho(self, z: Array) -> Array:
+        """a^2 (1 - cos(z / a)) up to pi a."""
+        return jnp.broadcast_to(self.a**2 * (1 - jnp.cos(jnp.minimum(jnp.abs(z / self.a), jnp.pi))), z.shape)
+
+    def weight(self, z: Array) -> Array:
+        """sin(z / a) / (z / a) up to pi a."""
+        u = z / self.a
+        return jnp.where(jnp.abs(u) < jnp.pi, jnp.sinc(u / jnp.pi), 0)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Ramsay(Norm):
+    """Ramsay's Ea: psi dies away as z exp(-a |z|).  statsmodels' RamsayE(a).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> print(ji.norms.Ramsay(1.0).weight(jnp.array([0.0, 1.0])).round(4))  # 1 / e
+    [1.     0.3679]
+    """
+
+    a: Any = 0.3
+
+    def rho(self, z: Array) -> Array:
+        """(1 - exp(-a |z|) (1 + a |z|)) / a^2."""
+        u = self.a * jnp.abs(z)
+        return (-jnp.expm1(-u) - u * jnp.exp(-u)) / self.a**2
+
+    def weight(self, z: Array) -> Array:
+        """exp(-a |z|)."""
+        return jnp.exp(-self.a * jnp.abs(z))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Cauchy(Norm):
+    """The log likelihood of Cauchy errors; psi dies away as 1 / z.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> print(ji.norms.Cauchy(2.0).weight(jnp.array([0.0, 2.0])))
+    [1.  0.5]
+    """
+
+    c: Any = 2.385
+
+    def rho(self, z: Array) -> Array:
+        """c^2 / 2 log(1 + (z / c)^2)."""
+        return 0.5 * self.c**2 * jnp.log1p((z / self.c) ** 2)
+
+    def weight(self, z: Array) -> Array:
+        """1 / (1 + (z / c)^2)."""
+        return 1 / (1 + (z / self.c) ** 2)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Welsch(Norm):
+    """Welsch's: psi dies away as a normal density.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> print(ji.norms.Welsch(1.0).weight(jnp.array([0.0, 1.0])).round(4))  # 1 / e
+    [1.     0.3679]
+    """
+
+    c: Any = 2.985
+
+    def rho(self, z: Array) -> Array:
+        """c^2 / 2 (1 - exp(-(z / c)^2))."""
+        return -0.5 * self.c**2 * jnp.expm1(-((z / self.c) ** 2))
+
+    def weight(self, z: Array) -> Array:
+        """exp(-(z / c)^2)."""
+        return jnp.exp(-((z / self.c) ** 2))

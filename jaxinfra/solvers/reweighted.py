@@ -1,0 +1,199 @@
+r"""M-estimators of a linear model by iteratively reweighted least squares, from data to `Fit`.
+
+    sum_i w_i psi(r_i / s) (x_i, 1) = 0,    r_i = y_i - x_i'coef - intercept,    s = S(r)
+
+with a scale S of the residuals (`solvers.scale`) or a known one.  Each step solves least squares with the weights
+w_i psi(z_i) / z_i, z = r / s; where psi is not monotone, the first steps are those of Huber's norm, whose only minimum
+is a safer start than least squares.
+
+Derivatives: `_core.implicit` on these equations and the one of the scale, whose matrix is not symmetric.
+Source: Huber, Robust Statistics (1981), sections 7.8; Holland and Welsch 1977.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from jaxinfra._core import implicit
+from jaxinfra._core.loop import Verdict, drive
+from jaxinfra._core.precision import default_tol, dot, eps
+from jaxinfra._core.rows import sum_blocks
+from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
+from jaxinfra.norms import Huber, Norm
+from jaxinfra.solvers import linear_loss, scale
+from jaxinfra.solvers.linear_loss import Data, Frame
+from jaxinfra.solvers.moments import mirror, symmetric_product
+from jaxinfra.solvers.newton import inverse_root
+
+# Steps of Huber's norm before one that is not monotone, at most, and the optimality at which they end.
+_FIRST, _COARSE = 20, 1e-2
+_NOTHING = 64  # units of rounding of the spread of y: a scale below is 0
+_IDLE = 20  # steps without a smaller optimality after which it no longer falls
+
+
+class _State(NamedTuple):
+    theta: jax.Array
+    s: jax.Array
+    optimality: jax.Array
+    first: jax.Array  # whether the norm is still Huber's
+    steps: jax.Array
+    best: jax.Array
+    idle: jax.Array
+
+
+def solve(
+    data: Data, norm: Norm, known: jax.Array | None, init: Linear | None, *, estimator: str, fit_intercept: bool,
+    blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+) -> Fit:  # fmt: skip
+    """Fit data, its offset already taken from y.  estimator: "mad", "proposal2" or "known" (then the scale)."""
+    live = (data, norm, known)
+    data, norm, known = implicit.frozen(live)
+    dtype = data.X.dtype
+    p = data.X.shape[1]
+    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    f = linear_loss.frame(data.X, fit_intercept, blocked)
+    w = jnp.ones_like(data.y) if data.w is None else data.w
+    weight = jnp.where(data.weight > 0, data.weight, 1)
+    mean = dot(w, data.y) / weight if fit_intercept else jnp.zeros((), dtype)
+    spread = jnp.sqrt(dot(w, (data.y - mean) ** 2) / weight)
+    unit = jnp.where((spread > 0) & jnp.isfinite(spread), spread, 1)
+    y = (data.y - mean) / unit  # the scale is of order 1
+    q = p + fit_intercept
+    norms = jnp.append(linear_loss.column_norms(data, f), jnp.ones(q - p, dtype))
+
+    def residual(theta: jax.Array) -> jax.Array:
+        r = y - dot(data.X, theta[:p] * f.scale)
+        return r + dot(f.centre, theta[:p] * f.scale) - theta[p] if fit_intercept else r
+
+    def scale_of(r: jax.Array) -> jax.Array:
+        if known is not None:
+            return known / unit
+        return scale.mad(r, w) if estimator == "mad" else scale.proposal2(r, w, q)
+
+    def normal(h: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """V'hV and V'hr in one pass."""
+
+        def sums(X: jax.Array, h: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
+            Z = (X - f.centre[None]) * f.scale[None]
+            V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
+            return symmetric_product(V * h[:, None], V), dot((h * r)[None], V)[0]
+
+        H, g = sum_blocks(sums, (data.X, h, r), blocked=blocked)
+        return mirror(H), g
+
+    def step(state: _State) -> tuple[_State, Verdict]:
+        r = residual(state.theta)
+        s = scale_of(r)
+        z = r / jnp.where(s > 0, s, 1)
+        h = norm.weight(z)
+        if norm.redescending:
+            h = jnp.where(state.first, Huber().weight(z), h)
+        H, g = normal(w * h, r)
+        optimality = jnp.abs(g / norms).max() / (weight * jnp.where(s > 0, s, 1))
+        # Huber's norm, if it comes first, until it is nearly done.
+        ending = state.first & ((optimality <= _COARSE) | (state.steps >= _FIRST))
+        met = ~state.first & (optimality <= tol)
+        T = inverse_root(H)
+        theta = jnp.where(met, state.theta, state.theta + dot(T, dot(T.T, g)))
+        # A scale on its way to 0 is progress too.
+        better = (optimality < 0.9 * state.best) | (s < 0.9 * state.s)
+        best = jnp.minimum(optimality, state.best)
+        idle = jnp.where(better | state.first, 0, state.idle + 1)
+        new = _State(theta, s, optimality, state.first & ~ending, state.steps + 1, best, idle)
+        stuck = (idle > _IDLE) | ~(s > 0) | ~jnp.isfinite(optimality)
+        return new, Verdict(met | stuck, jnp.where(met, Status.CONVERGED, Status.STALLED))
+
+    begin = _State(
+        _start(init, f, mean, unit, q, normal, w, y), jnp.ones((), dtype), jnp.asarray(jnp.inf, dtype),
+        jnp.array(norm.redescending and init is None), jnp.int32(0), jnp.asarray(jnp.inf, dtype), jnp.int32(0),
+    )  # fmt: skip
+    state, status, n_iter = drive(step, begin, max_iter=max_iter)
+
+    r = residual(state.theta)
+    s = scale_of(r)
+    coef, intercept = f.outer(state.theta * unit, fit_intercept)
+    params = Scaled(coef, intercept + mean, s * unit)
+    params = _attach(params, live, r, estimator, q)
+    z = r / jnp.where(s > 0, s, 1)
+    value = dot(w, norm.rho(z)) / weight * (s * unit) ** 2
+    # The rows that count must determine the parameters.
+    counting = ((w > 0) & (norm.weight(z) > 0)).sum()
+    status = jnp.where(counting >= min(q, len(y)), status, Status.SINGULAR)
+    status = jnp.where(s > _NOTHING * eps(dtype), status, Status.ZERO_SCALE)
+    return _finish(params, value, state.optimality, status, n_iter, live)
+
+
+def _start(
+    init: Linear | None,
+    f: Frame,
+    mean: jax.Array,
+    unit: jax.Array,
+    q: int,
+    normal: Callable[..., tuple[jax.Array, jax.Array]],
+    w: jax.Array,
+    y: jax.Array,
+) -> jax.Array:
+    """init, or least squares."""
+    if init is not None:
+        coef, intercept = (jnp.asarray(a, y.dtype) for a in (init.coef, init.intercept))
+        return f.inner(Linear(coef, intercept - mean), q > len(coef)) / unit
+    H, g = normal(w, y)
+    T = inverse_root(H)
+    return dot(T, dot(T.T, g))
+
+
+def _attach(params: Scaled, live: tuple, r: jax.Array, estimator: str, q: int) -> Scaled:
+    """params, differentiable: the equations of the coefficients and of the scale."""
+    params = implicit.frozen(params)
+    rows = scale.mad_rows(r, jnp.ones_like(r) if live[0].w is None else implicit.frozen(live[0].w))
+
+    def residual(params: Scaled, live: tuple) -> Scaled:
+        data, norm, known = live
+        r = data.y - dot(data.X, params.coef) - params.intercept
+        w = jnp.ones_like(r) if data.w is None else data.w
+        share = w * norm.psi(r / params.scale) / w.sum()
+        if estimator == "mad":
+            at = params.scale - 0.5 * jnp.abs(r[rows]).sum() / scale.NORMAL
+        elif estimator == "proposal2":
+            at = scale.proposal2_equation(r, w, q, params.scale)
+        else:
+            at = params.scale - known
+        intercept = share.sum() if q > len(params.coef) else params.intercept
+        return Scaled(dot(share, data.X), intercept, at)
+
+    flat, unravel = ravel_pytree(params)
+
+    def inverse(b: Scaled, trans: int = 0) -> Scaled:
+        constants = implicit.frozen(live)
+        J = jax.jacfwd(lambda v: ravel_pytree(residual(unravel(v), constants))[0])(flat)
+        lu = jax.scipy.linalg.lu_factor(J)
+        return unravel(jax.scipy.linalg.lu_solve(lu, ravel_pytree(b)[0], trans=trans))
+
+    return implicit.root(lambda params: residual(params, live), params, inverse, partial(inverse, trans=1))
+
+
+def _finish(
+    params: Scaled, value: jax.Array, optimality: jax.Array, status: jax.Array, n_iter: jax.Array, live: tuple
+) -> Fit:
+    """The Fit: Status, and NaN where there is no solution."""
+    data, norm, known = implicit.frozen(live)
+    sound = data.weight > 0
+    finite = jnp.isfinite(data.y.sum() + data.weight)
+    if data.w is not None:
+        sound &= (data.w >= 0).all()
+    for leaf in (*jax.tree.leaves(norm), *([] if known is None else [known])):
+        sound &= leaf > 0
+        finite &= ~jnp.isnan(leaf)
+    code = jnp.where(jnp.isfinite(value), status, Status.NONFINITE)
+    code = jnp.where(sound, code, Status.SINGULAR)
+    code = jnp.where(finite & jnp.isfinite(dot(jnp.ones_like(data.y), data.X)).all(), code, Status.NONFINITE)
+    code = code.astype(jnp.int32)
+    good = code <= Status.STALLED
+    or_nan = lambda v: jnp.where(good, v, jnp.nan)  # noqa: E731
+    return Fit(jax.tree.map(or_nan, params), Info(code, n_iter, or_nan(value), or_nan(optimality)))

@@ -1,0 +1,75 @@
+r"""Scales of residuals for M-estimators: the median absolute deviation, and Huber's proposal 2.
+
+mad         median |r| / 0.6745, about 0
+proposal2   the root s of  sum_i w_i min((r_i / s)^2, d^2) / 2 = h sum w,  d = 2.5, where h is what normal errors expect
+            times (sum w - q) / sum w for q parameters
+
+Both are 1 for standard normal residuals.  Source: Huber, Robust Statistics (1981), sections 5.1 and 7.8; statsmodels'
+HuberScale for the constants.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core import order
+from jaxinfra._core.precision import dot
+
+NORMAL = 0.6744897501960817  # the upper quartile of the standard normal distribution
+_D = 2.5
+_EXPECTED = (
+    _D**2
+    + (1 - _D**2) * 0.5 * math.erfc(-_D / math.sqrt(2))
+    - 0.5
+    - _D * math.exp(-0.5 * _D**2) / math.sqrt(2 * math.pi)
+)
+_HALVINGS = 60
+
+
+def mad(r: jax.Array, w: jax.Array) -> jax.Array:
+    """The median absolute deviation of r (n,) from 0 with weights w (n,)."""
+    lower, upper = order.median(jnp.abs(r), w)
+    return 0.5 * (lower + upper) / NORMAL
+
+
+def mad_rows(r: jax.Array, w: jax.Array) -> jax.Array:
+    """The two rows (2,) whose absolute residuals `mad` is the mean of."""
+    size = jnp.where(w > 0, jnp.abs(r), jnp.inf)
+    return jnp.stack([jnp.argmax(size == m) for m in order.median(jnp.abs(r), w)])
+
+
+def expected(w: jax.Array, q: int) -> jax.Array:
+    """The right-hand side of proposal 2 over sum w."""
+    total = w.sum()
+    return jnp.asarray(_EXPECTED, w.dtype) * (total - q) / jnp.where(total > 0, total, 1)
+
+
+def proposal2(r: jax.Array, w: jax.Array, q: int) -> jax.Array:
+    """Huber's proposal 2 of r (n,) with weights w (n,) and q parameters; 0 where too few residuals are not 0."""
+    aim = 2 * expected(w, q) * w.sum()
+    square = r * r
+    top = jnp.sqrt(dot(w, square) / jnp.where(aim > 0, aim, 1))
+    there = (aim > 0) & (jnp.where(r != 0, w, 0).sum() * _D**2 > aim)
+
+    def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = ends
+        s = 0.5 * (low + high)
+        more = dot(w, jnp.minimum(square, (_D * s) ** 2)) > aim * s * s
+        return jnp.where(more, s, low), jnp.where(more, high, s)
+
+    s = lax.fori_loop(0, _HALVINGS, halve, (jnp.zeros_like(top), top))[1]
+    # Exact for the rows that are inside.
+    inside = jnp.abs(r) <= _D * s
+    left = aim - _D**2 * jnp.where(inside, 0, w).sum()
+    exact = jnp.sqrt(jnp.where(inside, w * square, 0).sum() / jnp.where(left > 0, left, 1))
+    return jnp.where(there, jnp.where(left > 0, exact, s), 0)
+
+
+def proposal2_equation(r: jax.Array, w: jax.Array, q: int, s: jax.Array) -> jax.Array:
+    """What is 0 at proposal 2's scale s."""
+    z = r / s
+    return 0.5 * dot(w, jnp.minimum(z * z, _D**2)) / w.sum() - expected(w, q)

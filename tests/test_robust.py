@@ -1,0 +1,211 @@
+"""Robust regression: published numbers, scales, norms, outliers, and what has no answer."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import HuberRegressor
+
+import jaxinfra as ji
+from jaxinfra import norms
+from jaxinfra._core import order
+from tests.references import huber as huber_reference
+from tests.references import m_estimator as reference
+
+NORMS = [
+    norms.Huber(), norms.Tukey(), norms.Hampel(), norms.Andrews(), norms.Ramsay(), norms.Cauchy(), norms.Welsch()
+]  # fmt: skip
+each_norm = pytest.mark.parametrize("norm", NORMS, ids=lambda n: type(n).__name__)
+
+
+@pytest.fixture
+def outliers(rng):
+    """A line in three columns with normal errors of 0.5, a fifth of the rows moved up by 30, and the coefficients."""
+    X = rng.standard_normal((200, 3))
+    coef = np.array([1.0, -2.0, 0.5])
+    y = X @ coef + 4 + 0.5 * rng.standard_normal(200)
+    y[rng.permutation(200)[:40]] += 30
+    return X, y, coef
+
+
+def published(name):
+    results = pytest.importorskip(
+        "statsmodels.robust.tests.results.results_rlm", reason="statsmodels, which ships the results, is not installed"
+    )
+    from statsmodels.datasets import stackloss
+
+    data = stackloss.load_pandas()
+    return data.exog.to_numpy(), data.endog.to_numpy(), getattr(results, name)()
+
+
+@pytest.mark.parametrize(
+    "name, norm, scale",
+    [
+        ("Huber", norms.Huber(), "mad"),
+        ("Hampel", norms.Hampel(), "mad"),
+        ("BiSquare", norms.Tukey(), "mad"),
+        ("Andrews", norms.Andrews(), "mad"),
+        ("HuberHuber", norms.Huber(), "proposal2"),
+        ("HampelHuber", norms.Hampel(), "proposal2"),
+        ("BisquareHuber", norms.Tukey(), "proposal2"),
+        ("AndrewsHuber", norms.Andrews(), "proposal2"),
+    ],
+)
+def test_results_of_r_and_sas(name, norm, scale):
+    """Brownlee's stack loss, as statsmodels compares itself: four digits after the point, of the scale three."""
+    X, y, result = published(name)
+    fit = ji.check(ji.m_estimator.fit(X, y, norm=norm, scale=scale))
+    np.testing.assert_allclose(np.append(fit.params.coef, fit.params.intercept), result.params, atol=1.5e-4)
+    np.testing.assert_allclose(fit.params.scale, result.scale, atol=1.5e-3)
+    z = (y - np.asarray(ji.m_estimator.predict(fit.params, X))) / float(fit.params.scale)
+    np.testing.assert_allclose(norm.weight(jnp.asarray(z)), result.weights, atol=1.5e-4)
+
+
+@each_norm
+def test_norms(norm):
+    """psi is the textbook's, rho its integral, weight psi(z) / z."""
+    z = np.linspace(-9.03, 9.1, 60)
+    np.testing.assert_allclose(norm.psi(jnp.asarray(z)), reference.psi(norm, z), atol=1e-14)
+    np.testing.assert_allclose(norm.rho(jnp.asarray(z)), reference.rho(norm, z), atol=1e-7)
+    np.testing.assert_allclose(jax.vmap(jax.grad(norm.rho))(jnp.asarray(z)), norm.psi(jnp.asarray(z)), atol=1e-14)
+    np.testing.assert_allclose(norm.weight(jnp.asarray(z)), reference.psi(norm, z) / z, atol=1e-14)
+    assert norm.weight(jnp.zeros(1)) == 1
+
+
+@pytest.mark.parametrize("scale", ["mad", "proposal2", 0.7])
+@each_norm
+def test_reference(norm, scale, outliers):
+    X, y, _ = outliers
+    w = np.linspace(0.5, 2, len(y))
+    start = ji.m_estimator.fit(X, y, sample_weight=w).params
+    fit = ji.check(ji.m_estimator.fit(X, y, norm=norm, scale=scale, sample_weight=w, init=start, tol=1e-12))
+    g = reference.gradient(*(np.asarray(v, float) for v in fit.params), X, y, norm=norm, sample_weight=w)
+    assert max(np.abs(g[0]).max(), abs(g[1])) <= 1e-11 * float(fit.params.scale)
+    r = y - np.asarray(ji.m_estimator.predict(fit.params, X))
+    np.testing.assert_allclose(fit.params.scale, reference.scale_of(r, w, scale, 4), rtol=1e-12)
+
+
+def test_outliers_do_not_move_them(outliers):
+    """Standard errors of the coefficients are 0.04 without the outliers; least squares is off by several."""
+    X, y, coef = outliers
+    for norm in NORMS:
+        fit = ji.check(ji.m_estimator.fit(X, y, norm=norm))
+        assert np.abs(fit.params.coef - coef).max() < 0.3, norm
+    redescending = ji.m_estimator.fit(X, y, norm=norms.Tukey()).params
+    assert np.abs(redescending.coef - coef).max() < 0.12
+    assert abs(redescending.intercept - 4) < 0.12 < 5 < ji.ols.fit(X, y).params.intercept
+
+
+@pytest.mark.parametrize("alpha", [0.0, 3.0])
+def test_huber_is_scikit_learns(alpha, outliers):
+    X, y, _ = outliers
+    w = np.linspace(0.5, 2, len(y))
+    mine = ji.check(ji.huber.fit(X, y, l2=alpha / w.sum(), sample_weight=w, tol=1e-10))
+    theirs = HuberRegressor(epsilon=1.35, alpha=alpha, tol=1e-10, max_iter=10_000).fit(X, y, sample_weight=w)
+    np.testing.assert_allclose(mine.params.coef, theirs.coef_, rtol=1e-5)
+    np.testing.assert_allclose(mine.params.scale, theirs.scale_, rtol=1e-5)
+    at = ji.Scaled(jnp.asarray(theirs.coef_), jnp.asarray(theirs.intercept_), jnp.asarray(theirs.scale_))
+    assert mine.info.objective <= ji.huber.objective(at, X, y, l2=alpha / w.sum(), sample_weight=w) * (1 + 1e-14)
+
+
+def test_huber_on_large_data(rng):
+    """Rows enough that a subsample comes first."""
+    X = rng.standard_normal((30_000, 30)) * np.geomspace(0.1, 10, 30) + 3
+    y = X @ rng.standard_normal(30) + rng.standard_t(2, 30_000)
+    fit = ji.check(ji.huber.fit(X, y, tol=1e-10))
+    assert huber_reference.certificate(*fit.params, X, y) <= 1e-9
+    batch = jax.vmap(lambda w: ji.huber.fit(X[:3000], y[:3000], sample_weight=w))(rng.uniform(size=(3, 3000)))
+    assert (batch.info.status == ji.Status.CONVERGED).all()
+
+
+def test_degenerate_constants():
+    """With a constant that no residual reaches these are least squares."""
+    rng = np.random.default_rng(5)
+    X, y = rng.standard_normal((30, 2)), rng.standard_normal(30)
+    expected = ji.ols.fit(X, y).params
+    for fit in (
+        ji.huber.fit(X, y, delta=1e6, tol=1e-12),
+        ji.m_estimator.fit(X, y, norm=norms.Huber(1e6), tol=1e-12),
+        ji.m_estimator.fit(X, y, norm=norms.Hampel(1e6, 2e6, 3e6), scale=1.0, tol=1e-12),
+    ):
+        np.testing.assert_allclose(fit.params.coef, expected.coef, atol=1e-10)
+        np.testing.assert_allclose(fit.params.intercept, expected.intercept, atol=1e-10)
+    assert abs(ji.huber.fit(X, y, delta=1e6, tol=1e-12).params.scale - np.std(y - ji.ols.predict(expected, X))) < 1e-10
+
+
+def test_weighted_medians(rng):
+    """Every weight a whole number: the median of the rows, repeated."""
+    for n in (1, 2, 7, 50):
+        v, w = np.abs(rng.standard_normal(n)).round(1), rng.integers(0, 4, n) + (n < 3)
+        lower, upper = order.median(jnp.asarray(v), jnp.asarray(w, float))
+        assert 0.5 * (lower + upper) == np.median(np.repeat(v, w))
+        tenth = order.median(jnp.asarray(v), jnp.asarray(w * 0.1))
+        assert tenth == (lower, upper)
+    assert order.quantile(jnp.asarray([3.0, -1.0, 2.0, -5.0]), jnp.ones(4), jnp.asarray(0.5)) == -1
+
+
+@pytest.mark.core
+def test_a_scale_of_zero(rng):
+    """More than half of the rows on a line: no scale, and no coefficients that look like an answer."""
+    X = rng.standard_normal((40, 2))
+    y = X @ [1.0, 2.0] + 3
+    y[:15] += rng.standard_normal(15)
+    for fit in (ji.huber.fit(X, y), ji.m_estimator.fit(X, y), ji.m_estimator.fit(X, y, norm=norms.Tukey())):
+        assert fit.info.status == ji.Status.ZERO_SCALE
+        assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(fit.params))
+    # A known scale has an answer, and so has the median.
+    np.testing.assert_allclose(ji.check(ji.quantile.fit(X, y)).params.coef, [1, 2], rtol=1e-12)
+    np.testing.assert_allclose(
+        ji.check(ji.m_estimator.fit(X, y, norm=norms.Tukey(), scale=0.05)).params.coef, [1, 2], rtol=1e-2
+    )
+    # Constant y, and as many parameters as rows.
+    assert ji.huber.fit(X, 0 * y + 2).info.status == ji.Status.ZERO_SCALE
+    assert ji.m_estimator.fit(X[:3], y[:3]).info.status == ji.Status.ZERO_SCALE
+    assert ji.huber.fit(X, rng.standard_normal(40), delta=jnp.asarray(0.9)).info.status == ji.Status.ZERO_SCALE
+
+
+@pytest.mark.core
+def test_all_rows_outliers(rng):
+    X, y = rng.standard_normal((40, 2)), 100 * rng.standard_normal(40)
+    fit = ji.m_estimator.fit(X, y, norm=norms.Tukey(), scale=1e-6, init=ji.Linear(jnp.ones(2), jnp.zeros(())))
+    assert fit.info.status == ji.Status.SINGULAR
+    assert np.isnan(fit.params.coef).all()
+
+
+@pytest.mark.core
+def test_bad_arguments(rng):
+    X, y = rng.standard_normal((20, 2)), rng.standard_normal(20)
+    with pytest.raises(ValueError, match="huber.fit: delta must be above 1, .*got delta = 1.0"):
+        ji.huber.fit(X, y, delta=1.0)
+    with pytest.raises(TypeError, match="norm must be one of jaxinfra.norms"):
+        ji.m_estimator.fit(X, y, norm="huber")
+    with pytest.raises(ValueError, match=r'scale must be "mad", "proposal2" or a number'):
+        ji.m_estimator.fit(X, y, scale="iqr")
+    with pytest.raises(ValueError, match="scale must be above 0"):
+        ji.m_estimator.fit(X, y, scale=0.0)
+    with pytest.raises(ValueError, match=r"a constant of Tukey\(c=-1.0\) must be above 0"):
+        ji.m_estimator.fit(X, y, norm=norms.Tukey(-1.0))
+    assert ji.m_estimator.fit(X, y, norm=norms.Tukey(jnp.asarray(-1.0))).info.status == ji.Status.SINGULAR
+    for model in (ji.huber, ji.m_estimator):
+        with pytest.raises(ValueError, match=r"y must have shape \(n,\)"):
+            model.fit(X, X)
+
+
+def test_derivatives_of_constants(rng):
+    """With respect to the constant of the norm, a known scale, and delta."""
+    X = rng.standard_normal((60, 2))
+    y = X @ [1.0, 2.0] + rng.standard_t(2, 60)
+
+    def coef(c, s, delta):
+        robust = ji.m_estimator.fit(X, y, norm=norms.Tukey(c), scale=s, tol=1e-13).params
+        return jnp.append(robust.coef, ji.huber.fit(X, y, delta=delta, tol=1e-13).params.coef)
+
+    at = (4.0, 1.3, 1.5)
+    exact = jax.jacfwd(coef, (0, 1, 2))(*at)
+    assert np.allclose(exact, jax.jacrev(coef, (0, 1, 2))(*at), atol=1e-12)
+    for i in range(3):
+        step = np.eye(3)[i] * 1e-5
+        numeric = (coef(*(at + step)) - coef(*(at - step))) / 2e-5
+        np.testing.assert_allclose(exact[i], numeric, atol=1e-7)
