@@ -16,6 +16,7 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     svc, nu_svc         support vector classification with a kernel
     linear_svm          the same without a kernel, for many rows
     svr, nu_svr         support vector regression with a kernel
+    kernel_ridge        least squares with a kernel
     one_class           which rows are unlike the others
     kernels             what those machines are made of
     norms               what M-estimators are made of
@@ -63,6 +64,7 @@ from jaxinfra.linear import nnls as nnls
 from jaxinfra.linear import ols as ols
 from jaxinfra.linear import quantile as quantile
 from jaxinfra.linear import ridge as ridge
+from jaxinfra.svm import kernel_ridge as kernel_ridge
 from jaxinfra.svm import linear_svm as linear_svm
 from jaxinfra.svm import nu_svc as nu_svc
 from jaxinfra.svm import nu_svr as nu_svr

@@ -74,8 +74,8 @@ def fit(
     >>> import jaxinfra as ji
     >>> X, y = jnp.arange(8.0)[:, None], jnp.array([0.1, 0.9, 2.1, 2.9, 4.1, 4.9, 6.1, 70.0])
     >>> fit = ji.check(ji.m_estimator.fit(X, y, norm=ji.norms.Tukey()))
-    >>> print(f"{fit.params.coef[0]:.3f} {fit.params.intercept:.3f}")  # of the first seven alone
-    1.000 0.014
+    >>> print(f"{fit.params.coef[0]:.3f} {fit.params.intercept:.3f}")  # the last row has weight 0
+    1.000 0.016
 
     Source: Huber, Robust Statistics (1981), chapter 7.  Elsewhere: statsmodels RLM (scale_est = "mad" or HuberScale()),
     R's MASS::rlm.
