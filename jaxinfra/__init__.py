@@ -13,6 +13,7 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     huber               least squares that outliers do not move
     m_estimator         the same with any norm from `norms` and a robust scale
     quantile            quantile regression, the median and others
+    ordinal             ordered classes: proportional odds, ordered probit
     svc, nu_svc         support vector classification with a kernel
     linear_svm          the same without a kernel, for many rows
     svr, nu_svr         support vector regression with a kernel
@@ -49,6 +50,7 @@ from jaxinfra._core.types import RankInfo as RankInfo
 from jaxinfra._core.types import Scaled as Scaled
 from jaxinfra._core.types import Status as Status
 from jaxinfra._core.types import SupportInfo as SupportInfo
+from jaxinfra._core.types import Thresholds as Thresholds
 from jaxinfra._core.types import check as check
 from jaxinfra._core.xla_flags import compile_small_loops as compile_small_loops
 from jaxinfra.linear import elastic_net as elastic_net
@@ -62,6 +64,7 @@ from jaxinfra.linear import multinomial as multinomial
 from jaxinfra.linear import multitask_lasso as multitask_lasso
 from jaxinfra.linear import nnls as nnls
 from jaxinfra.linear import ols as ols
+from jaxinfra.linear import ordinal as ordinal
 from jaxinfra.linear import quantile as quantile
 from jaxinfra.linear import ridge as ridge
 from jaxinfra.svm import kernel_ridge as kernel_ridge

@@ -131,6 +131,13 @@ class Scaled(NamedTuple):
     scale: jax.Array
 
 
+class Thresholds(NamedTuple):
+    """Parameters of a model of K ordered classes: `coef` (p,) and ascending `thresholds` (K - 1,)."""
+
+    coef: jax.Array
+    thresholds: jax.Array
+
+
 class FitError(ArithmeticError):
     """Raised by `check` for a fit that did not converge."""
 

@@ -11,5 +11,6 @@ from jaxinfra.linear import multinomial as multinomial
 from jaxinfra.linear import multitask_lasso as multitask_lasso
 from jaxinfra.linear import nnls as nnls
 from jaxinfra.linear import ols as ols
+from jaxinfra.linear import ordinal as ordinal
 from jaxinfra.linear import quantile as quantile
 from jaxinfra.linear import ridge as ridge
