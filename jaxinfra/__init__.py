@@ -12,6 +12,7 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     multinomial         logistic regression of several classes
     huber               least squares that outliers do not move
     m_estimator         the same with any norm from `norms` and a robust scale
+    theil_sen, ransac   from fits of small subsets: their median, or the largest set of rows that agree
     quantile            quantile regression, the median and others
     ordinal             ordered classes: proportional odds, ordered probit
     svc, nu_svc         support vector classification with a kernel
@@ -66,7 +67,9 @@ from jaxinfra.linear import nnls as nnls
 from jaxinfra.linear import ols as ols
 from jaxinfra.linear import ordinal as ordinal
 from jaxinfra.linear import quantile as quantile
+from jaxinfra.linear import ransac as ransac
 from jaxinfra.linear import ridge as ridge
+from jaxinfra.linear import theil_sen as theil_sen
 from jaxinfra.svm import kernel_ridge as kernel_ridge
 from jaxinfra.svm import linear_svm as linear_svm
 from jaxinfra.svm import nu_svc as nu_svc

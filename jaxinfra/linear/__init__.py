@@ -13,4 +13,6 @@ from jaxinfra.linear import nnls as nnls
 from jaxinfra.linear import ols as ols
 from jaxinfra.linear import ordinal as ordinal
 from jaxinfra.linear import quantile as quantile
+from jaxinfra.linear import ransac as ransac
 from jaxinfra.linear import ridge as ridge
+from jaxinfra.linear import theil_sen as theil_sen

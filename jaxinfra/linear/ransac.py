@@ -1,0 +1,260 @@
+r"""RANSAC: the least squares of the rows on which the most agree, found by trials from small random subsets."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core import affine, checks, implicit, order, rows
+from jaxinfra._core.loop import Verdict, drive
+from jaxinfra._core.precision import dot
+from jaxinfra._core.types import Fit, Linear, Status
+from jaxinfra.linear import _real_input
+from jaxinfra.linear._real_input import Input
+from jaxinfra.solvers import least_squares, linear_loss, newton, subsets
+
+_TOGETHER = 64  # trials whose residuals are held at the same time
+
+
+class ConsensusInfo(NamedTuple):
+    """`Info` with the consensus: the weight of the rows in it, and the residual up to which a row is."""
+
+    status: jax.Array
+    n_iter: jax.Array
+    objective: jax.Array
+    optimality: jax.Array
+    inliers: jax.Array
+    threshold: jax.Array
+
+
+def fit(
+    X: Any, y: Any, *, key: Any, threshold: Any = None, n_trials: int = 1000, subset_size: int | None = None,
+    sample_weight: Any = None, offset: Any = None, init: Linear | None = None, tol: Any = None, max_iter: Any = 10,
+    fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
+    r"""Least squares of the largest set of rows that agree to a threshold: regression beside any number of outliers.
+
+    .. math:: \hat{I} = \arg\max_{t} \sum_{i \in I_t} s_i, \quad I_t = \{i : |y_i - o_i - x_i^\top w_t - b_t| \le c\},
+              \qquad (\hat w, \hat b) = \mathrm{ols}(\hat I)
+
+    Each trial t fits a random subset of the rows.  Of trials with equal consensus the one of the smaller sum of squares
+    wins.  The consensus of the final fit replaces it, as long as that grows (Chum, Matas and Kittler 2003).
+
+    Args:
+      X: (n, p) real, traced.
+      y: (n,) real, traced.
+      key: a key of `jax.random`, traced.
+      threshold: the largest residual c of a row in the consensus, above 0, in units of y, traced; None means the median
+        of |y - median y|.
+      n_trials: static.  With a share e of outliers, log(1 - 0.99) / log(1 - (1 - e)^subset_size) trials find a subset
+        without any at 99 %: 1000 are enough for half of the rows and 7 parameters.
+      subset_size: rows of a trial, static; None means as many as parameters.
+      sample_weight: (n,) not negative, traced; None means 1: how often a row is drawn and counts.
+      offset: (n,) in units of y, traced; subtracted from y.
+      init: Linear that takes part as one more trial.
+      tol: largest `info.optimality` of the final least squares that counts as converged, traced.
+      max_iter: most fits of a consensus, traced; 1 is scikit-learn's.
+      fit_intercept: static.
+
+    Returns:
+      Fit(params, info): params.coef (p,), params.intercept ().  info.inliers is the weight of the rows in the
+      consensus, info.threshold their largest residual; `inliers(params, X, y, threshold=...)` says which they are.
+      info.objective is half their mean squared residual.
+
+    Status: CONVERGED.  SINGULAR with NaN if no trial has more rows with it than it was fitted to (a larger threshold or
+      more trials), for a threshold or weights below 0 or if all weights are 0.  NONFINITE with NaN if the input holds
+      NaN or inf.
+
+    Derivatives: params with respect to X, y, sample_weight and offset, those of least squares on the consensus, exact
+      while it does not change.
+
+    Cost: n p flops and n comparisons a trial, in blocks of 64 that read X once, then a few least squares.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.arange(8.0)[:, None], jnp.array([1.0, 90.0, 5.0, 7.0, -40.0, 11.0, 13.0, 70.0])
+    >>> fit = ji.check(ji.ransac.fit(X, y, key=jax.random.key(0), threshold=0.1))
+    >>> print(f"{fit.params.coef[0]:.2f} {fit.params.intercept:.2f}, {fit.info.inliers:.0f} rows")
+    2.00 1.00, 5 rows
+
+    Source: Fischler and Bolles 1981.  Elsewhere: sklearn.linear_model.RANSACRegressor.
+    """
+    verb = "ransac.fit"
+    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
+    checks.init(verb, init, raw.X, raw.y)
+    fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
+    q = raw.X.shape[1] + fit_intercept
+    size = _real_input.subset_size(verb, subset_size, raw.X.shape[0], q)
+    if threshold is not None:
+        threshold = _real_input.scalar(verb, "threshold", threshold, dtype, above=0.0)
+    n_trials = _real_input.static_count(verb, "n_trials", n_trials)
+    return _fit(
+        raw, key, threshold, init, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
+        n_trials=n_trials, size=size, fit_intercept=fit_intercept, blocked=not rows.on_mesh(raw.X, raw.y),
+    )  # fmt: skip
+
+
+@partial(jax.jit, static_argnames=("n_trials", "size", "fit_intercept", "blocked"))
+@rows.replicated
+def _fit(
+    raw: Input, key: jax.Array, threshold: jax.Array | None, init: Linear | None, tol: jax.Array | None,
+    max_iter: jax.Array, *, n_trials: int, size: int, fit_intercept: bool, blocked: bool,
+) -> Fit:  # fmt: skip
+    live = _real_input.read(raw)
+    X, y, w, _ = implicit.frozen(live)
+    w = jnp.ones_like(y) if w is None else w
+    c = _spread(y, w) if threshold is None else implicit.frozen(threshold)
+    sound = (w >= 0).all() & (w.sum() > 0) & (c >= 0)
+    finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + w.sum() + c)
+
+    f = linear_loss.frame(X, fit_intercept, blocked)
+    Z = (X - f.centre[None]) * f.scale[None]
+    V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
+    drawn = subsets.draw(key, jnp.where(sound & finite, w, 1), n_trials, size)
+    trials, regular = subsets.solve(V, y, drawn)
+    if init is not None:
+        at = f.inner(Linear(*(jnp.asarray(a, y.dtype) for a in init)), fit_intercept)
+        trials, regular = jnp.concatenate([trials, at[None]]), jnp.append(regular, True)
+    agreed, square = _consensus(V, y, w, c, trials)
+    agreed = jnp.where(regular, agreed, -1)
+    best = jnp.argmin(jnp.where(agreed == agreed.max(), square, jnp.inf))
+
+    def weights(theta: jax.Array) -> jax.Array:
+        return jnp.where(jnp.abs(y - dot(V, theta)) <= c, w, 0)
+
+    def refit(state: tuple[jax.Array, jax.Array]) -> tuple[tuple[jax.Array, jax.Array], Verdict]:
+        """From the consensus of the last fit to the next, as long as it grows."""
+        theta, inside = state
+        T = newton.inverse_root(dot(V.T, inside[:, None] * V))
+        fitted = dot(T, dot(T.T, dot(inside * y, V)))
+        new = weights(fitted)
+        grows = new.sum() > inside.sum()
+        return (fitted, jnp.where(grows, new, inside)), Verdict(~grows, jnp.int32(Status.CONVERGED))
+
+    start = weights(trials[best])
+    (_, inside), _, n_iter = drive(refit, (trials[best], start), max_iter=jnp.maximum(max_iter - 1, 0))
+    final = least_squares.solve(
+        live.X, live.y, inside if live.w is None else jnp.where(inside > 0, live.w, 0), None,
+        fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=jnp.int32(10),
+    )  # fmt: skip
+    together = ((inside > 0).sum() > size) & regular.any()
+    status = jnp.where(together & sound, final.info.status, Status.SINGULAR)
+    status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
+    or_nan = lambda v: jnp.where(status <= Status.STALLED, v, jnp.nan)  # noqa: E731
+    info = ConsensusInfo(
+        status, n_iter + 1, or_nan(final.info.objective), or_nan(final.info.optimality), or_nan(inside.sum()), or_nan(c)
+    )
+    return Fit(jax.tree.map(or_nan, final.params), info)
+
+
+def _spread(y: jax.Array, w: jax.Array) -> jax.Array:
+    """The median of |y - median y|."""
+    low = y.min()
+    lower, upper = order.median(y - low, w)
+    lower, upper = order.median(jnp.abs(y - low - 0.5 * (lower + upper)), w)
+    return 0.5 * (lower + upper)
+
+
+def _consensus(
+    V: jax.Array, y: jax.Array, w: jax.Array, c: jax.Array, trials: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The weight of the rows that agree with each trial, and their sum of squares: two (count,)."""
+    count = len(trials)
+    blocks = -(-count // _TOGETHER)
+    padded = jnp.pad(trials, ((0, blocks * _TOGETHER - count), (0, 0))).reshape(blocks, _TOGETHER, -1)
+
+    def block(thetas: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def sums(V: jax.Array, y: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+            r = jnp.abs(y[:, None] - dot(V, thetas.T))
+            inside = jnp.where(r <= c, w[:, None], 0)
+            return inside.sum(0), (inside * r * r).sum(0)
+
+        return rows.sum_blocks(sums, (V, y, w), parts=2)
+
+    agreed, square = lax.map(block, padded)
+    return agreed.reshape(-1)[:count], square.reshape(-1)[:count]
+
+
+def inliers(params: Linear, X: Any, y: Any, *, threshold: Any, offset: Any = None) -> jax.Array:
+    """Which rows agree with the parameters to the threshold: (n,) of True and False.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Linear(jnp.array([2.0]), jnp.array(1.0))
+    >>> print(ji.ransac.inliers(at, jnp.array([[0.0], [1.0]]), jnp.array([1.2, 5.0]), threshold=0.5))
+    [ True False]
+    """
+    verb = "ransac.inliers"
+    raw, dtype = _real_input.check(verb, X, y, None, offset)
+    threshold = _real_input.scalar(verb, "threshold", threshold, dtype, above=0.0)
+    return jnp.abs(_real_input.read(raw).y - affine.decision(verb, params, raw.X)) <= threshold
+
+
+def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+    """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> print(ji.ransac.decision(ji.Linear(jnp.array([2.0]), jnp.array(1.0)), jnp.array([[3.0]])))
+    [7.]
+    """
+    return affine.decision("ransac.decision", params, X, offset)
+
+
+def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+    """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> print(ji.ransac.predict(ji.Linear(jnp.array([2.0]), jnp.array(1.0)), jnp.array([[3.0]])))
+    [7.]
+    """
+    return affine.decision("ransac.predict", params, X, offset)
+
+
+def objective(
+    params: Linear, X: Any, y: Any, *, threshold: Any, sample_weight: Any = None, offset: Any = None
+) -> jax.Array:
+    """Half the mean of squared residuals of the rows that agree to the threshold.  A scalar.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Linear(jnp.array([2.0]), jnp.array(1.0))
+    >>> print(ji.ransac.objective(at, jnp.array([[0.0], [1.0]]), jnp.array([2.0, 50.0]), threshold=1.5))
+    0.5
+    """
+    X, y, w = _agreeing("ransac.objective", params, X, y, threshold, sample_weight, offset)
+    return least_squares.objective(params, X, y, w, None)
+
+
+def optimality(
+    params: Linear, X: Any, y: Any, *, threshold: Any, sample_weight: Any = None, offset: Any = None,
+    fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
+    """The gradient of `objective` while the rows that agree stay the same, as Linear: zero at the solution.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Linear(jnp.array([2.0]), jnp.array(1.0))
+    >>> print(ji.ransac.optimality(at, jnp.array([[1.0], [1.0]]), jnp.array([2.0, 50.0]), threshold=1.5).coef)
+    [1.]
+    """
+    verb = "ransac.optimality"
+    X, y, w = _agreeing(verb, params, X, y, threshold, sample_weight, offset)
+    fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
+    return least_squares.gradient(params, X, y, w, None, fit_intercept=fit_intercept)
+
+
+def _agreeing(
+    verb: str, params: Linear, X: Any, y: Any, threshold: Any, sample_weight: Any, offset: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """X, y - offset, and the weights of the rows that agree."""
+    inside = inliers(params, X, y, threshold=threshold, offset=offset)
+    raw, _ = _real_input.check(verb, X, y, sample_weight, offset)
+    X, y, w, _ = _real_input.read(raw)
+    return X, y, jnp.where(inside, jnp.ones_like(y) if w is None else w, 0)

@@ -1,0 +1,101 @@
+r"""Weighted medians of points: of numbers, and of vectors, the point of the smallest mean distance to all of them.
+
+    minimise over theta  sum_t v_t |theta - theta_t|_2 / sum v
+
+Weiszfeld's step, the mean of the points weighted by their inverse distances, with Newton's where that is lower.  At a
+point of the data the steps of Vardi and Zhang 2000 go on, or find that it is the median.
+
+Source: Weiszfeld 1937; Vardi and Zhang 2000.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core import implicit, order
+from jaxinfra._core.loop import Verdict, drive
+from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.types import Status
+
+
+def median(v: jax.Array, w: jax.Array) -> jax.Array:
+    """The weighted median of v (n,) of any sign: the mean of the two entries that it lies between, differentiable."""
+    fixed = implicit.frozen(v)
+    shifted = jnp.where(w > 0, fixed - jnp.where(w > 0, fixed, jnp.inf).min(), 0)
+    at = [jnp.argmax((shifted == m) & (w > 0)) for m in order.median(shifted, w)]
+    return 0.5 * (v[at[0]] + v[at[1]])
+
+
+class _View(NamedTuple):
+    """The points from one of them or from between: what pulls, and what holds."""
+
+    away: jax.Array  # theta - theta_t, (m, q)
+    inverse: jax.Array  # v_t / distance, 0 of the points that theta is
+    pull: jax.Array  # the gradient without those points
+    rest: jax.Array  # its length beyond what those points hold
+    share: jax.Array  # of its length
+
+
+def _view(points: jax.Array, v: jax.Array, theta: jax.Array) -> _View:
+    away = theta[None] - points
+    length = jnp.sqrt((away * away).sum(1))
+    there = length > eps(points.dtype) * jnp.abs(theta).max()
+    inverse = jnp.where(there, v / jnp.where(there, length, 1), 0)
+    pull = dot(inverse, away)
+    size = jnp.sqrt(dot(pull, pull))
+    rest = jnp.maximum(size - jnp.where(there, 0, v).sum(), 0)
+    return _View(away, inverse, pull, rest, rest / jnp.where(size > 0, size, 1))
+
+
+def _curvature(view: _View) -> jax.Array:
+    """The Hessian, without the points that theta is."""
+    square = (view.away * view.away).sum(1)
+    unit = view.away * jnp.where(view.inverse > 0, view.inverse / jnp.where(square > 0, square, 1), 0)[:, None]
+    return view.inverse.sum() * jnp.eye(view.away.shape[1], dtype=view.away.dtype) - dot(view.away.T, unit)
+
+
+def _shares(weight: jax.Array) -> jax.Array:
+    total = weight.sum()
+    return weight / jnp.where(total > 0, total, 1)
+
+
+def distance(points: jax.Array, weight: jax.Array, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The mean distance from theta, and the length of its smallest subgradient."""
+    v = _shares(weight)
+    view = _view(points, v, theta)
+    return dot(v, jnp.sqrt((view.away * view.away).sum(1))), view.rest
+
+
+def solve(
+    points: jax.Array, weight: jax.Array, start: jax.Array | None, *, tol: jax.Array, max_iter: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(theta, status, iterations) for points (m, q) with weights (m,); theta is differentiable in the points."""
+    fixed, v = implicit.frozen((points, _shares(weight)))
+    # The medians of the coordinates are a start that no outlier moves far.
+    theta = jax.vmap(median, (1, None))(fixed, v) if start is None else implicit.frozen(start)
+
+    def step(theta: jax.Array) -> tuple[jax.Array, Verdict]:
+        view = _view(fixed, v, theta)
+        inverse = view.inverse.sum()
+        weiszfeld = theta - view.share * view.pull / jnp.where(inverse > 0, inverse, 1)
+        newton = theta - jnp.linalg.solve(_curvature(view), view.pull)
+        lower = distance(fixed, v, newton)[0] <= distance(fixed, v, weiszfeld)[0]
+        done = view.rest <= tol
+        new = jnp.where(jnp.isfinite(newton).all() & lower, newton, weiszfeld)
+        return jnp.where(done, theta, new), Verdict(done, jnp.int32(Status.CONVERGED))
+
+    theta, status, n_iter = drive(step, theta, max_iter=max_iter)
+
+    def residual(theta: jax.Array) -> jax.Array:
+        away = theta[None] - points
+        square = (away * away).sum(1)
+        there = _view(fixed, v, implicit.frozen(theta)).inverse > 0
+        return dot(v * jnp.where(there, 1 / jnp.sqrt(jnp.where(there, square, 1)), 0), away)
+
+    def inverse(b: jax.Array) -> jax.Array:
+        return jnp.linalg.solve(_curvature(_view(fixed, v, implicit.frozen(theta))), b)
+
+    return implicit.root(residual, theta, inverse), status, n_iter

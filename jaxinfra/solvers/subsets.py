@@ -1,0 +1,57 @@
+r"""Least squares on many small subsets of the rows at once: what RANSAC and the Theil-Sen estimator are made of."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxinfra._core.precision import dot, eps
+
+
+def draw(key: jax.Array, w: jax.Array, count: int, size: int) -> jax.Array:
+    """`count` subsets of `size` different rows, (count, size) int32: one row after the other, by the weights w (n,).
+
+    Row k of a subset is found on the line of all weights from which the pieces of the rows before it are cut out.
+    """
+    cumulative = jnp.cumsum(w)
+    total = cumulative[-1]
+
+    def subset(key: jax.Array) -> jax.Array:
+        def one(k: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+            chosen, starts, sizes = carry  # in the order of the line; what is not chosen yet lies beyond its end
+            place = jax.random.uniform(jax.random.fold_in(key, k), dtype=w.dtype) * (total - sizes.sum())
+            shift = lambda place, piece: (place + jnp.where(place >= piece[0], piece[1], 0), None)  # noqa: E731
+            place = lax.scan(shift, place, (starts, sizes))[0]
+            row = jnp.searchsorted(cumulative, place, side="right").astype(jnp.int32)
+            row = jnp.minimum(row, len(w) - 1)
+            starts = jnp.where(jnp.arange(size) == size - 1, cumulative[row] - w[row], starts)
+            sizes = jnp.where(jnp.arange(size) == size - 1, w[row], sizes)
+            starts, sizes = lax.sort((starts, sizes), num_keys=1)
+            return chosen.at[k].set(row), starts, sizes
+
+        nothing = (jnp.zeros(size, jnp.int32), jnp.full(size, jnp.inf, w.dtype), jnp.zeros(size, w.dtype))
+        return lax.fori_loop(0, size, one, nothing)[0]
+
+    return jax.vmap(subset)(jax.random.split(key, count))
+
+
+def all_of(n: int, size: int, most: int) -> np.ndarray | None:
+    """All subsets of `size` of n rows if there are at most so many, else None."""
+    if math.comb(n, size) > most:
+        return None
+    return np.array(list(itertools.combinations(range(n), size)), np.int32).reshape(-1, size)
+
+
+def solve(V: jax.Array, y: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Least squares of each subset: (count, q), and whether its rows determine it."""
+    Q, R = jnp.linalg.qr(V[rows])
+    pivots = jnp.abs(jnp.diagonal(R, axis1=1, axis2=2))
+    regular = pivots.min(1) > eps(V.dtype) ** 0.75 * pivots.max(1)
+    R = jnp.where(regular[:, None, None], R, jnp.eye(V.shape[1], dtype=V.dtype)[None])
+    right = jnp.where(regular[:, None], dot(Q.mT, y[rows][..., None])[..., 0], 0)
+    return lax.linalg.triangular_solve(R, right[..., None], left_side=True)[..., 0], regular
