@@ -24,6 +24,7 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     norms               what M-estimators are made of
     families, links     what a generalised linear model is made of
     nn                  convolutional, recurrent and attention networks, and their training (imported when first used)
+    infer               standard errors, tests, intervals, residuals, influence
     select              folds, paths, grids and gradients of a cross-validated loss
     calibrate           probabilities from the decisions of a classifier
     Fit, Info, Status   what every fit returns, and how it ended
@@ -37,6 +38,7 @@ from typing import Any
 
 from jaxinfra import calibrate as calibrate
 from jaxinfra import families as families
+from jaxinfra import infer as infer
 from jaxinfra import kernels as kernels
 from jaxinfra import links as links
 from jaxinfra import norms as norms

@@ -1,0 +1,225 @@
+r"""Covariance matrices of fitted parameters: from the model, robust to unequal variances, to clusters, to outliers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinfra import families
+from jaxinfra._core import checks, rows
+from jaxinfra._core.precision import dot
+from jaxinfra.infer import _problem, _sparsity
+from jaxinfra.infer._problem import Given, Inverse, inverse
+from jaxinfra.linear import glm, ols, quantile, ridge
+
+_SANDWICH = ("HC0", "HC1", "HC2", "HC3", "cluster")
+_KINDS = {"robust": ("H1", "H2", "H3", *_SANDWICH), "quantile": ("kernel", "iid")}
+# Families whose variance is known when the mean is.
+_FIXED = (families.Binomial, families.Poisson, families.NegativeBinomial)
+
+
+class Covariance(NamedTuple):
+    """The covariance matrix (q, q) of the parameters: coefficients, then the intercept or the thresholds.
+
+    dispersion () is what the variance of a row is multiplied by (the residual variance of least squares), 1 where it is
+    known; df_residual () the weight of the rows less the effective number of parameters.
+    """
+
+    matrix: jax.Array
+    dispersion: jax.Array
+    df_residual: jax.Array
+
+
+def kinds(model: ModuleType) -> tuple[str, ...]:
+    """The kinds of covariance that a model has, the default first."""
+    if model is quantile:
+        return _KINDS["quantile"]
+    if model in _problem.ROBUST:
+        return _KINDS["robust"]
+    return ("model", *_SANDWICH) if model in _problem.SINGLE else ("model", "HC0", "HC1", "cluster")
+
+
+def covariance(
+    model: ModuleType, params: Any, X: Any, y: Any, *, kind: str | None = None, fixed: Mapping[str, Any] | None = None,
+    sample_weight: Any = None, offset: Any = None, groups: Any = None, n_groups: int | None = None,
+    correction: bool = True,
+) -> Covariance:  # fmt: skip
+    r"""The covariance matrix of fitted parameters.
+
+    .. math:: \mathrm{model:}\ \phi\, H^{-1} V^\top W V H^{-1}, \qquad
+              \mathrm{HC:}\ H^{-1} \Big(\sum_i s_i\, u_i^2\, v_i v_i^\top\Big) H^{-1}, \qquad
+              \mathrm{cluster:}\ H^{-1} \Big(\sum_g t_g t_g^\top\Big) H^{-1}
+
+    with H the second derivative of the summed losses and the penalty (of a GLM its expectation in "model", what is
+    observed in the others), v = (x, 1), u_i the slope of row i's loss, divided by 1 (HC0), (1 - h_i)^{1/2} (HC2) or
+    1 - h_i (HC3) with the leverage h_i, and t_g the sum of scores in group g.
+
+    Args:
+      model: the module that was fitted, static: ols, ridge, logistic, glm, huber, m_estimator, quantile, multinomial or
+        ordinal.
+      params, X, y: what its `fit` returned and was given, traced.
+      kind: static.  "model"; "HC0", "HC1" (times n / (n - q)), "HC2", "HC3"; "cluster".  Of robust models "H1", "H2",
+        "H3" (Huber 1981, eqs. 6.6 to 6.8) instead of "model", of quantile "kernel" and "iid" alone.  None takes the
+        first of `kinds(model)`.
+      fixed: {argument of fit: value}, such as l2, family, norm, tau and fit_intercept.
+      sample_weight: (n,), traced: counts of rows, as in `fit`; twice the weights are twice the data, so half the
+        covariance.
+      offset: as in `fit`.
+      groups: (n,) whole numbers from 0, traced: the clusters.  n_groups: static, their number; None counts them on the
+        host.
+      correction: static; False leaves out the factor G / (G - 1) * (n - 1) / (n - q) of clusters.
+
+    Returns:
+      Covariance.  Rows and columns of parameters that the data do not determine (duplicated columns) are NaN, never 0.
+      The scale of a robust model is taken as known.  Multinomial parameters sum to 0 over the classes: their matrix has
+      that null space.  Penalised models: of the estimate about its own mean, without the bias.
+
+    Derivatives: with respect to params, X, y and weights, by differentiation of the formulas.
+
+    Cost: two or three products n q^2.  Memory: two copies of X.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
+    >>> fit = ji.ols.fit(X, y)
+    >>> print(ji.infer.covariance(ji.ols, fit.params, X, y).matrix.round(4))  # 2 (V'V)^-1
+    [[ 2. -1.]
+     [-1.  1.]]
+
+    Source: White 1980; MacKinnon and White 1985; Liang and Zeger 1986; McCullagh and Nelder (1989), chapter 9.
+    Elsewhere: statsmodels' cov_type, R's sandwich::vcovHC and vcovCL.
+    """
+    verb = "infer.covariance"
+    allowed = (*_problem.SMOOTH, quantile)
+    given, static = _problem.check(verb, model, params, X, y, fixed, sample_weight, offset, allowed)
+    kind = kinds(model)[0] if kind is None else kind
+    if kind not in kinds(model):
+        name = model.__name__.rsplit(".", 1)[-1]
+        raise ValueError(f"{verb}: kind of {name} must be one of {', '.join(kinds(model))}, got {kind!r}")
+    count = 0
+    if (kind == "cluster") != (groups is not None):
+        raise ValueError(f'{verb}: groups (n,) belong to kind="cluster", got kind={kind!r} and groups {groups!r}')
+    if groups is not None:
+        groups, count = _groups(verb, groups, n_groups, given.X)
+    correction = checks.flag(verb, "correction", correction)
+    return _covariance(given, groups, model=model, static=static, kind=kind, count=count, correction=correction)
+
+
+def _groups(verb: str, groups: Any, n_groups: int | None, X: Any) -> tuple[Any, int]:
+    groups = checks.array(verb, "groups", groups)
+    if groups.shape != (X.shape[0],) or not jnp.issubdtype(groups.dtype, jnp.integer):
+        raise ValueError(f"{verb}: groups must be ({X.shape[0]},) whole numbers, got {groups.dtype} {groups.shape}")
+    if n_groups is None:
+        if isinstance(groups, jax.core.Tracer):
+            raise ValueError(f"{verb}: the values of groups are traced, so n_groups must be given")
+        n_groups = int(np.asarray(groups).max()) + 1
+    if isinstance(groups, np.ndarray) and ((groups < 0) | (groups >= n_groups)).any():
+        raise ValueError(f"{verb}: groups must lie in 0..{n_groups - 1}, got {groups.min()} to {groups.max()}")
+    if n_groups < 2:
+        raise ValueError(f"{verb}: clusters need at least 2 groups, got {n_groups}")
+    return groups, n_groups
+
+
+@partial(jax.jit, static_argnames=("model", "static", "kind", "count", "correction"))
+@rows.replicated
+def _covariance(
+    given: Given, groups: jax.Array | None, *, model: ModuleType, static: tuple[tuple[str, Any], ...], kind: str,
+    count: int, correction: bool,
+) -> Covariance:  # fmt: skip
+    if model is quantile:
+        return Covariance(*_sparsity.covariance(given, static, kind))
+    if model not in _problem.SINGLE:
+        return _general(given, groups, model, static, kind, count, correction)
+    p = _problem.single(model, given, static)
+    expected = p.inverse(p.information)
+    n, df = p.weight, residual_df(p, expected)
+    dispersion = _dispersion(p, given, model, static, df)
+    if kind in ("H1", "H2", "H3"):
+        return Covariance(_robust(p, kind, df), dispersion, df)
+    if kind == "model":
+        return Covariance(dispersion * expected.sandwich(p.gram(p.information)), dispersion, df)
+    # What the estimating equations really do, whatever the model expects of them.
+    bread = p.inverse(p.curvature)
+    u = p.slope
+    if kind in ("HC2", "HC3"):
+        left = 1 - leverage_of(p, expected)
+        u = u / (jnp.sqrt(left) if kind == "HC2" else left)
+    if kind == "cluster":
+        scores = (p.w * u)[:, None] * p.V
+        meat = _clustered(scores, groups, count, n, n - df, correction)
+    else:
+        meat = p.gram(u * u) * (n / df if kind == "HC1" else 1)
+    return Covariance(bread.sandwich(meat), dispersion, df)
+
+
+def residual_df(p: _problem.Problem, bread: Inverse) -> jax.Array:
+    """The weight of the rows less the trace of the smoother, which is the rank where nothing is penalised."""
+    return p.weight - jnp.trace(dot(bread.matrix, p.gram(p.information)))
+
+
+def leverage_of(p: _problem.Problem, bread: Inverse) -> jax.Array:
+    """information_i v_i' H^-1 v_i, (n,): what of a unit of weight of row i goes into its own fit."""
+    return p.information * (dot(p.V, bread.matrix) * p.V).sum(1)
+
+
+def estimates_dispersion(model: ModuleType, family: Any) -> bool:
+    """Whether the variance of a row has a factor that the data say."""
+    return model in (ols, ridge, quantile) or (model is glm and not isinstance(family, _FIXED))
+
+
+def _dispersion(
+    p: _problem.Problem, given: Given, model: ModuleType, static: tuple[tuple[str, Any], ...], df: jax.Array
+) -> jax.Array:
+    if estimates_dispersion(model, given.traced.get("family")):
+        square = jnp.where(p.information > 0, p.slope**2 / jnp.where(p.information > 0, p.information, 1), 0)
+        return dot(p.w, square) / df
+    return jnp.ones((), p.V.dtype)
+
+
+def _clustered(
+    scores: jax.Array, groups: jax.Array | None, count: int, n: jax.Array, q: jax.Array, correction: bool
+) -> jax.Array:
+    assert groups is not None
+    sums = jax.ops.segment_sum(scores, groups, count)
+    meat = dot(sums.T, sums)
+    return meat * (count / (count - 1) * (n - 1) / (n - q)) if correction else meat
+
+
+def _robust(p: _problem.Problem, kind: str, df: jax.Array) -> jax.Array:
+    """Huber's three estimates, from psi and its derivative."""
+    n = p.weight
+    mean = dot(p.w, p.information) / n
+    variance = dot(p.w, (p.information - mean) ** 2) / n
+    k = 1 + (n - df) / n * variance / mean**2
+    square = dot(p.w, p.slope**2) / df
+    plain = p.gram(jnp.ones_like(p.slope))
+    if kind == "H1":
+        flat = inverse(plain)
+        return k**2 * square / mean**2 * flat.marked(flat.matrix)
+    weighted = inverse(p.gram(p.information))
+    if kind == "H2":
+        return k * square / mean * weighted.marked(weighted.matrix)
+    return square / k * weighted.sandwich(plain)
+
+
+def _general(
+    given: Given, groups: jax.Array | None, model: ModuleType, static: tuple[tuple[str, Any], ...], kind: str,
+    count: int, correction: bool,
+) -> Covariance:  # fmt: skip
+    p = _problem.general(model, given, static)
+    bread = inverse(p.H + jnp.diag(p.penalty), p.gauge)
+    n = p.w.sum()
+    df = n - jnp.trace(dot(bread.matrix, p.H))
+    if kind == "model":
+        meat = p.H
+    elif kind == "cluster":
+        meat = _clustered(p.w[:, None] * p.score, groups, count, n, n - df, correction)
+    else:
+        meat = dot(p.score.T, p.w[:, None] * p.score) * (n / df if kind == "HC1" else 1)
+    return Covariance(bread.sandwich(meat), jnp.ones((), n.dtype), df)

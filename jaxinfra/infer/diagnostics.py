@@ -1,0 +1,233 @@
+r"""Residuals, leverage, and what every row does to the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core import checks, rows
+from jaxinfra._core.precision import dot
+from jaxinfra.infer import _problem
+from jaxinfra.infer._problem import Given, Inverse, Problem
+from jaxinfra.infer.covariance import _dispersion, leverage_of, residual_df
+from jaxinfra.linear import quantile
+
+RESIDUALS = ("response", "working", "pearson", "deviance", "standardized", "studentized")
+_SINGLE = tuple(m for m in _problem.SINGLE if m is not quantile)
+
+
+def _check(
+    verb: str, model: ModuleType, params: Any, X: Any, y: Any, fixed: Any, sample_weight: Any, offset: Any
+) -> tuple[Given, tuple[tuple[str, Any], ...]]:
+    return _problem.check(verb, model, params, X, y, fixed, sample_weight, offset, _SINGLE)
+
+
+def _at(model: ModuleType, given: Given, static: Any) -> tuple[Problem, Inverse, jax.Array, jax.Array]:
+    """The problem, H^-1, the leverages, and the residual degrees of freedom."""
+    p = _problem.single(model, given, static)
+    bread = p.inverse(p.information)
+    return p, bread, leverage_of(p, bread), residual_df(p, bread)
+
+
+def residuals(
+    model: ModuleType, params: Any, X: Any, y: Any, *, kind: str = "response", fixed: Mapping[str, Any] | None = None,
+    sample_weight: Any = None, offset: Any = None,
+) -> jax.Array:  # fmt: skip
+    r"""The residuals of a fit: (n,).
+
+    Args:
+      model: ols, ridge, logistic, glm, huber or m_estimator, static; params, X, y, fixed, sample_weight and offset as
+        in `covariance`.
+      kind: static.  "response" y - mu; "working" (y - mu) deta/dmu; "pearson" (y - mu) / sqrt(V); "deviance", the
+        signed root of the unit deviance; "standardized" pearson / sqrt(dispersion (1 - h)); "studentized" the same with
+        the dispersion of the other rows.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
+    >>> print(ji.infer.residuals(ji.ols, ji.ols.fit(X, y).params, X, y).round(3))
+    [-1.  1. -1.  1.]
+
+    Source: McCullagh and Nelder (1989), section 2.4; Cook and Weisberg 1982, section 2.2.
+    """
+    verb = "infer.residuals"
+    if kind not in RESIDUALS:
+        raise ValueError(f"{verb}: kind must be one of {', '.join(RESIDUALS)}, got {kind!r}")
+    given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
+    return _residuals(given, model=model, static=static, kind=kind)
+
+
+@partial(jax.jit, static_argnames=("model", "static", "kind"))
+@rows.replicated
+def _residuals(given: Given, *, model: ModuleType, static: Any, kind: str) -> jax.Array:
+    p, _, h, df = _at(model, given, static)
+    if kind == "response":
+        known = {k: given.traced[k] for k in ("exposure",) if k in given.traced}
+        y = jnp.asarray(given.y, p.V.dtype)
+        if model.__name__.endswith("logistic"):
+            eta = model.decision(given.params, given.X, offset=given.offset)
+            return y - jax.nn.sigmoid(eta)
+        return y - model.predict(given.params, given.X, offset=given.offset, **known)
+    safe = jnp.where(p.information > 0, p.information, 1)
+    if kind == "working":
+        return jnp.where(p.information > 0, -p.slope / safe, 0)
+    if kind == "deviance":
+        offset = None if given.offset is None else jnp.asarray(given.offset, p.V.dtype)
+        losses = jax.grad(lambda w: _problem.total(model, given, static, penalised=False)(given.params, w, offset))
+        return -jnp.sign(p.slope) * jnp.sqrt(2 * jnp.maximum(losses(p.w), 0))
+    pearson = jnp.where(p.information > 0, -p.slope / jnp.sqrt(safe), 0)
+    if kind == "pearson":
+        return pearson
+    dispersion = _dispersion(p, given, model, static, df)
+    internal = pearson / jnp.sqrt(dispersion * (1 - h))
+    if kind == "standardized":
+        return internal
+    # Without row i the sum of squares is less by internal^2, and one degree of freedom is gone.
+    return internal * jnp.sqrt((df - 1) / (df - internal**2))
+
+
+def leverage(
+    model: ModuleType, params: Any, X: Any, y: Any, *, fixed: Mapping[str, Any] | None = None,
+    sample_weight: Any = None, offset: Any = None,
+) -> jax.Array:  # fmt: skip
+    """How much of a row's own y goes into its fit, between 0 and 1: the diagonal of the hat matrix, (n,).
+
+    Arguments as in `covariance`; of a row of weight 2 that of each copy.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
+    >>> print(ji.infer.leverage(ji.ols, ji.ols.fit(X, y).params, X, y).round(3))
+    [0.5 0.5 0.5 0.5]
+    """
+    given, static = _check("infer.leverage", model, params, X, y, fixed, sample_weight, offset)
+    return _leverage(given, model=model, static=static)
+
+
+@partial(jax.jit, static_argnames=("model", "static"))
+@rows.replicated
+def _leverage(given: Given, *, model: ModuleType, static: Any) -> jax.Array:
+    return _at(model, given, static)[2]
+
+
+def cooks_distance(
+    model: ModuleType, params: Any, X: Any, y: Any, *, fixed: Mapping[str, Any] | None = None,
+    sample_weight: Any = None, offset: Any = None,
+) -> jax.Array:  # fmt: skip
+    """How far all predictions move without a row, in units of q times the dispersion: (n,).  Above 1 is much.
+
+    Arguments as in `covariance`.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
+    >>> print(ji.infer.cooks_distance(ji.ols, ji.ols.fit(X, y).params, X, y).round(3))
+    [0.5 0.5 0.5 0.5]
+
+    Source: Cook 1977; Pregibon 1981 for GLMs.
+    """
+    given, static = _check("infer.cooks_distance", model, params, X, y, fixed, sample_weight, offset)
+    return _cooks(given, model=model, static=static)
+
+
+@partial(jax.jit, static_argnames=("model", "static"))
+@rows.replicated
+def _cooks(given: Given, *, model: ModuleType, static: Any) -> jax.Array:
+    p, _, h, df = _at(model, given, static)
+    square = p.slope**2 / jnp.where(p.information > 0, p.information, 1)
+    dispersion = _dispersion(p, given, model, static, df)
+    return square * h / ((1 - h) ** 2 * dispersion * (p.weight - df))
+
+
+def leave_one_out(
+    model: ModuleType, params: Any, X: Any, y: Any, *, fixed: Mapping[str, Any] | None = None,
+    sample_weight: Any = None, offset: Any = None,
+) -> jax.Array:  # fmt: skip
+    r"""The parameters without each row, (n, q): coefficients, then the intercept.
+
+    .. math:: \theta_{(i)} = \theta + \frac{H^{-1} v_i\, u_i}{1 - h_i}
+
+    exact for least squares (with an L2 penalty: at the same sum of weights times l2), one step of Newton's method from
+    the fit of all rows for the other models.  Of a row of weight 2 one copy is left out.
+
+    Arguments as in `covariance`.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
+    >>> print(ji.infer.leave_one_out(ji.ols, ji.ols.fit(X, y).params, X, y)[0].round(2))  # slope 5 - 3 without row 0
+    [2. 3.]
+
+    Source: Miller 1974; Pregibon 1981.
+    """
+    given, static = _check("infer.leave_one_out", model, params, X, y, fixed, sample_weight, offset)
+    return _leave_one_out(given, model=model, static=static)
+
+
+@partial(jax.jit, static_argnames=("model", "static"))
+@rows.replicated
+def _leave_one_out(given: Given, *, model: ModuleType, static: Any) -> jax.Array:
+    p = _problem.single(model, given, static)
+    bread = p.inverse(p.curvature)
+    step = dot(p.V, bread.matrix)
+    h = p.curvature * (step * p.V).sum(1)
+    without = p.theta[None] + step * (p.slope / (1 - h))[:, None]
+    return jnp.where(bread.lost[None], jnp.nan, without)
+
+
+def influence(
+    model: ModuleType, X: Any, y: Any, *, of: Callable[[Any], Any] | None = None,
+    fixed: Mapping[str, Any] | None = None, sample_weight: Any = None,
+) -> Any:  # fmt: skip
+    r"""What one more unit of weight of each row does to a function of the parameters, to first order.
+
+    .. math:: \frac{\partial\, \varphi(\hat\theta)}{\partial s_i}
+
+    by the derivative of the fit itself: one vector-Jacobian product for a scalar function, whatever its number of rows
+    and parameters.  The infinitesimal jackknife: without row i the function is about
+    :math:`\varphi(\hat\theta) - s_i\, \partial \varphi / \partial s_i`.
+
+    Args:
+      model: any module whose fit is differentiable in its weights, static: all models of the library.
+      X, y: the data, traced.
+      of: params -> an array of any shape, or a pytree of arrays, static (pass one function, not a new lambda each time,
+        which would compile again); None means the parameters themselves.
+      fixed: {argument of fit: value}: hyper-parameters, offset, tol.
+      sample_weight: (n,), traced; None means 1.
+
+    Returns:
+      What `of` returns, with one more axis at the end: (..., n).
+
+    Cost: a fit, and a vector-Jacobian product for each number that `of` returns.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
+    >>> print(ji.infer.influence(ji.ols, X, y).intercept.round(3))  # of the mean of the first two, 2
+    [-0.5  0.5  0.   0. ]
+
+    Source: Hampel 1974; Giordano et al. 2019, A Swiss army infinitesimal jackknife.
+    """
+    verb = "infer.influence"
+    X, y, dtype = checks.design(verb, X, y)
+    w = checks.weights(verb, sample_weight, X, y)
+    w = jnp.ones(X.shape[0], dtype) if w is None else jnp.asarray(w, dtype)
+    traced, static = checks.split(fixed or {})
+    return _influence(X, y, w, traced, model=model, static=static, of=of)
+
+
+@partial(jax.jit, static_argnames=("model", "static", "of"))
+def _influence(
+    X: Any, y: Any, w: jax.Array, traced: dict[str, Any], *, model: ModuleType, static: Any,
+    of: Callable[[Any], Any] | None,
+) -> Any:  # fmt: skip
+    def function(w: jax.Array) -> Any:
+        params = model.fit(X, y, sample_weight=w, **traced, **dict(static)).params
+        return params if of is None else of(params)
+
+    return jax.jacrev(function)(w)

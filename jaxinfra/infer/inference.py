@@ -1,0 +1,170 @@
+r"""Standard errors, tests and confidence intervals of fitted parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinfra._core import checks
+from jaxinfra._core.precision import dot
+from jaxinfra.infer import _distributions
+from jaxinfra.infer.covariance import Covariance, covariance, estimates_dispersion
+
+
+class Inference(NamedTuple):
+    """Each parameter, its error, test and interval: (q,) each; coefficients, then the intercept or the thresholds.
+
+    statistic is estimate / se and p_value its two-sided tail, of Student's t with df () degrees of freedom, normal
+    where df is inf; lower and upper bound the interval of the level asked for.  NaN where an error does not exist.
+    """
+
+    estimate: jax.Array
+    se: jax.Array
+    statistic: jax.Array
+    p_value: jax.Array
+    lower: jax.Array
+    upper: jax.Array
+    df: jax.Array
+    covariance: Covariance
+
+
+class Test(NamedTuple):
+    """A test of several parameters: statistic (), its p_value (), and the degrees of freedom ()."""
+
+    statistic: jax.Array
+    p_value: jax.Array
+    df: jax.Array
+    df_denominator: jax.Array
+
+
+def inference(
+    model: ModuleType, params: Any, X: Any, y: Any, *, kind: str | None = None, fixed: Mapping[str, Any] | None = None,
+    sample_weight: Any = None, offset: Any = None, groups: Any = None, n_groups: int | None = None,
+    correction: bool = True, level: Any = 0.95, use_t: bool | None = None,
+) -> Inference:  # fmt: skip
+    """Standard errors, z or t tests against 0 and confidence intervals of every parameter.
+
+    Args:
+      model, params, X, y, kind, fixed, sample_weight, offset, groups, n_groups, correction: as in `covariance`.
+      level: of the intervals, between 0 and 1, traced.
+      use_t: static; Student's t instead of the normal distribution.  None: where the dispersion is estimated (least
+        squares, quantile, gamma and other GLMs), with n - q degrees of freedom, of clusters their number less 1.
+
+    Returns:
+      Inference.
+
+    Cost: that of `covariance`.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
+    >>> i = ji.infer.inference(ji.ols, ji.ols.fit(X, y).params, X, y)
+    >>> print([f"{v[0]:.3f}" for v in (i.estimate, i.se, i.statistic, i.p_value)])
+    ['3.000', '1.414', '2.121', '0.168']
+
+    Elsewhere: the table of statsmodels' summary, R's coeftest and confint.default.
+    """
+    verb = "infer.inference"
+    C = covariance(
+        model, params, X, y, kind=kind, fixed=fixed, sample_weight=sample_weight, offset=offset, groups=groups,
+        n_groups=n_groups, correction=correction,
+    )  # fmt: skip
+    if use_t is None:
+        use_t = estimates_dispersion(model, (fixed or {}).get("family"))
+    intercept = bool((fixed or {}).get("fit_intercept", True))
+    level = _level(verb, level, C.matrix.dtype)
+    if kind == "cluster":  # what is independent are the clusters
+        count = int(np.asarray(groups).max()) + 1 if n_groups is None else n_groups
+        C = C._replace(df_residual=jnp.full_like(C.df_residual, count - 1))
+    return _inference(params, C, level, use_t=checks.flag(verb, "use_t", use_t), intercept=intercept)
+
+
+def _level(verb: str, level: Any, dtype: Any) -> Any:
+    level = checks.hyper(verb, "level", level, dtype, minimum=None)
+    if not isinstance(level, jax.Array) and not 0 < level < 1:
+        raise ValueError(f"{verb}: level must lie between 0 and 1, got level = {level}")
+    return level
+
+
+@partial(jax.jit, static_argnames=("use_t", "intercept"))
+def _inference(params: Any, C: Covariance, level: jax.Array, *, use_t: bool, intercept: bool) -> Inference:
+    dtype = C.matrix.dtype
+    parts = [jnp.asarray(params.coef, dtype).ravel()]
+    if hasattr(params, "thresholds"):
+        parts.append(jnp.asarray(params.thresholds, dtype))
+    elif intercept:
+        parts.append(jnp.asarray(params.intercept, dtype).ravel())
+    estimate = jnp.concatenate(parts)
+    variance = jnp.diagonal(C.matrix)
+    se = jnp.sqrt(jnp.where(variance > 0, variance, jnp.nan))
+    df = C.df_residual if use_t else jnp.full_like(C.df_residual, jnp.inf)
+    statistic = estimate / se
+    half = _distributions.quantile(level, df) * se
+    tail = _distributions.two_sided(statistic, df)
+    return Inference(estimate, se, statistic, tail, estimate - half, estimate + half, df, C)
+
+
+def wald_test(inference: Inference, restriction: Any, value: Any = 0.0) -> Test:
+    r"""Test linear restrictions of the parameters: :math:`(R\theta - r)^\top (R C R^\top)^{-1} (R\theta - r)`.
+
+    Args:
+      inference: what `inference` returned.
+      restriction: R (m, q) or (q,), traced; the statistic is chi2 with m degrees of freedom or, where df is finite, F.
+      value: r, () or (m,), traced.
+
+    Returns:
+      Test: statistic (chi2, or F which is it over m), p_value, df m and df_denominator.  NaN where R touches parameters
+      without errors.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
+    >>> i = ji.infer.inference(ji.ols, ji.ols.fit(X, y).params, X, y)
+    >>> print(f"{ji.infer.wald_test(i, jnp.array([1.0, 0.0])).statistic:.3f}")  # t^2
+    4.500
+    """
+    verb = "infer.wald_test"
+    R = checks.array(verb, "restriction", restriction)
+    q = inference.estimate.shape[-1]
+    if R.ndim not in (1, 2) or R.shape[-1] != q:
+        raise ValueError(f"{verb}: restriction must have shape ({q},) or (m, {q}), got {R.shape}")
+    return _wald(inference, jnp.asarray(R, inference.se.dtype).reshape(-1, q), jnp.asarray(value, inference.se.dtype))
+
+
+@jax.jit
+def _wald(inference: Inference, R: jax.Array, value: jax.Array) -> Test:
+    # NaN times 0 is NaN: parameters that R leaves out must not reach the sums.
+    used = (R != 0).any(0)
+    C = jnp.where(used[:, None] & used[None], inference.covariance.matrix, 0)
+    difference = dot(R, inference.estimate) - value
+    statistic = dot(difference, jnp.linalg.solve(dot(R, dot(C, R.T)), difference))
+    m, df = jnp.asarray(R.shape[0], R.dtype), inference.df
+    finite = jnp.isfinite(df)
+    tail = jnp.where(finite, _distributions.f_tail(statistic / m, m, df), _distributions.chi2_tail(statistic, m))
+    return Test(jnp.where(finite, statistic / m, statistic), tail, m, df)
+
+
+def likelihood_ratio_test(smaller: Any, larger: Any, *, difference: int) -> Test:
+    """Test a model within a larger one by twice the difference of their log likelihoods.
+
+    Args:
+      smaller, larger: their log likelihoods (), traced, of the same rows: `log_likelihood`.
+      difference: how many parameters more the larger has, static.
+
+    >>> import jaxinfra as ji
+    >>> print(f"{ji.infer.likelihood_ratio_test(-12.0, -10.0, difference=1).p_value:.4f}")  # of chi2 = 4
+    0.0455
+
+    Source: Wilks 1938.  Elsewhere: statsmodels' compare_lr_test, R's lmtest::lrtest.
+    """
+    if isinstance(difference, bool) or not isinstance(difference, int | np.integer) or difference < 1:
+        raise ValueError(f"infer.likelihood_ratio_test: difference must be a whole number above 0, got {difference!r}")
+    statistic = 2 * (jnp.asarray(larger, jnp.result_type(float)) - jnp.asarray(smaller, jnp.result_type(float)))
+    df = jnp.full_like(statistic, difference)
+    return Test(statistic, _distributions.chi2_tail(statistic, df), df, jnp.full_like(statistic, jnp.inf))
