@@ -288,6 +288,7 @@ MACHINES = [
     Machine("nu_svc", ji.nu_svc, "logistic", {"n_classes": 2}),
     Machine("svr", ji.svr, "ols"),
     Machine("one_class", ji.one_class, None),
+    Machine("kernel_ridge", ji.kernel_ridge, "ols", {"l2": 0.1}),
     Machine("linear_svm", ji.linear_svm, "logistic", {"n_classes": 2}),
 ]
 

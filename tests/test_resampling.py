@@ -1,0 +1,198 @@
+"""Bootstrap, jackknife, permutation and bagging: loops over fits, closed forms, and what does not converge."""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+import jaxinfra as ji
+from jaxinfra import infer, norms, select
+from jaxinfra.select import resampling
+from tests.test_contract import close
+
+N = 60
+RNG = np.random.default_rng(4)
+X = RNG.standard_normal((N, 2)) + 1
+Y = X @ [1.0, -2.0] + 3 + RNG.standard_normal(N) * (0.5 + np.abs(X[:, 0]))
+BINARY = (Y > 2).astype(int)
+GROUPS = RNG.integers(0, 10, N)
+KEY = jax.random.key(3)
+
+
+def drawn(w=None, n=5, **options):
+    """The weights of each resample."""
+    problem = resampling._Problem(X, Y, w, options.get("groups"), {})
+    draw = resampling._drawn(problem, options.get("bayesian", False), options.get("count", 0))
+    return np.asarray(jax.vmap(draw)(jax.random.split(KEY, n)))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    "model, y, fixed",
+    [(ji.ols, Y, {}), (ji.logistic, BINARY, {"l2": 0.05}), (ji.quantile, Y, {"tau": 0.3}),
+     (ji.multinomial, BINARY, {"l2": 0.1}), (ji.m_estimator, Y, {"norm": norms.Tukey()}), (ji.svr, Y, {"C": 0.1})],
+    ids=["ols", "logistic", "quantile", "multinomial", "m_estimator", "svr"],
+)  # fmt: skip
+def test_the_fits_of_a_loop(model, y, fixed):
+    """Each resample is a fit with its weights, wherever it started."""
+    found = select.bootstrap(model, X, y, key=KEY, n=5, fixed=fixed)
+    assert (found.status == ji.Status.CONVERGED).all()
+    values = found.values if isinstance(found.values, dict) else found.values._asdict()
+    for i, w in enumerate(drawn()):
+        alone = model.fit(X, y, sample_weight=w, **fixed).params
+        for name, value in values.items():
+            if name != "coef" or model is not ji.svr:  # a kernel's coefficients are one a row
+                close(value[i], getattr(alone, name), 1e-5, name)
+
+
+@pytest.mark.core
+def test_draws():
+    """Counts of n draws; weights are counts; groups come as a whole; the Bayesian ones are never 0."""
+    w = drawn(n=400)
+    assert (w.sum(1) == N).all() and (w == w.round()).all()
+    np.testing.assert_allclose(w.mean(), 1)
+    np.testing.assert_allclose(w.var(), 1 - 1 / N, rtol=0.05)
+    counts = np.arange(N) % 3
+    weighted = drawn(counts.astype(float), n=400)
+    assert not weighted[:, counts == 0].any()
+    np.testing.assert_allclose(weighted.sum(1), counts.sum())
+    np.testing.assert_allclose(weighted.mean(0), counts, atol=0.3)
+    together = drawn(n=50, groups=GROUPS, count=10)
+    for g in range(10):
+        assert (together[:, g == GROUPS] == together[:, g == GROUPS][:, :1]).all()
+    assert (together.sum() / np.bincount(GROUPS).mean() / 50).round(0) == 10
+    assert (drawn(n=50, bayesian=True) > 0).all()
+
+
+def test_errors_are_those_of_the_sandwich():
+    """2000 resamples have an error of 1.6 %; the bootstrap's matrix is HC0's up to terms of 1 / n."""
+    params = ji.ols.fit(X, Y).params
+    found = select.bootstrap(ji.ols, X, Y, key=KEY, n=2000)
+    hc0, hc3 = (infer.inference(ji.ols, params, X, Y, kind=k).se for k in ("HC0", "HC3"))
+    se = np.append(found.se.coef, found.se.intercept)
+    assert (se > 0.93 * hc0).all() and (se < 1.07 * hc3).all()
+    bayesian = select.bootstrap(ji.ols, X, Y, key=KEY, n=2000, bayesian=True).se
+    np.testing.assert_allclose(np.append(bayesian.coef, bayesian.intercept), hc0, rtol=0.15)
+    clusters = select.bootstrap(ji.ols, X, Y, key=KEY, n=2000, groups=GROUPS).se
+    expected = infer.inference(ji.ols, params, X, Y, kind="cluster", groups=GROUPS).se
+    np.testing.assert_allclose(np.append(clusters.coef, clusters.intercept), expected, rtol=0.25)
+    for kind in ("percentile", "basic", "normal"):
+        low, high = found.interval(0.9, kind=kind)
+        assert (low.coef < params.coef).all() and (params.coef < high.coef).all()
+        np.testing.assert_allclose(high.coef - low.coef, 2 * 1.645 * se[:2], rtol=0.08)
+    low, high = found.interval(0.8)
+    np.testing.assert_allclose(low.coef, np.quantile(found.values.coef, 0.1, axis=0), rtol=1e-12)
+    low, high = found.interval(0.8, kind="basic")
+    np.testing.assert_allclose(
+        high.coef, 2 * np.asarray(params.coef) - np.quantile(found.values.coef, 0.1, axis=0), rtol=1e-12
+    )
+
+
+def difference(params):
+    return {"gap": params.coef[0] - params.coef[1], "all": params.coef}
+
+
+def test_functions_and_failures(compilations):
+    """A function of the parameters; resamples without a class are NaN, counted, and left out of the errors."""
+    found = select.bootstrap(ji.ols, X, Y, key=KEY, n=50, of=difference)
+    close(found.values["gap"], found.values["all"][:, 0] - found.values["all"][:, 1], 1e-12)
+    close(found.estimate["all"], ji.ols.fit(X, Y).params.coef, 1e-12)
+    with compilations() as count:
+        select.bootstrap(ji.ols, X + 1, Y, key=jax.random.key(9), n=50, of=difference)
+    assert count[0] == 0
+    rare = np.zeros(N, int)
+    rare[:2] = 1
+    found = select.bootstrap(ji.logistic, X, rare, key=KEY, n=200, fixed={"l2": 0.1})
+    failed = np.asarray(found.status) == ji.Status.SEPARABLE
+    assert 10 < failed.sum() < 60  # (1 - 2 / 60)^60 = 13 %
+    values = np.asarray(found.values.coef)
+    assert np.isnan(values[failed]).all() and np.isfinite(values[~failed]).all()
+    np.testing.assert_allclose(found.se.coef, values[~failed].std(0, ddof=1), rtol=1e-10)
+    low, _ = found.interval()
+    assert np.isfinite(low.coef).all()
+    lanes = jax.vmap(lambda y: select.bootstrap(ji.ols, X, y, key=KEY, n=5).se.coef)(np.stack([Y, 2 * Y]))
+    close(lanes[1], 2 * lanes[0], 1e-10)
+
+
+def test_jackknife():
+    """Without each row: exact, and what one fit knows of it; without each group."""
+    params = ji.ols.fit(X, Y).params
+    found = select.jackknife(ji.ols, X, Y)
+    exact = infer.leave_one_out(ji.ols, params, X, Y)
+    close(np.c_[found.values.coef, found.values.intercept], exact, 1e-10)
+    centred = np.asarray(exact) - np.asarray(exact).mean(0)
+    close(np.append(found.se.coef, found.se.intercept), np.sqrt((N - 1) / N * (centred**2).sum(0)), 1e-9)
+    groups = select.jackknife(ji.huber, X, Y, groups=GROUPS, fixed={"tol": 1e-11})
+    for g in (0, 9):
+        w = (g != GROUPS).astype(float)
+        close(groups.values.coef[g], ji.huber.fit(X, Y, sample_weight=w, tol=1e-11).params.coef, 1e-9)
+
+
+def slope(params):
+    return params.coef[0]
+
+
+def second(params):
+    return params.coef[1]
+
+
+@pytest.mark.core
+def test_permutations():
+    """Of five rows there are 120: drawn ones are among them, and their share is the p-value."""
+    x, y = np.array([0.0, 1.0, 2.0, 3.0, 4.0])[:, None], np.array([0.1, 0.0, 0.5, 0.3, 0.9])
+    every = np.array([np.polyfit(x[:, 0], y[list(p)], 1)[0] for p in itertools.permutations(range(5))])
+    found = select.permutation_test(ji.ols, x, y, key=KEY, of=slope, n=4000)
+    assert np.abs(np.asarray(found.null)[:, None] - every[None]).min(1).max() < 1e-12
+    for side, extreme in (
+        ("two-sided", np.abs(every) >= np.abs(every[0]) - 1e-12), ("greater", every >= every[0] - 1e-12),
+        ("less", every <= every[0] + 1e-12),
+    ):  # fmt: skip
+        p = select.permutation_test(ji.ols, x, y, key=KEY, of=slope, n=4000, alternative=side).p_value
+        np.testing.assert_allclose(p, extreme.mean(), atol=0.03)
+    classes = select.permutation_test(ji.logistic, X, BINARY, key=KEY, of=second, n=99, fixed={"l2": 0.1})
+    assert classes.p_value <= 0.05
+
+
+def test_bagging():
+    """The mean of the fits' predictions; out of bag by the fits that did not see the row."""
+    new = RNG.standard_normal((4, 2))
+    found = select.bagging(ji.quantile, X, Y, new, key=KEY, n=5, fixed={"tau": 0.6})
+    fits = [ji.quantile.fit(X, Y, tau=0.6, sample_weight=w).params for w in drawn()]
+    every = np.stack([ji.quantile.predict(p, new) for p in fits])
+    close(found.prediction, every.mean(0), 1e-9)
+    close(found.sd, every.std(0, ddof=1), 1e-8)
+    old, unseen = np.stack([ji.quantile.predict(p, X) for p in fits]), drawn() == 0
+    for i in range(N):
+        if unseen[:, i].any():
+            close(found.out_of_bag[i], old[unseen[:, i], i].mean(), 1e-8)
+        else:
+            assert np.isnan(found.out_of_bag[i])
+    shares = select.bagging(ji.logistic, X, BINARY, new, key=KEY, n=20, fixed={"l2": 0.1})
+    assert shares.prediction.shape == (4, 2) and shares.out_of_bag.shape == (N, 2)
+    np.testing.assert_allclose(shares.prediction.sum(1), 1, rtol=1e-12)
+
+
+@pytest.mark.core
+def test_bad_input():
+    with pytest.raises(TypeError, match="key"):
+        select.bootstrap(ji.ols, X, Y)
+    with pytest.raises(ValueError, match="n is static and must be a whole number of at least 1, got 0"):
+        select.bootstrap(ji.ols, X, Y, key=KEY, n=0)
+    with pytest.raises(TypeError, match="has no argument 'alpha'"):
+        select.bootstrap(ji.ols, X, Y, key=KEY, fixed={"alpha": 1.0})
+    with pytest.raises(ValueError, match=r"groups must be \(60,\) whole numbers"):
+        select.jackknife(ji.ols, X, Y, groups=GROUPS[1:])
+    with pytest.raises(ValueError, match="alternative must be two-sided"):
+        select.permutation_test(ji.ols, X, Y, key=KEY, of=slope, alternative="both")
+    with pytest.raises(ValueError, match=r"X_new must have shape \(m, 2\)"):
+        select.bagging(ji.ols, X, Y, X[:, 1:], key=KEY)
+    found = select.bootstrap(ji.ols, X, Y, key=KEY, n=5)
+    with pytest.raises(ValueError, match="kind must be percentile"):
+        found.interval(kind="bca")
+    with pytest.raises(ValueError, match="level must lie between 0 and 1"):
+        found.interval(95)
+    broken = select.bootstrap(ji.ols, X, np.where(np.arange(N) == 0, np.nan, Y), key=KEY, n=5)
+    assert np.isnan(broken.se.coef).all() and np.isnan(broken.estimate.coef).all()
