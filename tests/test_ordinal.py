@@ -32,23 +32,24 @@ def test_reference(link):
     for o in (None, offset):
         found = ji.check(fit(link=link, offset=o))
         given = {"link": link, "l2": L2, "sample_weight": W, "offset": o}
-        close(tuple(found.params), reference.fit(X, Y, **given), 1e-8, type(link).__name__)
-        close(found.info.objective, reference.objective(*map(np.asarray, found.params), X, Y, **given), 1e-12)
-        close(ji.ordinal.objective(found.params, X, Y, **given), found.info.objective, 1e-12)
+        close(tuple(found.params)[:2], reference.fit(X, Y, **given), 1e-8, type(link).__name__)
+        close(found.info.objective, reference.objective(*map(np.asarray, found.params[:2]), X, Y, **given), 1e-12)
+        mine = {k: v for k, v in given.items() if k != "link"}
+        close(ji.ordinal.objective(found.params, X, Y, **mine), found.info.objective, 1e-12)
     for shift in (0, 0.1):
         at = found.params._replace(coef=found.params.coef + shift)
         difference = jax.tree.map(
-            lambda a, b: np.abs(a - b).max(), tuple(ji.ordinal.optimality(at, X, Y, **given)),
-            reference.gradient(*map(np.asarray, at), X, Y, **given),
+            lambda a, b: np.abs(a - b).max(), tuple(ji.ordinal.optimality(at, X, Y, **mine))[:2],
+            reference.gradient(*map(np.asarray, at[:2]), X, Y, **given),
         )  # fmt: skip
         assert max(difference) < 1e-13
-    p = np.asarray(ji.ordinal.predict_proba(found.params, X, link=link))
+    p = np.asarray(ji.ordinal.predict_proba(found.params, X))
     np.testing.assert_allclose(p.sum(1), 1, rtol=1e-14)
     t = np.r_[-np.inf, found.params.thresholds, np.inf]
     F = reference.DISTRIBUTIONS[type(link).__name__].cdf
     eta = X @ np.asarray(found.params.coef)
     np.testing.assert_allclose(p, np.diff(F(t[None] - eta[:, None]), axis=1), atol=1e-14)
-    assert (np.asarray(ji.ordinal.predict(found.params, X, link=link)) == p.argmax(1)).all()
+    assert (np.asarray(ji.ordinal.predict(found.params, X)) == p.argmax(1)).all()
 
 
 @pytest.mark.parametrize("name, link", [("res_ord_logit", links.Logit()), ("res_ord_probit", links.Probit())])
@@ -63,11 +64,11 @@ def test_results_of_r(name, link):
     found = ji.check(ji.ordinal.fit(X, y, link=link))
     np.testing.assert_allclose(found.params.coef, result.coefficients_val, atol=2e-4)
     np.testing.assert_allclose(found.params.thresholds, result.thresholds, atol=7e-4)
-    theirs = ji.Thresholds(jnp.asarray(result.coefficients_val), jnp.asarray(result.thresholds))
-    assert found.info.objective <= ji.ordinal.objective(theirs, X, y, link=link) <= found.info.objective + 1e-6
+    theirs = ji.Thresholds(jnp.asarray(result.coefficients_val), jnp.asarray(result.thresholds), link)
+    assert found.info.objective <= ji.ordinal.objective(theirs, X, y) <= found.info.objective + 1e-6
     if isinstance(link, links.Logit):  # Stata's ologit, as UCLA's course on these data prints it
         np.testing.assert_allclose(found.params.thresholds, [2.203323, 4.298767], atol=1e-6)
-    np.testing.assert_allclose(ji.ordinal.predict_proba(found.params, X, link=link)[:7], result.prob_pred, atol=5e-5)
+    np.testing.assert_allclose(ji.ordinal.predict_proba(found.params, X)[:7], result.prob_pred, atol=5e-5)
 
 
 def test_two_classes_are_logistic_regression():
@@ -121,7 +122,7 @@ def test_lanes_and_derivatives(link):
     both = {k: np.stack([v, v[::-1]]) for k, v in at.items()}
     batch = jax.vmap(params)(both)
     for i in range(2):
-        close([v[i] for v in batch], tuple(params({k: v[i] for k, v in both.items()})), 1e-9)
+        close([v[i] for v in batch[:2]], params({k: v[i] for k, v in both.items()})[:2], 1e-9)
     value, tangent = jax.jit(lambda a, d: jax.jvp(params, (a,), (d,)))(at, along)
     cotangent = jax.tree.map(lambda v: rng.standard_normal(v.shape), value)
 
@@ -138,7 +139,7 @@ def test_lanes_and_derivatives(link):
         return jax.tree.map(lambda a, b: (a - b) / 2e-4, f(moved(1e-4)), f(moved(-1e-4)))
 
     close(tangent, slope(params), 1e-6)
-    forward = sum(np.vdot(a, b) for a, b in zip(tangent, cotangent, strict=True))
+    forward = sum(np.vdot(a, b) for a, b in zip(tangent[:2], cotangent[:2], strict=True))
     np.testing.assert_allclose(forward, sum(np.vdot(pulled[k], along[k]) for k in at), rtol=1e-9)
     close(second, slope(lambda a: pull_and_change(a, along)[0]), 1e-5)
 
@@ -150,7 +151,7 @@ def test_bad_input():
     with pytest.raises(TypeError, match=r"link must be one of links.Logit\(\), .*got Log\(\)"):
         fit(link=links.Log())
     with pytest.raises(ValueError, match=r"init must have coef \(3,\) and thresholds \(3,\)"):
-        fit(init=ji.Thresholds(np.ones(3), np.ones(2)))
+        fit(init=ji.Thresholds(np.ones(3), np.ones(2), links.Logit()))
     with pytest.raises(TypeError, match="must hold integers"):
         fit(y=Y.astype(float))
     with pytest.raises(ValueError, match=r"y must have shape \(n,\)"):

@@ -25,7 +25,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [
     {"_core"},
     {"links"},
-    {"families"},
+    {"families", "norms"},
     {"solvers", "losses", "penalties", "kernels"},
     {"linear", "svm", "nn", "data"},
     {"select", "calibrate", "infer", "explain", "export"},

@@ -10,7 +10,7 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import infer, norms, select
-from jaxinfra.select import resampling
+from jaxinfra.select import _resample
 from tests.test_contract import close
 
 N = 60
@@ -24,8 +24,8 @@ KEY = jax.random.key(3)
 
 def drawn(w=None, n=5, **options):
     """The weights of each resample."""
-    problem = resampling._Problem(X, Y, w, options.get("groups"), {})
-    draw = resampling._drawn(problem, options.get("bayesian", False), options.get("count", 0))
+    problem = _resample.Problem(X, Y, w, options.get("groups"), {})
+    draw = _resample.drawn(problem, options.get("bayesian", False), options.get("count", 0))
     return np.asarray(jax.vmap(draw)(jax.random.split(KEY, n)))
 
 

@@ -209,3 +209,28 @@ def test_derivatives_of_constants(rng):
         step = np.eye(3)[i] * 1e-5
         numeric = (coef(*(at + step)) - coef(*(at - step))) / 2e-5
         np.testing.assert_allclose(exact[i], numeric, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [lambda X, y, sign=1: ji.huber.fit(X, y, tol=1e-12), lambda X, y, sign=1: ji.m_estimator.fit(X, y, tol=1e-12),
+     lambda X, y, sign=1: ji.m_estimator.fit(X, y, norm=norms.Tukey(), scale="proposal2", tol=1e-12),
+     lambda X, y, sign=1: ji.quantile.fit(X, y, tau=0.3 if sign > 0 else 0.7)],
+    ids=["huber", "m_estimator", "tukey", "quantile"],
+)  # fmt: skip
+def test_equivariance(fit, rng):
+    """Order of rows; y scaled, turned and moved along the columns; columns mixed and shifted: the same fit."""
+    X = rng.standard_normal((50, 3)) + 1
+    y = X @ [1.0, -2.0, 0.5] + rng.standard_t(2, 50)
+    base = ji.check(fit(X, y)).params
+    order = rng.permutation(50)
+    np.testing.assert_allclose(fit(X[order], y[order]).params.coef, base.coef, rtol=1e-8)
+    for c in (1e-3, -40.0):
+        moved = ji.check(fit(X, c * y + X @ [3.0, 0.0, 1.0] + 7, np.sign(c))).params
+        np.testing.assert_allclose(moved.coef, c * base.coef + np.array([3.0, 0.0, 1.0]), rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(moved.intercept, c * base.intercept + 7, rtol=1e-7)
+        if hasattr(base, "scale"):
+            np.testing.assert_allclose(moved.scale, abs(c) * base.scale, rtol=1e-7)
+    A = rng.standard_normal((3, 3)) + 2 * np.eye(3)
+    mixed = ji.check(fit(X @ A + 100, y)).params
+    np.testing.assert_allclose(A @ mixed.coef, base.coef, rtol=1e-6)

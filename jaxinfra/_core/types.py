@@ -132,10 +132,12 @@ class Scaled(NamedTuple):
 
 
 class Thresholds(NamedTuple):
-    """Parameters of a model of K ordered classes: `coef` (p,) and ascending `thresholds` (K - 1,)."""
+    """Parameters of a model of K ordered classes: `coef` (p,), ascending `thresholds` (K - 1,), and the `link` between
+    their distance and a probability."""
 
     coef: jax.Array
     thresholds: jax.Array
+    link: Any
 
 
 class FitError(ArithmeticError):

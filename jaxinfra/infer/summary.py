@@ -13,6 +13,7 @@ from jaxinfra._core.types import Fit, Status
 from jaxinfra.infer.covariance import kinds
 from jaxinfra.infer.inference import Inference, inference
 from jaxinfra.infer.likelihood import _MODELS, aic, bic, log_likelihood
+from jaxinfra.linear import quantile
 
 _WIDTH = 78
 
@@ -61,7 +62,7 @@ def summary(
     rows = np.shape(X)[0] if sample_weight is None else float(np.sum(np.asarray(sample_weight)))
     head = [
         (model.__name__.rsplit(".", 1)[-1], f"rows  {rows:<6g} residual df  {float(i.covariance.df_residual):.6g}"),
-        ("covariance   " + (kind or kinds(model)[0]), f"dispersion   {float(i.covariance.dispersion):.5g}"),
+        ("covariance   " + (kind or kinds(model)[0]), _spread(model, fit.params, i)),
         ("status       " + Status(int(fit.info.status)).name, ""),
         (f"iterations   {int(fit.info.n_iter)}", ""),
     ]
@@ -72,6 +73,13 @@ def summary(
         head[3] = (head[3][0], f"AIC  {float(aic(ll, q)):.5g}  BIC  {float(bic(ll, q, rows)):.5g}")
     lines = ["=" * _WIDTH, *(f"{a:<48}{b}".rstrip() for a, b in head), "-" * _WIDTH]
     return Summary("\n".join([*lines, *_table(i, _names(fit.params, i, names), level), "=" * _WIDTH]))
+
+
+def _spread(model: ModuleType, params: Any, i: Inference) -> str:
+    """The scale of a robust model, or what the variance of a row is multiplied by."""
+    if hasattr(params, "scale"):
+        return f"scale        {float(params.scale):.5g}"
+    return f"{'sparsity' if model is quantile else 'dispersion':<13}{float(i.covariance.dispersion):.5g}"
 
 
 def _names(params: Any, i: Inference, names: Sequence[str] | None) -> list[str]:

@@ -47,8 +47,9 @@ def fit(
       n_classes: K, static; None takes it from the largest label, which must then be on the host.
 
     Returns:
-      Fit(params, info): params.coef (p,), per unit of x, and params.thresholds (K - 1,), ascending.  info.optimality is
-      the largest entry of the gradient, for a coefficient per root mean square of its column.
+      Fit(params, info): params.coef (p,), per unit of x; params.thresholds (K - 1,), ascending; params.link, so that
+      predictions need no other word of it.  info.optimality is the largest entry of the gradient, for a coefficient per
+      root mean square of its column.
 
     Status: CONVERGED.  SEPARABLE with NaN if the likelihood has no maximum: a column that puts the classes in order, or
       a class without rows (merge it with a neighbour).  DOMAIN with NaN for labels outside 0..K-1 (a ValueError where
@@ -134,7 +135,7 @@ def decision(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> at = ji.Thresholds(jnp.array([2.0]), jnp.array([-1.0, 1.0]))
+    >>> at = ji.Thresholds(jnp.array([2.0]), jnp.array([-1.0, 1.0]), ji.links.Logit())
     >>> print(ji.ordinal.decision(at, jnp.array([[3.0]])))
     [6.]
     """
@@ -152,70 +153,68 @@ def _decision(params: Thresholds, X: jax.Array, offset: jax.Array | None) -> jax
     return eta if offset is None else eta + jnp.asarray(offset, dtype)
 
 
-def predict(params: Thresholds, X: Any, *, link: Link | None = None, offset: Any = None) -> jax.Array:
+def predict(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
     """The likeliest class, 0..K-1: (n,) int32.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> at = ji.Thresholds(jnp.array([2.0]), jnp.array([-1.0, 1.0]))
+    >>> at = ji.Thresholds(jnp.array([2.0]), jnp.array([-1.0, 1.0]), ji.links.Logit())
     >>> print(ji.ordinal.predict(at, jnp.array([[-3.0], [0.1], [3.0]])))
     [0 1 2]
     """
-    return jnp.argmax(predict_proba(params, X, link=link, offset=offset), axis=1).astype(jnp.int32)
+    return jnp.argmax(predict_proba(params, X, offset=offset), axis=1).astype(jnp.int32)
 
 
-def predict_proba(params: Thresholds, X: Any, *, link: Link | None = None, offset: Any = None) -> jax.Array:
+def predict_proba(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
     """The probabilities of the classes 0..K-1: (n, K).
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> at = ji.Thresholds(jnp.array([2.0]), jnp.array([-1.0, 1.0]))
+    >>> at = ji.Thresholds(jnp.array([2.0]), jnp.array([-1.0, 1.0]), ji.links.Logit())
     >>> print([f"{v:.3f}" for v in ji.ordinal.predict_proba(at, jnp.array([[0.0]]))[0]])
     ['0.269', '0.462', '0.269']
     """
-    link = _link("ordinal.predict_proba", link)
-    return _probabilities(params, decision(params, X, offset=offset), link)
+    return _probabilities(params, decision(params, X, offset=offset))
 
 
 @jax.jit
 @rows.replicated
-def _probabilities(params: Thresholds, eta: jax.Array, link: Link) -> jax.Array:
-    K = params.thresholds.shape[0] + 1
-    every = lambda k: jnp.exp(cumulative.probability_of(params.thresholds.astype(eta.dtype), eta, k, K, link))  # noqa: E731
-    return jnp.stack([every(k) for k in range(K)], 1)
+def _probabilities(params: Thresholds, eta: jax.Array) -> jax.Array:
+    classes = range(params.thresholds.shape[0] + 1)
+    return jnp.exp(jnp.stack([cumulative.probability_of(params, eta, k) for k in classes], 1))
 
 
 def objective(
-    params: Thresholds, X: Any, y: Any, *, link: Link | None = None, l2: Any = 0.0, sample_weight: Any = None,
+    params: Thresholds, X: Any, y: Any, *, l2: Any = 0.0, sample_weight: Any = None,
     offset: Any = None,
 ) -> jax.Array:  # fmt: skip
     """The weighted mean log loss plus the penalty: what `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> at = ji.Thresholds(jnp.array([0.0]), jnp.array([0.0]))
+    >>> at = ji.Thresholds(jnp.array([0.0]), jnp.array([0.0]), ji.links.Logit())
     >>> print(ji.ordinal.objective(at, jnp.array([[1.0], [2.0]]), jnp.array([0, 1])).round(4))  # log 2
     0.6931
     """
     verb = "ordinal.objective"
     raw, K, dtype = _input(verb, X, y, params.thresholds.shape[0] + 1, sample_weight, offset)
     l2 = checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype)
-    return cumulative.objective(params, _read(raw), _link(verb, link), l2, K=K)
+    return cumulative.objective(params, _read(raw), l2, K=K)
 
 
 def optimality(
-    params: Thresholds, X: Any, y: Any, *, link: Link | None = None, l2: Any = 0.0, sample_weight: Any = None,
+    params: Thresholds, X: Any, y: Any, *, l2: Any = 0.0, sample_weight: Any = None,
     offset: Any = None,
 ) -> Thresholds:  # fmt: skip
     """The gradient of `objective` with respect to params, as Thresholds: zero at the solution.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> at = ji.Thresholds(jnp.array([0.0]), jnp.array([0.0]))
+    >>> at = ji.Thresholds(jnp.array([0.0]), jnp.array([0.0]), ji.links.Logit())
     >>> print(ji.ordinal.optimality(at, jnp.array([[1.0], [2.0]]), jnp.array([0, 1])).coef)
     [-0.25]
     """
     verb = "ordinal.optimality"
     raw, K, dtype = _input(verb, X, y, params.thresholds.shape[0] + 1, sample_weight, offset)
     l2 = checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype)
-    return jax.grad(cumulative.objective)(params, _read(raw), _link(verb, link), l2, K=K)
+    return jax.grad(cumulative.objective)(params, _read(raw), l2, K=K)

@@ -163,7 +163,7 @@ def solve(
     moved = linear_loss.moved(data, f, state.last[:p], _MOVED, blocked=blocked) > 0
     status = jnp.where((suspect & moved) | (counts <= 0).any(), Status.SEPARABLE, status)
     coef = state.theta[:p] * f.scale
-    params = _attach(Thresholds(coef, state.theta[p:] + dot(f.centre, coef)), live, problem)
+    params = _attach(Thresholds(coef, state.theta[p:] + dot(f.centre, coef), link), live, problem)
     return _finish(params, state, status, n_iter, live, valid)
 
 
@@ -175,7 +175,7 @@ def _start(init: Thresholds | None, problem: Problem, counts: jax.Array) -> jax.
     """init, or no columns and thresholds that give the shares of the classes."""
     f = problem.frame
     if init is not None:
-        coef, t = (jnp.asarray(a, counts.dtype) for a in init)
+        coef, t = (jnp.asarray(a, counts.dtype) for a in init[:2])
         return jnp.append(coef / f.scale, t - dot(f.centre, coef))
     some = counts + 1e-3 * counts.sum()  # of an absent class too
     share = jnp.cumsum(some)[:-1] / some.sum()
@@ -196,7 +196,7 @@ def _attach(params: Thresholds, live: Any, problem: Problem) -> Thresholds:
         a, b, above, below = _around(params.thresholds, data.y, eta, K)
         w = _weights(data) / data.weight
         ga, gb = (w * g for g in _slopes(a, b, data.y, K, link))
-        return Thresholds(l2 * params.coef - dot(ga + gb, data.X), dot(ga, above) + dot(gb, below))
+        return params._replace(coef=l2 * params.coef - dot(ga + gb, data.X), thresholds=dot(ga, above) + dot(gb, below))
 
     def inverse(b: Thresholds) -> Thresholds:
         """In the coordinates of the passes: coef = scale u, thresholds = t + centre'coef."""
@@ -206,7 +206,7 @@ def _attach(params: Thresholds, live: Any, problem: Problem) -> Thresholds:
         T = newton.inverse_root(_hessian(problem, theta) + jnp.diag(ridge))
         x = dot(T, dot(T.T, jnp.append(f.scale * (b.coef + f.centre * b.thresholds.sum()), b.thresholds)))
         coef = x[:p] * f.scale
-        return Thresholds(coef, x[p:] + dot(f.centre, coef))
+        return b._replace(coef=coef, thresholds=x[p:] + dot(f.centre, coef))
 
     return implicit.root(residual, params, inverse)
 
@@ -233,18 +233,18 @@ def _finish(
 
 @partial(jax.jit, static_argnames="K")
 @replicated
-def objective(params: Thresholds, data: Data, link: Link, l2: jax.Array, *, K: int) -> jax.Array:
+def objective(params: Thresholds, data: Data, l2: jax.Array, *, K: int) -> jax.Array:
     """The objective at any params."""
     eta = dot(data.X, params.coef)
     eta = eta if data.offset is None else eta + data.offset
     a, b, _, _ = _around(params.thresholds, data.y, eta, K)
     w = _weights(data)
-    loss = _times(w, -log_probability(a, b, data.y, K, link)).sum() / w.sum()
+    loss = _times(w, -log_probability(a, b, data.y, K, params.link)).sum() / w.sum()
     return loss + 0.5 * (l2 * params.coef * params.coef).sum()
 
 
-def probability_of(t: jax.Array, eta: jax.Array, k: int, K: int, link: Link) -> jax.Array:
+def probability_of(params: Thresholds, eta: jax.Array, k: int) -> jax.Array:
     """log P(y = k) of each row, (n,)."""
-    y = jnp.full(eta.shape, k, jnp.int32)
-    a, b, _, _ = _around(t, y, eta, K)
-    return log_probability(a, b, y, K, link)
+    y, K = jnp.full(eta.shape, k, jnp.int32), len(params.thresholds) + 1
+    a, b, _, _ = _around(params.thresholds.astype(eta.dtype), y, eta, K)
+    return log_probability(a, b, y, K, params.link)

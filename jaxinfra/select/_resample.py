@@ -1,0 +1,125 @@
+r"""What the resampling methods share: checked data, draws, and the fit of one resample."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinfra._core import checks, implicit
+from jaxinfra._core.types import Status
+
+# Weights of the fits of a batch: more than that leave the cache (1000 logistic fits of 1000 x 20 take 0.22 s in batches
+# of 100, 0.30 s all at once).
+_ELEMENTS = 100_000
+
+
+class Problem(NamedTuple):
+    """Data, counts of the rows or None, groups or None, and the traced arguments of the fits."""
+
+    X: Any
+    y: Any
+    counts: Any
+    groups: Any
+    traced: dict[str, Any]
+
+    @property
+    def weights(self) -> jax.Array:
+        """The counts in the working dtype, 1 where there are none."""
+        dtype = checks.working_dtype(self.X, self.y)
+        return jnp.ones(self.X.shape[0], dtype) if self.counts is None else jnp.asarray(self.counts, dtype)
+
+
+def whole(verb: str, name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{verb}: {name} is static and must be a whole number of at least 1, got {value!r}")
+
+
+def check(
+    verb: str, model: ModuleType, X: Any, y: Any, fixed: Mapping[str, Any] | None, sample_weight: Any, groups: Any,
+    n_groups: int | None,
+) -> tuple[Problem, dict[str, Any]]:  # fmt: skip
+    X, y, _ = checks.design(verb, X, y)
+    w = checks.weights(verb, sample_weight, X, y)
+    known = inspect.signature(model.fit).parameters
+    fixed = dict(fixed or {})
+    if unknown := [name for name in fixed if name not in known]:
+        raise TypeError(f"{verb}: {model.__name__}.fit has no argument {unknown[0]!r}; it has {', '.join(known)}")
+    if "n_classes" in known and "n_classes" not in fixed and not jnp.issubdtype(y.dtype, jnp.floating):
+        if isinstance(y, jax.core.Tracer):
+            raise ValueError(f"{verb}: the values of y are traced, so fixed must hold n_classes")
+        fixed["n_classes"] = max(2, int(np.asarray(y).max()) + 1)
+    count = 0
+    if groups is not None:
+        groups = checks.array(verb, "groups", groups)
+        if groups.shape != (X.shape[0],) or not jnp.issubdtype(groups.dtype, jnp.integer):
+            raise ValueError(f"{verb}: groups must be ({X.shape[0]},) whole numbers, got {groups.dtype} {groups.shape}")
+        if n_groups is None and isinstance(groups, jax.core.Tracer):
+            raise ValueError(f"{verb}: the values of groups are traced, so n_groups must be given")
+        count = int(np.asarray(groups).max()) + 1 if n_groups is None else n_groups
+    traced, static = checks.split(fixed)
+    return Problem(X, y, w, groups, traced), {"static": static, "count": count}
+
+
+def _numbers(params: Any) -> Any:
+    """The parameters without kernels, links and training rows."""
+    kept = ("coef", "intercept", "scale", "thresholds")
+    return {name: getattr(params, name) for name in params._fields if name in kept}
+
+
+def _named(params: Any, values: Any) -> Any:
+    """Those values as a tuple with names again, where nothing was left out."""
+    return type(params)(**values) if set(params._fields) == set(values) else values
+
+
+def runner(
+    problem: Problem, model: ModuleType, of: Callable[[Any], Any] | None, static: tuple[tuple[str, Any], ...]
+) -> tuple[Callable[..., Any], Any]:
+    """fit(weights, y) -> (what is asked of it, NaN where it did not converge; status), and the same of all rows."""
+    fixed = {**problem.traced, **dict(static)}
+    known = inspect.signature(model.fit).parameters
+
+    def answer(fit: Any) -> tuple[Any, jax.Array]:
+        value = _named(fit.params, _numbers(fit.params)) if of is None else of(fit.params)
+        good = fit.info.status == Status.CONVERGED
+        return jax.tree.map(lambda v: jnp.where(good, v, jnp.nan), value), fit.info.status
+
+    whole = model.fit(problem.X, problem.y, sample_weight=problem.weights, **fixed)
+    start = {}
+    if "init" in known and "init" not in fixed:  # NaN is no start
+        start["init"] = jax.tree.map(lambda v: jnp.where(jnp.isfinite(v), v, 0), implicit.frozen(whole.params))
+
+    def fit(w: jax.Array, y: Any = problem.y) -> tuple[Any, jax.Array]:
+        return answer(model.fit(problem.X, y, sample_weight=w, **{**start, **fixed}))
+
+    return fit, answer(whole)[0]
+
+
+def together(rows: int) -> int:
+    return max(1, _ELEMENTS // rows)
+
+
+def drawn(problem: Problem, bayesian: bool, count: int) -> Callable[[jax.Array], jax.Array]:
+    """key -> the weights of one resample."""
+    rows = problem.X.shape[0]
+    w = problem.weights
+    units = rows if problem.groups is None else count
+
+    def draw(key: jax.Array) -> jax.Array:
+        if bayesian:
+            times = jax.random.exponential(key, (units,), w.dtype)
+        elif problem.groups is not None or problem.counts is None:
+            times = jnp.bincount(jax.random.randint(key, (units,), 0, units), length=units).astype(w.dtype)
+        else:
+            # As many draws as the weights sum to would be a shape: as many as rows, each for its share.
+            place = jax.random.uniform(key, (units,), w.dtype) * w.sum()
+            row = jnp.searchsorted(jnp.cumsum(w), place, side="right")
+            return jnp.bincount(row, length=units).astype(w.dtype) * (w.sum() / units)
+        return w * (times if problem.groups is None else times[problem.groups])
+
+    return draw

@@ -1,0 +1,156 @@
+r"""Bootstrap and jackknife: thousands of fits in one compiled call.
+
+A resample is a vector of weights: how often each row was drawn, or 0 where it is left out.  So all fits share one X,
+and a batch of them is `vmap` over weights of the model's own `fit`, for every model of the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core import checks
+from jaxinfra._core.types import Status
+from jaxinfra.select import _resample
+
+
+class Resamples(NamedTuple):
+    """What n fits gave: values with a leading axis n, NaN where a fit did not converge; status (n,) says which.
+
+    estimate: of all rows.  se: the standard error, over the fits that converged.
+    """
+
+    values: Any
+    estimate: Any
+    se: Any
+    status: jax.Array
+
+    def interval(self, level: float = 0.95, *, kind: str = "percentile") -> tuple[Any, Any]:
+        """(lower, upper) of a bootstrap, each of the structure of `estimate`.
+
+        kind: "percentile", "basic" (the percentiles mirrored at the estimate) or "normal" (estimate and se).
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"Resamples.interval: level must lie between 0 and 1, got level = {level}")
+        if kind not in ("percentile", "basic", "normal"):
+            raise ValueError(f"Resamples.interval: kind must be percentile, basic or normal, got {kind!r}")
+        tails = 0.5 - 0.5 * level, 0.5 + 0.5 * level
+        if kind == "normal":
+            z = jax.scipy.special.ndtri(jnp.asarray(tails[1]))
+            half = jax.tree.map(lambda se: z.astype(se.dtype) * se, self.se)
+            return jax.tree.map(jnp.subtract, self.estimate, half), jax.tree.map(jnp.add, self.estimate, half)
+        ends = [jax.tree.map(lambda v, t=t: jnp.nanquantile(v, t, axis=0), self.values) for t in tails]
+        if kind == "basic":
+            ends = [jax.tree.map(lambda e, q: 2 * e - q, self.estimate, end) for end in ends[::-1]]
+        return ends[0], ends[1]
+
+
+def bootstrap(
+    model: ModuleType, X: Any, y: Any, *, key: Any, n: int = 1000, of: Callable[[Any], Any] | None = None,
+    fixed: Mapping[str, Any] | None = None, sample_weight: Any = None, groups: Any = None, n_groups: int | None = None,
+    bayesian: bool = False,
+) -> Resamples:  # fmt: skip
+    """Fit n resamples of the rows, drawn with replacement, in one call: errors and intervals for any model.
+
+    Args:
+      model: a module with the verbs, static.
+      X, y: the data of `model.fit`, traced.
+      key: a key of `jax.random`, traced.
+      n: the number of resamples, static.
+      of: params -> an array or a pytree of arrays, static (pass one function, not a new lambda each time, which would
+        compile again); None means the parameters themselves, without their kernel, link or training rows.
+      fixed: {argument of fit: value} for all fits.  Booleans, whole numbers and strings are static, all else traced.
+      sample_weight: (n,) counts, traced: the rows are drawn in proportion, as many as the weights sum to.
+      groups: (n,) whole numbers from 0, traced: whole groups are drawn (clusters).  n_groups: static, their number;
+        None counts them on the host.
+      bayesian: static; True takes exponential weights (Rubin 1981) instead of counts: no row is ever absent.
+
+    Returns:
+      Resamples.  Fits that did not converge (a class that was not drawn) are NaN in values and left out of se.
+
+    Cost: n fits, in batches that share X; all start at the fit of all rows.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.arange(20.0)[:, None], jnp.arange(20.0) + jnp.tile(jnp.array([1.0, -1.0]), 10)
+    >>> resamples = ji.select.bootstrap(ji.ols, X, y, key=jax.random.key(0), n=200)
+    >>> resamples.values.coef.shape, bool(resamples.se.coef[0] < 0.1)
+    ((200, 1), True)
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 6, 9 and 13.
+    """
+    verb = "select.bootstrap"
+    problem, static = _resample.check(verb, model, X, y, fixed, sample_weight, groups, n_groups)
+    _resample.whole(verb, "n", n)
+    return _bootstrap(
+        problem, key, model=model, n=int(n), of=of, bayesian=checks.flag(verb, "bayesian", bayesian), **static
+    )
+
+
+@partial(jax.jit, static_argnames=("model", "n", "of", "bayesian", "static", "count"))
+def _bootstrap(
+    problem: _resample.Problem, key: jax.Array, *, model: ModuleType, n: int, of: Callable[[Any], Any] | None,
+    bayesian: bool, static: tuple[tuple[str, Any], ...], count: int,
+) -> Resamples:  # fmt: skip
+    fit, estimate = _resample.runner(problem, model, of, static)
+    draw = _resample.drawn(problem, bayesian, count)
+    rows = problem.X.shape[0]
+    values, status = lax.map(
+        lambda k: fit(draw(k)), jax.random.split(key, n), batch_size=min(n, _resample.together(rows))
+    )
+    se = jax.tree.map(lambda v: jnp.nanstd(v, axis=0, ddof=1), values)
+    return Resamples(values, estimate, se, status)
+
+
+def jackknife(
+    model: ModuleType, X: Any, y: Any, *, of: Callable[[Any], Any] | None = None,
+    fixed: Mapping[str, Any] | None = None, sample_weight: Any = None, groups: Any = None, n_groups: int | None = None,
+) -> Resamples:  # fmt: skip
+    """Fit the data without each row, or without each group: the jackknife, in one call.
+
+    Arguments as in `bootstrap`.  `infer.leave_one_out` and `infer.influence` have the same from one fit, exactly for
+    least squares and to first order for others.
+
+    Returns:
+      Resamples with values (n, ...) or (n_groups, ...); se = sqrt((n - 1) / n sum (value - mean)^2).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
+    >>> print(ji.select.jackknife(ji.ols, X, y).values.coef[:, 0].round(2))
+    [2. 4. 4. 2.]
+
+    Source: Efron and Tibshirani (1993), chapter 11.
+    """
+    problem, static = _resample.check("select.jackknife", model, X, y, fixed, sample_weight, groups, n_groups)
+    return _jackknife(problem, model=model, of=of, **static)
+
+
+@partial(jax.jit, static_argnames=("model", "of", "static", "count"))
+def _jackknife(
+    problem: _resample.Problem, *, model: ModuleType, of: Callable[[Any], Any] | None,
+    static: tuple[tuple[str, Any], ...], count: int,
+) -> Resamples:  # fmt: skip
+    fit, estimate = _resample.runner(problem, model, of, static)
+    rows = problem.X.shape[0]
+    w = problem.weights
+    label = jnp.arange(rows) if problem.groups is None else problem.groups
+    units = rows if problem.groups is None else count
+    each = jnp.arange(units, dtype=label.dtype)
+    values, status = lax.map(
+        lambda i: fit(jnp.where(label == i, 0, w)), each, batch_size=min(units, _resample.together(rows))
+    )
+    good = (status == Status.CONVERGED).sum()
+
+    def error(v: jax.Array) -> jax.Array:
+        m = good.astype(v.dtype)
+        return jnp.sqrt((m - 1) / m * jnp.nansum((v - jnp.nanmean(v, axis=0, keepdims=True)) ** 2, axis=0))
+
+    return Resamples(values, estimate, jax.tree.map(error, values), status)
