@@ -92,10 +92,13 @@ def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) 
     # Two rows a device are less than the tiles that hold them: like the path, the wide fit is bounded by all rows, and
     # one that works on sets of columns by four Gram matrices.
     bound = (64 * mesh.size if model.direct else 2 * p) if wide else copies
+    # The search for a vertex ranks all rows: it gathers vectors of them.
+    vertex = model.module is ji.quantile
+    bound = 7 if vertex else bound
     classes = CLASSES if model.y == "classes" else 0
     if classes:  # the rows of each class, and their probabilities
         bound += classes + 1
-    yield Program(f"{name} fit", fit, (X, y, w), bound, wide)
+    yield Program(f"{name} fit", fit, (X, y, w), bound, wide or vertex)
     yield Program(f"{name} predict", lambda X, params: model.module.predict(params, X), (X, params), 2 * classes / p)
 
 

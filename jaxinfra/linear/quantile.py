@@ -61,7 +61,8 @@ def fit(
       while these rows stay the same; with respect to tau, l1 and weights they are 0 almost everywhere, and so here.
 
     Cost: n q^2 flops and q^3 / 3 an iteration, 10 to 20 of them, then some n q a row that enters; q = p + 1.  Memory:
-      one copy of X and some twenty vectors of n.  m quantiles take m times as long and no more memory.
+      one copy of X and some twenty vectors of n.  m quantiles take m times as long and no more memory.  Rows on a mesh:
+      X stays where it is, vectors of n are gathered to rank the rows.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
