@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 import jaxinfra as ji
@@ -112,7 +113,7 @@ class Model:
 
     def slope(self, params: Any, X: Any, y: Any, **kwargs: Any) -> tuple[np.ndarray, ...]:
         """The reference's derivative at the params."""
-        at = (np.asarray(value, float) for value in params)
+        at = (np.asarray(leaf, float) for leaf in jax.tree.leaves(params))  # a link has none
         return self.gradient(*at, X, y, **accepted(self.gradient, {**self.hyper, **self.static, **kwargs}))
 
     def verb(self, name: str, params: Any, X: Any, y: Any, **kwargs: Any) -> Any:
