@@ -181,8 +181,9 @@ def test_ransac_options(half, compilations):
     few = ji.ransac.fit(X, y, key=KEY, threshold=0.15, n_trials=1, init=alone)
     assert few.info.inliers >= 110
     assert "CONVERGED" in repr(few)
+    another = jax.random.key(1)
     with compilations() as count:
-        ji.ransac.fit(X + 1, 2 * y, key=jax.random.key(1), threshold=0.3)
+        ji.ransac.fit(X + 1, 2 * y, key=another, threshold=0.3)
     assert count[0] == 0
     g = jax.grad(lambda y: ji.ransac.fit(X, y, key=KEY, threshold=0.15).params.coef[0])(y)
     inside = np.asarray(ji.ransac.inliers(ji.ransac.fit(X, y, key=KEY, threshold=0.15).params, X, y, threshold=0.15))
