@@ -58,8 +58,8 @@ def test_draws():
     counts = np.arange(N) % 3
     weighted = drawn(counts.astype(float), n=400)
     assert not weighted[:, counts == 0].any()
-    np.testing.assert_allclose(weighted.sum(1), counts.sum())
     np.testing.assert_allclose(weighted.mean(0), counts, atol=0.3)
+    np.testing.assert_allclose(weighted.var(0)[counts > 0], counts[counts > 0], rtol=0.3)
     together = drawn(n=50, groups=GROUPS, count=10)
     for g in range(10):
         assert (together[:, g == GROUPS] == together[:, g == GROUPS][:, :1]).all()
@@ -89,6 +89,20 @@ def test_errors_are_those_of_the_sandwich():
     np.testing.assert_allclose(
         high.coef, 2 * np.asarray(params.coef) - np.quantile(found.values.coef, 0.1, axis=0), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("bayesian", [False, True])
+def test_counts_are_rows(bayesian):
+    """Errors of counted rows are those of the rows written out, and smaller than those of each row once."""
+    counts = 1 + np.arange(N) % 4
+    keep = np.repeat(np.arange(N), counts)
+    counted = select.bootstrap(ji.ols, X, Y, key=KEY, n=1500, sample_weight=counts * 1.0, bayesian=bayesian).se
+    written = select.bootstrap(ji.ols, X[keep], Y[keep], key=KEY, n=1500, bayesian=bayesian).se
+    np.testing.assert_allclose(counted.coef, written.coef, rtol=0.1)
+    np.testing.assert_allclose(counted.intercept, written.intercept, rtol=0.1)
+    # Rows of weight 0 are absent from the jackknife too.
+    w = (np.arange(N) % 5 > 0) * 1.0
+    close(select.jackknife(ji.ols, X, Y, sample_weight=w).se, select.jackknife(ji.ols, X[w > 0], Y[w > 0]).se, 1e-9)
 
 
 def difference(params):

@@ -106,20 +106,21 @@ def together(rows: int) -> int:
 
 def drawn(problem: Problem, bayesian: bool, count: int) -> Callable[[jax.Array], jax.Array]:
     """key -> the weights of one resample."""
-    rows = problem.X.shape[0]
     w = problem.weights
-    units = rows if problem.groups is None else count
 
     def draw(key: jax.Array) -> jax.Array:
+        if problem.groups is not None:
+            if bayesian:
+                times = jax.random.exponential(key, (count,), w.dtype)
+            else:
+                times = jnp.bincount(jax.random.randint(key, (count,), 0, count), length=count).astype(w.dtype)
+            return w * times[problem.groups]
         if bayesian:
-            times = jax.random.exponential(key, (units,), w.dtype)
-        elif problem.groups is not None or problem.counts is None:
-            times = jnp.bincount(jax.random.randint(key, (units,), 0, units), length=units).astype(w.dtype)
-        else:
-            # As many draws as the weights sum to would be a shape: as many as rows, each for its share.
-            place = jax.random.uniform(key, (units,), w.dtype) * w.sum()
-            row = jnp.searchsorted(jnp.cumsum(w), place, side="right")
-            return jnp.bincount(row, length=units).astype(w.dtype) * (w.sum() / units)
-        return w * (times if problem.groups is None else times[problem.groups])
+            return jax.random.gamma(key, w)  # the sum of w exponential weights
+        if problem.counts is not None:
+            # A number of draws would be a shape, so each row is drawn by itself, w times in the mean.
+            return jax.random.poisson(key, w).astype(w.dtype)
+        rows = len(w)
+        return jnp.bincount(jax.random.randint(key, (rows,), 0, rows), length=rows).astype(w.dtype)
 
     return draw

@@ -66,7 +66,8 @@ def bootstrap(
       of: params -> an array or a pytree of arrays, static (pass one function, not a new lambda each time, which would
         compile again); None means the parameters themselves, without their kernel, link or training rows.
       fixed: {argument of fit: value} for all fits.  Booleans, whole numbers and strings are static, all else traced.
-      sample_weight: (n,) counts, traced: the rows are drawn in proportion, as many as the weights sum to.
+      sample_weight: (n,) counts, traced: each row is drawn a number of times whose mean and variance are its weight
+        (Poisson), so that twice the weights are twice the data.  None draws n rows.
       groups: (n,) whole numbers from 0, traced: whole groups are drawn (clusters).  n_groups: static, their number;
         None counts them on the host.
       bayesian: static; True takes exponential weights (Rubin 1981) instead of counts: no row is ever absent.
@@ -115,8 +116,8 @@ def jackknife(
 ) -> Resamples:  # fmt: skip
     """Fit the data without each row, or without each group: the jackknife, in one call.
 
-    Arguments as in `bootstrap`.  `infer.leave_one_out` and `infer.influence` have the same from one fit, exactly for
-    least squares and to first order for others.
+    Arguments as in `bootstrap`; a row is left out with all its weight.  `infer.leave_one_out` has the same from one fit,
+    exactly for least squares, by one Newton step for others.
 
     Returns:
       Resamples with values (n, ...) or (n_groups, ...); se = sqrt((n - 1) / n sum (value - mean)^2).
@@ -147,10 +148,13 @@ def _jackknife(
     values, status = lax.map(
         lambda i: fit(jnp.where(label == i, 0, w)), each, batch_size=min(units, _resample.together(rows))
     )
-    good = (status == Status.CONVERGED).sum()
+    # Of units without weight there is nothing to leave out.
+    there = jnp.zeros(units, w.dtype).at[label].add(w) > 0
+    m = (there & (status == Status.CONVERGED)).sum()
 
     def error(v: jax.Array) -> jax.Array:
-        m = good.astype(v.dtype)
-        return jnp.sqrt((m - 1) / m * jnp.nansum((v - jnp.nanmean(v, axis=0, keepdims=True)) ** 2, axis=0))
+        v = jnp.where(there.reshape(-1, *[1] * (v.ndim - 1)), v, jnp.nan)
+        share = (m - 1).astype(v.dtype) / m.astype(v.dtype)
+        return jnp.sqrt(share * jnp.nansum((v - jnp.nanmean(v, axis=0, keepdims=True)) ** 2, axis=0))
 
     return Resamples(values, estimate, jax.tree.map(error, values), status)

@@ -36,14 +36,18 @@ def objective(coef, thresholds, X, y, *, link=None, l2=0.0, sample_weight=None, 
     return -w @ np.log(P) + (np.asarray(l2) * coef**2).sum() / 2
 
 
+def _density(F, v):
+    """0 at infinity, where scipy's is NaN for some distributions."""
+    return np.where(np.isfinite(v), F.pdf(np.where(np.isfinite(v), v, 0)), 0)
+
+
 def gradient(coef, thresholds, X, y, *, link=None, l2=0.0, sample_weight=None, offset=None):
     """Its derivative by coef and thresholds."""
     X, y, w, offset = _data(X, y, sample_weight, offset)
     F = DISTRIBUTIONS["Logit" if link is None else type(link).__name__]
     a, b = _ends(coef, thresholds, X, y, offset)
     P = np.where(a + b > 0, F.sf(b) - F.sf(a), F.cdf(a) - F.cdf(b))
-    density = lambda v: np.where(np.isfinite(v), F.pdf(np.where(np.isfinite(v), v, 0)), 0)  # noqa: E731
-    da, db = -w * density(a) / P, w * density(b) / P
+    da, db = -w * _density(F, a) / P, w * _density(F, b) / P
     K = len(thresholds) + 1
     return (
         -X.T @ (da + db) + np.asarray(l2) * coef,
