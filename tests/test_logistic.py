@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 import jaxinfra as ji
-from jaxinfra.solvers import penalised_likelihood
+from jaxinfra.solvers import newton
 
 TIGHT = 1e-12
 
@@ -174,7 +174,7 @@ def test_units_of_the_columns(data):
 @pytest.mark.parametrize("order", ["mixed", "by label"])
 def test_large_data_by_subsample(monkeypatch, dtype, order, rng):
     """The subsample and the old Hessian are a way there: the solution is that of all rows."""
-    monkeypatch.setattr(penalised_likelihood, "_EXACT", 0)
+    monkeypatch.setattr(newton, "_EXACT", 0)
     n, p = 2500 + (order == "mixed"), 6
     X = rng.standard_normal((n, p)) + rng.standard_normal(p)
     y = (rng.uniform(size=n) < 1 / (1 + np.exp(-X @ np.array([1.0, -2.0, 0.5, 0.0, 0.0, 1.0])))).astype(int)

@@ -6,7 +6,8 @@ numbers, lists or NumPy arrays.  What only the device knows ends as a `Status`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -190,6 +191,36 @@ def count(verb: str, name: str, value: ArrayLike, minimum: int = 0) -> Any:
     if value.ndim != 0 or not jnp.issubdtype(value.dtype, jnp.integer):
         raise TypeError(f"{verb}: {name} must be one whole number, got dtype {value.dtype} and shape {value.shape}")
     return value.astype(np.int32)
+
+
+def static_count(verb: str, name: str, value: Any, minimum: int = 1) -> int:
+    """A static whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+        raise ValueError(f"{verb}: {name} is static and must be a whole number of at least {minimum}, got {value!r}")
+    return int(value)
+
+
+def groups(verb: str, value: ArrayLike, n: int, n_groups: int | None) -> tuple[Any, int]:
+    """Group numbers (n,) from 0, and how many groups there are: static, counted on the host where it is None."""
+    value = array(verb, "groups", value)
+    if value.shape != (n,) or not jnp.issubdtype(value.dtype, jnp.integer):
+        raise ValueError(f"{verb}: groups must be ({n},) whole numbers, got {value.dtype} {value.shape}")
+    if n_groups is None:
+        if isinstance(value, jax.core.Tracer):
+            raise ValueError(f"{verb}: the values of groups are traced, so n_groups must be given")
+        n_groups = int(np.asarray(value).max()) + 1
+    if isinstance(value, np.ndarray) and ((value < 0) | (value >= n_groups)).any():
+        raise ValueError(f"{verb}: groups must lie in 0..{n_groups - 1}, got {value.min()} to {value.max()}")
+    if n_groups < 2:
+        raise ValueError(f"{verb}: there must be at least 2 groups, got {n_groups}")
+    return value, n_groups
+
+
+def arguments(verb: str, model: Any, names: Iterable[str]) -> None:
+    """Raise unless `model.fit` has arguments of these names."""
+    known = inspect.signature(model.fit).parameters
+    if unknown := [name for name in names if name not in known]:
+        raise TypeError(f"{verb}: {model.__name__}.fit has no argument {unknown[0]!r}; it has {', '.join(known)}")
 
 
 def flag(verb: str, name: str, value: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
@@ -49,6 +51,16 @@ def _soft(verb: str, X: Any, y: Any, n_classes: int | None) -> int:
             i = int(np.argmax(bad))
             raise ValueError(f"{verb}: soft labels must not be negative and must sum to 1, got y[{i}] = {y[i]}")
     return K
+
+
+def counted(verb: str, model: Any, y: Any, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `model.fit` with n_classes, where it has that and y is about to be traced."""
+    known = inspect.signature(model.fit).parameters
+    if "n_classes" not in known or "n_classes" in fixed or jnp.issubdtype(y.dtype, jnp.floating) or y.ndim != 1:
+        return dict(fixed)
+    if isinstance(y, jax.core.Tracer):
+        raise ValueError(f"{verb}: the values of y are traced, so fixed must hold n_classes")
+    return {**fixed, "n_classes": max(2, int(np.asarray(y).max()) + 1)}
 
 
 def class_weight(verb: str, value: Any, K: int, dtype: np.dtype) -> tuple[bool, Any]:

@@ -51,9 +51,7 @@ def check(
         raise ValueError(f"{verb}: with an L1 penalty the parameters have no such errors: use select.bootstrap")
     if fixed.pop("class_weight", None) is not None:
         raise ValueError(f"{verb}: class_weight changes what a row counts: give it as sample_weight")
-    known = inspect.signature(model.fit).parameters
-    if unknown := [name for name in fixed if name not in known]:
-        raise TypeError(f"{verb}: {model.__name__}.fit has no argument {unknown[0]!r}; it has {', '.join(known)}")
+    checks.arguments(verb, model, fixed)
     X, y, _ = checks.design(verb, X, y)
     if jnp.ndim(params.coef) != 1 and model in SINGLE:
         raise ValueError(f"{verb}: one target at a time, got coef {jnp.shape(params.coef)}; use jax.vmap")
@@ -93,14 +91,12 @@ class Problem(NamedTuple):
         return dot(self.V.T, (self.w * h)[:, None] * self.V)
 
 
-def total(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...], *, penalised: bool) -> Any:
-    """(params, weights, offset) -> the sum of the losses, or with the penalty times the sum of the weights."""
+def total(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...]) -> Any:
+    """(params, weights, offset) -> the sum of the losses, without the penalty."""
     accepted = inspect.signature(model.objective).parameters
     fixed = {k: v for k, v in {**given.traced, **dict(static)}.items() if k in accepted}
-    if not penalised:
-        fixed.pop("l2", None)
-        if "l2" in accepted and accepted["l2"].default is inspect.Parameter.empty:
-            fixed["l2"] = 0.0
+    if "l2" in accepted:
+        fixed["l2"] = 0.0
 
     def value(params: Any, w: jax.Array, offset: jax.Array | None) -> jax.Array:
         return model.objective(params, given.X, given.y, sample_weight=w, offset=offset, **fixed) * w.sum()
@@ -135,7 +131,7 @@ def single(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...])
     dtype, w, params = dtype_of(given), weights(given), given.params
     X = jnp.asarray(given.X, dtype)
     offset = jnp.zeros_like(w) if given.offset is None else jnp.asarray(given.offset, dtype)
-    value = total(model, given, static, penalised=False)
+    value = total(model, given, static)
     gradient = jax.grad(lambda o: value(params, w, o))
     slope, curvature = jax.jvp(gradient, (offset,), (jnp.ones_like(offset),))
     each = jnp.where(w > 0, 1 / jnp.where(w > 0, w, 1), 0)
@@ -164,7 +160,6 @@ class General(NamedTuple):
     (q, g): orthonormal directions that change no prediction.
     """
 
-    theta: jax.Array
     score: jax.Array
     H: jax.Array
     w: jax.Array
@@ -176,7 +171,7 @@ def general(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...]
     """Scores and Hessian by forward derivatives of each row's loss."""
     dtype, w = dtype_of(given), weights(given)
     offset = None if given.offset is None else jnp.asarray(given.offset, dtype)
-    value = total(model, given, static, penalised=False)
+    value = total(model, given, static)
     params = jax.tree.map(lambda v: jnp.asarray(v, dtype), given.params)
     theta, unravel = ravel_pytree(params)
     losses = jax.grad(lambda v, w: value(unravel(v), w, offset), 1)  # linear in w: the loss of every row
@@ -191,7 +186,7 @@ def general(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...]
         gauge = jnp.kron(jnp.eye(p + 1, dtype=dtype), jnp.ones((K, 1), dtype) / jnp.sqrt(jnp.asarray(K, dtype)))
         if not has_intercept(static):
             keep, gauge = keep[: p * K], gauge[: p * K, :p]
-    return General(theta[keep], score[:, keep], H[keep][:, keep], w, penalty[keep], gauge)
+    return General(score[:, keep], H[keep][:, keep], w, penalty[keep], gauge)
 
 
 class Inverse(NamedTuple):
@@ -228,14 +223,14 @@ def inverse(H: jax.Array, gauge: jax.Array | None = None) -> Inverse:
     values, U = jnp.linalg.eigh(jnp.where(definite, jnp.diag(jnp.arange(1, q + 1, dtype=H.dtype)), C))
     flat = values <= limit * jnp.maximum(values[-1], 1)
     free = U / d[:, None]
-    inverse = dot(free * jnp.where(flat, 0, 1 / jnp.where(flat, 1, values))[None], free.T)
-    inverse = jnp.where(definite, jnp.where(definite, plain, 1) / (d[:, None] * d[None]), inverse)
+    matrix = dot(free * jnp.where(flat, 0, 1 / jnp.where(flat, 1, values))[None], free.T)
+    matrix = jnp.where(definite, jnp.where(definite, plain, 1) / (d[:, None] * d[None]), matrix)
     null = jnp.where(flat[None], free, 0)
     if gauge is not None and gauge.shape[1]:
         null = null - dot(gauge, dot(gauge.T, null))
         project = jnp.eye(q, dtype=H.dtype) - dot(gauge, gauge.T)
-        inverse = dot(project, dot(inverse, project))
+        matrix = dot(project, dot(matrix, project))
     size = jnp.abs(free).max()
     lost = jnp.abs(null).max(1) > 1e3 * eps(H.dtype) ** 0.5 * size
     lost = ~definite & (lost | ~jnp.isfinite(values).all())
-    return Inverse(jnp.where(jnp.isfinite(values).all(), inverse, jnp.nan), lost)
+    return Inverse(jnp.where(jnp.isfinite(values).all(), matrix, jnp.nan), lost)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxinfra import families
 from jaxinfra._core import checks, rows
@@ -106,24 +105,9 @@ def covariance(
     if (kind == "cluster") != (groups is not None):
         raise ValueError(f'{verb}: groups (n,) belong to kind="cluster", got kind={kind!r} and groups {groups!r}')
     if groups is not None:
-        groups, count = _groups(verb, groups, n_groups, given.X)
+        groups, count = checks.groups(verb, groups, given.X.shape[0], n_groups)
     correction = checks.flag(verb, "correction", correction)
     return _covariance(given, groups, model=model, static=static, kind=kind, count=count, correction=correction)
-
-
-def _groups(verb: str, groups: Any, n_groups: int | None, X: Any) -> tuple[Any, int]:
-    groups = checks.array(verb, "groups", groups)
-    if groups.shape != (X.shape[0],) or not jnp.issubdtype(groups.dtype, jnp.integer):
-        raise ValueError(f"{verb}: groups must be ({X.shape[0]},) whole numbers, got {groups.dtype} {groups.shape}")
-    if n_groups is None:
-        if isinstance(groups, jax.core.Tracer):
-            raise ValueError(f"{verb}: the values of groups are traced, so n_groups must be given")
-        n_groups = int(np.asarray(groups).max()) + 1
-    if isinstance(groups, np.ndarray) and ((groups < 0) | (groups >= n_groups)).any():
-        raise ValueError(f"{verb}: groups must lie in 0..{n_groups - 1}, got {groups.min()} to {groups.max()}")
-    if n_groups < 2:
-        raise ValueError(f"{verb}: clusters need at least 2 groups, got {n_groups}")
-    return groups, n_groups
 
 
 @partial(jax.jit, static_argnames=("model", "static", "kind", "count", "correction"))
@@ -139,7 +123,7 @@ def _covariance(
     p = _problem.single(model, given, static)
     expected = p.inverse(p.information)
     n, df = p.weight, residual_df(p, expected)
-    dispersion = _dispersion(p, given, model, static, df)
+    dispersion = dispersion_of(p, given, model, static, df)
     if kind in ("H1", "H2", "H3"):
         return Covariance(_robust(p, kind, df), dispersion, df)
     if kind == "model":
@@ -173,9 +157,10 @@ def estimates_dispersion(model: ModuleType, family: Any) -> bool:
     return model in (ols, ridge, quantile) or (model is glm and not isinstance(family, _FIXED))
 
 
-def _dispersion(
+def dispersion_of(
     p: _problem.Problem, given: Given, model: ModuleType, static: tuple[tuple[str, Any], ...], df: jax.Array
 ) -> jax.Array:
+    """Pearson's estimate, or 1 where the variance is known."""
     if estimates_dispersion(model, given.traced.get("family")):
         square = jnp.where(p.information > 0, p.slope**2 / jnp.where(p.information > 0, p.information, 1), 0)
         return dot(p.w, square) / df

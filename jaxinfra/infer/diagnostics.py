@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinfra._core import checks, rows
+from jaxinfra._core import checks, labels, rows
 from jaxinfra._core.precision import dot
 from jaxinfra.infer import _problem
 from jaxinfra.infer._problem import Given, Inverse, Problem
-from jaxinfra.infer.covariance import _dispersion, leverage_of, residual_df
-from jaxinfra.linear import quantile
+from jaxinfra.infer.covariance import dispersion_of, leverage_of, residual_df
+from jaxinfra.linear import logistic, quantile
 
 RESIDUALS = ("response", "working", "pearson", "deviance", "standardized", "studentized")
 _SINGLE = tuple(m for m in _problem.SINGLE if m is not quantile)
@@ -69,7 +69,7 @@ def _residuals(given: Given, *, model: ModuleType, static: Any, kind: str) -> ja
     if kind == "response":
         known = {k: given.traced[k] for k in ("exposure",) if k in given.traced}
         y = jnp.asarray(given.y, p.V.dtype)
-        if model.__name__.endswith("logistic"):
+        if model is logistic:
             eta = model.decision(given.params, given.X, offset=given.offset)
             return y - jax.nn.sigmoid(eta)
         return y - model.predict(given.params, given.X, offset=given.offset, **known)
@@ -78,12 +78,12 @@ def _residuals(given: Given, *, model: ModuleType, static: Any, kind: str) -> ja
         return jnp.where(p.information > 0, -p.slope / safe, 0)
     if kind == "deviance":
         offset = None if given.offset is None else jnp.asarray(given.offset, p.V.dtype)
-        losses = jax.grad(lambda w: _problem.total(model, given, static, penalised=False)(given.params, w, offset))
+        losses = jax.grad(lambda w: _problem.total(model, given, static)(given.params, w, offset))
         return -jnp.sign(p.slope) * jnp.sqrt(2 * jnp.maximum(losses(p.w), 0))
     pearson = jnp.where(p.information > 0, -p.slope / jnp.sqrt(safe), 0)
     if kind == "pearson":
         return pearson
-    dispersion = _dispersion(p, given, model, static, df)
+    dispersion = dispersion_of(p, given, model, static, df)
     internal = pearson / jnp.sqrt(dispersion * (1 - h))
     if kind == "standardized":
         return internal
@@ -140,7 +140,7 @@ def cooks_distance(
 def _cooks(given: Given, *, model: ModuleType, static: Any) -> jax.Array:
     p, _, h, df = _at(model, given, static)
     square = p.slope**2 / jnp.where(p.information > 0, p.information, 1)
-    dispersion = _dispersion(p, given, model, static, df)
+    dispersion = dispersion_of(p, given, model, static, df)
     return square * h / ((1 - h) ** 2 * dispersion * (p.weight - df))
 
 
@@ -193,7 +193,8 @@ def influence(
     :math:`\varphi(\hat\theta) - s_i\, \partial \varphi / \partial s_i`.
 
     Args:
-      model: any module whose fit is differentiable in its weights, static: all models of the library.
+      model: a module whose fit has derivatives with respect to weights, static: all of the library but `quantile` and
+        `theil_sen`, where they are 0.
       X, y: the data, traced.
       of: params -> an array of any shape, or a pytree of arrays, static (pass one function, not a new lambda each time,
         which would compile again); None means the parameters themselves.
@@ -217,7 +218,9 @@ def influence(
     X, y, dtype = checks.design(verb, X, y)
     w = checks.weights(verb, sample_weight, X, y)
     w = jnp.ones(X.shape[0], dtype) if w is None else jnp.asarray(w, dtype)
-    traced, static = checks.split(fixed or {})
+    fixed = labels.counted(verb, model, y, fixed or {})
+    checks.arguments(verb, model, fixed)
+    traced, static = checks.split(fixed)
     return _influence(X, y, w, traced, model=model, static=static, of=of)
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxinfra._core import checks
 from jaxinfra._core.precision import dot
@@ -80,7 +79,7 @@ def inference(
     intercept = bool((fixed or {}).get("fit_intercept", True))
     level = _level(verb, level, C.matrix.dtype)
     if kind == "cluster":  # what is independent are the clusters
-        count = int(np.asarray(groups).max()) + 1 if n_groups is None else n_groups
+        _, count = checks.groups(verb, groups, jnp.shape(X)[0], n_groups)
         C = C._replace(df_residual=jnp.full_like(C.df_residual, count - 1))
     return _inference(params, C, level, use_t=checks.flag(verb, "use_t", use_t), intercept=intercept)
 
@@ -163,8 +162,7 @@ def likelihood_ratio_test(smaller: Any, larger: Any, *, difference: int) -> Test
 
     Source: Wilks 1938.  Elsewhere: statsmodels' compare_lr_test, R's lmtest::lrtest.
     """
-    if isinstance(difference, bool) or not isinstance(difference, int | np.integer) or difference < 1:
-        raise ValueError(f"infer.likelihood_ratio_test: difference must be a whole number above 0, got {difference!r}")
+    checks.static_count("infer.likelihood_ratio_test", "difference", difference)
     statistic = 2 * (jnp.asarray(larger, jnp.result_type(float)) - jnp.asarray(smaller, jnp.result_type(float)))
     df = jnp.full_like(statistic, difference)
     return Test(statistic, _distributions.chi2_tail(statistic, df), df, jnp.full_like(statistic, jnp.inf))

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
+from jax.scipy.special import gammaln, xlogy
 
 from jaxinfra import families
 from jaxinfra._core import affine, rows
@@ -20,7 +20,7 @@ from jaxinfra.linear import glm, logistic, multinomial, ols, ordinal, ridge
 from jaxinfra.linear._glm_input import check as check_glm
 from jaxinfra.linear._glm_input import read as read_glm
 
-_MODELS = (ols, ridge, logistic, glm, multinomial, ordinal)
+MODELS = (ols, ridge, logistic, glm, multinomial, ordinal)
 
 
 def log_likelihood(
@@ -46,7 +46,7 @@ def log_likelihood(
 
     Elsewhere: statsmodels' llf, R's logLik.
     """
-    given, static = _problem.check("infer.log_likelihood", model, params, X, y, fixed, sample_weight, offset, _MODELS)
+    given, static = _problem.check("infer.log_likelihood", model, params, X, y, fixed, sample_weight, offset, MODELS)
     family = (fixed or {}).get("family")
     if isinstance(family, families.Tweedie):
         raise ValueError("infer.log_likelihood: a Tweedie density has no closed form; compare deviances instead")
@@ -61,7 +61,7 @@ def _log_likelihood(
     w = _problem.weights(given)
     if model in (logistic, multinomial, ordinal):
         offset = None if given.offset is None else jnp.asarray(given.offset, w.dtype)
-        return -_problem.total(model, given, static, penalised=False)(given.params, w, offset)
+        return -_problem.total(model, given, static)(given.params, w, offset)
     if model in (ols, ridge):
         r = jnp.asarray(given.y, w.dtype) - affine.decision("infer", given.params, given.X, given.offset)
         return _gaussian(r, w, dispersion)
@@ -76,9 +76,9 @@ def _log_likelihood(
     if isinstance(family, families.Gaussian):
         return _gaussian(y - mu, w, dispersion)
     if isinstance(family, families.Binomial):
-        return -dot(w, family.loss(y, eta, loss.link) - family.half_deviance(y, 0.5 * jnp.ones_like(y))) - dot(
-            w, jnp.full_like(y, jnp.log(2.0))
-        )
+        # Half the deviance is what y has over mu; of shares, y itself is not at log likelihood 0.
+        itself = xlogy(y, y) + xlogy(1 - y, 1 - y)
+        return dot(w, itself - family.loss(y, eta, loss.link))
     if isinstance(family, families.Poisson):
         return dot(w, y * jnp.log(mu) - mu - gammaln(y + 1))
     if isinstance(family, families.NegativeBinomial):

@@ -12,7 +12,7 @@ from jaxinfra import families
 from jaxinfra._core.types import Fit, Status
 from jaxinfra.infer.covariance import kinds
 from jaxinfra.infer.inference import Inference, inference
-from jaxinfra.infer.likelihood import _MODELS, aic, bic, log_likelihood
+from jaxinfra.infer.likelihood import MODELS, aic, bic, log_likelihood
 from jaxinfra.linear import quantile
 
 _WIDTH = 78
@@ -66,7 +66,7 @@ def summary(
         ("status       " + Status(int(fit.info.status)).name, ""),
         (f"iterations   {int(fit.info.n_iter)}", ""),
     ]
-    if model in _MODELS and not isinstance((fixed or {}).get("family"), families.Tweedie):
+    if model in MODELS and not isinstance((fixed or {}).get("family"), families.Tweedie):
         ll = log_likelihood(model, fit.params, X, y, fixed=fixed, sample_weight=sample_weight, offset=offset)
         q = len(np.asarray(i.estimate))
         head[2] = (head[2][0], f"log likelihood  {float(ll):.5g}")

@@ -46,16 +46,9 @@ def scalar(verb: str, name: str, value: Any, dtype: np.dtype, *, above: float) -
     return value
 
 
-def static_count(verb: str, name: str, value: Any) -> int:
-    """A static whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{verb}: {name} is static and must be a whole number of at least 1, got {value!r}")
-    return int(value)
-
-
 def subset_size(verb: str, size: Any, n: int, q: int) -> int:
     """Rows of a random subset: from the number of parameters, the default, to that of rows."""
-    size = static_count(verb, "subset_size", q if size is None else size)
+    size = checks.static_count(verb, "subset_size", q if size is None else size)
     if not q <= size <= n:
         raise ValueError(f"{verb}: subset_size must be from the {q} parameters to the {n} rows, got {size}")
     return size

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Scaled
@@ -132,12 +133,8 @@ def objective(
     """
     verb = "huber.objective"
     raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    return _objective(
-        params,
-        raw,
-        _real_input.scalar(verb, "delta", delta, dtype, above=1.0),
-        checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype),
-    )
+    delta = _real_input.scalar(verb, "delta", delta, dtype, above=1.0)
+    return _objective(params, raw, delta, checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype))
 
 
 @jax.jit
@@ -146,7 +143,7 @@ def _objective(params: Scaled, raw: Input, delta: jax.Array, l2: jax.Array) -> j
     data = _real_input.read(raw)
     z = (data.y - dot(data.X, params.coef) - params.intercept) / params.scale
     w = jnp.ones_like(z) if data.w is None else data.w
-    loss = params.scale * (0.5 + dot(w, concomitant.rho(z, delta)) / w.sum())
+    loss = params.scale * (0.5 + dot(w, norms.Huber(delta).rho(z)) / w.sum())
     return loss + 0.5 * (l2 * params.coef * params.coef).sum()
 
 
@@ -165,10 +162,8 @@ def optimality(
     """
     verb = "huber.optimality"
     raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    delta, l2 = (
-        _real_input.scalar(verb, "delta", delta, dtype, above=1.0),
-        checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype),
-    )
+    delta = _real_input.scalar(verb, "delta", delta, dtype, above=1.0)
+    l2 = checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype)
     return _optimality(params, raw, delta, l2, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept))
 
 

@@ -36,8 +36,8 @@ def fit(
       X: (n, p) real, traced.
       y: (n,) real, traced.
       norm: one of `jaxinfra.norms`, its constants traced; None means Huber(1.345).
-      scale: "mad" (the median of |r| over 0.6745) or "proposal2" (Huber's, d = 2.5), static: estimated anew at every
-        step; or a number, traced: the known scale, in units of y.
+      scale: "mad" (the median of |r| over 0.6745) or "proposal2" (Huber's, d = 2.5, which gives way to fewer outliers),
+        static: estimated anew at every step; or a number, traced: the known scale, in units of y.
       sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
         stands there twice.  proposal2 takes sum(sample_weight) as the number of rows.
       offset: (n,) in units of y, traced; subtracted from y.

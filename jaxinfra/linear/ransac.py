@@ -92,7 +92,7 @@ def fit(
     size = _real_input.subset_size(verb, subset_size, raw.X.shape[0], q)
     if threshold is not None:
         threshold = _real_input.scalar(verb, "threshold", threshold, dtype, above=0.0)
-    n_trials = _real_input.static_count(verb, "n_trials", n_trials)
+    n_trials = checks.static_count(verb, "n_trials", n_trials)
     return _fit(
         raw, key, threshold, init, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
         n_trials=n_trials, size=size, fit_intercept=fit_intercept, blocked=not rows.on_mesh(raw.X, raw.y),

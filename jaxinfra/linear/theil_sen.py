@@ -71,7 +71,7 @@ def fit(
     size = _real_input.subset_size(verb, subset_size, raw.X.shape[0], raw.X.shape[1] + fit_intercept)
     return _fit(
         raw, key, init, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
-        n_subsets=_real_input.static_count(verb, "n_subsets", n_subsets), size=size, fit_intercept=fit_intercept,
+        n_subsets=checks.static_count(verb, "n_subsets", n_subsets), size=size, fit_intercept=fit_intercept,
     )  # fmt: skip
 
 
@@ -218,7 +218,7 @@ def _values(
     raw, _ = _real_input.check(verb, X, y, sample_weight, offset)
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
     size = _real_input.subset_size(verb, subset_size, raw.X.shape[0], raw.X.shape[1] + fit_intercept)
-    count = _real_input.static_count(verb, "n_subsets", n_subsets)
+    count = checks.static_count(verb, "n_subsets", n_subsets)
     return _looked(params, raw, key, n_subsets=count, size=size, fit_intercept=fit_intercept)
 
 

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxinfra._core import checks, implicit
+from jaxinfra._core import checks, implicit, labels
 from jaxinfra._core.types import Status
 
 # Weights of the fits of a batch: more than that leave the cache (1000 logistic fits of 1000 x 20 take 0.22 s in batches
@@ -35,33 +34,18 @@ class Problem(NamedTuple):
         return jnp.ones(self.X.shape[0], dtype) if self.counts is None else jnp.asarray(self.counts, dtype)
 
 
-def whole(verb: str, name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{verb}: {name} is static and must be a whole number of at least 1, got {value!r}")
-
-
 def check(
     verb: str, model: ModuleType, X: Any, y: Any, fixed: Mapping[str, Any] | None, sample_weight: Any, groups: Any,
     n_groups: int | None,
 ) -> tuple[Problem, dict[str, Any]]:  # fmt: skip
+    """The checked problem, and what of it is static."""
     X, y, _ = checks.design(verb, X, y)
     w = checks.weights(verb, sample_weight, X, y)
-    known = inspect.signature(model.fit).parameters
-    fixed = dict(fixed or {})
-    if unknown := [name for name in fixed if name not in known]:
-        raise TypeError(f"{verb}: {model.__name__}.fit has no argument {unknown[0]!r}; it has {', '.join(known)}")
-    if "n_classes" in known and "n_classes" not in fixed and not jnp.issubdtype(y.dtype, jnp.floating):
-        if isinstance(y, jax.core.Tracer):
-            raise ValueError(f"{verb}: the values of y are traced, so fixed must hold n_classes")
-        fixed["n_classes"] = max(2, int(np.asarray(y).max()) + 1)
+    fixed = labels.counted(verb, model, y, fixed or {})
+    checks.arguments(verb, model, fixed)
     count = 0
     if groups is not None:
-        groups = checks.array(verb, "groups", groups)
-        if groups.shape != (X.shape[0],) or not jnp.issubdtype(groups.dtype, jnp.integer):
-            raise ValueError(f"{verb}: groups must be ({X.shape[0]},) whole numbers, got {groups.dtype} {groups.shape}")
-        if n_groups is None and isinstance(groups, jax.core.Tracer):
-            raise ValueError(f"{verb}: the values of groups are traced, so n_groups must be given")
-        count = int(np.asarray(groups).max()) + 1 if n_groups is None else n_groups
+        groups, count = checks.groups(verb, groups, X.shape[0], n_groups)
     traced, static = checks.split(fixed)
     return Problem(X, y, w, groups, traced), {"static": static, "count": count}
 
@@ -101,6 +85,7 @@ def runner(
 
 
 def together(rows: int) -> int:
+    """Fits in a batch."""
     return max(1, _ELEMENTS // rows)
 
 

@@ -52,12 +52,12 @@ def bagging(
     """
     verb = "select.bagging"
     problem, static = _resample.check(verb, model, X, y, fixed, sample_weight, None, None)
-    _resample.whole(verb, "n", n)
+    n = checks.static_count(verb, "n", n)
     X_new = checks.array(verb, "X_new", X_new)
     if X_new.ndim != 2 or X_new.shape[1] != problem.X.shape[1]:
         raise ValueError(f"{verb}: X_new must have shape (m, {problem.X.shape[1]}), got X_new {X_new.shape}")
     predict = predict or getattr(model, "predict_proba", model.predict)
-    return _bagging(problem, X_new, key, model=model, n=int(n), predict=predict, static=static["static"])
+    return _bagging(problem, X_new, key, model=model, n=n, predict=predict, static=static["static"])
 
 
 @partial(jax.jit, static_argnames=("model", "n", "predict", "static"))

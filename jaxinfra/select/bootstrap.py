@@ -89,10 +89,8 @@ def bootstrap(
     """
     verb = "select.bootstrap"
     problem, static = _resample.check(verb, model, X, y, fixed, sample_weight, groups, n_groups)
-    _resample.whole(verb, "n", n)
-    return _bootstrap(
-        problem, key, model=model, n=int(n), of=of, bayesian=checks.flag(verb, "bayesian", bayesian), **static
-    )
+    n = checks.static_count(verb, "n", n)
+    return _bootstrap(problem, key, model=model, n=n, of=of, bayesian=checks.flag(verb, "bayesian", bayesian), **static)
 
 
 @partial(jax.jit, static_argnames=("model", "n", "of", "bayesian", "static", "count"))
@@ -116,7 +114,7 @@ def jackknife(
 ) -> Resamples:  # fmt: skip
     """Fit the data without each row, or without each group: the jackknife, in one call.
 
-    Arguments as in `bootstrap`; a row is left out with all its weight.  `infer.leave_one_out` has the same from one fit,
+    Arguments as in `bootstrap`; a row is left out with all its weight.  `infer.leave_one_out` has it from one fit,
     exactly for least squares, by one Newton step for others.
 
     Returns:

@@ -165,9 +165,7 @@ def cross_validate(
         shapes = ", ".join(f"{name} {v.shape}" for name, v in grid.items())
         raise ValueError(f"{verb}: every entry of grid must have the same leading axis m >= 1, got {shapes or 'none'}")
     traced, static = checks.split(fixed or {})
-    known = inspect.signature(model.fit).parameters
-    if unknown := [name for name in (*grid, *(fixed or {})) if name not in known]:
-        raise TypeError(f"{verb}: {model.__name__}.fit has no argument {unknown[0]!r}; it has {', '.join(known)}")
+    checks.arguments(verb, model, (*grid, *(fixed or {})))
     return _cross_validate(X, y, grid, folds, traced, sample_weight, model=model, static=static, score=score)
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxinfra._core import checks
 from jaxinfra._core.types import Status
 from jaxinfra.select import _resample
 
@@ -50,12 +51,10 @@ def permutation_test(
     """
     verb = "select.permutation_test"
     problem, static = _resample.check(verb, model, X, y, fixed, sample_weight, None, None)
-    _resample.whole(verb, "n", n)
+    n = checks.static_count(verb, "n", n)
     if alternative not in ("two-sided", "greater", "less"):
         raise ValueError(f"{verb}: alternative must be two-sided, greater or less, got {alternative!r}")
-    return _permutation_test(
-        problem, key, model=model, of=of, n=int(n), alternative=alternative, static=static["static"]
-    )
+    return _permutation_test(problem, key, model=model, of=of, n=n, alternative=alternative, static=static["static"])
 
 
 @partial(jax.jit, static_argnames=("model", "of", "n", "alternative", "static"))

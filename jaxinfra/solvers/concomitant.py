@@ -24,16 +24,11 @@ from jaxinfra._core import implicit
 from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
+from jaxinfra.norms import Huber
 from jaxinfra.solvers import linear_loss, newton
 from jaxinfra.solvers.linear_loss import Data, Frame
 from jaxinfra.solvers.moments import mirror, symmetric_product
 
-# As in `penalised_likelihood`: form the Hessian at each step while n p^2 is below this; a subsample holds 10 p rows, or
-# a sixteenth of all, and is fitted to this accuracy; a Hessian is worth an evaluation for so many columns.
-_EXACT = 2e7
-_ROWS, _SHARE = 10, 16
-_COARSE = 1e-2
-_COLUMNS_PER_EVALUATION = 10
 # A scale below this share of the spread of y is 0: rounding alone is left of the residuals.
 _NOTHING = 64
 
@@ -61,12 +56,6 @@ def _standardised(f: Frame, theta: jax.Array, X: jax.Array, y: jax.Array) -> tup
     return Z, (y - eta) / theta[-1]
 
 
-def rho(z: jax.Array, delta: jax.Array) -> jax.Array:
-    """Huber's loss."""
-    c = jnp.clip(z, -delta, delta)
-    return c * (z - 0.5 * c)
-
-
 def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluation:
     """The objective without penalty, infinite where the scale is not positive, and its gradient."""
     f, delta = problem.frame, problem.delta
@@ -80,7 +69,7 @@ def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluati
             parts.append(-psi.sum()[None])
         # rho - z psi = -psi^2 / 2
         parts.append(0.5 * (w - psi * jnp.clip(z, -delta, delta)).sum()[None])
-        return (w * (0.5 + rho(z, delta))).sum() * theta[-1], jnp.concatenate(parts)
+        return (w * (0.5 + Huber(delta).rho(z))).sum() * theta[-1], jnp.concatenate(parts)
 
     value, gradient = sum_blocks(sums, data[:3], blocked=problem.blocked)
     weight = jnp.where(data.weight > 0, data.weight, 1)
@@ -124,9 +113,8 @@ def solve(
     # y about its mean and in units of its spread: the scale then starts at 1.
     problem = Problem(data._replace(y=(data.y - mean) / unit), delta, f, fit_intercept, blocked)
 
-    exact = not blocked or n * p * p < _EXACT
-    stride = 1 if exact else max(1, min(n // (_ROWS * p), _SHARE))
-    sample = None if exact else problem.data.every(stride)
+    stride = newton.subsample(n, p, blocked=blocked)
+    sample = None if stride is None else problem.data.every(stride)
     one = jnp.ones(2 if fit_intercept else 1, dtype)
     scale = jnp.append(linear_loss.column_norms(sample or problem.data, f), one)
     # The objective is in units of `unit` as well, so the penalty on coef / unit is larger by it.
@@ -143,14 +131,14 @@ def solve(
         form = partial(metric_at, rows, single=rows is sample)
         return newton.minimise(
             evaluate, form, theta, scale, l1=None, metric=metric, exact=sample is None,
-            patience=max(8, p // _COLUMNS_PER_EVALUATION), wary=jnp.array(False), tol=tol, max_iter=max_iter,
+            patience=newton.patience(p), wary=jnp.array(False), tol=tol, max_iter=max_iter,
             longest=_longest,
         )  # fmt: skip
 
     theta, metric = _start(init, f, mean, unit, fit_intercept), None
     if sample is not None:
         if init is None:
-            theta = run(sample, theta, None, jnp.maximum(tol, jnp.asarray(_COARSE, dtype)))[0].theta
+            theta = run(sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
         metric = metric_at(sample, theta, single=True)
     state, status, n_iter = run(problem.data, theta, metric, tol)
 

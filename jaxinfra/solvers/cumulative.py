@@ -25,7 +25,7 @@ from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Fit, Info, Status, Thresholds
 from jaxinfra.links import Link
 from jaxinfra.solvers import linear_loss, newton
-from jaxinfra.solvers.linear_loss import Data, Frame
+from jaxinfra.solvers.linear_loss import Data, Frame, weighted
 from jaxinfra.solvers.moments import mirror, symmetric_product
 
 _MOVED = 0.3  # of eta by the last step, see `penalised_likelihood`
@@ -77,10 +77,6 @@ def _slopes(a: jax.Array, b: jax.Array, y: jax.Array, K: int, link: Link) -> tup
     return jax.grad(total, (0, 1))(a, b)
 
 
-def _times(w: jax.Array | None, v: jax.Array) -> jax.Array:
-    return v if w is None else jnp.where(w > 0, w * v, 0 * w)
-
-
 def _predictor(f: Frame, theta: jax.Array, X: jax.Array, offset: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     Z = (X - f.centre[None]) * f.scale[None]
     eta = dot(Z, theta[: X.shape[1]])
@@ -95,8 +91,8 @@ def _evaluate(problem: Problem, theta: jax.Array) -> newton.Evaluation:
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         Z, eta = _predictor(f, theta, X, offset)
         a, b, above, below = _around(theta[p:], y, eta, K)
-        ga, gb = (_times(w, g) for g in _slopes(a, b, y, K, link))
-        value = _times(w, -log_probability(a, b, y, K, link)).sum()
+        ga, gb = (weighted(w, g) for g in _slopes(a, b, y, K, link))
+        value = weighted(w, -log_probability(a, b, y, K, link)).sum()
         return value, jnp.append(-dot((ga + gb)[None], Z)[0], dot(ga, above) + dot(gb, below))
 
     value, gradient = sum_blocks(sums, tuple(data), blocked=blocked)
@@ -114,8 +110,8 @@ def _hessian(problem: Problem, theta: jax.Array) -> jax.Array:
         a, b, above, below = _around(theta[p:], y, eta, K)
         slopes = lambda a, b: _slopes(a, b, y, K, link)  # noqa: E731
         one, none = jnp.ones_like(a), jnp.zeros_like(a)
-        haa, hab = (_times(w, h) for h in jax.jvp(slopes, (a, b), (one, none))[1])
-        hbb = _times(w, jax.jvp(slopes, (a, b), (none, one))[1][1])
+        haa, hab = (weighted(w, h) for h in jax.jvp(slopes, (a, b), (one, none))[1])
+        hbb = weighted(w, jax.jvp(slopes, (a, b), (none, one))[1][1])
         # d eta is -1 in a and in b.
         cross = (haa + hab)[:, None] * above + (hab + hbb)[:, None] * below
         mixed = dot((hab[:, None] * above).T, below)
@@ -239,7 +235,7 @@ def objective(params: Thresholds, data: Data, l2: jax.Array, *, K: int) -> jax.A
     eta = eta if data.offset is None else eta + data.offset
     a, b, _, _ = _around(params.thresholds, data.y, eta, K)
     w = _weights(data)
-    loss = _times(w, -log_probability(a, b, data.y, K, params.link)).sum() / w.sum()
+    loss = weighted(w, -log_probability(a, b, data.y, K, params.link)).sum() / w.sum()
     return loss + 0.5 * (l2 * params.coef * params.coef).sum()
 
 

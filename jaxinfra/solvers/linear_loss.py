@@ -130,7 +130,8 @@ def _predictor(Z: jax.Array, theta: jax.Array, offset: jax.Array | None) -> jax.
     return eta if offset is None else eta + offset
 
 
-def _times(w: jax.Array | None, v: jax.Array) -> jax.Array:
+def weighted(w: jax.Array | None, v: jax.Array) -> jax.Array:
+    """w v."""
     # A row of weight 0 is absent even where its loss is infinite.
     return v if w is None else jnp.where(w > 0, w * v, 0 * w)
 
@@ -142,11 +143,11 @@ def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: boo
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> Sums:
         Z = (X - f.centre[None]) * f.scale[None]
         eta = _predictor(Z, theta, offset)
-        r = _times(w, loss.slope(y, eta))
+        r = weighted(w, loss.slope(y, eta))
         g = dot(r[None], Z)[0]
         if theta.shape[0] > p:
             g = jnp.append(g, r.sum())
-        return Sums(_times(w, loss.value(y, eta)).sum(), g)
+        return Sums(weighted(w, loss.value(y, eta)).sum(), g)
 
     total = sum_blocks(sums, tuple(data), blocked=blocked)
     weight = _positive(data.weight)
@@ -165,7 +166,7 @@ def hessian(
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> jax.Array:
         Z = (X - f.centre[None]) * f.scale[None]
         eta = _predictor(Z, theta, offset)
-        h = _times(w, (loss.safe_curvature if safe else loss.curvature)(y, eta))
+        h = weighted(w, (loss.safe_curvature if safe else loss.curvature)(y, eta))
         V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if theta.shape[0] > p else Z
         if single:
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
@@ -188,7 +189,7 @@ def moved(data: Data, f: Frame, d: jax.Array, amount: float, *, blocked: bool) -
 
     def sums(X: jax.Array, w: jax.Array | None) -> jax.Array:
         Z = (X - f.centre[None]) * f.scale[None]
-        return _times(w, (jnp.abs(_predictor(Z, d, None)) > amount).astype(X.dtype)).sum()
+        return weighted(w, (jnp.abs(_predictor(Z, d, None)) > amount).astype(X.dtype)).sum()
 
     return sum_blocks(sums, (data.X, data.w), blocked=blocked)
 
@@ -202,7 +203,7 @@ def _positive(a: jax.Array) -> jax.Array:
 def objective(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Array) -> jax.Array:
     """F with the L1 penalty at any params."""
     coef = params.coef
-    value = _times(data.w, loss.value(data.y, _predictor(data.X, coef, data.offset) + params.intercept)).sum()
+    value = weighted(data.w, loss.value(data.y, _predictor(data.X, coef, data.offset) + params.intercept)).sum()
     return value / _positive(data.weight) + (l1 * jnp.abs(coef) + 0.5 * l2 * coef * coef).sum()
 
 
@@ -211,7 +212,7 @@ def objective(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Arr
 def subgradient(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Array, *, fit_intercept: bool) -> Linear:
     """The subgradient of `objective` of smallest norm; zero for the intercept where there is none to fit."""
     coef = params.coef
-    r = _times(data.w, loss.slope(data.y, _predictor(data.X, coef, data.offset) + params.intercept))
+    r = weighted(data.w, loss.slope(data.y, _predictor(data.X, coef, data.offset) + params.intercept))
     r = r / _positive(data.weight)
     g = least_norm(coef, dot(r[None], data.X)[0] + l2 * coef, l1)
     return Linear(g, r.sum() if fit_intercept else jnp.zeros_like(params.intercept))

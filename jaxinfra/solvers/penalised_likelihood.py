@@ -24,14 +24,6 @@ from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers import linear_loss, newton
 from jaxinfra.solvers.linear_loss import Data, Frame, Loss
 
-# Form the Hessian at each step while n p^2 is below this; a subsample holds 10 p rows, or a sixteenth of all.
-_EXACT = 2e7
-_ROWS, _SHARE = 10, 16
-# A Hessian is worth so many evaluations, by columns.  It takes as long as 3.3 at 50 columns, 18 at 500 (measured); in
-# a batch, which shares the products of the evaluations, as more.
-_COLUMNS_PER_EVALUATION = 10
-# Accuracy asked of the subsample: its minimum differs from that of all rows by more than this.
-_COARSE = 1e-2
 _MOVED = 0.3  # of eta: see `_separable`
 
 
@@ -115,10 +107,9 @@ def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, bl
 
 def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Problem:
     n, p = data.X.shape
-    exact = not blocked or n * p * p < _EXACT
-    stride = 1 if exact else max(1, min(n // (_ROWS * p), _SHARE))
+    stride = newton.subsample(n, p, blocked=blocked)
     f = linear_loss.frame(data.X, fit_intercept, blocked)
-    sample = None if exact else data.every(stride)
+    sample = None if stride is None else data.every(stride)
     norms = jnp.append(linear_loss.column_norms(sample or data, f), jnp.ones(1 if fit_intercept else 0, data.X.dtype))
     return Problem(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
 
@@ -145,14 +136,14 @@ def _solve(
         form = partial(metric_at, rows, single=rows is problem.sample)
         return newton.minimise(
             evaluate, form, theta, problem.scale, l1=lasso, metric=metric, exact=problem.sample is None,
-            patience=max(8, p // _COLUMNS_PER_EVALUATION), wary=~penalised & loss.may_separate, tol=tol,
+            patience=newton.patience(p), wary=~penalised & loss.may_separate, tol=tol,
             max_iter=max_iter,
         )  # fmt: skip
 
     theta, metric = _start(problem, init), None
     if problem.sample is not None:
         if init is None:
-            theta = run(problem.sample, theta, None, jnp.maximum(tol, jnp.asarray(_COARSE, dtype)))[0].theta
+            theta = run(problem.sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
         # A subsample's Hessian differs more from that of all rows than float32 from float64.
         metric = metric_at(problem.sample, theta, single=True)
     state, status, n_iter = run(data, theta, metric, tol)

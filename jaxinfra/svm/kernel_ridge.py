@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxinfra import kernels
 from jaxinfra._core import affine, checks, implicit, rows
+from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Status
 from jaxinfra.kernels import Kernel, Precomputed
@@ -39,7 +40,7 @@ def fit(
       offset: (n,) or y's shape, in units of y, traced; subtracted from y.
       init: accepted as in every `fit`; a direct method needs no start and ignores its values.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most corrections of the solution, traced.
+      max_iter: the solution and most corrections of it together, at least 1, traced.
       fit_intercept: static; scikit-learn's KernelRidge has no intercept.
 
     Returns:
@@ -73,7 +74,7 @@ def fit(
     if init is not None:
         _machine.initial(verb, init, raw.X.shape[0], dtype, 0 if raw.y.ndim == 1 else raw.y.shape[1])
     coef, intercept, kernel, info = _fit(
-        raw, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
+        raw, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter, 1),
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
     )  # fmt: skip
     return Fit(Machine(coef, intercept, raw.X, kernel), info)
@@ -123,6 +124,12 @@ def _read(raw: _Input) -> _Problem:
     return _Problem(X, y.reshape(len(y), -1), jnp.asarray(raw.l2, dtype) * w.sum(), kernel, w)
 
 
+def _size(y: jax.Array, w: jax.Array) -> jax.Array:
+    """The largest |y|, the unit of residuals."""
+    size = jnp.where(w[:, None] > 0, jnp.abs(y), 0).max()
+    return jnp.where(size > 0, size, 1)
+
+
 class _Solution(NamedTuple):
     a: jax.Array  # (n, k)
     b: jax.Array  # (k,)
@@ -162,18 +169,14 @@ def _fit(
         """What the equations of the rows lack, relative to y."""
         return S * (y - dot(K, s.a) - s.b[None]) - ridge * s.a / jnp.where(S > 0, S, 1)
 
-    def correct(_: jax.Array, s: _Solution) -> _Solution:
+    size = _size(y, w)
+
+    def correct(s: _Solution) -> tuple[_Solution, Verdict]:
         z, c = bordered(left(s), -s.a.sum(0))
-        return _Solution(s.a + S * z, s.b + c)
+        s = _Solution(s.a + S * z, s.b + c)
+        return s, Verdict(jnp.abs(left(s)).max() <= 0.01 * tol * size, jnp.int32(Status.CONVERGED))
 
-    size = jnp.where(w[:, None] > 0, jnp.abs(y), 0).max()
-    size = jnp.where(size > 0, size, 1)
-
-    def unfinished(carry: tuple[jax.Array, _Solution]) -> jax.Array:
-        return (carry[0] < 1) | ((carry[0] < max_iter) & (jnp.abs(left(carry[1])).max() > 0.01 * tol * size))
-
-    zero = _Solution(jnp.zeros_like(y), jnp.zeros_like(y[0]))
-    n_iter, found = jax.lax.while_loop(unfinished, lambda carry: (carry[0] + 1, correct(*carry)), (jnp.int32(0), zero))
+    found, _, n_iter = drive(correct, _Solution(jnp.zeros_like(y), jnp.zeros_like(y[0])), max_iter=max_iter)
     worst = jnp.abs(left(found)).max()
     optimality = (jnp.maximum(worst, jnp.abs(found.a.sum(0)).max()) if fit_intercept else worst) / size
 
@@ -274,7 +277,7 @@ def _values(coef: jax.Array, intercept: jax.Array, raw: _Input) -> tuple[jax.Arr
     value = 0.5 * (dot(w, r * r).sum() + ridge * (a * Ka).sum()) / w.sum()
     S = jnp.sqrt(w)[:, None]
     equations = jnp.abs(S * r - ridge * a / jnp.where(S > 0, S, 1)).max()
-    size = jnp.where(w[:, None] > 0, jnp.abs(y), 0).max()
+    size = _size(y, w)
     return value, equations / size, jnp.abs(a.sum(0)).max() / size
 
 
