@@ -1,0 +1,95 @@
+"""Quantile regression: scikit-learn's objectives, ties, several quantiles at once, and bad input."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import QuantileRegressor
+
+import jaxinfra as ji
+from tests.references import quantile as reference
+from tests.test_contract import close
+
+TAUS = np.array([0.1, 0.5, 0.9])
+
+
+@pytest.fixture
+def data(rng):
+    X = rng.standard_normal((150, 4)) + 1
+    return X, X @ [1.0, -2.0, 0.5, 0.0] + rng.standard_t(3, 150) * (1 + np.abs(X[:, 0]))
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.05])
+@pytest.mark.parametrize("tau", TAUS)
+def test_objective_of_scikit_learn(tau, l1, data):
+    X, y = data
+    w = np.linspace(0.5, 2, len(y))
+    theirs = QuantileRegressor(quantile=tau, alpha=l1).fit(X, y, sample_weight=w)
+    at = ji.Linear(jnp.asarray(theirs.coef_), jnp.asarray(theirs.intercept_))
+    fit = ji.check(ji.quantile.fit(X, y, tau=tau, l1=l1, sample_weight=w))
+    expected = ji.quantile.objective(at, X, y, tau=tau, l1=l1, sample_weight=w)
+    np.testing.assert_allclose(fit.info.objective, expected, rtol=1e-8)
+    assert fit.info.objective <= expected * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("tau", TAUS)
+def test_ties(tau, rng):
+    """Whole numbers, every row twice, and columns that repeat: many vertices are as good, the objective is one."""
+    X = rng.integers(0, 4, (60, 3)).astype(float)
+    y = X @ [1.0, -2.0, 3.0] + rng.integers(-2, 3, 60)
+    best = reference.objective(*reference.fit(X, y, tau=tau), X, y, tau=tau)
+    for Z, v in ((X, y), (np.r_[X, X], np.r_[y, y]), (np.c_[X, X[:, 0], np.ones(60)], y)):
+        fit = ji.check(ji.quantile.fit(Z, v, tau=tau))
+        np.testing.assert_allclose(ji.quantile.objective(fit.params, Z, v, tau=tau), best, rtol=1e-7)
+    few = ji.check(ji.quantile.fit(X[:3], y[:3], tau=tau))  # as many parameters as rows
+    assert few.info.objective < 1e-12
+    constant = ji.check(ji.quantile.fit(X, 0 * y + 3, tau=tau)).params
+    close((constant.coef, constant.intercept), (np.zeros(3), 3.0), 1e-12)
+
+
+def test_several_quantiles(data, compilations):
+    """In one call what they are one by one; sorted where they cross."""
+    X, y = data
+    fit = ji.check(ji.quantile.fit(X, y, tau=TAUS))
+    assert fit.params.coef.shape == (4, 3) and fit.info.n_iter.shape == (3,)
+    for k, tau in enumerate(TAUS):
+        one = ji.quantile.fit(X, y, tau=tau).params
+        close((fit.params.coef[:, k], fit.params.intercept[k]), tuple(one), 1e-12)
+    objectives = ji.quantile.objective(fit.params, X, y, tau=TAUS)
+    close(objectives, fit.info.objective, 1e-12)
+    slope = ji.quantile.optimality(fit.params, X, y, tau=TAUS)
+    assert np.abs(slope.coef).max() < 1e-12 and slope.coef.shape == (4, 3)
+    far = 50 * np.linspace(-1, 1, 20)[:, None] * np.ones((20, 4))
+    plain = np.asarray(ji.quantile.predict(fit.params, far))
+    assert (np.diff(plain, axis=1) < 0).any()
+    np.testing.assert_array_equal(ji.quantile.predict(fit.params, far, sort=True), np.sort(plain, axis=1))
+    with compilations() as count:
+        ji.quantile.fit(X + 1, 2 * y, tau=np.array([0.2, 0.4, 0.6]))
+    assert count[0] == 0
+    lanes = jax.vmap(lambda tau: ji.quantile.fit(X, y, tau=tau).params.coef)(TAUS)
+    close(lanes, fit.params.coef.T, 1e-10)
+
+
+def test_start(data):
+    """From the solution, and from far away, the same vertex."""
+    X, y = data
+    base = ji.quantile.fit(X, y, tau=0.3).params
+    for init in (base, ji.Linear(jnp.full(4, 100.0), jnp.asarray(-50.0))):
+        close(ji.check(ji.quantile.fit(X, y, tau=0.3, init=init)).params, base, 1e-10)
+
+
+@pytest.mark.core
+def test_bad_tau(data):
+    X, y = data
+    for tau in (0.0, 1.0, -0.1, np.array([0.5, 1.5]), np.nan):
+        with pytest.raises(ValueError, match="quantile.fit: tau must lie strictly between 0 and 1"):
+            ji.quantile.fit(X, y, tau=tau)
+    with pytest.raises(ValueError, match=r"tau must be a scalar or have shape \(m,\)"):
+        ji.quantile.fit(X, y, tau=np.full((2, 2), 0.5))
+    with pytest.raises(ValueError, match=r"y must have shape \(n,\)"):
+        ji.quantile.fit(X, X)
+    fit = ji.quantile.fit(X, y, tau=jnp.array([0.5, 1.5, jnp.nan]))
+    assert list(fit.info.status) == [ji.Status.CONVERGED, ji.Status.SINGULAR, ji.Status.NONFINITE]
+    assert np.isfinite(fit.params.coef[:, 0]).all() and np.isnan(fit.params.coef[:, 1:]).all()
