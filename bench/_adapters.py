@@ -68,7 +68,31 @@ def _read_decisions(task, values):
     return Answer(scale * (2 * task.y - 1), intercept, values=np.asarray(values))
 
 
+def _read_thresholds(task, fit):
+    return Answer(np.asarray(fit.params.coef), np.asarray(fit.params.thresholds))
+
+
+def _read_resamples(task, params):
+    """The fits, and the weights that the key of the benchmark draws."""
+    import jax
+
+    import jaxinfra as ji
+    from jaxinfra.select import _resample
+
+    problem, _ = _resample.check("bench", ji.logistic, task.X, task.y, {}, None, None, None)
+    keys = jax.random.split(jax.random.key(0), _cases.RESAMPLES)
+    weights = jax.vmap(_resample.drawn(problem, False, 0))(keys)
+    return Answer(np.asarray(params.coef), np.asarray(params.intercept), values=np.asarray(weights))
+
+
+def _read_errors(task, se):
+    return Answer(np.asarray(se[:-1]), np.asarray(se[-1]))
+
+
 _READ = {
+    "ordinal": _read_thresholds,
+    "bootstrap": _read_resamples,
+    "sandwich": _read_errors,
     "ridge_path": _read_ridge_path,
     "lasso_path": _read_path,
     "lasso_cv": _read_cv,
@@ -92,7 +116,7 @@ def jaxinfra(model, tolerances=TOLERANCES):
         options = {} if tol is None else {"tol": tol}
         if not task.fit_intercept:
             options["fit_intercept"] = False
-        if case.target == "classes":
+        if case.target in ("classes", "ordered"):
             options["n_classes"] = int(task.y.max()) + 1
         return lambda: _harness.block(case.fit(ji, X, y, penalty, **options)), lambda result: read(task, result)
 

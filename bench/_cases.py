@@ -4,6 +4,7 @@ Fresh processes import this file by itself, beside the installed jaxinfra: it mu
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,8 +12,13 @@ import numpy as np
 
 FOLDS = 5  # of equal numbers of rows
 GROUP = 5  # columns in a group
+LEVELS = 5  # classes in an order
+RESAMPLES = 1000
+SUBSETS = 1_000_000  # all of the rows' subsets are taken where there are no more
+THRESHOLD = 0.5  # of RANSAC: five standard deviations of the good rows
 POWER = 1.5  # of Tweedie's variance
 RIDGE = 0.01
+LABELS = {"labels": 2, "classes": 3, "clusters": 2, "ordered": LEVELS}  # kinds of y and their numbers of classes
 REAL = ("diabetes", "linnerud", "breast_cancer", "digits")
 
 
@@ -28,6 +34,7 @@ class Case(NamedTuple):
     problems: tuple
     quick: tuple  # those of the quick profile
     compiled: tuple = ("1000x20", "20000x500")  # the shapes that are compiled, the quick profile's first
+    patience: float | None = None  # seconds for one call of a peer, None for the profile's
 
 
 def _centred(values):
@@ -88,6 +95,31 @@ def _svc_cells(X, y):
 
 def _inverse_c(X, y):
     return 1 / np.logspace(-4, 4, 10)  # 1 / C, of the sum over the rows of a fold
+
+
+def _nine(X, y):
+    return np.linspace(0.1, 0.9, 9)
+
+
+def _ridge_and_gamma(X, y):
+    return np.array([0.1 / len(X), 0.02])  # scikit-learn's alpha is 0.1
+
+
+def subsets(X):
+    """How many subsets of as many rows as parameters Theil and Sen's estimator takes: all, or 10000."""
+    every = math.comb(len(X), X.shape[1] + 1)
+    return every if every <= SUBSETS else 10_000
+
+
+def _logistic_optimum(X, y):
+    """Coefficients and intercept of logistic regression, l2 = RIDGE, by Newton's method in NumPy."""
+    V, y = np.column_stack([X, np.ones(len(X))]).astype(np.float64), np.asarray(y, np.float64)
+    ridge, theta = np.append(np.full(X.shape[1], RIDGE), 1e-12), np.zeros(V.shape[1])
+    for _ in range(12):
+        p = 1 / (1 + np.exp(-V @ theta))
+        H = (V.T * (p * (1 - p))) @ V / len(V) + np.diag(ridge)
+        theta -= np.linalg.solve(H, V.T @ (p - y) / len(V) + ridge * theta)
+    return theta
 
 
 def groups(columns):
@@ -218,6 +250,45 @@ def _multinomial(ji, X, y, l2, n_classes=3, **options):
     return ji.multinomial.fit(X, y, l2=l2, n_classes=n_classes, **options)
 
 
+def _robust(module, tuning=None, **fixed):
+    """A robust model; `tuning` names the argument that the penalty stands for."""
+
+    def fit(ji, X, y, value, **options):
+        given = {tuning: value} if tuning else {}
+        return getattr(ji, module).fit(X, y, **given, **{k: make(ji) for k, make in fixed.items()}, **options)
+
+    return fit
+
+
+def _key(ji):
+    import jax
+
+    return jax.random.key(0)
+
+
+def _theil_sen(ji, X, y, _, **options):
+    return ji.theil_sen.fit(X, y, key=_key(ji), n_subsets=subsets(X), **options)
+
+
+def _ordinal(ji, X, y, l2, n_classes=LEVELS, **options):
+    return ji.ordinal.fit(X, y, l2=l2, n_classes=n_classes, **options)
+
+
+def _kernel_ridge(ji, X, y, penalty, **options):
+    kernel = ji.kernels.RBF(penalty[1])
+    return ji.kernel_ridge.fit(X, y, l2=penalty[0], kernel=kernel, fit_intercept=False, **options)
+
+
+def _bootstrap(ji, X, y, l2, **options):
+    fixed = {"l2": l2, **options}
+    return ji.select.bootstrap(ji.logistic, X, y, key=_key(ji), n=RESAMPLES, fixed=fixed).values
+
+
+def _sandwich(ji, X, y, theta):
+    params = ji.Linear(theta[:-1], theta[-1])
+    return ji.infer.inference(ji.logistic, params, X, y, kind="HC3").se
+
+
 _WIDE = ("1000x20", "20000x500", "20000x100x10")
 _LEAST_SQUARES = (*REAL, "1000x20", "20000x500", "200000x50", "20000x100x10", "200x2000")
 _LEAST_SQUARES_QUICK = (*REAL, "1000x20", "20000x500", "200000x50")
@@ -295,6 +366,11 @@ CASES = {
         "One fit with intercept, L2, C = 0.1.", "classes", _multinomial, _c(0.1),
         ("digits", "mnist5k", "1000x20"), ("mnist5k", "1000x20"),
     ),
+    "ordinal": Case(
+        "ordinal", "classification", "Ordinal", "Ordinal regression",
+        f"Proportional odds of {LEVELS} classes. statsmodels differentiates numerically.", "ordered", _ordinal, _none,
+        ("1000x20", "100000x50"), ("1000x20", "100000x50"), _SMALL,
+    ),
     "poisson": Case(
         "glm", "glm", "Poisson", "Poisson regression", "One fit with intercept, log link, l2 = 1e-3.", "counts",
         _glm_fit(lambda ji: ji.families.Poisson()), lambda X, y: 1e-3, ("1000x20", "100000x50"),
@@ -362,6 +438,52 @@ CASES = {
         "C = 1. liblinear's intercept is penalised by 1e-4 of the coefficients' penalty.", "clusters",
         _linear_svm("squared_hinge"), lambda X, y: 1.0, ("1000x20", "20000x50"), ("20000x50",), _SMALL,
     ),
+    "kernel_ridge": Case(
+        "kernel_ridge", "svm", "KernelRidge", "Kernel ridge",
+        "RBF kernel, alpha = 0.1, gamma = 1 / 50, without intercept as in scikit-learn.", "curved", _kernel_ridge,
+        _ridge_and_gamma, ("1000x20", "5000x20"), ("1000x20", "5000x20"), _SMALL,
+    ),
+    "huber": Case(
+        "huber", "robust", "Huber", "Huber regression", "One fit with intercept and scale, delta = 1.35.", "heavy",
+        _robust("huber"), _none, ("1000x20", "100000x50"), ("1000x20", "100000x50"), ("1000x20", "100000x50"),
+    ),
+    "m_estimator": Case(
+        "m_estimator", "robust", "MEstimator", "M-estimator", "Tukey's bisquare with c = 4.685, scale by the MAD.",
+        "heavy", _robust("m_estimator", norm=lambda ji: ji.norms.Tukey()), _none, ("1000x20", "100000x50"),
+        ("1000x20", "100000x50"), _SMALL,
+    ),
+    "quantile": Case(
+        "quantile", "robust", "Quantile", "Quantile regression", "One fit with intercept, tau = 0.9.", "heavy",
+        _robust("quantile", "tau"), lambda X, y: 0.9, ("1000x20", "10000x50", "100000x50"),
+        ("1000x20", "10000x50", "100000x50"), ("1000x20", "10000x50"), 60.0,
+    ),
+    "quantiles": Case(
+        "quantile", "robust", "Quantiles", "Nine quantiles", "tau = 0.1 to 0.9 in one call; peers one by one.", "heavy",
+        _robust("quantile", "tau"), _nine, ("1000x20", "10000x50", "100000x50"), ("1000x20", "100000x50"), _SMALL, 60.0,
+    ),
+    "theil_sen": Case(
+        "theil_sen", "robust", "TheilSen", "Theil-Sen",
+        "All pairs of 1000 rows of one column, the classical median of slopes; all triples of 60 rows of two columns, "
+        "the spatial median of their fits.",
+        "heavy", _theil_sen, _none, ("1000x1", "60x2"), ("1000x1", "60x2"), ("1000x1", "60x2"),
+    ),
+    "ransac": Case(
+        "ransac", "robust", "RANSAC", "RANSAC",
+        f"At most 1000 trials, threshold {THRESHOLD}; a fifth of the rows is far off.", "outliers",
+        _robust("ransac", "threshold", key=_key), lambda X, y: THRESHOLD, ("1000x20", "100000x10"),
+        ("1000x20", "100000x10"), _SMALL,
+    ),
+    "bootstrap": Case(
+        "select", "inference", "Bootstrap", "Bootstrap",
+        f"{RESAMPLES} logistic regressions with L2, C = 1, on resamples of the rows.", "labels", _bootstrap, _c(1.0),
+        ("1000x20",), ("1000x20",), _SMALL, 30.0,
+    ),
+    "sandwich": Case(
+        "infer", "inference", "Sandwich", "HC3 errors",
+        "Standard errors of a logistic regression at given coefficients; statsmodels' HC3 is put together from its "
+        "scores, leverages and Hessian: what it calls HC3 of a GLM is HC0.", "labels", _sandwich, _logistic_optimum, ("1000x20", "100000x50"),
+        ("1000x20", "100000x50"), ("1000x20", "100000x50"),
+    ),
 }  # fmt: skip
 FAMILIES = {
     "regression": "least squares",
@@ -369,6 +491,8 @@ FAMILIES = {
     "classification": "classification",
     "glm": "generalised linear",
     "svm": "support vector machines",
+    "robust": "robust and quantile",
+    "inference": "errors and resampling",
 }
 
 
@@ -390,8 +514,8 @@ def sample(model, shape_X, shape_y, dtype, rng):
     """X, y and the penalty with random values that the model allows."""
     case = CASES[model]
     X, y = rng.standard_normal(shape_X), rng.standard_normal(shape_y)
-    if case.target in ("labels", "classes", "clusters"):
-        y = rng.permutation(np.arange(len(y)) % (3 if case.target == "classes" else 2)).astype(np.int32)
+    if case.target in LABELS:
+        y = rng.permutation(np.arange(len(y)) % LABELS[case.target]).astype(np.int32)
     else:
         y = {"counts": np.floor, "positive": np.asarray}.get(case.target, lambda e: y)(np.exp(y)).astype(dtype)
     return X.astype(dtype), y, np.asarray(case.penalty(X, y), dtype)

@@ -127,6 +127,7 @@ def measure(model, problem, dtype, seconds, patience):
     asked = task(model, problem, dtype)
     certify, figure = certifier(model, asked)
     calls, figures, target = {}, {}, _optimality.target(model)
+    patience = _cases.CASES[model].patience or patience
     for name, adapter in _peers.ADAPTERS[model].items():
         if not adapter.suits(asked):
             continue

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from . import _cases
+
 SYNTHETIC = {  # rows, columns, targets, seed
     "1000x20": (1000, 20, 1, 1),
     "20000x500": (20000, 500, 1, 2),
@@ -47,7 +49,8 @@ def problem(name, dtype):
     return np.ascontiguousarray(X, dtype), np.ascontiguousarray(y, dtype)
 
 
-KINDS = ("sparse", "labels", "classes", "counts", "positive")  # of y; the position is part of the seed
+# Of y; the position is part of the seed.
+KINDS = ("sparse", "labels", "classes", "counts", "positive", "heavy", "outliers", "ordered")
 CORRELATION = 0.5  # of neighbouring columns
 
 
@@ -70,6 +73,14 @@ def _generated(kind, name):
     if kind == "classes":
         return X, np.argmax(3 * eta + rng.gumbel(size=eta.shape), axis=1)
     eta = eta[:, 0]
+    if kind == "heavy":  # columns in standard deviations, errors of Student's t with 3 degrees of freedom
+        return (X - X.mean(axis=0)) / X.std(axis=0), 1 + eta + rng.standard_t(3, rows) / 3
+    if kind == "outliers":  # a fifth of the rows, all to one side
+        far = np.where(rng.random(rows) < 0.2, rng.exponential(5, rows) + 5, 0)
+        return X, 1 + eta + rng.standard_normal(rows) / 10 + far
+    if kind == "ordered":  # equal classes
+        latent = 3 * eta + rng.logistic(size=rows)
+        return X, np.searchsorted(np.quantile(latent, np.arange(1, _cases.LEVELS) / _cases.LEVELS), latent)
     if kind == "labels":  # the true model is right for 85 % of the rows
         return X, rng.random(rows) < 1 / (1 + np.exp(-3.3 * eta))
     mean = np.exp(0.5 + eta / 2)
@@ -125,8 +136,7 @@ def load(kind, name, dtype):
         X = X / X.max() if name == "digits" else (X - X.mean(axis=0)) / X.std(axis=0)
     else:
         X, y = (_made if kind in MADE else _generated)(kind, name)
-    labels = kind in ("labels", "classes", "clusters")
-    return np.ascontiguousarray(X, dtype), np.ascontiguousarray(y, "int32" if labels else dtype)
+    return np.ascontiguousarray(X, dtype), np.ascontiguousarray(y, "int32" if kind in _cases.LABELS else dtype)
 
 
 def shape(name):

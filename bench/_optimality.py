@@ -6,7 +6,7 @@ gradient of the averaged objective. A time counts if its answer's certificate is
 
 import numpy as np
 
-from . import _cases, _machine_optimality
+from . import _cases, _machine_optimality, _robust_optimality
 from ._machine_optimality import HOPELESS
 
 TARGET = 1e-6
@@ -148,9 +148,11 @@ CERTIFICATES = {
     "tweedie": ("gradient", _gradient(deviance(_cases.POWER))),
     "linear_svm_squared": ("gradient", _squared_hinge),
     **_machine_optimality.CERTIFICATES,
+    **_robust_optimality.CERTIFICATES,
 }
+TARGETS = {**_machine_optimality.TARGETS, **_robust_optimality.TARGETS}
 
 
 def target(model):
     """What the certificate of a model's answers must come to for their times to count."""
-    return _machine_optimality.TARGETS.get(model, TARGET)
+    return TARGETS.get(model, TARGET)

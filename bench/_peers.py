@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import _cases, _machine_peers
+from . import _cases, _machine_peers, _robust_peers
 from ._adapters import TOLERANCES, Adapter, centred, estimator, jaxinfra, optional
 from ._certificate import Answer
 
@@ -264,4 +264,6 @@ GENERALISED = {
     "tweedie": _generalised("tweedie", "TweedieRegressor", _glum_tweedie, power=_cases.POWER, link="log"),
 }
 
-ADAPTERS = {**LEAST_SQUARES, **PENALISED, **CLASSIFICATION, **GENERALISED, **_machine_peers.ADAPTERS}
+ADAPTERS = {
+    **LEAST_SQUARES, **PENALISED, **CLASSIFICATION, **GENERALISED, **_machine_peers.ADAPTERS, **_robust_peers.ADAPTERS,
+}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Logistic and multinomial regression beside the peers, with the gradients of their answers."""
+"""Logistic, multinomial and ordinal regression beside the peers, with the gradients of their answers."""
 
 from . import _compare
 
@@ -25,6 +25,11 @@ class LogisticCV(_Family, _compare._Gradient):
 class Multinomial(_Family, _compare._Gradient):
     key = ("multinomial",)
     params = _compare.axes("multinomial")
+
+
+class Ordinal(_Family, _compare._Gradient):
+    key = ("ordinal",)
+    params = _compare.axes("ordinal")
 
 
 class Ours(_Family, _compare._Ours):

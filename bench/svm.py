@@ -69,6 +69,11 @@ class LinearSVMSquared(_Family, _compare._Gradient):
     params = _compare.axes("linear_svm_squared")
 
 
+class KernelRidge(_Family, _compare._Error):
+    key = ("kernel_ridge",)
+    params = _compare.axes("kernel_ridge")
+
+
 class Ours(_Family, _compare._Ours):
     params = _compare.family_axes("svm")
 

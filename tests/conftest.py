@@ -16,6 +16,13 @@ jax.config.update("jax_compilation_cache_dir", str(Path(__file__).resolve().pare
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A third of the whole suite's time goes to LLVM's passes.  XLA's own stay; the core part of the suite, the
+    # benchmarks' processes and the notebooks run as users do, with all of them.
+    jax.config.update("jax_disable_most_optimizations", config.option.markexpr != "core")
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
