@@ -481,7 +481,8 @@ CASES = {
     "sandwich": Case(
         "infer", "inference", "Sandwich", "HC3 errors",
         "Standard errors of a logistic regression at given coefficients; statsmodels' HC3 is put together from its "
-        "scores, leverages and Hessian: what it calls HC3 of a GLM is HC0.", "labels", _sandwich, _logistic_optimum, ("1000x20", "100000x50"),
+        "scores, leverages and Hessian: what it calls HC3 of a GLM is HC0.",
+        "labels", _sandwich, _logistic_optimum, ("1000x20", "100000x50"),
         ("1000x20", "100000x50"), ("1000x20", "100000x50"),
     ),
 }  # fmt: skip

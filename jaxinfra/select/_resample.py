@@ -15,7 +15,7 @@ from jaxinfra._core.types import Status
 
 # Weights of the fits of a batch: more than that leave the cache (1000 logistic fits of 1000 x 20 take 0.22 s in batches
 # of 100, 0.30 s all at once).
-_ELEMENTS = 100_000
+_ELEMENTS = 250_000
 
 
 class Problem(NamedTuple):

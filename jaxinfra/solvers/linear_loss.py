@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxinfra._core.precision import dot
 from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Linear
-from jaxinfra.solvers.moments import mirror, power_of_two, symmetric_product
+from jaxinfra.solvers.moments import mirror, power_of_two, weighted_product
 from jaxinfra.solvers.proximal_gradient import least_norm
 
 
@@ -170,7 +170,7 @@ def hessian(
         V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if theta.shape[0] > p else Z
         if single:
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
-        return symmetric_product(V * h[:, None], V)
+        return weighted_product(V, h)
 
     H = sum_blocks(sums, tuple(data), blocked=blocked).astype(theta.dtype)
     return mirror(H) / _positive(data.weight)

