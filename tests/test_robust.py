@@ -144,6 +144,10 @@ def test_weighted_medians(rng):
         tenth = order.median(jnp.asarray(v), jnp.asarray(w * 0.1))
         assert tenth == (lower, upper)
     assert order.quantile(jnp.asarray([3.0, -1.0, 2.0, -5.0]), jnp.ones(4), jnp.asarray(0.5)) == -1
+    for dtype in (np.float32, np.float64):  # signs and sizes of all kinds, none of which costs another a digit
+        v = np.array([-1e8, 1e-30, 0.1, -0.0, -1e-40, -0.3, 7e9, 0.2, np.inf], dtype)
+        for k, exact in enumerate(np.sort(v)):
+            assert order.smallest(jnp.asarray(v), jnp.ones(9, dtype), jnp.asarray(k + 1, dtype)) == exact
 
 
 @pytest.mark.core

@@ -178,7 +178,11 @@ def test_ransac_options(half, compilations):
     default = ji.check(ji.ransac.fit(X, y, key=KEY))
     np.testing.assert_allclose(default.info.threshold, np.median(np.abs(y - np.median(y))), rtol=1e-12)
     assert ji.check(ji.ransac.fit(X, y, key=KEY, threshold=0.15, subset_size=6)).info.inliers >= 110
+    # 110 of 200 rows are good, so that 0.55^4 of the subsets are: 48 trials are enough at 99 %, made in a block of 64.
+    made = [int(ji.ransac.fit(X, y, key=KEY, threshold=0.15, confidence=c).info.trials) for c in (0.99, 1 - 1e-9, 1.0)]
+    assert made[0] == 64 and made[0] < made[1] < made[2] == 1000
     few = ji.ransac.fit(X, y, key=KEY, threshold=0.15, n_trials=1, init=alone)
+    assert few.info.trials == 1
     assert few.info.inliers >= 110
     assert "CONVERGED" in repr(few)
     another = jax.random.key(1)
@@ -209,6 +213,8 @@ def test_bad_input(half):
         ji.ransac.fit(X, y)
     with pytest.raises(ValueError, match="threshold must be above 0"):
         ransac(X, y, threshold=0.0)
+    with pytest.raises(ValueError, match="confidence must be at most 1"):
+        ransac(X, y, confidence=99)
     with pytest.raises(ValueError, match="n_trials is static and must be a whole number"):
         ransac(X, y, n_trials=0)
     with pytest.raises(ValueError, match="n_subsets is static and must be a whole number"):

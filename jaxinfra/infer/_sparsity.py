@@ -32,12 +32,11 @@ def _bandwidth(n: jax.Array, tau: jax.Array) -> jax.Array:
 
 def _percentile(v: jax.Array, w: jax.Array, share: float) -> jax.Array:
     """Between the two rows at share * (n - 1), as NumPy's percentile for unit weights."""
-    low, n = v.min(), w.sum()
-    place = share * (n - 1)
+    place = share * (w.sum() - 1)
     whole = jnp.floor(place)
-    first, second = (order.smallest(v - low, w, whole + k) for k in (1, 2))
+    first, second = (order.smallest(v, w, whole + k) for k in (1, 2))
     second = jnp.where(jnp.isfinite(second), second, first)
-    return low + first + (place - whole) * (second - first)
+    return first + (place - whole) * (second - first)
 
 
 def covariance(

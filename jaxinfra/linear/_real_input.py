@@ -36,13 +36,15 @@ def read(raw: Input) -> Data:
     return Data(X, y, w, None)
 
 
-def scalar(verb: str, name: str, value: Any, dtype: np.dtype, *, above: float) -> Any:
-    """A traced number, above a bound where it is on the host."""
+def scalar(verb: str, name: str, value: Any, dtype: np.dtype, *, above: float, most: float = np.inf) -> Any:
+    """A traced number, within its bounds where it is on the host."""
     value = checks.hyper(verb, name, value, dtype, minimum=None)
     if value.ndim:
         raise ValueError(f"{verb}: {name} must be a scalar, got {name} {value.shape}")
     if not isinstance(value, jax.Array) and not value > above:
         raise ValueError(f"{verb}: {name} must be above {above:g}, got {name} = {value}")
+    if not isinstance(value, jax.Array) and not value <= most:
+        raise ValueError(f"{verb}: {name} must be at most {most:g}, got {name} = {value}")
     return value
 
 

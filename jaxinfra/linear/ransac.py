@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxinfra._core import affine, checks, implicit, order, rows
 from jaxinfra._core.loop import Verdict, drive
@@ -21,7 +20,7 @@ _TOGETHER = 64  # trials whose residuals are held at the same time
 
 
 class ConsensusInfo(NamedTuple):
-    """`Info` with the consensus: the weight of the rows in it, and the residual up to which a row is."""
+    """`Info` with the consensus: the weight of its rows, the residual up to which a row is in it, the trials made."""
 
     status: jax.Array
     n_iter: jax.Array
@@ -29,12 +28,22 @@ class ConsensusInfo(NamedTuple):
     optimality: jax.Array
     inliers: jax.Array
     threshold: jax.Array
+    trials: jax.Array
+
+
+class _Best(NamedTuple):
+    """The trial on which the most rows agree so far, how many and their sum of squares, and the trials made."""
+
+    theta: jax.Array
+    agreed: jax.Array
+    square: jax.Array
+    trials: jax.Array
 
 
 def fit(
-    X: Any, y: Any, *, key: Any, threshold: Any = None, n_trials: int = 1000, subset_size: int | None = None,
-    sample_weight: Any = None, offset: Any = None, init: Linear | None = None, tol: Any = None, max_iter: Any = 10,
-    fit_intercept: bool = True,
+    X: Any, y: Any, *, key: Any, threshold: Any = None, n_trials: int = 1000, confidence: Any = 0.99,
+    subset_size: int | None = None, sample_weight: Any = None, offset: Any = None, init: Linear | None = None,
+    tol: Any = None, max_iter: Any = 10, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Least squares of the largest set of rows that agree to a threshold: regression beside any number of outliers.
 
@@ -50,8 +59,10 @@ def fit(
       key: a key of `jax.random`, traced.
       threshold: the largest residual c of a row in the consensus, above 0, in units of y, traced; None means the median
         of |y - median y|.
-      n_trials: static.  With a share e of outliers, log(1 - 0.99) / log(1 - (1 - e)^subset_size) trials find a subset
-        without any at 99 %: 1000 are enough for half of the rows and 7 parameters.
+      n_trials: the most trials, static: 1000 are enough at 99 % for half of the rows and 7 parameters.
+      confidence: trials end, in blocks of 64, when they have found a subset without outliers at this probability, which
+        takes log(1 - confidence) / log(1 - e^subset_size) of them where e is the consensus' share of the rows; above 0,
+        1 makes all trials, traced.
       subset_size: rows of a trial, static; None means as many as parameters.
       sample_weight: (n,) not negative, traced; None means 1: how often a row is drawn and counts.
       offset: (n,) in units of y, traced; subtracted from y.
@@ -62,8 +73,9 @@ def fit(
 
     Returns:
       Fit(params, info): params.coef (p,), params.intercept ().  info.inliers is the weight of the rows in the
-      consensus, info.threshold their largest residual; `inliers(params, X, y, threshold=...)` says which they are.
-      info.objective is half their mean squared residual.
+      consensus, info.threshold their largest residual, info.trials the trials made;
+      `inliers(params, X, y, threshold=...)` says which rows they are.  info.objective is half their mean squared
+      residual.
 
     Status: CONVERGED.  SINGULAR with NaN if no trial has more rows with it than it was fitted to (a larger threshold or
       more trials), for a threshold or weights below 0 or if all weights are 0.  NONFINITE with NaN if the input holds
@@ -72,7 +84,8 @@ def fit(
     Derivatives: params with respect to X, y, sample_weight and offset, those of least squares on the consensus, exact
       while it does not change.
 
-    Cost: n p flops and n comparisons a trial, in blocks of 64 that read X once, then a few least squares.
+    Cost: n p flops and n comparisons a trial, in blocks of 64 that read X once, then a few least squares.  A batch
+      makes as many blocks as the member that needs the most.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -82,7 +95,8 @@ def fit(
     >>> print(f"{fit.params.coef[0]:.2f} {fit.params.intercept:.2f}, {fit.info.inliers:.0f} rows")
     2.00 1.00, 5 rows
 
-    Source: Fischler and Bolles 1981.  Elsewhere: sklearn.linear_model.RANSACRegressor.
+    Source: Fischler and Bolles 1981.  Elsewhere: sklearn.linear_model.RANSACRegressor (residual_threshold,
+    max_trials, stop_probability = confidence).
     """
     verb = "ransac.fit"
     raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
@@ -93,8 +107,10 @@ def fit(
     if threshold is not None:
         threshold = _real_input.scalar(verb, "threshold", threshold, dtype, above=0.0)
     n_trials = checks.static_count(verb, "n_trials", n_trials)
+    confidence = _real_input.scalar(verb, "confidence", confidence, dtype, above=0.0, most=1.0)
     return _fit(
-        raw, key, threshold, init, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
+        raw, key, threshold, confidence, init, checks.tolerance(verb, tol, dtype),
+        checks.count(verb, "max_iter", max_iter),
         n_trials=n_trials, size=size, fit_intercept=fit_intercept, blocked=not rows.on_mesh(raw.X, raw.y),
     )  # fmt: skip
 
@@ -102,27 +118,41 @@ def fit(
 @partial(jax.jit, static_argnames=("n_trials", "size", "fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
-    raw: Input, key: jax.Array, threshold: jax.Array | None, init: Linear | None, tol: jax.Array | None,
-    max_iter: jax.Array, *, n_trials: int, size: int, fit_intercept: bool, blocked: bool,
+    raw: Input, key: jax.Array, threshold: jax.Array | None, confidence: jax.Array, init: Linear | None,
+    tol: jax.Array | None, max_iter: jax.Array, *, n_trials: int, size: int, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     live = _real_input.read(raw)
     X, y, w, _ = implicit.frozen(live)
     w = jnp.ones_like(y) if w is None else w
-    c = _spread(y, w) if threshold is None else implicit.frozen(threshold)
-    sound = (w >= 0).all() & (w.sum() > 0) & (c >= 0)
+    sound = (w >= 0).all() & (w.sum() > 0)
+    c = _spread(y, jnp.where(sound, w, 1)) if threshold is None else implicit.frozen(threshold)
+    sound &= c >= 0
     finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + w.sum() + c)
 
     f = linear_loss.frame(X, fit_intercept, blocked)
     Z = (X - f.centre[None]) * f.scale[None]
     V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
-    drawn = subsets.draw(key, jnp.where(sound & finite, w, 1), n_trials, size)
-    trials, regular = subsets.solve(V, y, drawn)
+    draws = jnp.where(sound & finite, w, 1)
+
+    def block(best: _Best) -> tuple[_Best, Verdict]:
+        """Some more trials, and whether they are enough."""
+        drawn = subsets.draw(jax.random.fold_in(key, best.trials), draws, _TOGETHER, size)
+        trials, regular = subsets.solve(V, y, drawn)
+        regular &= best.trials + jnp.arange(_TOGETHER, dtype=jnp.int32) < n_trials
+        new = _best(V, y, w, c, trials, regular, jnp.minimum(best.trials + _TOGETHER, n_trials))
+        better = (new.agreed > best.agreed) | ((new.agreed == best.agreed) & (new.square < best.square))
+        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, best)._replace(trials=new.trials)
+        # log(1 - share^size) is 0 where nobody agrees, and -inf where all do.
+        clean = (jnp.maximum(best.agreed, 0) / jnp.where(sound, w.sum(), 1)) ** size
+        enough = best.trials.astype(y.dtype) * jnp.log1p(-jnp.minimum(clean, 1)) <= jnp.log1p(-confidence)
+        return best, Verdict(enough & (confidence < 1), jnp.int32(Status.CONVERGED))
+
+    nothing = jnp.zeros((), y.dtype)
+    best = _Best(jnp.zeros_like(V[0]), nothing - 1, nothing + jnp.inf, jnp.int32(0))
     if init is not None:
         at = f.inner(Linear(*(jnp.asarray(a, y.dtype) for a in init)), fit_intercept)
-        trials, regular = jnp.concatenate([trials, at[None]]), jnp.append(regular, True)
-    agreed, square = _consensus(V, y, w, c, trials)
-    agreed = jnp.where(regular, agreed, -1)
-    best = jnp.argmin(jnp.where(agreed == agreed.max(), square, jnp.inf))
+        best = _best(V, y, w, c, at[None], jnp.array([True]), jnp.int32(0))
+    best = drive(block, best, max_iter=-(-n_trials // _TOGETHER))[0]
 
     def weights(theta: jax.Array) -> jax.Array:
         return jnp.where(jnp.abs(y - dot(V, theta)) <= c, w, 0)
@@ -136,48 +166,49 @@ def _fit(
         grows = new.sum() > inside.sum()
         return (fitted, jnp.where(grows, new, inside)), Verdict(~grows, jnp.int32(Status.CONVERGED))
 
-    start = weights(trials[best])
-    (_, inside), _, n_iter = drive(refit, (trials[best], start), max_iter=jnp.maximum(max_iter - 1, 0))
+    start = weights(best.theta)
+    (_, inside), _, n_iter = drive(refit, (best.theta, start), max_iter=jnp.maximum(max_iter - 1, 0))
     final = least_squares.solve(
         live.X, live.y, inside if live.w is None else jnp.where(inside > 0, live.w, 0), None,
         fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=jnp.int32(10),
     )  # fmt: skip
-    together = ((inside > 0).sum() > size) & regular.any()
+    together = ((inside > 0).sum() > size) & (best.agreed >= 0)
     status = jnp.where(together & sound, final.info.status, Status.SINGULAR)
     status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
     or_nan = lambda v: jnp.where(status <= Status.STALLED, v, jnp.nan)  # noqa: E731
     info = ConsensusInfo(
-        status, n_iter + 1, or_nan(final.info.objective), or_nan(final.info.optimality), or_nan(inside.sum()), or_nan(c)
+        status,
+        n_iter + 1,
+        or_nan(final.info.objective),
+        or_nan(final.info.optimality),
+        or_nan(inside.sum()),
+        or_nan(c),
+        best.trials,
     )
     return Fit(jax.tree.map(or_nan, final.params), info)
 
 
 def _spread(y: jax.Array, w: jax.Array) -> jax.Array:
     """The median of |y - median y|."""
-    low = y.min()
-    lower, upper = order.median(y - low, w)
-    lower, upper = order.median(jnp.abs(y - low - 0.5 * (lower + upper)), w)
+    lower, upper = order.median(y, w)
+    lower, upper = order.median(jnp.abs(y - 0.5 * (lower + upper)), w)
     return 0.5 * (lower + upper)
 
 
-def _consensus(
-    V: jax.Array, y: jax.Array, w: jax.Array, c: jax.Array, trials: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The weight of the rows that agree with each trial, and their sum of squares: two (count,)."""
-    count = len(trials)
-    blocks = -(-count // _TOGETHER)
-    padded = jnp.pad(trials, ((0, blocks * _TOGETHER - count), (0, 0))).reshape(blocks, _TOGETHER, -1)
+def _best(
+    V: jax.Array, y: jax.Array, w: jax.Array, c: jax.Array, trials: jax.Array, regular: jax.Array, made: jax.Array
+) -> _Best:
+    """The best of some trials (count, q)."""
 
-    def block(thetas: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def sums(V: jax.Array, y: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
-            r = jnp.abs(y[:, None] - dot(V, thetas.T))
-            inside = jnp.where(r <= c, w[:, None], 0)
-            return inside.sum(0), (inside * r * r).sum(0)
+    def sums(V: jax.Array, y: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        r = jnp.abs(y[:, None] - dot(V, trials.T))
+        inside = jnp.where(r <= c, w[:, None], 0)
+        return inside.sum(0), (inside * r * r).sum(0)
 
-        return rows.sum_blocks(sums, (V, y, w), parts=2)
-
-    agreed, square = lax.map(block, padded)
-    return agreed.reshape(-1)[:count], square.reshape(-1)[:count]
+    agreed, square = rows.sum_blocks(sums, (V, y, w), parts=2)
+    agreed = jnp.where(regular, agreed, -1)
+    best = jnp.argmin(jnp.where(agreed == agreed.max(), square, jnp.inf))
+    return _Best(trials[best], agreed[best], square[best], made)
 
 
 def inliers(params: Linear, X: Any, y: Any, *, threshold: Any, offset: Any = None) -> jax.Array:

@@ -109,7 +109,10 @@ def _fit(
 
 
 class _Fits(NamedTuple):
-    """The subsets' fits as points in equal units (m, q), and how much each counts (m,): 0 if not determined."""
+    """The subsets' fits as points in equal units (m, q), and how much each counts (m,): 0 if not determined.
+
+    Of the classical estimator the slopes alone (m, 1).
+    """
 
     points: jax.Array
     weight: jax.Array
@@ -127,6 +130,12 @@ def _fits(
     square = dot(w, (X - centre[None]) ** 2) / w.sum()
     f = linear_loss.Frame(centre, 1 / jnp.sqrt(jnp.where(square > 0, square, 1)))
     every = subsets.all_of(len(y), size, n_subsets)
+    if _is_classical(X.shape[1], size, fit_intercept):
+        i, j = (subsets.draw(key, w, n_subsets, size) if every is None else every).T
+        run, rise = (X[i, 0] - X[j, 0]) * f.scale[0], y[i] - y[j]
+        slope = rise / jnp.where(run == 0, 1, run)
+        share = jnp.ones_like(run) if every is None else w[i] * w[j]
+        return f, _Fits(slope[:, None], jnp.where(run == 0, 0, share))
     drawn = subsets.draw(key, w, n_subsets, size) if every is None else jnp.asarray(every)
     Z = (X - f.centre[None]) * f.scale[None]
     V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
@@ -149,7 +158,7 @@ def _look(f: linear_loss.Frame, fits: _Fits, theta: jax.Array, *, classical: boo
     """The mean distance to the subsets' fits, and how far it is from its minimum."""
     points, weight = implicit.frozen(fits)
     if classical:
-        points, theta = points[:, :1], theta[:1]
+        theta = theta[:1]
     return spatial_median.distance(points, weight, theta)
 
 

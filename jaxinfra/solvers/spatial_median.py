@@ -22,10 +22,9 @@ from jaxinfra._core.types import Status
 
 
 def median(v: jax.Array, w: jax.Array) -> jax.Array:
-    """The weighted median of v (n,) of any sign: the mean of the two entries that it lies between, differentiable."""
+    """The weighted median of v (n,): the mean of the two entries that it lies between, differentiable."""
     fixed = implicit.frozen(v)
-    shifted = jnp.where(w > 0, fixed - jnp.where(w > 0, fixed, jnp.inf).min(), 0)
-    at = [jnp.argmax((shifted == m) & (w > 0)) for m in order.median(shifted, w)]
+    at = [jnp.argmax((fixed == m) & (w > 0)) for m in order.median(fixed, w)]
     return 0.5 * (v[at[0]] + v[at[1]])
 
 
