@@ -48,6 +48,27 @@ def test_the_fits_of_a_loop(model, y, fixed):
                 close(value[i], getattr(alone, name), 1e-5, name)
 
 
+def test_several_quantiles():
+    """All quantiles of a resample at once, started at those of all rows."""
+    tau = np.array([0.3, 0.6])
+    found = select.bootstrap(ji.quantile, X, Y, key=KEY, n=5, fixed={"tau": tau})
+    assert found.values.coef.shape == (5, 2, 2) and found.status.shape == (5,)
+    for i, w in enumerate(drawn()):
+        close(tuple(r[i] for r in found.values), tuple(ji.quantile.fit(X, Y, tau=tau, sample_weight=w).params), 1e-9)
+    left = select.jackknife(ji.quantile, X[:7], Y[:7], fixed={"tau": tau}).values.coef
+    close(left[3], ji.quantile.fit(np.delete(X[:7], 3, 0), np.delete(Y[:7], 3), tau=tau).params.coef, 1e-9)
+    with pytest.raises(ValueError, match="one tau at a time"):
+        infer.inference(ji.quantile, ji.quantile.fit(X, Y, tau=tau).params, X, Y, fixed={"tau": tau})
+
+
+def test_batches_are_equal():
+    """Whatever the number of items and of rows, each item once and in order."""
+    items = np.arange(7.0)
+    for rows in (10, 100_000, 120_000, 10**9):  # 7, 2, 2 and 1 in a batch
+        found = jax.jit(lambda items, rows=rows: _resample.batched(lambda v: (v, v + 1), items, rows))(items)
+        np.testing.assert_array_equal(found, np.stack([items, items + 1]))
+
+
 @pytest.mark.core
 def test_draws():
     """Counts of n draws; weights are counts; groups come as a whole; the Bayesian ones are never 0."""

@@ -54,7 +54,8 @@ def check(
     checks.arguments(verb, model, fixed)
     X, y, _ = checks.design(verb, X, y)
     if jnp.ndim(params.coef) != 1 and model in SINGLE:
-        raise ValueError(f"{verb}: one target at a time, got coef {jnp.shape(params.coef)}; use jax.vmap")
+        what = "tau" if model is quantile else "target"
+        raise ValueError(f"{verb}: one {what} at a time, got coef {jnp.shape(params.coef)}; use jax.vmap")
     w = checks.weights(verb, sample_weight, X, y)
     offset = checks.array(verb, "offset", offset) if offset is not None else None
     traced, static = checks.split(fixed)

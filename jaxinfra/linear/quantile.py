@@ -35,7 +35,8 @@ def fit(
       sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
         stands there twice.
       offset: (n,) in units of y, traced; subtracted from y.
-      init: Linear to start from, coef (p,) and intercept (); None starts at least squares.
+      init: Linear to start from, coef (p,) and intercept (), or for m quantiles (p, m) and (m,); None starts at least
+        squares.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
       max_iter: most interior-point iterations, and most exchanges after them, traced.
       fit_intercept: static.
@@ -77,9 +78,11 @@ def fit(
     """
     verb = "quantile.fit"
     raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    checks.init(verb, init, raw.X, raw.y)
+    tau = _tau(verb, tau, dtype)
+    several = tau.ndim == 1 and init is not None and np.ndim(init.coef) == 2
+    checks.init(verb, init, raw.X, raw.y, classes=len(tau) if several else None)
     return _fit(
-        raw, _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype), init,
+        raw, tau, checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype), init,
         checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(raw.X, raw.y),
     )  # fmt: skip
@@ -108,12 +111,17 @@ def _fit(
 ) -> Fit:  # fmt: skip
     X, y, w = _read(raw)
     l1 = jnp.broadcast_to(l1, X.shape[1:])
-    one = partial(
-        quantile_regression.solve, (X, y), *implicit.frozen((X, y, w, l1)), init, tol, max_iter, fit_intercept, blocked
-    )
+
+    def one(tau: jax.Array, init: Linear | None) -> Fit:
+        data = (X, y), *implicit.frozen((X, y, w, l1))
+        return quantile_regression.solve(*data, init, tol, max_iter, fit_intercept, blocked, tau)
+
     if tau.ndim == 0:
-        return one(tau)
-    fit = lax.map(one, tau)
+        return one(tau, init)
+    if init is not None and init.coef.ndim == 2:
+        fit = lax.map(lambda pair: one(*pair), (tau, Linear(init.coef.T, init.intercept)))
+    else:
+        fit = lax.map(lambda tau: one(tau, init), tau)
     return Fit(Linear(fit.params.coef.T, fit.params.intercept), fit.info)
 
 

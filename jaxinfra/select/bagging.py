@@ -78,8 +78,7 @@ def _bagging(
         (new, old), status = fit(w)
         return new, old, ((w == 0) & (status == Status.CONVERGED)).astype(dtype)
 
-    rows = problem.X.shape[0]
-    new, old, unseen = lax.map(one, jax.random.split(key, n), batch_size=min(n, _resample.together(rows)))
+    new, old, unseen = _resample.batched(one, jax.random.split(key, n), problem.X.shape[0])
     # (n, rows) times (n, rows, ...), the fits that did not converge left out.
     count = unseen.sum(0)
     seen = jnp.einsum("nr,nr...->r...", unseen, jnp.nan_to_num(old), precision=lax.Precision.HIGHEST)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxinfra._core import checks
 from jaxinfra._core.types import Status
@@ -100,10 +99,7 @@ def _bootstrap(
 ) -> Resamples:  # fmt: skip
     fit, estimate = _resample.runner(problem, model, of, static)
     draw = _resample.drawn(problem, bayesian, count)
-    rows = problem.X.shape[0]
-    values, status = lax.map(
-        lambda k: fit(draw(k)), jax.random.split(key, n), batch_size=min(n, _resample.together(rows))
-    )
+    values, status = _resample.batched(lambda k: fit(draw(k)), jax.random.split(key, n), problem.X.shape[0])
     se = jax.tree.map(lambda v: jnp.nanstd(v, axis=0, ddof=1), values)
     return Resamples(values, estimate, se, status)
 
@@ -143,9 +139,7 @@ def _jackknife(
     label = jnp.arange(rows) if problem.groups is None else problem.groups
     units = rows if problem.groups is None else count
     each = jnp.arange(units, dtype=label.dtype)
-    values, status = lax.map(
-        lambda i: fit(jnp.where(label == i, 0, w)), each, batch_size=min(units, _resample.together(rows))
-    )
+    values, status = _resample.batched(lambda i: fit(jnp.where(label == i, 0, w)), each, rows)
     # Of units without weight there is nothing to leave out.
     there = jnp.zeros(units, w.dtype).at[label].add(w) > 0
     m = (there & (status == Status.CONVERGED)).sum()

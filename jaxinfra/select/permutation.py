@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxinfra._core import checks
 from jaxinfra._core.types import Status
@@ -66,7 +65,7 @@ def _permutation_test(
     rows = problem.X.shape[0]
     y, w = jnp.asarray(problem.y), problem.weights
     one = lambda k: fit(w, y[jax.random.permutation(k, rows)])  # noqa: E731
-    null, status = lax.map(one, jax.random.split(key, n), batch_size=min(n, _resample.together(rows)))
+    null, status = _resample.batched(one, jax.random.split(key, n), rows)
     side = {"two-sided": jnp.abs, "greater": lambda v: v, "less": jnp.negative}[alternative]
     extreme = (side(null) >= side(statistic) * (1 - 1e-12 * jnp.sign(side(statistic)))).sum()
     good = (status == Status.CONVERGED).sum()
