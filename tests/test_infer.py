@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import jaxinfra as ji
 from jaxinfra import families, infer, links, norms
@@ -134,8 +135,37 @@ def test_stata_quantiles(tau, name):
     np.testing.assert_allclose(np.c_[found.lower, found.upper], result.table[:, -2:], rtol=1e-3)
     np.testing.assert_allclose(found.covariance.dispersion, result.sparsity, rtol=1e-3)
     theirs = sm.QuantReg(y, np.c_[Z, np.ones(len(y))]).fit(q=tau, vcov="robust", p_tol=1e-10, max_iter=5000)
-    kernel = infer.inference(ji.quantile, params, Z, y, fixed={"tau": tau})
+    kernel = infer.inference(ji.quantile, params, Z, y, kind="kernel", fixed={"tau": tau})
     np.testing.assert_allclose(kernel.se, theirs.bse, rtol=1e-2)  # which of the two rows at 0 is above is rounding
+
+
+def powell(Z, y, params, tau):
+    """Powell's sandwich as in R's quantreg (summary.rq, se = "ker"), row by row."""
+    V, n = np.c_[Z, np.ones(len(y))], len(y)
+    r = y - V @ np.r_[params.coef, params.intercept]
+    z = stats.norm.ppf(tau)
+    h = n ** (-1 / 3) * stats.norm.ppf(0.975) ** (2 / 3) * (1.5 * stats.norm.pdf(z) ** 2 / (2 * z**2 + 1)) ** (1 / 3)
+    while tau - h < 0 or tau + h > 1:
+        h /= 2
+    spread = min(np.std(r), (np.quantile(r, 0.75) - np.quantile(r, 0.25)) / 1.34)
+    h = spread * (stats.norm.ppf(tau + h) - stats.norm.ppf(tau - h))
+    H = np.linalg.inv(sum(stats.norm.pdf(a / h) / h * np.outer(v, v) for a, v in zip(r, V, strict=True)))
+    return tau * (1 - tau) * H @ (V.T @ V) @ H
+
+
+def test_errors_of_quantiles_with_unequal_spread():
+    """Powell's by the textbook; where the spread grows with x they are the bootstrap's, unlike those of one density."""
+    rng = np.random.default_rng(8)
+    Z = rng.uniform(0, 2, (500, 1))
+    y = 1 + Z[:, 0] + (0.1 + Z[:, 0] ** 2) * rng.standard_normal(500)
+    for tau in (0.03, 0.5, 0.8):  # at the first the bandwidth has to be halved
+        params = ji.quantile.fit(Z, y, tau=tau).params
+        found = infer.covariance(ji.quantile, params, Z, y, fixed={"tau": tau}).matrix
+        np.testing.assert_allclose(found, powell(Z, y, params, tau), rtol=1e-8)
+    fixed = {"tau": 0.8}
+    honest = ji.select.bootstrap(ji.quantile, Z, y, key=jax.random.key(0), n=400, fixed=fixed).se.coef[0]
+    ratio = [infer.inference(ji.quantile, params, Z, y, kind=k, fixed=fixed).se[0] / honest for k in ("powell", "iid")]
+    assert 0.8 < ratio[0] < 1.25 and ratio[1] < 0.6
 
 
 @pytest.mark.parametrize("name, norm", [("Huber", norms.Huber()), ("Hampel", norms.Hampel())])

@@ -1,10 +1,14 @@
 r"""Errors of quantile regression: the density of the residuals at 0, by a kernel.
 
-    kernel   Q^-1 (V'D V) Q^-1,  D_i = (tau / f)^2 above and ((1 - tau) / f)^2 below the quantile,  Q = V'V
+    powell   tau (1 - tau) H^-1 Q H^-1,  H = V'F V,  F_i = phi(r_i / h) / h,  Q = V'V
+    kernel   Q^-1 (V'D V) Q^-1,  D_i = (tau / f)^2 above and ((1 - tau) / f)^2 below the quantile
     iid      tau (1 - tau) / f^2 Q^-1
 
-with f the density of the residuals at 0 by Epanechnikov's kernel and the bandwidth of Hall and Sheather 1988, as
-Stata's vce(robust) and statsmodels' defaults.  Source: Koenker, Quantile Regression (2005), sections 3.4 and 4.10.
+with phi the normal density, f the density of all residuals at 0 by Epanechnikov's kernel, and h the bandwidth of Hall
+and Sheather 1988.  Each row has a density of its own in powell alone: the others hold where the errors of all rows have
+one distribution.  kernel is Stata's vce(robust) and statsmodels' default.
+
+Source: Powell 1991; Koenker, Quantile Regression (2005), sections 3.4 and 4.10.
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ def _bandwidth(n: jax.Array, tau: jax.Array) -> jax.Array:
     """Hall and Sheather's, in units of probability."""
     z = ndtri(tau)
     ratio = 1.5 * norm.pdf(z) ** 2 / (2 * z * z + 1)
-    return n ** (-1 / 3) * ndtri(jnp.asarray(1 - _ALPHA / 2, n.dtype)) ** (2 / 3) * ratio ** (1 / 3)
+    h = n ** (-1 / 3) * ndtri(jnp.asarray(1 - _ALPHA / 2, n.dtype)) ** (2 / 3) * ratio ** (1 / 3)
+    # Halved until tau - h and tau + h are probabilities, as R's quantreg does.
+    return h * jnp.exp2(-jnp.maximum(jnp.floor(jnp.log2(h / jnp.minimum(tau, 1 - tau))) + 1, 0))
 
 
 def _percentile(v: jax.Array, w: jax.Array, share: float) -> jax.Array:
@@ -56,8 +62,12 @@ def covariance(
     h = spread * (ndtri(tau + h) - ndtri(tau - h))
     u = r / h
     f = dot(w, jnp.where(jnp.abs(u) <= 1, 0.75 * (1 - u * u), 0)) / (n * h)
-    Q = _problem.inverse(dot(V.T, w[:, None] * V))
+    square = dot(V.T, w[:, None] * V)
     df = n - jnp.asarray(V.shape[1], dtype)
+    if kind == "powell":
+        H = _problem.inverse(dot(V.T, (w * norm.pdf(u) / h)[:, None] * V))
+        return H.sandwich(tau * (1 - tau) * square), 1 / f, df
+    Q = _problem.inverse(square)
     if kind == "iid":
         return tau * (1 - tau) / f**2 * Q.marked(Q.matrix), 1 / f, df
     # The rows that the quantile goes through count as below, whatever rounding says.

@@ -18,7 +18,7 @@ from jaxinfra.infer._problem import Given, Inverse, inverse
 from jaxinfra.linear import glm, ols, quantile, ridge
 
 _SANDWICH = ("HC0", "HC1", "HC2", "HC3", "cluster")
-_KINDS = {"robust": ("H1", "H2", "H3", *_SANDWICH), "quantile": ("kernel", "iid")}
+_KINDS = {"robust": ("H1", "H2", "H3", *_SANDWICH), "quantile": ("powell", "kernel", "iid")}
 # Families whose variance is known when the mean is.
 _FIXED = (families.Binomial, families.Poisson, families.NegativeBinomial)
 
@@ -64,7 +64,8 @@ def covariance(
         ordinal.
       params, X, y: what its `fit` returned and was given, traced.
       kind: static.  "model"; "HC0", "HC1" (times n / (n - q)), "HC2", "HC3"; "cluster".  Of robust models "H1", "H2",
-        "H3" (Huber 1981, eqs. 6.6 to 6.8) instead of "model", of quantile "kernel" and "iid" alone.  None takes the
+        "H3" (Huber 1981, eqs. 6.6 to 6.8) instead of "model", of quantile "powell" (for any errors), "kernel"
+        and "iid" (where the errors of all rows have one distribution: far too small otherwise) alone.  None takes the
         first of `kinds(model)`.
       fixed: {argument of fit: value}, such as l2, family, norm, tau and fit_intercept.
       sample_weight: (n,), traced: counts of rows, as in `fit`; twice the weights are twice the data, so half the
