@@ -156,7 +156,7 @@ ADAPTERS = {
         "sklearn HiGHS interior": _highs("highs-ipm")._replace(suits=_few_rows),
         "statsmodels": Adapter(_quantreg, TOLERANCES),
     },
-    "quantiles": {"jaxinfra": jaxinfra("quantiles"), "statsmodels": Adapter(_quantreg, TOLERANCES)},
+    "quantiles": {"jaxinfra": jaxinfra("quantiles"), "statsmodels": Adapter(_quantreg, TOLERANCES, _few_rows)},
     "theil_sen": {
         "jaxinfra": jaxinfra("theil_sen"),
         "scipy": Adapter(_theilslopes, (None,), lambda task: task.X.shape[1] == 1),

@@ -164,9 +164,7 @@ plt.show()
 # $$\sum_i \rho_\tau(y_i - x_i^\top w - b), \qquad \rho_\tau(r) = \max(\tau r, (\tau - 1) r).$$
 #
 # 200 rows whose spread grows with $x$: $y = 2 + x/2 + (1 + x)\,e/2$ with $e$ exponential of mean 1. So every quantile
-# is a line, of slope $(1 - \log(1 - \tau))/2$, and the mean one of slope 1. `fit` takes all levels at once. A row
-# drawn twice is a weight of 2: the data as they are and a thousand bootstrap resamples, at nine levels each, are one
-# call. Here it is `lax.map`, which lets each fit stop when it is done.
+# is a line, of slope $(1 - \log(1 - \tau))/2$, and the mean one of slope 1. `fit` takes all levels at once.
 
 # %%
 rng = np.random.default_rng(3)
@@ -175,19 +173,9 @@ x = rng.gamma(2, 2, n)
 y = 2 + 0.5 * x + 0.5 * (1 + x) * rng.exponential(size=n)
 X = x[:, None]
 tau = np.array([0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
-weights = np.r_[np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=1000)]
-
-
-@jax.jit
-def resample(weights):
-    quantiles = jax.lax.map(lambda weight: ji.quantile.fit(X, y, tau=tau, sample_weight=weight), weights)
-    means = jax.lax.map(lambda weight: ji.ols.fit(X, y, sample_weight=weight), weights)
-    return quantiles, means
-
-
-fans, lines = map(ji.check, resample(weights))
-fan, line = (jax.tree.map(lambda v: v[0], fit) for fit in (fans, lines))  # of the data as they are
-print(f"{fans.info.status.size} fits of a quantile, {lines.info.status.size} of the mean, all converged")
+fan = ji.check(ji.quantile.fit(X, y, tau=tau))
+line = ji.check(ji.ols.fit(X, y))
+print("iterations for each quantile:", fan.info.n_iter)
 
 # %%
 grid = np.linspace(0, x.max(), 50)
@@ -277,24 +265,33 @@ for attempt in (
 print(ji.infer.summary(ji.ols, line, X, y, kind="HC3", names=["x"]))
 
 # %% [markdown]
-# The error of a quantile depends on the density there, which the formula (`kernel`, the default) takes as the same in
-# every row. The bootstrap needs no density; its thousand fits are there already.
+# The error of a quantile depends on the density of $y$ there. `iid` takes one density for all rows; `powell`, the
+# default, one for each row. The bootstrap needs none: a row drawn twice is a weight of 2, and a thousand resamples,
+# at nine levels each, are fitted in one call.
 
 # %%
+resampled = ji.select.bootstrap(ji.quantile, X, y, key=jax.random.key(0), n=1000, fixed={"tau": tau})
+means = ji.select.bootstrap(ji.ols, X, y, key=jax.random.key(0), n=1000)
+print(f"resamples whose fits converged: {(resampled.status == 0).sum()} of the quantiles", end=", ")
+print(f"{(means.status == 0).sum()} of the mean")
+
 tables = {("mean", kind): ji.infer.inference(ji.ols, line.params, X, y, kind=kind) for kind in ("model", "HC3")}
 for k in (1, 4, 7):
     params = ji.Linear(fan.params.coef[:, k], fan.params.intercept[k])
-    table = ji.infer.inference(ji.quantile, params, X, y, fixed={"tau": tau[k]})
-    tables[f"{100 * tau[k]:.0f} % quantile", "formula"] = table
+    for kind in ("iid", "powell"):
+        table = ji.infer.inference(ji.quantile, params, X, y, kind=kind, fixed={"tau": tau[k]})
+        tables[f"{100 * tau[k]:.0f} % quantile", kind] = table
 bounds = {name: (table.lower[0], table.upper[0]) for name, table in tables.items()}
-bounds["mean", "bootstrap"] = np.percentile(lines.params.coef[1:, 0], [2.5, 97.5])
+bounds["mean", "bootstrap"] = [end.coef[0] for end in means.interval()]
+ends = resampled.interval()
 for k in (1, 4, 7):
-    bounds[f"{100 * tau[k]:.0f} % quantile", "bootstrap"] = np.percentile(fans.params.coef[1:, 0, k], [2.5, 97.5])
+    bounds[f"{100 * tau[k]:.0f} % quantile", "bootstrap"] = [end.coef[0, k] for end in ends]
 
 slopes = {"mean": (1.0, line.params.coef[0])}  # the truth, the estimate
 slopes |= {f"{100 * tau[k]:.0f} % quantile": (true_slope[k], fan.params.coef[0, k]) for k in (1, 4, 7)}
-LOOK = {"model": (ORANGE, "s"), "formula": (ORANGE, "s"), "HC3": (GREEN, "^"), "bootstrap": (BLUE, "o")}
-fig, ax = plt.subplots(figsize=(7.6, 4))
+LOOK = dict.fromkeys(("model", "iid"), (ORANGE, "s")) | dict.fromkeys(("HC3", "powell"), (GREEN, "^"))
+LOOK["bootstrap"] = (BLUE, "o")
+fig, ax = plt.subplots(figsize=(7.6, 4.4))
 row, ticks = 0.0, {}
 for what, (truth, estimate) in slopes.items():
     for kind, (color, marker) in LOOK.items():
@@ -312,17 +309,18 @@ plt.show()
 
 # %% [markdown]
 # HC3 and the bootstrap agree that the model's interval of the mean is too short. For the quantiles the density in each
-# row is known here, $2 (1 - \tau) / (1 + x)$, and so is the error that is right for many rows. At the median and the
-# 90 % quantile the formula gives half and a third of it, the bootstrap most of it or all.
+# row is known here, $2 (1 - \tau) / (1 + x)$, and so is the error that is right for many rows.
+# One density for all gives about half of it at the median and a third at the 90 % quantile.
 
 # %%
 V = np.c_[x, np.ones(n)]
-print("standard error   formula  bootstrap  true density")
+print("standard error    iid  powell  bootstrap  true density")
 for k in (1, 4, 7):
     bread = np.linalg.inv(V.T @ (V * (2 * (1 - tau[k]) / (1 + x))[:, None]))
     right = np.sqrt(tau[k] * (1 - tau[k]) * (bread @ V.T @ V @ bread)[0, 0])
     what = f"{100 * tau[k]:.0f} % quantile"
-    print(f"{what:14}  {tables[what, 'formula'].se[0]:8.3f}  {fans.params.coef[1:, 0, k].std():9.3f}  {right:12.3f}")
+    print(f"{what:12} {tables[what, 'iid'].se[0]:8.3f} {tables[what, 'powell'].se[0]:7.3f}", end=" ")
+    print(f"{resampled.se.coef[0, k]:10.3f} {right:13.3f}")
 
 # %% [markdown]
 # ### Do the intervals hold what they say?
