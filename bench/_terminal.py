@@ -74,10 +74,9 @@ def show(console, commit, root=_results.ASV):
             raced = True
     if raced:
         console.print("Best of warm calls that take turns, on the same data; networks: of one step.")
-        console.print("d: correct digits of the coefficients. Other numbers: duality gap, gradient or")
-        console.print("violation, at the loosest tolerance that brings it to its target (1e-6; for the")
-        console.print("violation libsvm's 1e-3), of networks the error of the gradient or the logits")
-        console.print("(1e-3); ✗: not reached, does not count.")
+        console.print("d: correct digits of the coefficients. Other numbers: duality gap, gradient,")
+        console.print("violation or error, at the loosest tolerance that brings it to the model's target")
+        console.print("(1e-6 for most, the report names it); ✗: not reached, does not count.")
         console.print("Bold: fastest.\n")
     found, impls = _tables.nist(table)
     for dtype, sets in found.items():

@@ -35,7 +35,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import jaxinfra as ji
 from jaxinfra.nn import _step, attention, cnn, rnn
 from jaxinfra.solvers import gram
-from tests.registry import BY_NAME, CLASSES, MACHINES, Model, distinct
+from tests.registry import BY_NAME, CLASSES, MACHINES, OTHERS, Model, distinct
 
 # No block size divides the rows of one device, as with real data.  Compile times grow with all of these.
 LOCAL_ROWS, P, WIDE_P = 8_250, 16, 512
@@ -122,6 +122,17 @@ def machines(mesh: Mesh, dtype: str) -> Iterator[Program]:
             yield Program(f"{name} predict", lambda X, params: ji.svc.predict(params, X), (X, params), 2 * n / P, True)
 
 
+def others(mesh: Mesh, dtype: str) -> Iterator[Program]:
+    """Fits of subsets, which gather the rows that they draw, and of ordered classes, by classes and thresholds."""
+    n = 1000 * mesh.size
+    X, w = abstract(mesh, dtype, n, P), abstract(mesh, dtype, n)
+    for one in OTHERS:
+        ordered = one.module is ji.ordinal
+        y = abstract(mesh, "int32" if ordered else dtype, n)
+        # 64 trials' residuals are four times X.
+        yield Program(f"{one.name} {dtype} {n}x{P} fit", one.fit, (X, y, w), 8, not ordered)
+
+
 def path(mesh: Mesh, dtype: str) -> Program:
     """The ridge path: its singular value decomposition gathers the rows."""
     n, p = 64 * mesh.size, 8
@@ -178,6 +189,7 @@ def plan(platform: str) -> Iterator[Program]:
         yield from programs(model, mesh, "float32")
     yield from machines(mesh, "float32")
     yield from networks(mesh)
+    yield from others(mesh, "float32")
     yield path(mesh, "float32")
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import jaxinfra as ji
-from tests.registry import BY_NAME, MACHINES, Machine, Model, distinct
+from tests.registry import BY_NAME, MACHINES, OTHERS, Machine, Model, Sampled, distinct
 
 DEVICES = 8
 MESHES = ["auto", "explicit"]
@@ -86,6 +86,19 @@ def machine(machine: Machine, kind: str, how: str) -> float:
     return deviation(run(*sharded) if how == "eager" else jax.jit(run)(*sharded), run(*host))
 
 
+def other(one: Sampled, kind: str) -> float:
+    """The same subsets of the rows, and ordered classes, from the user's jit."""
+    host = problem(BY_NAME[one.like], "float64", n=80)
+    rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))
+
+    def run(X: Any, y: Any, w: Any) -> Any:
+        fit = one.fit(X, y, w)
+        numbers = [getattr(fit.params, name) for name in fit.params._fields if name != "link"]
+        return numbers, fit.info.status, fit.info.objective, one.module.predict(fit.params, X)
+
+    return deviation(jax.jit(run)(*(jax.device_put(a, rows) for a in host)), run(*host))
+
+
 def tall(kind: str) -> float:
     """Enough rows for a pass in blocks, in the user's jit; a number that leaves a last block."""
     X, y, w = problem(BY_NAME["ols"], "float64", n=200_200)
@@ -137,11 +150,13 @@ def comparisons() -> Iterator[tuple[str, Callable[[], float]]]:
     chosen += [(name, "explicit", "jit", "float64") for name in ("lasso", "logistic", "multinomial")]
     for name, *rest in chosen:
         yield ", ".join([name, *rest]), partial(fit_and_predict, BY_NAME[name], *rest)
-    for one in MACHINES:
+    for vector in MACHINES:
         kinds = [("auto", "eager"), ("auto", "jit")]
-        kinds += [("explicit", "jit")] if one.name in ("svc_pairs", "linear_svm") else []
+        kinds += [("explicit", "jit")] if vector.name in ("svc_pairs", "linear_svm") else []
         for kind, how in kinds:
-            yield f"{one.name}, {kind}, {how}, float64", partial(machine, one, kind, how)
+            yield f"{vector.name}, {kind}, {how}, float64", partial(machine, vector, kind, how)
+    for one, kind in product(OTHERS, MESHES):
+        yield f"{one.name}, {kind}, jit, float64", partial(other, one, kind)
     for kind, function in product(MESHES, [tall, ill_conditioned, derivative, path]):
         yield f"{function.__name__}, {kind}, float64", partial(function, kind)
 

@@ -294,6 +294,28 @@ MACHINES = [
 ]
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """A model from random subsets of the rows, or whose parameters are not Linear: name, module, the model whose data
+    it takes, and what else its fit needs."""
+
+    name: str
+    module: Any
+    like: str
+    given: dict[str, Any]
+
+    def fit(self, X: Any, y: Any, w: Any) -> ji.Fit:
+        key = {} if self.module is ji.ordinal else {"key": jax.random.key(0)}
+        return self.module.fit(X, y, sample_weight=w, **key, **self.given)
+
+
+OTHERS = [
+    Sampled("theil_sen", ji.theil_sen, "ols", {"n_subsets": 200}),
+    Sampled("ransac", ji.ransac, "ols", {"n_trials": 200, "threshold": 2.0}),
+    Sampled("ordinal", ji.ordinal, "multinomial", {"n_classes": CLASSES}),
+]
+
+
 def distinct() -> list[Model]:
     """Every row that is solved directly, and of the others one for each program of a module."""
     kinds = {(m.module, m.targets, m.n < m.p, "l1" in m.hyper, m.direct and m.name): m for m in reversed(MODELS)}

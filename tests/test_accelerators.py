@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry import MACHINES, distinct
+from tests.registry import MACHINES, OTHERS, distinct
 
 ROOT = Path(__file__).parents[1]
 WHEELS = {"v5e": ["libtpu"], "h100": ["jax-cuda13-plugin", "jax-cuda13-pjrt"]}
@@ -64,7 +64,9 @@ def test_compiles_with_sharded_rows(platform):
         pytest.skip(f"{platform}: {reason}")
     programs = compile_all(platform)
     fits = [p for p in programs if p["name"].endswith(" fit")]
-    assert len(fits) >= len(distinct()) + len(MACHINES) and all(p["collectives"]["all-reduce"] for p in fits)
+    assert len(fits) >= len(distinct()) + len(MACHINES) + len(OTHERS) and all(
+        p["collectives"]["all-reduce"] for p in fits
+    )
     trains = [p["collectives"] for p in programs if p["name"].endswith(" train")]
     assert len(trains) == 5 and all(t.pop("all-reduce") and not any(t.values()) for t in trains)
     wrong = [line for program in programs for line in complaints(program, platform)]

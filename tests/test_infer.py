@@ -139,6 +139,35 @@ def test_stata_quantiles(tau, name):
     np.testing.assert_allclose(kernel.se, theirs.bse, rtol=1e-2)  # which of the two rows at 0 is above is rounding
 
 
+def test_outliers_of_robust_models():
+    """Rows beyond the corner of the loss have residuals and Cook's distances; both do not depend on the unit of y."""
+    rng = np.random.default_rng(6)
+    Z = rng.standard_normal((80, 2))
+    y = Z @ [1.0, 2.0] + rng.standard_normal(80)
+    y[:5] += [8, -9, 10, 7, 12]
+    fit = ji.check(ji.m_estimator.fit(Z, y, scale=1.0, tol=1e-12))
+    given = {"fixed": {"scale": 1.0}}
+    V, theta = np.c_[Z, np.ones(80)], np.append(fit.params.coef, fit.params.intercept)
+    H = (V.T * (np.abs(y - V @ theta) < 1.345)) @ V
+    weights = 1 - np.eye(80)
+    moved = jax.vmap(lambda w: ji.m_estimator.fit(Z, y, scale=1.0, tol=1e-12, sample_weight=w).params)(weights)
+    d = theta - np.c_[moved.coef, moved.intercept]
+    # The step is exact while no other row comes to the corner.
+    found = infer.cooks_distance(ji.m_estimator, fit.params, Z, y, **given)
+    exact = np.einsum("ij,jk,ik->i", d, H, d) / 3
+    assert exact[:5].min() > np.median(exact)
+    np.testing.assert_allclose(found, exact, rtol=0.2, atol=0.02 * exact.max())
+    for model in (ji.huber, ji.m_estimator):
+        one, ten = (model.fit(Z, k * y, tol=1e-12).params for k in (1, 10))
+        close(infer.cooks_distance(model, ten, Z, 10 * y), infer.cooks_distance(model, one, Z, y), 1e-6)
+        r = y - model.predict(one, Z)
+        close(infer.residuals(model, one, Z, y, kind="pearson"), r / one.scale, 1e-12)
+        left = np.sqrt(1 - infer.leverage(model, one, Z, y))
+        close(infer.residuals(model, ten, Z, 10 * y, kind="standardized"), r / one.scale / left, 1e-6)
+    with pytest.raises(ValueError, match="kind of a robust model must be one of response"):
+        infer.residuals(ji.huber, one, Z, y, kind="deviance")
+
+
 def powell(Z, y, params, tau):
     """Powell's sandwich as in R's quantreg (summary.rq, se = "ker"), row by row."""
     V, n = np.c_[Z, np.ones(len(y))], len(y)

@@ -15,9 +15,10 @@ from jaxinfra._core.precision import dot
 from jaxinfra.infer import _problem
 from jaxinfra.infer._problem import Given, Inverse, Problem
 from jaxinfra.infer.covariance import dispersion_of, leverage_of, residual_df
-from jaxinfra.linear import logistic, quantile
+from jaxinfra.linear import huber, logistic, m_estimator, quantile
 
 RESIDUALS = ("response", "working", "pearson", "deviance", "standardized", "studentized")
+_OF_ROBUST = ("response", "pearson", "standardized")
 _SINGLE = tuple(m for m in _problem.SINGLE if m is not quantile)
 
 
@@ -45,7 +46,7 @@ def residuals(
         in `covariance`.
       kind: static.  "response" y - mu; "working" (y - mu) deta/dmu; "pearson" (y - mu) / sqrt(V); "deviance", the
         signed root of the unit deviance; "standardized" pearson / sqrt(dispersion (1 - h)); "studentized" the same with
-        the dispersion of the other rows.
+        the dispersion of the other rows.  Robust models have "response", "pearson", over the scale, and "standardized".
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -58,6 +59,8 @@ def residuals(
     verb = "infer.residuals"
     if kind not in RESIDUALS:
         raise ValueError(f"{verb}: kind must be one of {', '.join(RESIDUALS)}, got {kind!r}")
+    if model in _problem.ROBUST and kind not in _OF_ROBUST:
+        raise ValueError(f"{verb}: kind of a robust model must be one of {', '.join(_OF_ROBUST)}, got {kind!r}")
     given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
     return _residuals(given, model=model, static=static, kind=kind)
 
@@ -66,13 +69,17 @@ def residuals(
 @rows.replicated
 def _residuals(given: Given, *, model: ModuleType, static: Any, kind: str) -> jax.Array:
     p, _, h, df = _at(model, given, static)
-    if kind == "response":
+    if kind == "response" or model in _problem.ROBUST:
         known = {k: given.traced[k] for k in ("exposure",) if k in given.traced}
         y = jnp.asarray(given.y, p.V.dtype)
         if model is logistic:
             eta = model.decision(given.params, given.X, offset=given.offset)
             return y - jax.nn.sigmoid(eta)
-        return y - model.predict(given.params, given.X, offset=given.offset, **known)
+        r = y - model.predict(given.params, given.X, offset=given.offset, **known)
+        # The slope of a robust loss ends where a row counts as an outlier: its residual is read off y.
+        if kind == "response":
+            return r
+        return r / given.params.scale / (jnp.sqrt(1 - h) if kind == "standardized" else 1)
     safe = jnp.where(p.information > 0, p.information, 1)
     if kind == "working":
         return jnp.where(p.information > 0, -p.slope / safe, 0)
@@ -97,7 +104,8 @@ def leverage(
 ) -> jax.Array:  # fmt: skip
     """How much of a row's own y goes into its fit, between 0 and 1: the diagonal of the hat matrix, (n,).
 
-    Arguments as in `covariance`; of a row of weight 2 that of each copy.
+    Arguments as in `covariance`; of a row of weight 2 that of each copy.  Of a robust model it is 0 for the rows whose
+    residual is so large that a little more of it changes nothing.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -121,7 +129,8 @@ def cooks_distance(
 ) -> jax.Array:  # fmt: skip
     """How far all predictions move without a row, in units of q times the dispersion: (n,).  Above 1 is much.
 
-    Arguments as in `covariance`.
+    By one Newton step from the fit of all rows, d'Hd / (q dispersion) with d = H^-1 v u / (1 - h), u the slope of the
+    row's loss; of robust models with the scale held.  Arguments as in `covariance`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -138,10 +147,13 @@ def cooks_distance(
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
 def _cooks(given: Given, *, model: ModuleType, static: Any) -> jax.Array:
-    p, _, h, df = _at(model, given, static)
-    square = p.slope**2 / jnp.where(p.information > 0, p.information, 1)
-    dispersion = dispersion_of(p, given, model, static, df)
-    return square * h / ((1 - h) ** 2 * dispersion * (p.weight - df))
+    p, bread, h, df = _at(model, given, static)
+    square = p.slope**2 * (dot(p.V, bread.matrix) * p.V).sum(1)
+    # Huber's joint loss is in units of the scale, that of an M-estimator in those of its square.
+    scales = {huber: 1, m_estimator: 2}
+    known = given.params.scale ** scales[model] if model in scales else None
+    dispersion = dispersion_of(p, given, model, static, df) if known is None else known
+    return square / ((1 - h) ** 2 * dispersion * (p.weight - df))
 
 
 def leave_one_out(

@@ -21,7 +21,7 @@ from jaxinfra._core.precision import dot
 # Largest triangular solve and Cholesky that stay on one thread, and the size from which the spinning matters less than
 # the flops of `_blocked`, three times as many.
 _SOLVE, _FACTOR, _LARGE = 28, 100, 1024
-_PANEL = 256  # columns that `solve` eliminates at a time
+_PANEL = 256  # columns that `factor` eliminates at a time
 
 
 def _eye_like(a: jax.Array) -> jax.Array:
@@ -111,18 +111,19 @@ def inverse_factor(C: jax.Array) -> jax.Array:
     return lax.platform_dependent(C, cpu=on_cpu, default=plain)
 
 
-def _eliminate(C: jax.Array, rhs: jax.Array) -> jax.Array:
-    """C^-1 rhs by panels of columns, left-looking: a panel is written once, when all before it are done.
+def _panels(p: int) -> tuple[int, int]:
+    """Columns in a panel, and the number of panels."""
+    size = min(_PANEL, p)
+    return size, -(-p // size)
+
+
+def _eliminate(C: jax.Array) -> jax.Array:
+    """The factor by panels of columns, left-looking: a panel is written once, when all before it are done.
 
     The inverse of a diagonal block's factor takes its place.
     """
-    p = len(C)
-    size = min(_PANEL, p)
-    count, zero = -(-p // size), jnp.int32(0)
-    C, rhs = _pad(C, size * count), jnp.pad(rhs, ((0, size * count - p), (0, 0)))
-
-    def rows(v: jax.Array, start: jax.Array) -> jax.Array:
-        return lax.dynamic_slice(v, (start, zero), (size, v.shape[1]))
+    size, count = _panels(len(C))
+    C, zero = _pad(C, size * count), jnp.int32(0)
 
     def reduced(k: int, C: jax.Array) -> jax.Array:
         """Panel k, less what the panels before it eliminate; zeros above it."""
@@ -134,29 +135,64 @@ def _eliminate(C: jax.Array, rhs: jax.Array) -> jax.Array:
         """The factor's panel k below the diagonal block; zeros above."""
         return jnp.pad(dot(panel[(k + 1) * size :], inverse.T), (((k + 1) * size, 0), (0, 0)))
 
-    def forward(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        C, rhs = carry
+    def column(i: jax.Array, C: jax.Array) -> jax.Array:
         start = i * size
         panel = lax.switch(i, [partial(reduced, k) for k in range(count)], C)
-        inverse = inverse_factor(rows(panel, start)[None])[0]
+        inverse = inverse_factor(lax.dynamic_slice(panel, (start, zero), (size, size))[None])[0]
         panel = lax.switch(i, [partial(below, k) for k in range(count)], panel, inverse)
-        y = dot(inverse, rows(rhs, start))
-        rhs = lax.dynamic_update_slice(rhs - dot(panel, y), y, (start, zero))
         panel = lax.dynamic_update_slice(panel, inverse, (start, zero))
-        return lax.dynamic_update_slice(C, panel, (zero, start)), rhs
+        return lax.dynamic_update_slice(C, panel, (zero, start))
+
+    return lax.fori_loop(zero, jnp.int32(count), column, C)
+
+
+def _substitute(F: jax.Array, rhs: jax.Array) -> jax.Array:
+    """Forward and backward, by the panels of `_eliminate`."""
+    p, zero = len(rhs), jnp.int32(0)
+    size, count = _panels(p)
+    rhs = jnp.pad(rhs, ((0, len(F) - p), (0, 0)))
+
+    def parts(i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Where panel i starts, the inverse of its diagonal block, and the panel below it."""
+        start = i * size
+        panel = lax.dynamic_slice(F, (zero, start), (len(F), size))
+        below = jnp.where(jnp.arange(len(F), dtype=jnp.int32)[:, None] >= start + size, panel, 0)
+        return start, lax.dynamic_slice(panel, (start, zero), (size, size)), below
+
+    def rows(v: jax.Array, start: jax.Array) -> jax.Array:
+        return lax.dynamic_slice(v, (start, zero), (size, v.shape[1]))
+
+    def forward(i: jax.Array, rhs: jax.Array) -> jax.Array:
+        start, inverse, below = parts(i)
+        y = dot(inverse, rows(rhs, start))
+        return lax.dynamic_update_slice(rhs - dot(below, y), y, (start, zero))
 
     def backward(i: jax.Array, rhs: jax.Array) -> jax.Array:
-        start = (count - 1 - i) * size
-        panel = lax.dynamic_slice(C, (zero, start), (len(C), size))
-        later = jnp.where(jnp.arange(len(C), dtype=jnp.int32)[:, None] >= start + size, panel, 0)
-        x = dot(rows(panel, start).T, rows(rhs, start) - dot(later.T, rhs))
+        start, inverse, below = parts(count - 1 - i)
+        x = dot(inverse.T, rows(rhs, start) - dot(below.T, rhs))
         return lax.dynamic_update_slice(rhs, x, (start, zero))
 
-    C, rhs = lax.fori_loop(zero, jnp.int32(count), forward, (C, rhs))
+    rhs = lax.fori_loop(zero, jnp.int32(count), forward, rhs)
     return lax.fori_loop(zero, jnp.int32(count), backward, rhs)[:p]
+
+
+def factor(C: jax.Array) -> jax.Array:
+    """What `substitute` takes of the symmetric positive definite C (p, p); NaN where C is not."""
+    size, count = _panels(len(C))
+    plain = lambda C: _pad(_cholesky(C), size * count)  # noqa: E731
+    return lax.platform_dependent(C, cpu=_eliminate, default=plain)
+
+
+def substitute(F: jax.Array, rhs: jax.Array) -> jax.Array:
+    """C^-1 rhs, rhs (p, k), with F = factor(C)."""
+
+    def plain(F: jax.Array, rhs: jax.Array) -> jax.Array:
+        p = len(rhs)
+        return jax.scipy.linalg.cho_solve((F[:p, :p], True), rhs)
+
+    return lax.platform_dependent(F, rhs, cpu=_substitute, default=plain)
 
 
 def solve(C: jax.Array, rhs: jax.Array) -> jax.Array:
     """C^-1 rhs for symmetric positive definite C (p, p), rhs (p, k); NaN where C is not."""
-    plain = lambda C, rhs: jax.scipy.linalg.cho_solve((_cholesky(C), True), rhs)  # noqa: E731
-    return lax.platform_dependent(C, rhs, cpu=_eliminate, default=plain)
+    return substitute(factor(C), rhs)

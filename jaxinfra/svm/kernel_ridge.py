@@ -154,12 +154,13 @@ def _fit(
     K = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=True).values
     assert K is not None
     M = S * K * S.T + jnp.where(sound & finite, ridge, 1) * jnp.eye(len(y), dtype=dtype)
-    border = cholesky.solve(M, S)[:, 0]
+    factor = cholesky.factor(M)
+    border = cholesky.substitute(factor, S)[:, 0]
     pivot = dot(S[:, 0], border)
 
     def bordered(u: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The solution of M z + S c = u, S'z = v, or of M z = u without intercept."""
-        z = cholesky.solve(M, u)
+        z = cholesky.substitute(factor, u)
         if not fit_intercept:
             return z, jnp.zeros_like(v)
         c = (dot(S[:, 0], z) - v) / pivot
@@ -171,13 +172,19 @@ def _fit(
 
     size = _size(y, w)
 
-    def correct(s: _Solution) -> tuple[_Solution, Verdict]:
+    def correct(state: tuple[_Solution, jax.Array]) -> tuple[tuple[_Solution, jax.Array], Verdict]:
+        """The next solution, if it is nearer by half: else rounding has the word."""
+        s, before = state
         z, c = bordered(left(s), -s.a.sum(0))
-        s = _Solution(s.a + S * z, s.b + c)
-        return s, Verdict(jnp.abs(left(s)).max() <= 0.01 * tol * size, jnp.int32(Status.CONVERGED))
+        new = _Solution(s.a + S * z, s.b + c)
+        worst = jnp.abs(left(new)).max()
+        better = ~(worst >= before)  # NaN goes on, to be reported
+        s = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, s)
+        done = (worst <= 0.01 * tol * size) | ~(worst < 0.5 * before)
+        return (s, jnp.where(better, worst, before)), Verdict(done, jnp.int32(Status.CONVERGED))
 
-    found, _, n_iter = drive(correct, _Solution(jnp.zeros_like(y), jnp.zeros_like(y[0])), max_iter=max_iter)
-    worst = jnp.abs(left(found)).max()
+    start = _Solution(jnp.zeros_like(y), jnp.zeros_like(y[0])), jnp.asarray(jnp.inf, dtype)
+    (found, worst), _, n_iter = drive(correct, start, max_iter=max_iter)
     optimality = (jnp.maximum(worst, jnp.abs(found.a.sum(0)).max()) if fit_intercept else worst) / size
 
     # The derivative of  ridge a - w (y - K a - b) = 0,  sum a = 0,  at a = S z.
