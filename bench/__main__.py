@@ -29,6 +29,7 @@ PACKAGES = (
     "celer",
     "glum",
     "skglm",
+    "statsmodels",
     "libsvm-official",
     "liblinear-official",
     "asv",
