@@ -531,14 +531,21 @@ def test_generated_data_are_what_they_are_called(kind):
     X, y = _data.load(kind, "1000x20", "float64")
     assert X.shape == (1000, 20) and len(y) == 1000 and X.flags.c_contiguous
     assert np.corrcoef(X[:, :2].T)[0, 1] == pytest.approx(_data.CORRELATION, abs=0.1)
-    assert y.dtype == (np.int32 if kind in ("labels", "classes") else np.float64)
+    assert y.dtype == (np.int32 if kind in ("labels", "classes", "ordered") else np.float64)
     # Published like the names: results of old commits are compared with new ones.
     first = {"sparse": 1.915964, "labels": 1, "classes": 1, "counts": 3, "positive": 4.776225}
+    first |= {"heavy": 0.5873049490896444, "outliers": 0.2872327705700984, "ordered": 0}
     assert y[0] == pytest.approx(first[kind], rel=1e-6)
     if kind == "counts":
         assert 1 < y.mean() < 3 and (y == np.floor(y)).all()
     if kind == "positive":
         assert y.min() > 0
+    if kind == "heavy":
+        np.testing.assert_allclose([X.mean(axis=0), X.std(axis=0)], np.tile([[0.0], [1.0]], 20), atol=1e-12)
+    if kind == "outliers":
+        assert 0.75 < _robust_optimality.consensus(X, y, _cases.THRESHOLD).mean() < 0.85
+    if kind == "ordered":
+        assert (np.bincount(y) == 200).all()
 
 
 def test_race_takes_turns():
