@@ -288,7 +288,7 @@ def optimality(
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[1.0], [2.0], [3.0]]), jnp.array([2.0, 4.0, 6.0])
     >>> at = ji.Linear(jnp.array([1.0]), jnp.array(2.0))
-    >>> ji.elastic_net.optimality(at, X, y, l1=1 / 3, l2=1 / 3).coef.round(5).tolist()
+    >>> abs(ji.elastic_net.optimality(at, X, y, l1=1 / 3, l2=1 / 3).coef).round(5).tolist()
     [0.0]
     """
     X, y, dtype = _data("elastic_net.optimality", X, y)

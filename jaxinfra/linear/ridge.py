@@ -223,7 +223,7 @@ def optimality(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[1.0], [2.0], [3.0]]), jnp.array([2.0, 4.0, 6.0])
-    >>> ji.ridge.optimality(ji.Linear(jnp.array([1.0]), jnp.array(2.0)), X, y, l2=2 / 3).coef.round(6).tolist()
+    >>> abs(ji.ridge.optimality(ji.Linear(jnp.array([1.0]), jnp.array(2.0)), X, y, l2=2 / 3).coef).round(6).tolist()
     [0.0]
     """
     X, y, dtype = checks.design("ridge.optimality", X, y)

@@ -77,14 +77,18 @@ def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluati
     return newton.Evaluation(value / weight, gradient / weight)
 
 
-def _hessian(problem: Problem, data: Data, theta: jax.Array, *, single: bool = False) -> jax.Array:
+def _hessian(
+    problem: Problem, data: Data, theta: jax.Array, *, outside: jax.Array | float = 0.0, single: bool = False
+) -> jax.Array:
+    """The Hessian, with the share `outside` of the curvature that reweighted least squares gives the other rows."""
     f, delta = problem.frame, problem.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> jax.Array:
         Z, z = _standardised(f, theta, X, y)
-        h = jnp.where(jnp.abs(z) <= delta, _weight(w, y), 0)
+        inside, size = jnp.abs(z) <= delta, jnp.abs(z)
+        h = _weight(w, y) * jnp.where(inside, 1, outside * delta / jnp.where(inside, 1, size))
         one = [jnp.ones_like(Z[:, :1])] if problem.fit_intercept else []
-        V = jnp.concatenate([Z, *one, jnp.where(h > 0, z, 0)[:, None]], 1)
+        V = jnp.concatenate([Z, *one, jnp.where(inside, z, 0)[:, None]], 1)
         if single:
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
         return symmetric_product(V * h[:, None], V)
@@ -121,7 +125,12 @@ def solve(
     ridge = jnp.append(l2 * f.scale**2 * unit, 0 * one)
 
     def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
-        return newton.inverse_root(_hessian(problem, rows, theta, single=single) + jnp.diag(ridge), single=single)
+        # Rows beyond delta have a slope but no curvature: where few rows are within, a step goes far too far.  Their
+        # majoriser's curvature holds it, and goes to 0 with the gradient, so that Newton's last steps stay his.
+        g = _evaluate(problem, rows, theta).gradient + ridge * theta
+        outside = jnp.minimum((jnp.abs(g) / scale).max(), 1)
+        H = _hessian(problem, rows, theta, outside=outside, single=single)
+        return newton.inverse_root(H + jnp.diag(ridge), single=single)
 
     def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: jax.Array) -> tuple:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
