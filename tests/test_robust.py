@@ -223,9 +223,10 @@ def test_derivatives_of_constants(rng):
         np.testing.assert_allclose(exact[i], numeric, atol=1e-7)
 
 
+# The scale of Huber's fit is once a 3000th of the spread of y, where rounding is an optimality of 3e-12.
 @pytest.mark.parametrize(
     "fit",
-    [lambda X, y, sign=1: ji.huber.fit(X, y, tol=1e-12), lambda X, y, sign=1: ji.m_estimator.fit(X, y, tol=1e-12),
+    [lambda X, y, sign=1: ji.huber.fit(X, y, tol=1e-11), lambda X, y, sign=1: ji.m_estimator.fit(X, y, tol=1e-12),
      lambda X, y, sign=1: ji.m_estimator.fit(X, y, norm=norms.Tukey(), scale="proposal2", tol=1e-12),
      lambda X, y, sign=1: ji.quantile.fit(X, y, tau=0.3 if sign > 0 else 0.7)],
     ids=["huber", "m_estimator", "tukey", "quantile"],

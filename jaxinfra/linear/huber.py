@@ -54,7 +54,7 @@ def fit(
     Outliers in y are held down, outliers in X (high leverage) are not: for these see `m_estimator` with a redescending
     norm, or `ransac`.  Duplicated and constant columns are fine; how they share their coefficient is not determined.
 
-    Precision: float64 reaches an optimality of 1e-12 and below, float32 about 1e-6.
+    Precision: float64 reaches an optimality of 1e-15 times the spread of y over the scale, float32 1e-6 times it.
 
     Derivatives: params with respect to X, y, delta, l2, sample_weight and offset, forward and reverse, all orders,
       exact while no row crosses delta.
