@@ -37,7 +37,7 @@ def missing(platform: str) -> str | None:
 
 def compile_all(platform: str) -> list[dict]:
     command = [sys.executable, "-W", "error", "-m", "tests.accelerators", platform]
-    done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-5000:]}"
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 

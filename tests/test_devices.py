@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_sharded_rows_give_the_result_of_one_device():
     command = [sys.executable, "-W", "error", "-m", "tests.devices"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500)
     results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     wrong = [f"{r['name']}: {r['error']}" for r in results if "error" in r]
     wrong += [f"{r['name']}: off by {r['deviation']:.1e}" for r in results if r.get("deviation", 0) > 1e-6]
