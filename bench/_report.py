@@ -194,7 +194,7 @@ MEANING = {
     "gap": "the duality gap over the objective without columns",
     "gradient": "the largest gradient",
     "violation": "the largest violation of the dual's conditions, libsvm's rule",
-    "error": "the largest error, relative to the largest of what is asked for",
+    "error": "the largest error, relative",
 }
 
 

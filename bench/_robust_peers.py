@@ -119,7 +119,7 @@ def _bootstrap(solver):
                 found.append((model.coef_[0].copy(), model.intercept_[0], weight))
             return found
 
-        return call, lambda found: _resampled(found)
+        return call, _resampled
 
     return Adapter(prepare, TOLERANCES)
 

@@ -18,8 +18,8 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A third of the whole suite's time goes to LLVM's passes.  XLA's own stay; the core part of the suite, the
-    # benchmarks' processes and the notebooks run as users do, with all of them.
+    # LLVM's passes are a third of the time of files that mostly compile fits.  XLA's own stay; the core part of the
+    # suite, the processes that tests start and the notebooks run as users do, with all of them.
     jax.config.update("jax_disable_most_optimizations", config.option.markexpr != "core")
 
 

@@ -149,10 +149,12 @@ def cooks_distance(
 def _cooks(given: Given, *, model: ModuleType, static: Any) -> jax.Array:
     p, bread, h, df = _at(model, given, static)
     square = p.slope**2 * (dot(p.V, bread.matrix) * p.V).sum(1)
-    # Huber's joint loss is in units of the scale, that of an M-estimator in those of its square.
-    scales = {huber: 1, m_estimator: 2}
-    known = given.params.scale ** scales[model] if model in scales else None
-    dispersion = dispersion_of(p, given, model, static, df) if known is None else known
+    if model is huber:  # the loss is in units of the scale ...
+        dispersion = given.params.scale
+    elif model is m_estimator:  # ... and here of its square
+        dispersion = given.params.scale**2
+    else:
+        dispersion = dispersion_of(p, given, model, static, df)
     return square / ((1 - h) ** 2 * dispersion * (p.weight - df))
 
 

@@ -91,8 +91,7 @@ def batched(fn: Callable[[jax.Array], Any], items: jax.Array, rows: int) -> Any:
     batches = -(-n // max(1, _ELEMENTS // rows))
     size = -(-n // batches)
     padded = items[jnp.arange(batches * size) % n].reshape(batches, size, *items.shape[1:])
-    values = jax.vmap(fn)(padded[0]) if batches == 1 else lax.map(jax.vmap(fn), padded)
-    return jax.tree.map(lambda v: v.reshape(-1, *v.shape[1 if batches == 1 else 2 :])[:n], values)
+    return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:])[:n], lax.map(jax.vmap(fn), padded))
 
 
 def drawn(problem: Problem, bayesian: bool, count: int) -> Callable[[jax.Array], jax.Array]:

@@ -44,7 +44,7 @@ def all_of(n: int, size: int, most: int) -> np.ndarray | None:
     """All subsets of `size` of n rows if there are at most so many, else None."""
     if math.comb(n, size) > most:
         return None
-    if size == 2:
+    if size == 2:  # half a million pairs are made in milliseconds this way
         return np.stack(np.triu_indices(n, 1), axis=1).astype(np.int32)
     return np.array(list(itertools.combinations(range(n), size)), np.int32).reshape(-1, size)
 

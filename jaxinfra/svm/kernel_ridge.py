@@ -173,7 +173,7 @@ def _fit(
     size = _size(y, w)
 
     def correct(state: tuple[_Solution, jax.Array]) -> tuple[tuple[_Solution, jax.Array], Verdict]:
-        """The next solution, if it is nearer by half: else rounding has the word."""
+        """The next solution if it is nearer, and no other after it unless by half: the rest is rounding."""
         s, before = state
         z, c = bordered(left(s), -s.a.sum(0))
         new = _Solution(s.a + S * z, s.b + c)
