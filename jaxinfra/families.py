@@ -14,13 +14,13 @@ Source: McCullagh and Nelder, Generalized Linear Models (2nd ed. 1989), table 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
+from jaxinfra._core.pytree import pytree
 from jaxinfra.links import Identity, Inverse, InverseSquared, Link, Log, Logit
 
 Array = jax.Array
@@ -61,11 +61,7 @@ class Family:
         return False
 
 
-def _family(kind: type) -> type:
-    return jax.tree_util.register_dataclass(dataclass(frozen=True)(kind))
-
-
-@_family
+@pytree
 class Gaussian(Family):
     """V = 1: least squares."""
 
@@ -99,7 +95,7 @@ def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array,
     return _softplus(*primals), jax.nn.sigmoid(*primals) * tangents[0]
 
 
-@_family
+@pytree
 class Binomial(Family):
     """V = mu (1 - mu) for a proportion y in [0, 1]; the number of trials is the row's sample_weight."""
 
@@ -167,7 +163,7 @@ def _power_deviance(y: Array, log_mu: Array, p: Any) -> Array:
     return jnp.where(positive & ~tiny, value, at_zero)
 
 
-@_family
+@pytree
 class Poisson(Family):
     """V = mu: counts, and rates with an exposure."""
 
@@ -207,7 +203,7 @@ class Poisson(Family):
         return isinstance(link, Log | Identity)
 
 
-@_family
+@pytree
 class Gamma(Family):
     """V = mu^2: positive amounts of constant coefficient of variation, such as claim sizes."""
 
@@ -231,7 +227,7 @@ class Gamma(Family):
         return isinstance(link, Log | Inverse)
 
 
-@_family
+@pytree
 class InverseGaussian(Family):
     """V = mu^3: positive amounts with a heavier tail than gamma."""
 
@@ -255,7 +251,7 @@ class InverseGaussian(Family):
         return isinstance(link, InverseSquared)
 
 
-@_family
+@pytree
 class Tweedie(Family):
     """V = mu^power.  0 is Gaussian, 1 Poisson, between 1 and 2 amounts with exact zeros (rainfall, total claims), 2
     gamma,
@@ -283,7 +279,7 @@ class Tweedie(Family):
         return allowed & ((p <= 0) | (p >= 1)) & jnp.isfinite(y)
 
 
-@_family
+@pytree
 class NegativeBinomial(Family):
     """V = mu + alpha mu^2: counts that vary more than Poisson's; alpha -> 0 is Poisson.  The default link is the
     logarithm."""

@@ -15,12 +15,13 @@ step back.  Source: McCullagh and Nelder, Generalized Linear Models (2nd ed. 198
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr, ndtr, ndtri
+
+from jaxinfra._core.pytree import pytree
 
 Array = jax.Array
 
@@ -53,11 +54,7 @@ class Link:
         return jnp.log(self.complement(eta))
 
 
-def _static(kind: type) -> type:
-    return jax.tree_util.register_static(dataclass(frozen=True)(kind))
-
-
-@_static
+@pytree
 class Identity(Link):
     """Eta = mu: canonical for the Gaussian family."""
 
@@ -74,7 +71,7 @@ class Identity(Link):
         return jnp.ones_like(eta)
 
 
-@_static
+@pytree
 class Log(Link):
     """Eta = log mu: canonical for counts; exp(coef) are ratios of means."""
 
@@ -95,7 +92,7 @@ class Log(Link):
         return eta
 
 
-@_static
+@pytree
 class Logit(Link):
     """Eta = log(mu / (1 - mu)): canonical for proportions; exp(coef) are odds ratios."""
 
@@ -124,7 +121,7 @@ class Logit(Link):
         return jax.nn.log_sigmoid(-eta)
 
 
-@_static
+@pytree
 class Probit(Link):
     """Eta = the normal quantile of mu."""
 
@@ -153,7 +150,7 @@ class Probit(Link):
         return log_ndtr(-eta)
 
 
-@_static
+@pytree
 class CLogLog(Link):
     """Eta = log(-log(1 - mu)), the complementary log-log link: proportional hazards in grouped time."""
 
@@ -178,7 +175,7 @@ class CLogLog(Link):
         return -jnp.exp(eta)
 
 
-@_static
+@pytree
 class Cauchit(Link):
     """Eta = the Cauchy quantile of mu: heavy tails, robust to mislabelled proportions."""
 
@@ -199,7 +196,7 @@ class Cauchit(Link):
         return 1 / (jnp.pi * (1 + eta * eta))
 
 
-@_static
+@pytree
 class Inverse(Link):
     """Eta = 1 / mu: canonical for the gamma family (up to sign)."""
 
@@ -216,7 +213,7 @@ class Inverse(Link):
         return -1 / (eta * eta)
 
 
-@_static
+@pytree
 class InverseSquared(Link):
     """Eta = 1 / mu^2: canonical for the inverse Gaussian family (up to factors)."""
 
@@ -233,7 +230,7 @@ class InverseSquared(Link):
         return -0.5 * jax.lax.rsqrt(eta) / eta
 
 
-@_static
+@pytree
 class Sqrt(Link):
     """Eta = sqrt(mu): stabilises the variance of counts.  Only eta > 0 has a mean."""
 
@@ -250,8 +247,7 @@ class Sqrt(Link):
         return 2 * eta
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Power(Link):
     """Eta = mu^exponent, exponent not 0; the exponent is traced.  Only eta > 0 has a mean."""
 

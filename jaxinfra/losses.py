@@ -5,11 +5,10 @@ Each loss is a frozen dataclass registered as a pytree, its numeric fields leave
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 
+from jaxinfra._core.pytree import pytree
 from jaxinfra.families import Binomial, Family, Gaussian, NegativeBinomial, Poisson, Tweedie
 from jaxinfra.links import (
     Cauchit,
@@ -28,8 +27,7 @@ from jaxinfra.links import (
 Array = jax.Array
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Likelihood:
     """A family with a link, as the loss of a linear predictor: what the solvers minimise."""
 
@@ -84,8 +82,7 @@ class Likelihood:
         return discrete and isinstance(self.link, Log | Logit | Probit | CLogLog | Cauchit)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class SquaredHinge:
     """max(0, 1 - t eta)^2 with t = 2 y - 1 for labels y in 0, 1: the smooth support vector loss."""
 

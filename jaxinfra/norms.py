@@ -14,11 +14,12 @@ Elsewhere: statsmodels.robust.norms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+
+from jaxinfra._core.pytree import pytree
 
 Array = jax.Array
 
@@ -41,8 +42,7 @@ class Norm:
         return z * self.weight(z)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Huber(Norm):
     """Quadratic to k, then linear: convex, one minimum.  statsmodels' HuberT(t = k).
 
@@ -66,8 +66,7 @@ class Huber(Norm):
         return jnp.where(a <= self.k, 1, self.k / jnp.where(a <= self.k, 1, a))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Tukey(Norm):
     """Tukey's biweight: rows beyond c do not count at all.  statsmodels' TukeyBiweight(c).
 
@@ -91,8 +90,7 @@ class Tukey(Norm):
         return self._left(z) ** 2
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Hampel(Norm):
     """psi rises to a, is constant to b, and falls to 0 at c.  statsmodels' Hampel(a, b, c).
 
@@ -122,8 +120,7 @@ class Hampel(Norm):
         return jnp.where(v <= self.a, 1, size / jnp.where(v <= self.a, 1, v))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Andrews(Norm):
     """Andrews' wave: psi is a sine up to pi a, then 0.  statsmodels' AndrewWave(a).
 
@@ -145,8 +142,7 @@ class Andrews(Norm):
         return jnp.where(jnp.abs(u) < jnp.pi, jnp.sinc(u / jnp.pi), 0)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Ramsay(Norm):
     """Ramsay's Ea: psi dies away as z exp(-a |z|).  statsmodels' RamsayE(a).
 
@@ -168,8 +164,7 @@ class Ramsay(Norm):
         return jnp.exp(-self.a * jnp.abs(z))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Cauchy(Norm):
     """The log likelihood of Cauchy errors; psi dies away as 1 / z.
 
@@ -190,8 +185,7 @@ class Cauchy(Norm):
         return 1 / (1 + (z / self.c) ** 2)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Welsch(Norm):
     """Welsch's: psi dies away as a normal density.
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fractions
+import importlib
+import itertools
 import os
+import pkgutil
 import subprocess
 import sys
 
@@ -15,6 +19,7 @@ import pytest
 import jaxinfra as ji
 from jaxinfra._core import checks, compensated, rows
 from jaxinfra._core.loop import Verdict, drive, when
+from jaxinfra._core.pytree import pytree, static
 
 pytestmark = pytest.mark.core
 
@@ -177,3 +182,45 @@ def test_flag_for_small_loops_is_set_before_jax_starts():
     expected = f"{flags} --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000"
     env = {**os.environ, "XLA_FLAGS": flags, "EXPECTED": expected, "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", code], check=True, env=env)
+
+
+def test_a_program_belongs_to_the_class_it_was_compiled_for():
+    """Of 100 classes registered as JAX registers dataclasses, some twenty ran the program of another in JAX 0.10."""
+    kinds = [pytree(type(f"Kind{i}", (), {})) for i in range(100)]
+    number = jax.jit(lambda node: jnp.asarray(kinds.index(type(node))))
+    assert [int(number(kind())) for kind in kinds] == list(range(100))
+
+
+def pytrees():
+    """Every dataclass of the package that JAX takes apart, with None in every field."""
+    for module in pkgutil.walk_packages(ji.__path__, "jaxinfra."):
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.name:
+                node = object.__new__(kind)
+                for entry in dataclasses.fields(kind):
+                    object.__setattr__(node, entry.name, None)
+                if not jax.tree_util.all_leaves([node]):
+                    yield node
+
+
+def test_structures_of_two_classes_differ():
+    nodes = list(pytrees())
+    assert {ji.families.Gamma, ji.links.Log, ji.norms.Tukey, ji.kernels.RBF} <= {type(node) for node in nodes}
+    for one, other in itertools.combinations(nodes, 2):
+        assert jax.tree.structure(one) != jax.tree.structure(other), f"{type(one)} and {type(other)}"
+
+
+def test_pytree_keeps_static_fields_and_names_its_leaves():
+    @pytree
+    class Node:
+        a: float
+        kind: str = static(default="x")
+        b: float = 2.0
+
+    node = Node(1.0, "y")
+    paths, structure = jax.tree_util.tree_flatten_with_path(node)
+    assert [(jax.tree_util.keystr(path), leaf) for path, leaf in paths] == [(".a", 1.0), (".b", 2.0)]
+    assert jax.tree.unflatten(structure, [3.0, 4.0]) == Node(3.0, "y", 4.0)
+    assert structure != jax.tree.structure(Node(1.0, "z")) and structure == jax.tree.structure(Node(5.0, "y"))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        node.a = 0.0

@@ -17,7 +17,6 @@ A solver asks for many blocks of the same matrix.  So the work that depends on o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -27,6 +26,7 @@ import numpy as np
 from jaxinfra._core import checks, compensated
 from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot
+from jaxinfra._core.pytree import pytree, static
 from jaxinfra.kernels._kernel import Kernel as Kernel
 from jaxinfra.kernels._kernel import Product as Product
 from jaxinfra.kernels._kernel import Scaled as Scaled
@@ -36,12 +36,7 @@ from jaxinfra.kernels._kernel import cast as cast
 Array = jax.Array
 
 
-def _static(**kwargs: Any) -> Any:
-    return field(metadata={"static": True}, **kwargs)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Linear(Kernel):
     """x'z."""
 
@@ -62,15 +57,14 @@ class Linear(Kernel):
         return compensated.matmul((a, jnp.zeros_like(a)), (b, jnp.zeros_like(b)))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Polynomial(Kernel):
     """(gamma x'z + coef0)^degree.
 
     degree: a whole number, static; gamma, coef0: numbers, traced.  libsvm's and scikit-learn's "poly".
     """
 
-    degree: int = _static(default=3)
+    degree: int = static(default=3)
     gamma: Any = 1.0
     coef0: Any = 0.0
 
@@ -98,8 +92,7 @@ class Polynomial(Kernel):
         return jax.lax.integer_pow(self.gamma * (a * a).sum(1) + self.coef0, int(self.degree))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class RBF(Kernel):
     r"""exp(-sum_j gamma_j (x_j - z_j)^2): the Gaussian kernel.
 
@@ -161,8 +154,7 @@ class RBF(Kernel):
         return compensated.exp((2 * product[0], 2 * product[1]))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Sigmoid(Kernel):
     """tanh(gamma x'z + coef0), which is not positive definite: a fit may end at a stationary point.
 
@@ -181,14 +173,12 @@ class Sigmoid(Kernel):
         return jnp.tanh(self.gamma * (a * a).sum(1) + self.coef0)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Precomputed(Kernel):
     """X holds the kernel's values: (n, n) between the rows of the fit, (m, n) where a fit predicts m new rows."""
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Custom(Kernel):
     """Any function of two sets of rows: function(X (n, p), Z (m, p)) -> (n, m), symmetric in X and Z.
 
@@ -203,7 +193,7 @@ class Custom(Kernel):
     [[0.135]]
     """
 
-    function: Callable[..., Array] = _static()
+    function: Callable[..., Array] = static()
     params: Any = None
 
     def between(self, a: Array, b: Array) -> Array:

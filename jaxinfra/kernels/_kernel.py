@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import checks
 from jaxinfra._core.compensated import Pair
+from jaxinfra._core.pytree import pytree
 
 Array = jax.Array
 
@@ -73,8 +73,7 @@ class Kernel:
     __rmul__ = __mul__
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Sum(Kernel):
     """The sum of two kernels."""
 
@@ -94,8 +93,7 @@ class Sum(Kernel):
         return self.first.diagonal(a[0]) + self.second.diagonal(a[1])
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Product(Kernel):
     """The product of two kernels."""
 
@@ -115,8 +113,7 @@ class Product(Kernel):
         return self.first.diagonal(a[0]) * self.second.diagonal(a[1])
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree
 class Scaled(Kernel):
     """A multiple of a kernel."""
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinfra._core.pytree import pytree, static
 from jaxinfra.nn import layers
 from jaxinfra.nn._dot_product import allowed, attend, scores
 from jaxinfra.nn.layers import Affine, Norm
@@ -84,12 +85,7 @@ class Block(NamedTuple):
     down: Affine | None
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["embedding", "project", "positions", "blocks", "norm", "head"],
-    meta_fields=["config"],
-)
-@dataclass(frozen=True)
+@pytree
 class Params:
     """embedding (vocabulary, width), project (features, width), positions (length, width): None where not needed."""
 
@@ -99,7 +95,7 @@ class Params:
     blocks: tuple[Block, ...]
     norm: Norm | None
     head: Affine
-    config: Config
+    config: Config = static()
 
 
 def init(key: jax.Array, config: Config, *, dtype: Any = jnp.float32) -> Params:

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxinfra._core.pytree import pytree, static
 from jaxinfra.nn import layers
 from jaxinfra.nn._convolution import convolve, padding
 from jaxinfra.nn._pooling import max_pool, mean_pool
@@ -92,15 +93,14 @@ DIGITS = Config(shape=(28, 28, 1), blocks=(Block(32), Block(64)), dense=(128,), 
 PHOTOS = Config(shape=(150, 150, 3), blocks=(Block(32), Block(64), Block(128), Block(128)), dense=(512,), outputs=1)
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["convolutions", "dense", "head"], meta_fields=["config"])
-@dataclass(frozen=True)
+@pytree
 class Params:
     """convolutions, dense: tuples of `Affine`, one a layer; head: the last one; config: the architecture."""
 
     convolutions: tuple[Affine, ...]
     dense: tuple[Affine, ...]
     head: Affine
-    config: Config
+    config: Config = static()
 
 
 def init(key: jax.Array, config: Config, *, dtype: Any = jnp.float32) -> Params:

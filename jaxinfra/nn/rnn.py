@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxinfra._core.pytree import pytree, static
 from jaxinfra.nn import _cells, layers
 from jaxinfra.nn._recurrence import recur
 from jaxinfra.nn.layers import Affine
@@ -70,15 +71,14 @@ class Cell(NamedTuple):
     recurrent_bias: jax.Array | None
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["embedding", "layers", "head"], meta_fields=["config"])
-@dataclass(frozen=True)
+@pytree
 class Params:
     """embedding: (vocabulary, features) or None. layers: a tuple of (forward,) or (forward, backward) cells."""
 
     embedding: jax.Array | None
     layers: tuple[tuple[Cell, ...], ...]
     head: Affine
-    config: Config
+    config: Config = static()
 
 
 def init(key: jax.Array, config: Config, *, dtype: Any = jnp.float32) -> Params:
