@@ -166,6 +166,7 @@ def main() -> None:
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_enable_compilation_cache", False)
+    jax.config.update("jax_disable_most_optimizations", True)  # LLVM's, as for the rest of the suite
     assert jax.device_count() == DEVICES
     for name, compare in comparisons():
         try:
