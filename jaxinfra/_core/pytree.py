@@ -19,9 +19,9 @@ def static(**kwargs: Any) -> Any:
 def pytree(kind: type[T]) -> type[T]:
     """A class as a frozen dataclass and pytree, with its fields as leaves but for those that are `static`.
 
-    Not `jax.tree_util.register_dataclass`: two structures compare equal there if they only differ in the class (JAX
-    0.10 and 0.12), and JAX 0.10, whose caches of compiled functions trust that where seven bits of the hashes agree,
-    ran the program of one class with objects of another.
+    Not `jax.tree_util.register_dataclass`: there two structures that differ in nothing but the class compare equal
+    (JAX 0.10 and 0.12), and JAX 0.10 finds compiled functions by part of a hash and that comparison, so that now
+    and then the program of one class ran with an object of another.
     """
     kind = dataclass(frozen=True)(kind)
     leaves = [f.name for f in fields(kind) if not f.metadata.get("static")]  # type: ignore[arg-type]
