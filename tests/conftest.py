@@ -19,7 +19,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 def pytest_configure(config: pytest.Config) -> None:
     # LLVM's passes are a third of the time of files that mostly compile fits.  XLA's own stay; the core part of the
-    # suite, the processes that tests start and the notebooks run as users do, with all of them.
+    # suite, the notebooks and the processes that tests start, but for that of `devices.py`, run as users do, with all.
     jax.config.update("jax_disable_most_optimizations", config.option.markexpr != "core")
 
 

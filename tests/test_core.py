@@ -185,7 +185,7 @@ def test_flag_for_small_loops_is_set_before_jax_starts():
 
 
 def test_a_program_belongs_to_the_class_it_was_compiled_for():
-    """Of 100 classes registered as JAX registers dataclasses, some twenty ran the program of another in JAX 0.10."""
+    """Of 100 classes registered as JAX registers dataclasses, 11 to 15 ran the program of another in JAX 0.10."""
     kinds = [pytree(type(f"Kind{i}", (), {})) for i in range(100)]
     number = jax.jit(lambda node: jnp.asarray(kinds.index(type(node))))
     assert [int(number(kind())) for kind in kinds] == list(range(100))
