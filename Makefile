@@ -3,11 +3,13 @@
 #
 #   make test PYTHON=python3.12 VENV=.venv-3.12      another Python, in an environment of its own
 #   make test ARGS="-k ridge"                        arguments for pytest
+#   make run-notebooks JOBS=2                        two at a time; the times that they print are then of no use
 
 VENV ?= .venv
 PYTHON ?= python3.13 python3.12 python3.11 python3
 PROFILE ?= quick
 ARGS ?=
+JOBS ?= 1
 BIN := $(VENV)/bin
 XDIST := -n logical --maxprocesses 8
 
@@ -48,12 +50,13 @@ notebooks: $(VENV)/.notebooks  ## open the notebooks in JupyterLab
 
 run-notebooks: $(VENV)/.notebooks  ## execute every notebook from its script and write HTML to build/notebooks
 	@mkdir -p build/notebooks
-	@for script in notebooks/*.py; do \
-	  name=$$(basename $$script .py); \
-	  echo "run-notebooks: executing $$name"; \
-	  $(BIN)/jupytext --quiet --to ipynb --output build/notebooks/$$name.ipynb $$script && \
-	  $(BIN)/jupyter nbconvert --log-level ERROR --to html --execute build/notebooks/$$name.ipynb || exit 1; \
-	done
+	@sockets=$$(mktemp -d) && trap 'rm -rf "$$sockets"' EXIT && \
+	printf '%s\n' $(basename $(notdir $(wildcard notebooks/*.py))) | xargs -P $(JOBS) -I{} sh -c '\
+	  echo "run-notebooks: executing {}" && \
+	  $(BIN)/jupytext --quiet --to ipynb --output build/notebooks/{}.ipynb notebooks/{}.py && \
+	  $(BIN)/jupyter nbconvert --log-level ERROR --KernelManager.transport=ipc --KernelManager.ip='$$sockets'/{} \
+	    --to html --execute build/notebooks/{}.ipynb || \
+	  { echo "run-notebooks: {} failed" >&2; exit 255; }'
 
 lint: $(VENV)/.lint $(VENV)/.test  ## style and types
 	@echo "lint: ruff and mypy"

@@ -15,12 +15,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).resolve().parents[1] / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # LLVM's passes are a third of the time of files that mostly compile fits.  XLA's own stay; the core part of the
-    # suite, the notebooks and the processes that tests start, but for that of `devices.py`, run as users do, with all.
-    jax.config.update("jax_disable_most_optimizations", config.option.markexpr != "core")
+# LLVM's passes are a third of the time of files that mostly compile fits.  XLA's own stay; the notebooks and what the
+# tests start in processes of their own, but for `devices.py`, run as users do, with all.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -358,25 +358,18 @@ def test_skglm_agrees_with_numpy():
 
 @pytest.mark.parametrize("model", list(_cases.CASES))
 def test_jaxinfra_agrees_with_numpy(model):
-    # In a process of its own, since benchmarks switch 64-bit types on.
-    code = (
-        "import numpy as np\n"
-        "from bench import _peers\n"
-        "from tests.test_bench_suite import compare_with_plain, normal_equations, small_task\n"
-        f"model = {model!r}\n"
-        "if model not in _peers.LEAST_SQUARES:\n"
-        "    compare_with_plain(model, ['jaxinfra'])\n"
-        "for targets in (1, 3) if model in _peers.LEAST_SQUARES else ():\n"
-        "    task = small_task(model, targets)\n"
-        "    call, read = _peers.ADAPTERS[model]['jaxinfra'].prepare(task)\n"
-        "    answer = read(call())\n"
-        "    asked = task if answer.penalty is None else task._replace(penalty=answer.penalty)\n"
-        "    coef, intercept = normal_equations(asked)\n"
-        "    assert answer.coef.dtype == np.float64\n"
-        "    np.testing.assert_allclose(answer.coef, coef, rtol=1e-6)\n"
-        "    np.testing.assert_allclose(answer.intercept, intercept, rtol=1e-6)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    if model not in _peers.LEAST_SQUARES:
+        compare_with_plain(model, ["jaxinfra"])
+        return
+    for targets in (1, 3):
+        task = small_task(model, targets)
+        call, read = _peers.ADAPTERS[model]["jaxinfra"].prepare(task)
+        answer = read(call())
+        asked = task if answer.penalty is None else task._replace(penalty=answer.penalty)
+        coef, intercept = normal_equations(asked)
+        assert answer.coef.dtype == np.float64
+        np.testing.assert_allclose(answer.coef, coef, rtol=1e-6)
+        np.testing.assert_allclose(answer.intercept, intercept, rtol=1e-6)
 
 
 def test_gap_of_an_answer_by_hand():

@@ -27,7 +27,10 @@ OUTSIDE = {
 }
 
 models = pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
-dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=["x64", "x32"])
+# The quick part of the suite leaves float32, which compiles everything again, to the whole.
+dtypes = pytest.mark.parametrize(
+    "dtype", [pytest.param(np.float64, id="x64", marks=pytest.mark.core), pytest.param(np.float32, id="x32")]
+)
 # float32 compiles everything again: for one model an engine.
 cases = [(m, d) for m in MODELS for d in DTYPES if d is np.float64 or m.single]
 models_and_dtypes = pytest.mark.parametrize(
@@ -66,14 +69,13 @@ def test_signature(model):
     assert set(PARAMETERS) <= set(inspect.signature(model.module.fit).parameters)
 
 
-@pytest.mark.core
 @models
 @dtypes
 def test_reference_and_optimality(model, dtype):
     X, y = model.data(dtype=dtype)
     w = model.weights(dtype=dtype)
-    # Those that are not solved to rounding stop at the default tolerance here.
-    fit = ji.check(model.fit(X, y, sample_weight=w, **({} if model.direct else {"tol": np.finfo(dtype).eps ** 0.5})))
+    # The default tolerance, where those that are not solved to rounding stop.
+    fit = ji.check(model.fit(X, y, sample_weight=w, tol=float(np.finfo(dtype).eps ** 0.5)))
     assert isinstance(fit, ji.Fit)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(fit))
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(fit.params))
@@ -113,42 +115,35 @@ def test_second_call_compiles_nothing(model, compilations):
 
 
 @models_and_dtypes
-def test_jit_and_vmap(model, dtype):
-    """Lanes of a compiled batch, over y and weights, are the eager fits."""
+def test_vmap(model, dtype):
+    """Lanes of a batch over y, weights and hyper-parameters are the fits alone; float64 in a `jit`, float32 without."""
     rel = tolerance(dtype, 1e-8, 1e-4)
     X, y = model.data(dtype=dtype)
     w = model.weights(dtype=dtype)
     ys = model.others(y)
     ws = np.stack([w, w[::-1], np.where(np.arange(len(w)) % 5 == 1, 0, w).astype(dtype)])
-    loop = [model.fit(X, y_, sample_weight=w_).params for y_, w_ in zip(ys, ws, strict=True)]
-    together = jax.jit(jax.vmap(lambda y, w: model.fit(X, y, sample_weight=w)))
-    batch = together(ys, ws)
+    penalties = {k: np.stack([v, 3 * v, 2 * v]) for k, v in hyper(model, dtype).items()}
+
+    def fit(y, w, penalty):
+        return model.fit(X, y, sample_weight=w, **penalty)
+
+    loop = [fit(ys[i], ws[i], {k: v[i] for k, v in penalties.items()}).params for i in range(3)]
+    together = jax.vmap(fit)
+    together = jax.jit(together) if dtype is np.float64 else together
+    batch = together(ys, ws, penalties)
     assert (batch.info.status == ji.Status.CONVERGED).all()
     for i, params in enumerate(loop):
         close(jax.tree.map(lambda a, i=i: a[i], batch.params), params, rel, f"vmap lane {i}")
 
     # A NaN lane is NONFINITE with NaN parameters and leaves the others as they were.
     (ws if ys.dtype.kind == "i" else ys)[1] = np.nan
-    spoiled = together(ys, ws)
+    spoiled = together(ys, ws, penalties)
     assert list(np.asarray(spoiled.info.status)) == [0, ji.Status.NONFINITE, 0]
     assert np.isnan(np.asarray(spoiled.params.coef[1])).all()
     for lane in (0, 2):
         close(jax.tree.map(lambda a, i=lane: a[i], spoiled.params), loop[lane], rel, f"lane {lane} beside NaN")
     with pytest.raises(ji.FitError, match=r"lane 1 \(1 of 3"):
         ji.check(spoiled)
-
-
-@models
-def test_vmap_over_hyper_parameters(model):
-    if not model.hyper:
-        return  # nothing to map over
-    X, y = model.data()
-    w = model.weights()
-    values = {k: np.stack([np.asarray(v, float), 3 * np.asarray(v, float)]) for k, v in model.hyper.items()}
-    batch = jax.vmap(lambda more: model.fit(X, y, sample_weight=w, **more))(values)
-    for i in range(2):
-        one = model.fit(X, y, sample_weight=w, **{k: v[i] for k, v in values.items()})
-        close(jax.tree.map(lambda a, i=i: a[i], batch.params), one.params, 1e-8)
 
 
 @models
@@ -169,35 +164,37 @@ def test_derivatives(model):
         rest = {k: v for k, v in arguments.items() if k not in ("X", "y")}
         return model.fit(arguments["X"], arguments.get("y", y), **rest).params
 
-    def along(s):
-        return jax.tree.map(lambda a, d: a + s * d, arguments, direction)
-
     direction = jax.tree.map(lambda v: rng.standard_normal(np.shape(v)) * 0.1, arguments)
-    value, tangent = jax.jit(lambda a, d: jax.jvp(params, (a,), (d,)))(arguments, direction)
+    cotangent = jax.tree.map(lambda v: rng.standard_normal(v.shape), jax.eval_shape(params, arguments))
+
+    def value_and_pulled(a):
+        value, pull = jax.vjp(params, a)
+        return value, pull(cotangent)[0]
+
+    # One program gives all: the jvp of the parameters, and of the vjp, which is the second order.
+    @jax.jit
+    def derivatives(a):
+        if model.second:
+            return jax.jvp(value_and_pulled, (a,), (direction,))
+        value, push = jax.linearize(params, a)
+        return (value, jax.linear_transpose(push, a)(cotangent)[0]), (push(direction), None)
+
+    (value, pulled), (tangent, second) = derivatives(arguments)
     if "l1" in model.hyper:  # the support has to be stable, and neither empty nor full
         assert 0 < (np.asarray(value.coef) == 0).sum() < value.coef.size, value.coef
-    step, rel = (1e-5, 1e-6) if model.direct else (1e-4, 1e-5)
-    plus, minus = (params(along(s)) for s in (step, -step))
-    close(tangent, jax.tree.map(lambda a, b: (a - b) / (2 * step), plus, minus), rel, "jvp")
 
-    # One program gives the vjp and its own jvp, the second order.
-    cotangent = jax.tree.map(lambda v: rng.standard_normal(v.shape), value)
+    def moved(s):
+        return jax.tree.map(lambda a, d: a + s * d, arguments, direction)
 
-    def pull(a):
-        return jax.vjp(params, a)[1](cotangent)[0]
-
+    step = 1e-4
+    plus, minus = (derivatives(moved(s))[0] for s in (step, -step))
+    slopes = jax.tree.map(lambda a, b: (a - b) / (2 * step), plus, minus)
+    close(tangent, slopes[0], 1e-6 if model.direct else 1e-5, "jvp")
     if model.second:
-        pull_and_change = jax.jit(lambda a, d: jax.jvp(pull, (a,), (d,)))
-        pulled, second = pull_and_change(arguments, direction)
-    else:
-        pulled = jax.jit(pull)(arguments)
+        close(second, slopes[1], 1e-5, "second order")
     forward = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(tangent), jax.tree.leaves(cotangent), strict=True))
     reverse = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(pulled), jax.tree.leaves(direction), strict=True))
     assert abs(forward - reverse) <= 1e-9 * max(1, abs(forward))
-    if model.second:
-        step = 1e-4
-        plus, minus = (pull_and_change(along(s), direction)[0] for s in (step, -step))
-        close(second, jax.tree.map(lambda a, b: (a - b) / (2 * step), plus, minus), 1e-5, "second order")
 
 
 @models_and_dtypes
@@ -281,7 +278,7 @@ def test_bad_input(model):
         with pytest.raises(ValueError, match=f"{name}.fit: {key} must (broadcast against coef|be a scalar)"):
             fit(X, y, **{key: np.ones(X.shape[1] + 1)})
     with pytest.raises(ValueError, match=rf"{name}\.predict: X must have shape \(n, {X.shape[1]}\)"):
-        model.module.predict(model.fit(X, y).params, X[:, 1:])
+        model.module.predict(model.fit(X, y, sample_weight=model.weights()).params, X[:, 1:])
 
 
 @models

@@ -81,7 +81,8 @@ def test_transformations(kind, name):
 def test_float32_agrees_with_float64(kind, name):
     module, params, x = network(kind, name, jnp.float32)
     wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
-    narrow, exact = module.apply(params, x), module.apply(wide, x)
+    apply = jax.jit(module.apply)
+    narrow, exact = apply(params, x), apply(wide, x)
     assert narrow.dtype == jnp.float32 and exact.dtype == jnp.float64
     np.testing.assert_allclose(narrow, exact, rtol=0, atol=3e-6 * np.abs(exact).max())
 
@@ -149,10 +150,11 @@ def test_masked_steps_change_nothing():
     """What stands in masked steps is not seen; a padded sequence is the short one."""
     for kind, name in [pair for pair in ALL if pair[0] != "cnn"]:
         module, params, x = network(kind, name)
-        out = module.apply(params, x, mask=MASK)
+        apply = jax.jit(module.apply)
+        out = apply(params, x, mask=MASK)
         other = jnp.where(MASK if x.ndim == 2 else MASK[:, :, None], x, x[::-1, ::-1])
-        changed = module.apply(params, other, mask=MASK)
-        short = module.apply(params, x[1:2, :3])
+        changed = apply(params, other, mask=MASK)
+        short = apply(params, x[1:2, :3])
         if params.config.pool == "none":
             out, changed = out[MASK], changed[MASK]
             np.testing.assert_allclose(out[7:10], short[0], rtol=1e-9)
@@ -172,8 +174,9 @@ def test_masked_steps_may_hold_anything():
             logits = module.apply(params, x, mask=MASK)
             return jnp.square(logits[MASK] if params.config.pool == "none" else logits).sum()
 
-        value, slope = jax.value_and_grad(loss)(params, strange)
-        expected, expected_slope = jax.value_and_grad(loss)(params, x)
+        run = jax.jit(jax.value_and_grad(loss))
+        value, slope = run(params, strange)
+        expected, expected_slope = run(params, x)
         np.testing.assert_allclose(value, expected, rtol=1e-10)
         close(plain(slope), plain(expected_slope), 1e-10)
 
@@ -201,8 +204,13 @@ def test_tokens_of_narrow_types():
 def test_no_rows_give_no_gradient():
     for kind, name in (("cnn", "max"), ("rnn", "lstm_max_both"), ("rnn", "gru_last"), ("attention", "encoder")):
         module, params, x = network(kind, name)
-        assert module.apply(params, x[:0]).shape == (0, *module.apply(params, x).shape[1:])
-        slope = jax.grad(lambda params, module=module, x=x: module.apply(params, x[:0]).sum())(params)
+
+        def total(params, x, module=module):
+            out = module.apply(params, x)
+            return out.sum(), out
+
+        slope, out = jax.jit(jax.grad(total, has_aux=True))(params, x[:0])
+        assert out.shape == (0, *jax.eval_shape(module.apply, params, x).shape[1:])
         assert all((leaf == 0).all() for leaf in jax.tree.leaves(slope))
 
 
@@ -214,7 +222,7 @@ def test_rows_without_a_real_step_are_finite():
         def total(params, module=module, x=x, nothing=nothing):
             return module.apply(params, x, mask=nothing).sum()
 
-        value, slope = jax.value_and_grad(total)(params)
+        value, slope = jax.jit(jax.value_and_grad(total))(params)
         assert np.isfinite(value)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
 
@@ -223,7 +231,7 @@ def test_a_causal_network_does_not_see_the_future():
     config = attention.Config(8, 2, 3, features=4, blocks=2, causal=True, pool="none", hidden=5)
     params = networks.shaken(attention.init(jax.random.key(0), config, dtype=jnp.float64))
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 6, 4)))
-    seen = jax.jacrev(lambda x: attention.apply(params, x).sum((0, 2)))(x)
+    seen = jax.jit(jax.jacrev(lambda x: attention.apply(params, x).sum((0, 2))))(x)
     reach = np.abs(seen).sum((1, 3))  # (output step, input step)
     assert (np.triu(reach, 1) == 0).all() and (np.tril(reach)[np.tril_indices(6)] > 0).all()
     np.testing.assert_allclose(attention.apply(params, x[:, :4]), attention.apply(params, x)[:, :4], rtol=1e-10)

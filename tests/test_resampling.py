@@ -29,7 +29,6 @@ def drawn(w=None, n=5, **options):
     return np.asarray(jax.vmap(draw)(jax.random.split(KEY, n)))
 
 
-@pytest.mark.core
 @pytest.mark.parametrize(
     "model, y, fixed",
     [(ji.ols, Y, {}), (ji.logistic, BINARY, {"l2": 0.05}), (ji.quantile, Y, {"tau": 0.3}),
@@ -175,7 +174,6 @@ def second(params):
     return params.coef[1]
 
 
-@pytest.mark.core
 def test_permutations():
     """Of five rows there are 120: drawn ones are among them, and their share is the p-value."""
     x, y = np.array([0.0, 1.0, 2.0, 3.0, 4.0])[:, None], np.array([0.1, 0.0, 0.5, 0.3, 0.9])

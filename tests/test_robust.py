@@ -158,7 +158,6 @@ def test_weighted_medians(rng):
             assert order.smallest(jnp.asarray(v), jnp.ones(9, dtype), jnp.asarray(k + 1, dtype)) == exact
 
 
-@pytest.mark.core
 def test_a_scale_of_zero(rng):
     """More than half of the rows on a line: no scale, and no coefficients that look like an answer."""
     X = rng.standard_normal((40, 2))

@@ -137,7 +137,6 @@ def half(rng):
     return X, y, ~np.isin(np.arange(200), bad)
 
 
-@pytest.mark.core
 def test_ransac_finds_the_consensus(half):
     X, y, good = half
     w = np.linspace(0.5, 2, 200)

@@ -150,9 +150,11 @@ def test_second_derivatives(row):
     def function(at):
         return row.functional(at[0], row.y, *at[1:])
 
-    slope_and_change = jax.jit(
-        lambda at, d: (jax.jvp(function, (at,), (d,))[1], *jax.jvp(jax.grad(function), (at,), (d,)))
-    )
+    @jax.jit
+    def slope_and_change(at, d):
+        (_, slope), (tangent, second) = jax.jvp(jax.value_and_grad(function), (at,), (d,))
+        return tangent, slope, second
+
     rng = np.random.default_rng(5)
     along = jax.tree.map(lambda v: rng.standard_normal(v.shape), at)
     tangent, slope, second = slope_and_change(at, along)
