@@ -104,8 +104,9 @@ class Model:
 
     def fit(self, X: Any, y: Any, **kwargs: Any) -> Any:
         """The model's fit with its own hyper-parameters unless `kwargs` has others."""
-        tight = 1e-11 if X.dtype == np.float64 else self.tol32
-        tol = float(np.finfo(X.dtype).eps ** 0.5) if self.direct else tight  # given, so that all share a program
+        dtype = np.float64 if X.dtype == np.float64 else np.float32
+        tight = 1e-11 if dtype is np.float64 else self.tol32
+        tol = float(np.finfo(dtype).eps ** 0.5) if self.direct else tight  # given, so that all share a program
         return self.module.fit(X, y, **{"tol": tol, **self.hyper, **self.static, **kwargs})
 
     def expected(self, X: Any, y: Any, **kwargs: Any) -> tuple[np.ndarray, ...]:
