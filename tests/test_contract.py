@@ -147,6 +147,20 @@ def test_vmap(model, dtype):
 
 
 @models
+def test_vmap_over_hyper_parameters(model):
+    """Alone: what does not depend on them stays without a batch."""
+    if not model.hyper:
+        return  # nothing to map over
+    X, y = model.data()
+    w = model.weights()
+    values = {k: np.stack([np.asarray(v, float), 3 * np.asarray(v, float)]) for k, v in model.hyper.items()}
+    batch = jax.vmap(lambda more: model.fit(X, y, sample_weight=w, **more))(values)
+    for i in range(2):
+        one = model.fit(X, y, sample_weight=w, **{k: v[i] for k, v in values.items()})
+        close(jax.tree.map(lambda a, i=i: a[i], batch.params), one.params, 1e-8)
+
+
+@models
 def test_derivatives(model):
     """jvp and vjp of the parameters, against central differences of the float64 fit and against each other."""
     X, y = model.data()

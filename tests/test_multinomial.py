@@ -246,16 +246,24 @@ def test_l1_max():
         assert (np.asarray(below) != 0).any()
 
 
-@pytest.mark.core
-def test_a_row_of_weight_zero_is_absent():
-    """Even from a test of its label."""
+@DTYPES
+def test_weights_are_the_mask(dtype):
     X, y = problem()
-    w = np.ones(len(y))
-    w[1] = 0
-    plain = multinomial.fit(X, jnp.asarray(y), n_classes=3, sample_weight=w, l2=0.01).params
-    X[1], y[1] = 1e6, 17
-    fit = ji.check(multinomial.fit(X, jnp.asarray(y), n_classes=3, sample_weight=w, l2=0.01))
-    assert off(fit.params, plain) < 1e-9
+    w = np.ones(len(y), dtype)
+    w[[1, 7]] = 0
+    w[3] = 2
+    keep = np.repeat(np.arange(len(y)), w.astype(int))
+    X = X.astype(dtype)
+    for hyper in ({"l2": 0.01}, {"l1": 0.02}):
+        a = multinomial.fit(X, y, sample_weight=w, **hyper).params
+        b = multinomial.fit(X[keep], y[keep], sample_weight=np.ones(len(keep), dtype), **hyper).params
+        c = multinomial.fit(X, y, sample_weight=5 * w, **hyper).params
+        assert off(a, b) < (1e-6 if dtype == np.float64 else 3e-3)
+        assert off(a, c) < (1e-6 if dtype == np.float64 else 3e-3)
+    X[1] = 1e6  # a row of weight 0 is absent, even from a test of its label
+    y[1] = 17
+    fit = multinomial.fit(X, jnp.asarray(y), n_classes=3, sample_weight=w, l2=0.01)
+    assert fit.info.status == ji.Status.CONVERGED
 
 
 def test_soft_labels():
@@ -396,6 +404,34 @@ def test_second_call_compiles_nothing(compilations):
         multinomial.fit(X, y, l1=0.2, l2=0.0, tol=1e-6, max_iter=60)
         multinomial.fit(X, y, l2=0.3, class_weight=[3.0, 2.0, 1.0])
     assert count[0] == 0
+
+
+@DTYPES
+@pytest.mark.parametrize("hyper", [{"l2": 0.02}, {"l1": 0.03}], ids=["l2", "l1"])
+def test_vmap(dtype, hyper):
+    X, y = problem()
+    X = X.astype(dtype)
+    tol, rel = ACCURACY[dtype]
+    ((name, value),) = hyper.items()
+    values = dtype(value) * np.array([1, 2, 0.5], dtype)
+    weights = np.random.default_rng(0).uniform(0.5, 2, (3, len(y))).astype(dtype)
+    weights[2, ::5] = 0
+
+    def one(w, v):
+        return multinomial.fit(X, y, sample_weight=w, n_classes=3, tol=dtype(tol), **{name: v})
+
+    together = jax.jit(jax.vmap(one))
+    batch = together(weights, values)
+    loop = [one(w, v) for w, v in zip(weights, values, strict=True)]
+    assert (np.asarray(batch.info.status) == 0).all()
+    for i in range(3):
+        assert off([leaf[i] for leaf in batch.params], loop[i].params) < rel
+    weights[1, 4] = np.nan
+    spoiled = together(weights, values)
+    assert list(np.asarray(spoiled.info.status)) == [0, ji.Status.NONFINITE, 0]
+    assert np.isnan(np.asarray(spoiled.params.coef[1])).all()
+    for i in (0, 2):
+        assert off([leaf[i] for leaf in spoiled.params], loop[i].params) < rel
 
 
 DERIVATIVES = {"l2": {"l2": 0.02}, "elastic net": {"l1": 0.02, "l2": 0.02}, "many": {"l2": 0.05}}
