@@ -3,6 +3,8 @@
 #
 #   make test PYTHON=python3.12 VENV=.venv-3.12      another Python, in an environment of its own
 #   make test ARGS="-k ridge"                        arguments for pytest
+#   make test ARGS=--programs                        list the programs that each file compiles
+#   make test JAXINFRA_CACHE=off                     compile everything anew; or another folder than ~/.cache/jaxinfra
 #   make run-notebooks JOBS=2                        two at a time; the times that they print are then of no use
 
 VENV ?= .venv
@@ -11,7 +13,16 @@ PROFILE ?= quick
 ARGS ?=
 JOBS ?= 1
 BIN := $(VENV)/bin
-XDIST := -n logical --maxprocesses 8
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 8
+
+# Compiled programs are kept for later runs and for other clones.  The benchmarks measure compiling and do without.
+JAXINFRA_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jaxinfra
+export JAXINFRA_CACHE
+ifneq ($(JAXINFRA_CACHE),off)
+notebooks run-notebooks: export JAX_COMPILATION_CACHE_DIR ?= $(JAXINFRA_CACHE)
+notebooks run-notebooks: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+notebooks run-notebooks: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
+endif
 
 # With the compilers for TPU and GPU but not the devices, JAX would look for those: keep it to the CPU.
 ifneq ($(wildcard $(VENV)/.aot),)
@@ -22,7 +33,7 @@ endif
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help bench test core aot notebooks run-notebooks lint format clean
+.PHONY: help bench test test-all test-rest core aot torch notebooks run-notebooks lint format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -31,13 +42,21 @@ bench: $(VENV)/.bench  ## fit, certify and time every model beside its peers (PR
 	@echo "bench: profile $(PROFILE)"
 	@$(BIN)/python -m bench $(PROFILE)
 
-test: $(VENV)/.test  ## the whole test suite
-	@echo "test: the whole suite with $$($(BIN)/python --version)"
-	@$(BIN)/python -m pytest $(XDIST) $(ARGS)
+test: $(VENV)/.test  ## the tests that show every model right
+	@echo "test: every model, with $$($(BIN)/python --version); make test-all has the rest too"
+	@$(PYTEST) -m "not slow" $(ARGS)
 
-core: $(VENV)/.test  ## the quick part of the suite
-	@echo "core: the quick part of the suite with $$($(BIN)/python --version)"
-	@$(BIN)/python -m pytest -m core $(XDIST) $(ARGS)
+test-all: $(VENV)/.test  ## all tests
+	@echo "test-all: the whole suite, with $$($(BIN)/python --version)"
+	@$(PYTEST) $(ARGS)
+
+test-rest: $(VENV)/.test  ## the tests that `make test` leaves out
+	@echo "test-rest: what make test leaves out, with $$($(BIN)/python --version)"
+	@$(PYTEST) -m slow $(ARGS)
+
+core: $(VENV)/.test  ## the little that the oldest Python has to show
+	@echo "core: imports, pytrees and a fit of each engine, with $$($(BIN)/python --version)"
+	@$(PYTEST) -m core $(ARGS)
 
 aot: $(VENV)/.aot  ## install the TPU and CUDA compilers (1.5 GB), so that `make test` compiles for them too
 

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
+pytest_plugins = ["tests.programs"]
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Compilation is the main cost of the suite: workers and later runs share what any of them compiled.
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).resolve().parents[1] / ".cache" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 # LLVM's passes are a third of the time of files that mostly compile fits.  XLA's own stay; the notebooks and what the
 # tests start in processes of their own, but for `devices.py`, run as users do, with all.
 jax.config.update("jax_disable_most_optimizations", True)
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+NO_CALL = SimpleNamespace(params={})  # of a test without parameters
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """float32 compiles everything again: of parametrised tests `make test` runs float64.  Slow tests come last."""
+    for item in items:
+        if any(value is np.float32 for value in getattr(item, "callspec", NO_CALL).params.values()):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: (item.nodeid.partition("::")[0], "slow" in item.keywords))
 
 
 @pytest.fixture

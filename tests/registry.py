@@ -33,7 +33,7 @@ def accepted(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[st
     return {k: v for k, v in arguments.items() if k in names}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """One row of the registry.
 
@@ -283,6 +283,11 @@ class Machine:
     def fit(self, X: Any, y: Any, w: Any, **kwargs: Any) -> Any:
         labels = () if self.like is None else (y,)
         return self.module.fit(X, *labels, sample_weight=w, **self.static, **kwargs)
+
+    def optimality(self, params: Any, X: Any, y: Any, w: Any) -> Any:
+        labels = () if self.like is None else (y,)
+        given = accepted(self.module.optimality, self.static)
+        return self.module.optimality(params, X, *labels, sample_weight=w, **given)
 
 
 MACHINES = [

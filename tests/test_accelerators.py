@@ -16,6 +16,8 @@ import pytest
 
 from tests.registry import MACHINES, OTHERS, distinct
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 WHEELS = {"v5e": ["libtpu"], "h100": ["jax-cuda13-plugin", "jax-cuda13-pjrt"]}
 # Beside copies of the rows: workspaces of p x p factorisations, loop states, layouts padded to tiles.

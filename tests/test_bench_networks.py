@@ -11,6 +11,8 @@ pytest.importorskip("asv_runner")
 
 from bench import _networks, _tables, _worker, compile, networks
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_network_is_timed_certified_and_compiled():
     assert {case.module for case in _networks.CASES.values()} == {"cnn", "rnn", "attention"}

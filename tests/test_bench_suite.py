@@ -38,6 +38,8 @@ from bench import (
     _tables,
 )
 
+pytestmark = pytest.mark.slow
+
 # The suite's environment defaults are for its own processes; those of other tests must not inherit them.
 for _name in bench.CHANGED:
     del os.environ[_name]

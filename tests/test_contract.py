@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from functools import partial
+from functools import cache, cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 import jaxinfra as ji
-from tests.registry import CLASSES, MODELS, Model
+from tests.registry import CLASSES, MODELS, Model, distinct
 
-DTYPES = [np.float64, np.float32]
 PARAMETERS = ["sample_weight", "offset", "init", "tol", "max_iter", "fit_intercept"]
 
 # Values outside the range of y.
@@ -26,16 +25,25 @@ OUTSIDE = {
     "amount": (-1.0,),
 }
 
-models = pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
-# The quick part of the suite leaves float32, which compiles everything again, to the whole.
-dtypes = pytest.mark.parametrize(
-    "dtype", [pytest.param(np.float64, id="x64", marks=pytest.mark.core), pytest.param(np.float32, id="x32")]
-)
-# float32 compiles everything again: for one model an engine.
-cases = [(m, d) for m in MODELS for d in DTYPES if d is np.float64 or m.single]
-models_and_dtypes = pytest.mark.parametrize(
-    "model, dtype", [pytest.param(m, d, id=f"{m.name}-{'x64' if d is np.float64 else 'x32'}") for m, d in cases]
-)
+# One row of each module.  What is read before any engine does not depend on the row, and `make test` asks some columns
+# of these alone.
+first = list({model.module: model for model in reversed(MODELS)}.values())
+
+
+def rows(chosen=MODELS, quick=MODELS):
+    """The chosen rows; those that are not quick are slow."""
+    slow = [() if m in quick else pytest.mark.slow for m in chosen]
+    return pytest.mark.parametrize(
+        "model", [pytest.param(m, id=m.name, marks=marks) for m, marks in zip(chosen, slow, strict=True)]
+    )
+
+
+def rows_and_dtypes(single, quick=MODELS, core=()):
+    """float64 of all rows; float32 of those of `single`."""
+    marks = [[pytest.mark.slow] * (m not in quick) + [pytest.mark.core] * (m in core) for m in MODELS]
+    doubles = [pytest.param(m, np.float64, id=f"{m.name}-x64", marks=k) for m, k in zip(MODELS, marks, strict=True)]
+    singles = [pytest.param(m, np.float32, id=f"{m.name}-x32") for m in MODELS if single(m)]
+    return pytest.mark.parametrize("model, dtype", [*doubles, *singles])
 
 
 def tolerance(dtype, double: float, single: float) -> float:
@@ -55,8 +63,7 @@ def hyper(model: Model, dtype) -> dict:
     return {k: np.asarray(v, dtype) for k, v in model.hyper.items()}
 
 
-@pytest.mark.core
-@models
+@rows()
 def test_signature(model):
     for verb, positional in [("fit", ["X", "y"]), ("decision", ["params", "X"]), ("predict", ["params", "X"]),
                              ("objective", ["params", "X", "y"]), ("optimality", ["params", "X", "y"])]:  # fmt: skip
@@ -69,8 +76,7 @@ def test_signature(model):
     assert set(PARAMETERS) <= set(inspect.signature(model.module.fit).parameters)
 
 
-@models
-@dtypes
+@rows_and_dtypes(single=lambda m: True, core=distinct())
 def test_reference_and_optimality(model, dtype):
     X, y = model.data(dtype=dtype)
     w = model.weights(dtype=dtype)
@@ -101,8 +107,7 @@ def test_reference_and_optimality(model, dtype):
         assert np.abs(np.asarray(verb.coef) - slope[0]).max() <= tolerance(dtype, 1e-12, 1e-5) * size
 
 
-@pytest.mark.core
-@models
+@rows()
 def test_second_call_compiles_nothing(model, compilations):
     w = model.weights()
     X, y = model.data(0)
@@ -114,7 +119,7 @@ def test_second_call_compiles_nothing(model, compilations):
     assert count[0] == 0
 
 
-@models_and_dtypes
+@rows_and_dtypes(single=lambda m: m.single, quick=first)
 def test_vmap(model, dtype):
     """Lanes of a batch over y, weights and hyper-parameters are the fits alone; float64 in a `jit`, float32 without."""
     rel = tolerance(dtype, 1e-8, 1e-4)
@@ -146,11 +151,9 @@ def test_vmap(model, dtype):
         ji.check(spoiled)
 
 
-@models
+@rows([m for m in MODELS if m.hyper], quick=())
 def test_vmap_over_hyper_parameters(model):
     """Alone: what does not depend on them stays without a batch."""
-    if not model.hyper:
-        return  # nothing to map over
     X, y = model.data()
     w = model.weights()
     values = {k: np.stack([np.asarray(v, float), 3 * np.asarray(v, float)]) for k, v in model.hyper.items()}
@@ -160,65 +163,93 @@ def test_vmap_over_hyper_parameters(model):
         close(jax.tree.map(lambda a, i=i: a[i], batch.params), one.params, 1e-8)
 
 
-@models
+class Derivatives:
+    """The parameters of a row as a function of all that is traced, and its derivatives along a random direction."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, (self.X, self.y) = model, model.data()
+        rng = np.random.default_rng(3)
+        o = np.linspace(-1, 1, len(self.y))
+        # The same for all classes would change nothing.
+        at = {"X": self.X, "offset": o[:, None] * np.arange(CLASSES) if model.y == "classes" else o}
+        if model.y in ("real", "positive", "share"):  # a step must not leave the range of y
+            at["y"] = self.y
+        if model.name != "ols_wide":
+            at["sample_weight"] = model.weights()
+        at |= {k: np.asarray(v, float) + 0.05 for k, v in model.hyper.items()}  # off the bound 0
+        if jax.tree.leaves(model.static.get("family")):
+            at["family"] = jax.tree.map(np.asarray, model.static["family"])  # its power
+        self.at = at
+        self.direction = jax.tree.map(lambda v: rng.standard_normal(np.shape(v)) * 0.1, at)
+        shapes = jax.eval_shape(lambda at: self.fit(at)[0], at)
+        self.cotangent = jax.tree.map(lambda v: rng.standard_normal(v.shape), shapes)
+
+    def fit(self, at):
+        """The params, and beside them the objective."""
+        rest = {k: v for k, v in at.items() if k not in ("X", "y")}
+        fit = self.model.fit(at["X"], at.get("y", self.y), **rest)
+        return fit.params, fit.info.objective
+
+    def pulled(self, at):
+        _, pull, _ = jax.vjp(self.fit, at, has_aux=True)
+        return pull(self.cotangent)[0]
+
+    @cached_property
+    def first(self):
+        """One program for ((params, objective), the jvp along the direction, the vjp of the cotangent)."""
+
+        def both(at):
+            params, push, objective = jax.linearize(self.fit, at, has_aux=True)
+            return (params, objective), push(self.direction), jax.linear_transpose(push, at)(self.cotangent)[0]
+
+        return jax.jit(both)
+
+    @cached_property
+    def here(self):
+        return self.first(self.at)
+
+    def difference(self, function, step=1e-4):
+        """The central difference along the direction."""
+        plus, minus = (
+            function(jax.tree.map(lambda a, d, s=s: a + s * d, self.at, self.direction)) for s in (step, -step)
+        )
+        return jax.tree.map(lambda a, b: (a - b) / (2 * step), plus, minus)
+
+
+derivatives = cache(Derivatives)
+
+
+@rows(quick=first)
 def test_derivatives(model):
     """jvp and vjp of the parameters, against central differences of the float64 fit and against each other."""
-    X, y = model.data()
-    rng = np.random.default_rng(3)
-    arguments = {"X": X}
-    if model.y in ("real", "positive", "share"):  # a step must not leave the range of y
-        arguments["y"] = y
-    if model.name != "ols_wide":
-        arguments["sample_weight"] = model.weights()
-    arguments |= {k: np.asarray(v, float) + 0.05 for k, v in model.hyper.items()}  # off the bound 0
-    if jax.tree.leaves(model.static.get("family")):
-        arguments["family"] = jax.tree.map(np.asarray, model.static["family"])  # its power
-
-    def params(arguments):
-        rest = {k: v for k, v in arguments.items() if k not in ("X", "y")}
-        return model.fit(arguments["X"], arguments.get("y", y), **rest).params
-
-    direction = jax.tree.map(lambda v: rng.standard_normal(np.shape(v)) * 0.1, arguments)
-    cotangent = jax.tree.map(lambda v: rng.standard_normal(v.shape), jax.eval_shape(params, arguments))
-
-    def value_and_pulled(a):
-        value, pull = jax.vjp(params, a)
-        return value, pull(cotangent)[0]
-
-    # One program gives all: the jvp of the parameters, and of the vjp, which is the second order.
-    @jax.jit
-    def derivatives(a):
-        if model.second:
-            return jax.jvp(value_and_pulled, (a,), (direction,))
-        value, push = jax.linearize(params, a)
-        return (value, jax.linear_transpose(push, a)(cotangent)[0]), (push(direction), None)
-
-    (value, pulled), (tangent, second) = derivatives(arguments)
+    of = derivatives(model)
+    (value, _), tangent, pulled = of.here
     if "l1" in model.hyper:  # the support has to be stable, and neither empty nor full
         assert 0 < (np.asarray(value.coef) == 0).sum() < value.coef.size, value.coef
-
-    def moved(s):
-        return jax.tree.map(lambda a, d: a + s * d, arguments, direction)
-
-    step = 1e-4
-    plus, minus = (derivatives(moved(s))[0] for s in (step, -step))
-    slopes = jax.tree.map(lambda a, b: (a - b) / (2 * step), plus, minus)
-    close(tangent, slopes[0], 1e-6 if model.direct else 1e-5, "jvp")
-    if model.second:
-        close(second, slopes[1], 1e-5, "second order")
-    forward = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(tangent), jax.tree.leaves(cotangent), strict=True))
-    reverse = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(pulled), jax.tree.leaves(direction), strict=True))
+    slope = of.difference(lambda at: of.first(at)[0][0])
+    close(tangent, slope, 1e-6 if model.direct else 1e-5, "jvp")
+    forward = sum(np.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (tangent, of.cotangent)), strict=True))
+    reverse = sum(np.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (pulled, of.direction)), strict=True))
     assert abs(forward - reverse) <= 1e-9 * max(1, abs(forward))
 
 
-@models_and_dtypes
+@rows([m for m in MODELS if m.second], quick=())
+def test_second_derivatives(model):
+    """The jvp of the vjp, against central differences of the vjp."""
+    of = derivatives(model)
+    second = jax.jit(lambda at: jax.jvp(of.pulled, (at,), (of.direction,))[1])(of.at)
+    close(second, of.difference(lambda at: of.first(at)[2]), 1e-5, "second order")
+
+
+@rows_and_dtypes(single=lambda m: m.single, quick=first)
 def test_weights_are_the_mask(model, dtype):
     rel = tolerance(dtype, 1e-8, 1e-4)
     X, y = model.data(dtype=dtype)
     n = len(y)
     w = np.ones(n, dtype)
     plain = model.fit(X, y, sample_weight=w).params
-    close(model.fit(X, y).params, plain, rel, "no weights")
+    if model in first and dtype is np.float64:
+        close(model.fit(X, y).params, plain, rel, "no weights")
     close(model.fit(X, y, sample_weight=7 * w).params, plain, rel, "scaling all weights")
     w[[1, 3]] = 0
     w[0] = 2
@@ -228,32 +259,26 @@ def test_weights_are_the_mask(model, dtype):
     close(tuple(weighted), repeated, tolerance(dtype, 1e-8, 2e-4), "0 deleted, 2 repeated")
 
 
-@models
+@rows(quick=first)
 def test_offset(model):
     """Least squares subtract it from y; elsewhere it is a part of the linear predictor."""
-    X, y = model.data()
-    w = model.weights()
-    o = np.linspace(-1, 1, len(y))
-    fit = model.fit(X, y, sample_weight=w, offset=o)
-    columns = fit.params.coef.ndim == 2
-    spread = o[:, None] if columns else o
-    eta = model.module.decision(fit.params, X, offset=o)
-    close(eta, np.asarray(model.module.decision(fit.params, X)) + spread, 1e-12)
+    of = derivatives(model)
+    (params, objective), o = of.here[0], of.at["offset"]
+    rest = {k: v for k, v in of.at.items() if k in ("sample_weight", *model.hyper)}
+    spread = o[:, None] if params.coef.ndim == 2 and o.ndim == 1 else o
+    eta = model.module.decision(params, of.X, offset=o)
+    close(eta, np.asarray(model.module.decision(params, of.X)) + spread, 1e-12)
     if model.subtracts_offset:
-        close(fit.params, model.fit(X, y - spread, sample_weight=w).params, 1e-12)
-        return
-    if columns:  # the same for all classes changes nothing
-        o = o[:, None] * np.arange(fit.params.coef.shape[1])
-        fit = model.fit(X, y, sample_weight=w, offset=o)
-    close(tuple(fit.params), model.expected(X, y, sample_weight=w, offset=o), 1e-8, "reference")
-    objective = model.verb("objective", fit.params, X, y, sample_weight=w, offset=o)
-    close(fit.info.objective, objective, 1e-9, "objective")
-    slope = model.verb("optimality", fit.params, X, y, sample_weight=w, offset=o)
-    assert max(np.abs(np.asarray(leaf)).max() for leaf in slope) < 1e-9
+        expected = model.expected(of.X, of.y - spread, **rest)
+    else:
+        expected = model.expected(of.X, of.y, offset=o, **rest)
+        close(objective, model.verb("objective", params, of.X, of.y, offset=o, **rest), 1e-9, "objective")
+        slope = model.verb("optimality", params, of.X, of.y, offset=o, **rest)
+        assert max(np.abs(np.asarray(leaf)).max() for leaf in slope) < 1e-9
+    close(tuple(params), expected, 1e-8, "reference")
 
 
-@pytest.mark.core
-@models
+@rows()
 def test_bad_input(model):
     X, y = model.data()
     fit = partial(model.fit)
@@ -295,7 +320,7 @@ def test_bad_input(model):
         model.module.predict(model.fit(X, y, sample_weight=model.weights()).params, X[:, 1:])
 
 
-@models
+@rows()
 def test_values_that_only_the_device_knows(model):
     X, y = model.data()
     w = model.weights()

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests import processes
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 COUNT = 2

@@ -141,7 +141,6 @@ def test_zero_counts_everywhere_are_separable(data):
     assert ji.glm.fit(X, 0 * y, family=F.Poisson(), link=L.Identity()).info.status != ji.Status.CONVERGED
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("family, wrong", [(F.Poisson(), -1.0), (F.Binomial(), 1.5), (F.Gamma(), 0.0),
                                            (F.Gamma(), -1.0), (F.InverseGaussian(), 0.0), (F.Tweedie(1.5), -1.0),
                                            (F.Tweedie(2.0), 0.0), (F.NegativeBinomial(1.0), -1.0)])  # fmt: skip
@@ -159,7 +158,6 @@ def test_values_outside_the_family(data, family, wrong):
                       sample_weight=w).info.status == ji.Status.CONVERGED  # fmt: skip
 
 
-@pytest.mark.core
 def test_wrong_arguments(data):
     X, mu, _ = data
     with pytest.raises(TypeError, match=r"glm\.fit: family must be one of jaxinfra\.families"):

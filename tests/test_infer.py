@@ -40,7 +40,6 @@ def groups_of(kind):
     return {"groups": GROUPS} if kind == "cluster" else {}
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("kind", KINDS)
 def test_least_squares(kind):
     params = ji.ols.fit(X, Y).params
@@ -62,7 +61,6 @@ def test_least_squares(kind):
         close(found, repeated, 1e-11)
 
 
-@pytest.mark.core
 def test_float32():
     single, y = X.astype(np.float32), Y.astype(np.float32)
     params = ji.ols.fit(single, y).params
@@ -143,7 +141,7 @@ def test_outliers_of_robust_models():
     """Rows beyond the corner of the loss have residuals and Cook's distances; both do not depend on the unit of y."""
     rng = np.random.default_rng(6)
     Z = rng.standard_normal((80, 2))
-    y = Z @ [1.0, 2.0] + rng.standard_normal(80)
+    y = Z @ [1.0, 2.0] + 0.3 * rng.standard_normal(80)
     y[:5] += [8, -9, 10, 7, 12]
     fit = ji.check(ji.m_estimator.fit(Z, y, scale=1.0, tol=1e-12))
     given = {"fixed": {"scale": 1.0}}
@@ -152,11 +150,11 @@ def test_outliers_of_robust_models():
     weights = 1 - np.eye(80)
     moved = jax.vmap(lambda w: ji.m_estimator.fit(Z, y, scale=1.0, tol=1e-12, sample_weight=w).params)(weights)
     d = theta - np.c_[moved.coef, moved.intercept]
-    # The step is exact while no other row comes to the corner.
+    # The step is exact while no other row comes to the corner, from which these are far.
     found = infer.cooks_distance(ji.m_estimator, fit.params, Z, y, **given)
     exact = np.einsum("ij,jk,ik->i", d, H, d) / 3
     assert exact[:5].min() > np.median(exact)
-    np.testing.assert_allclose(found, exact, rtol=0.2, atol=0.02 * exact.max())
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
     for model in (ji.huber, ji.m_estimator):
         one, ten = (model.fit(Z, k * y, tol=1e-12).params for k in (1, 10))
         close(infer.cooks_distance(model, ten, Z, 10 * y), infer.cooks_distance(model, one, Z, y), 1e-6)
@@ -329,9 +327,13 @@ def test_two_classes_of_every_kind():
     ids=["ols", "ridge", "logistic", "huber", "m_estimator", "poisson"],
 )  # fmt: skip
 def test_leaving_one_out(model, y, fixed):
-    """Exact for least squares; one Newton step, and to first order by one derivative, for the others."""
-    tight = {} if model in (ji.ols, ji.ridge) else {"tol": 1e-12}
-    w = np.linspace(1, 2, N)
+    """Exact for least squares; one Newton step, and to first order by one derivative, for the others.
+
+    What a Newton step leaves is of the second order in it: of one row among 100 equal ones a hundredth of itself.
+    """
+    exact = model in (ji.ols, ji.ridge)
+    tight = {} if exact else {"tol": 1e-12}
+    w = np.linspace(1, 2, N) * (1 if exact else 100)
     params = model.fit(X, y, sample_weight=w, **fixed, **tight).params
     found = infer.leave_one_out(model, params, X, y, fixed=fixed, sample_weight=w)
     slope = infer.influence(model, X, y, fixed={**fixed, **tight}, sample_weight=w)
@@ -344,14 +346,14 @@ def test_leaving_one_out(model, y, fixed):
         rest = {k: v * w.sum() / less.sum() if k == "l2" else v for k, v in fixed.items()}
         without = model.fit(X, y, sample_weight=less, **rest, **tight).params
         without = np.append(without.coef, without.intercept)
-        if model in (ji.ols, ji.ridge):
+        if exact:
             close(found[i], without, 1e-10)
         else:
-            assert np.abs(found[i] - without).max() <= 0.2 * np.abs(at - without).max() + 1e-12
-        nudged = w.copy()
-        nudged[i] += 1e-5
+            assert np.abs(found[i] - without).max() <= 0.01 * np.abs(at - without).max()
+        nudged, step = w.copy(), 1e-5 * w[0]
+        nudged[i] += step
         numeric = model.fit(X, y, sample_weight=nudged, **fixed, **tight).params
-        close(linear[:, i], (np.append(numeric.coef, numeric.intercept) - at) / 1e-5, 1e-3)
+        close(linear[:, i], (np.append(numeric.coef, numeric.intercept) - at) / step, 1e-3)
 
 
 def spread(params):
@@ -397,7 +399,6 @@ def test_traced(compilations):
     np.testing.assert_allclose(slope[3, 1], (se(X + step) - se(X - step)) / 2e-5, rtol=1e-6)
 
 
-@pytest.mark.core
 def test_errors_that_do_not_exist():
     """Duplicated columns have none, the others keep theirs; nothing is 0 in silence."""
     twice = np.c_[X, X[:, 0]]
@@ -419,7 +420,6 @@ def test_errors_that_do_not_exist():
     assert np.isfinite(infer.wald_test(infer.inference(ji.ols, params, twice, Y), np.eye(5)[1]).statistic)
 
 
-@pytest.mark.core
 def test_bad_arguments():
     params = ji.ols.fit(X, Y).params
     with pytest.raises(TypeError, match=r"infer.covariance: model must be one of ols, ridge, .*bootstrap"):
@@ -453,7 +453,6 @@ def test_bad_arguments():
                              fixed={"family": families.Tweedie(1.5)})  # fmt: skip
 
 
-@pytest.mark.core
 def test_summary():
     """What statsmodels prints, line by line, for several kinds of parameters."""
     fit = ji.logistic.fit(X, BINARY, tol=1e-12)

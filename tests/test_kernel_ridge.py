@@ -43,7 +43,6 @@ def fit(X=X, y=Y, w=W, gamma=GAMMA, l2=L2, **more):
     return ji.kernel_ridge.fit(X, y, l2=l2, kernel=kernels.RBF(gamma), sample_weight=w, **more)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("dtype, rel", [(np.float64, 1e-11), (np.float32, 1e-4)])
 @pytest.mark.parametrize("intercept", [True, False])
 def test_reference(dtype, rel, intercept):
@@ -100,7 +99,6 @@ def test_weights_are_the_mask():
     close(fit(offset=offset).params[:2], fit(y=Y - offset).params[:2], 1e-12)
 
 
-@pytest.mark.core
 def test_second_call_compiles_nothing(compilations):
     fit()
     with compilations() as count:
@@ -142,7 +140,6 @@ def test_lanes_and_derivatives():
         np.testing.assert_allclose(second[k], numeric[k], atol=1e-5 * size)
 
 
-@pytest.mark.core
 def test_bad_input():
     with pytest.raises(ValueError, match=r"kernel_ridge.fit: l2 must be above 0, got l2 = 0.0"):
         fit(l2=0.0)

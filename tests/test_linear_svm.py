@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ def reference(C, w):
     return b @ X, -dual.rho(b)[0], b, -dual.objective(b)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
 def test_hinge_is_the_dual(dtype):
     coef, intercept, dual, objective = reference(0.7, W)
@@ -56,28 +54,6 @@ def test_squared_hinge_is_minimal():
     np.testing.assert_allclose(fit.info.objective, best.fun, rtol=1e-10)
     np.testing.assert_allclose(fit.params.dual @ X, fit.params.coef, atol=1e-8)
     assert ji.linear_svm.optimality(fit.params, X, LABELS, C=0.7, loss="squared_hinge", sample_weight=W) < 1e-9
-
-
-@pytest.mark.parametrize("loss", ji.linear_svm.LOSSES)
-def test_derivatives_and_batches(loss):
-    def total(X, C, w):
-        params = ji.linear_svm.fit(X, LABELS, C=C, loss=loss, sample_weight=w, tol=1e-11, n_classes=2).params
-        return jnp.cos(jnp.arange(float(P))) @ params.coef + params.intercept
-
-    at = (X, np.asarray(0.7), W)
-    function = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))
-    slopes = function(*at)[1]
-    rng = np.random.default_rng(0)
-    for i, value in enumerate(at):
-        d = np.asarray(rng.standard_normal(value.shape))
-        up, down = ((*at[:i], value + h * d, *at[i + 1 :]) for h in (1e-6, -1e-6))
-        difference = (function(*up)[0] - function(*down)[0]) / 2e-6
-        np.testing.assert_allclose((slopes[i] * d).sum(), difference, rtol=2e-5, atol=1e-7)
-    C = np.array([0.1, 1.0, np.nan])
-    lanes = jax.vmap(lambda C: ji.linear_svm.fit(X, LABELS, C=C, loss=loss, n_classes=2))(C)
-    alone = ji.linear_svm.fit(X, LABELS, C=1.0, loss=loss)
-    close((lanes.params.coef[1], lanes.params.intercept[1]), alone.params[:2], 1e-3, "lane")
-    assert lanes.info.status.tolist() == [0, 0, ji.Status.NONFINITE]
 
 
 def test_against_liblinear_on_many_rows():

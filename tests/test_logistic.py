@@ -31,7 +31,6 @@ def log_loss_gradient(params, X, y, w=None, l2=0.0):
     return np.append(X.T @ r + l2 * coef, r.sum())
 
 
-@pytest.mark.core
 def test_worked_example():
     """At w = 0, b = 0 the loss is log 2, its gradient (-2/3, -5/6) and -1/6; one step of 0.01 is as calculus says."""
     X, y = np.array([[1.0, 2.0], [4.0, 5.0], [7.0, 8.0]]), np.array([1, 0, 1])
@@ -225,7 +224,6 @@ def test_balanced_weights_have_derivatives(data):
     assert abs(np.vdot(jax.grad(first)(w), d) - (first(w + d) - first(w - d)) / 2) < 1e-12
 
 
-@pytest.mark.core
 def test_bad_labels(data):
     X, y = data
     for wrong, message in [(y + 1, r"labels must be 0 or 1 \(for more than two .* use multinomial\), got y\[\d+\] = 2"),

@@ -51,7 +51,6 @@ def test_single_precision_keeps_what_it_can(name, nist_folder):
     assert digits(data, np.float32) >= min(lapack, 6)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("dtype, tol", [(np.float64, 1e-13), (np.float32, 1e-5)])
 def test_worked_example(dtype, tol):
     X = np.array([[1, 2], [4, 5], [7, 8]], dtype)

@@ -17,6 +17,8 @@ from sklearn.linear_model import LogisticRegression
 
 from jaxinfra.nn import attention, cnn, rnn, train
 
+pytestmark = pytest.mark.slow
+
 
 def shifted(key, x):
     """Each picture moved by up to two pixels in each direction."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,33 +21,47 @@ from tests.references import rnn as rnn_reference
 REFERENCES = {"cnn": cnn_reference, "rnn": rnn_reference, "attention": attention_reference}
 
 
-def masks(kind):
-    return [{}] if kind == "cnn" else [{}, {"mask": MASK}]
+SEQUENCES = [pair for pair in ALL if pair[0] != "cnn"]
+
+
+@cache
+def gradient(kind, name):
+    """One program: (params, x, cotangent, mask) -> (<logits, cotangent>, logits), its gradient by params and real x."""
+    module, _, x = network(kind, name)
+
+    def weighted(params, x, cotangent, **mask):
+        logits = module.apply(params, x, **mask)
+        # What stands in a masked step may be NaN.
+        return jnp.where(cotangent == 0, 0, logits * cotangent).sum(), logits
+
+    real = jnp.issubdtype(x.dtype, jnp.floating)
+    return jax.jit(jax.value_and_grad(weighted, argnums=(0, 1) if real else (0,), has_aux=True))
+
+
+def cotangent(kind, name, mask=None):
+    """Of the logits; 0 for those of masked steps."""
+    module, params, x = network(kind, name)
+    shape = jax.eval_shape(module.apply, params, x).shape
+    drawn = np.random.default_rng(2).standard_normal(shape)
+    return drawn if mask is None or len(shape) == 2 else np.where(mask[..., None], drawn, 0)
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_values_and_gradients_match_numpy(kind, name):
-    module, params, x = network(kind, name)
-    for mask in masks(kind):
+    _, params, x = network(kind, name)
+    along = cotangent(kind, name)
+    for mask in [{}] if kind == "cnn" else [{}, {"mask": MASK}]:
         reference = {k: np.asarray(v) for k, v in mask.items()}
         expected = REFERENCES[kind].forward(plain(params), np.asarray(x), params.config, **reference)
-        cotangent = np.random.default_rng(2).standard_normal(expected.shape)
-        by_params, by_x = REFERENCES[kind].backward(plain(params), np.asarray(x), params.config, cotangent, **reference)
-
-        def weighted(params, x, mask=mask, cotangent=cotangent, module=module):
-            logits = module.apply(params, x, **mask)
-            return (logits * cotangent).sum(), logits
-
-        real = jnp.issubdtype(x.dtype, jnp.floating)
-        run = jax.jit(jax.value_and_grad(weighted, argnums=(0, 1) if real else 0, has_aux=True))
-        (_, logits), gradient = run(params, x)
+        by_params, by_x = REFERENCES[kind].backward(plain(params), np.asarray(x), params.config, along, **reference)
+        (_, logits), slopes = gradient(kind, name)(params, x, along, **mask)
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-8)
-        close(plain(gradient[0] if real else gradient), by_params, 1e-5)
-        if real:
-            close(np.asarray(gradient[1]), by_x, 1e-5)
+        close(plain(slopes[0]), by_params, 1e-5)
+        if len(slopes) == 2:
+            close(np.asarray(slopes[1]), by_x, 1e-5)
 
 
-@pytest.mark.core
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"), [("cnn", "max"), ("rnn", "lstm_last"), ("rnn", "gru_last"), ("attention", "tags")]
 )
@@ -56,14 +72,14 @@ def test_transformations(kind, name):
     def loss(params, x):
         return jnp.square(module.apply(params, x)).sum()
 
-    gradient = jax.jit(jax.grad(loss))
-    bare = gradient(params, x)
+    slope = jax.jit(jax.grad(loss))
+    bare = slope(params, x)
     close(plain(jax.grad(loss)(params, x)), plain(bare), 1e-10)
     batch = jnp.stack([x, 2 * x])
     many = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(params, batch)
     scanned = jax.jit(lambda p, xs: jax.lax.map(lambda x: jax.grad(loss)(p, x), xs))(params, batch)
     for lane in (0, 1):
-        one = gradient(params, batch[lane])
+        one = slope(params, batch[lane])
         for found in (many, scanned):
             close(plain(jax.tree.map(lambda leaf, lane=lane: leaf[lane], found)), plain(one), 1e-10)
     direction = networks.shaken(jax.tree.map(jnp.zeros_like, params), seed=3)
@@ -71,12 +87,13 @@ def test_transformations(kind, name):
     step = 1e-5
 
     def moved(sign):
-        return gradient(jax.tree.map(lambda p, d: p + sign * step * d, params, direction), x)
+        return slope(jax.tree.map(lambda p, d: p + sign * step * d, params, direction), x)
 
     difference = jax.tree.map(lambda a, b: (a - b) / (2 * step), moved(1), moved(-1))
     close(plain(curved), plain(difference), 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_float32_agrees_with_float64(kind, name):
     module, params, x = network(kind, name, jnp.float32)
@@ -146,39 +163,36 @@ def test_zero_queries_attend_evenly():
     np.testing.assert_allclose(masked, np.broadcast_to(even[:, None, None], masked.shape), rtol=1e-12)
 
 
-def test_masked_steps_change_nothing():
+@pytest.mark.parametrize(("kind", "name"), SEQUENCES)
+def test_masked_steps_change_nothing(kind, name):
     """What stands in masked steps is not seen; a padded sequence is the short one."""
-    for kind, name in [pair for pair in ALL if pair[0] != "cnn"]:
-        module, params, x = network(kind, name)
-        apply = jax.jit(module.apply)
-        out = apply(params, x, mask=MASK)
-        other = jnp.where(MASK if x.ndim == 2 else MASK[:, :, None], x, x[::-1, ::-1])
-        changed = apply(params, other, mask=MASK)
-        short = apply(params, x[1:2, :3])
-        if params.config.pool == "none":
-            out, changed = out[MASK], changed[MASK]
-            np.testing.assert_allclose(out[7:10], short[0], rtol=1e-9)
-        else:
-            np.testing.assert_allclose(out[1:2], short, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(out, changed, rtol=1e-9, atol=1e-12)
+    module, params, x = network(kind, name)
+    run, along = gradient(kind, name), cotangent(kind, name, MASK)
+    (_, out), _ = run(params, x, along, mask=MASK)
+    other = jnp.where(MASK if x.ndim == 2 else MASK[:, :, None], x, x[::-1, ::-1])
+    (_, changed), _ = run(params, other, along, mask=MASK)
+    short = jax.jit(module.apply)(params, x[1:2, :3])
+    if params.config.pool == "none":
+        out, changed = out[MASK], changed[MASK]
+        np.testing.assert_allclose(out[7:10], short[0], rtol=1e-9)
+    else:
+        np.testing.assert_allclose(out[1:2], short, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(out, changed, rtol=1e-9, atol=1e-12)
 
 
-def test_masked_steps_may_hold_anything():
+@pytest.mark.parametrize(("kind", "name"), SEQUENCES)
+def test_masked_steps_may_hold_anything(kind, name):
     """NaN, or a token that does not exist: neither values nor gradients see it."""
-    for kind, name in [pair for pair in ALL if pair[0] != "cnn"]:
-        module, params, x = network(kind, name)
-        tokens = x.ndim == 2
-        strange = jnp.where(MASK if tokens else MASK[:, :, None], x, jnp.asarray(-1 if tokens else jnp.nan, x.dtype))
-
-        def loss(params, x, module=module):
-            logits = module.apply(params, x, mask=MASK)
-            return jnp.square(logits[MASK] if params.config.pool == "none" else logits).sum()
-
-        run = jax.jit(jax.value_and_grad(loss))
-        value, slope = run(params, strange)
-        expected, expected_slope = run(params, x)
-        np.testing.assert_allclose(value, expected, rtol=1e-10)
-        close(plain(slope), plain(expected_slope), 1e-10)
+    _, params, x = network(kind, name)
+    tokens = x.ndim == 2
+    strange = jnp.where(MASK if tokens else MASK[:, :, None], x, jnp.asarray(-1 if tokens else jnp.nan, x.dtype))
+    run, along = gradient(kind, name), cotangent(kind, name, MASK)
+    (value, _), slopes = run(params, strange, along, mask=MASK)
+    (expected, _), expected_slopes = run(params, x, along, mask=MASK)
+    np.testing.assert_allclose(value, expected, rtol=1e-10)
+    close(plain(slopes[0]), plain(expected_slopes[0]), 1e-10)
+    if not tokens:
+        close(np.asarray(slopes[1])[MASK], np.asarray(expected_slopes[1])[MASK], 1e-10)
 
 
 def test_tokens_outside_the_vocabulary_are_nan_in_their_row():
@@ -191,6 +205,7 @@ def test_tokens_outside_the_vocabulary_are_nan_in_their_row():
             np.testing.assert_allclose(bad[jnp.array([0, 2])], out[jnp.array([0, 2])], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_tokens_of_narrow_types():
     """A type that holds the tokens need not hold the size of the vocabulary."""
     config = attention.Config(4, 2, 2, vocabulary=300, hidden=3)
@@ -201,6 +216,7 @@ def test_tokens_of_narrow_types():
     assert np.isnan(attention.apply(params, x.at[0, 1].set(-1).astype(jnp.int8))).all()
 
 
+@pytest.mark.slow
 def test_no_rows_give_no_gradient():
     for kind, name in (("cnn", "max"), ("rnn", "lstm_max_both"), ("rnn", "gru_last"), ("attention", "encoder")):
         module, params, x = network(kind, name)
@@ -214,17 +230,12 @@ def test_no_rows_give_no_gradient():
         assert all((leaf == 0).all() for leaf in jax.tree.leaves(slope))
 
 
-def test_rows_without_a_real_step_are_finite():
-    for kind, name in [pair for pair in ALL if pair[0] != "cnn"]:
-        module, params, x = network(kind, name)
-        nothing = jnp.zeros((3, 7), bool)
-
-        def total(params, module=module, x=x, nothing=nothing):
-            return module.apply(params, x, mask=nothing).sum()
-
-        value, slope = jax.jit(jax.value_and_grad(total))(params)
-        assert np.isfinite(value)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
+@pytest.mark.parametrize(("kind", "name"), SEQUENCES)
+def test_rows_without_a_real_step_are_finite(kind, name):
+    _, params, x = network(kind, name)
+    (value, _), slopes = gradient(kind, name)(params, x, cotangent(kind, name), mask=jnp.zeros((3, 7), bool))
+    assert np.isfinite(value)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
 
 
 def test_a_causal_network_does_not_see_the_future():
@@ -274,6 +285,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
     np.testing.assert_array_equal(cnn.apply(params, x), 17)
 
 
+@pytest.mark.slow
 def test_flax_agrees():
     """The same layers of flax.nnx, given the same parameters."""
     rng = np.random.default_rng(0)
@@ -299,7 +311,6 @@ def test_flax_agrees():
         np.testing.assert_allclose(rnn.hidden(params, x), expected, rtol=2e-5, atol=2e-6, err_msg=cell)
 
 
-@pytest.mark.core
 def test_bad_input():
     photo = cnn.init(jax.random.key(0), cnn.DIGITS)
     with pytest.raises(ValueError, match=r"cnn.apply: x must have shape \(n, 28, 28, 1\), got \(2, 28, 28\)"):

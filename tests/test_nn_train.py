@@ -365,6 +365,7 @@ print(len(found.history["loss"]), found.status.name)
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], cwd=Path(__file__).parents[1], capture_output=True, text=True
@@ -391,6 +392,7 @@ np.savez(sys.argv[2], *leaves, loss=result.history["loss"], val=result.history["
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):
     def start(folder, out):
         command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / out)]
@@ -450,6 +452,7 @@ print("agree")
 """
 
 
+@pytest.mark.slow
 def test_a_mesh_gives_the_result_of_one_device():
     command = [sys.executable, "-W", "error", "-c", MESH]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
@@ -473,7 +476,6 @@ def test_progress_and_tensorboard(small, tmp_path, capsys):
     assert b"train/loss" in events and b"validation/accuracy" in events
 
 
-@pytest.mark.core
 def test_bad_input(small):
     params, X, y = small
     cases = [

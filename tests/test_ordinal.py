@@ -25,7 +25,6 @@ def fit(X=X, y=Y, w=W, l2=L2, **more):
     return ji.ordinal.fit(X, y, **{"l2": l2, "sample_weight": w, "tol": 1e-11, "n_classes": K, **more})
 
 
-@pytest.mark.core
 @each_link
 def test_reference(link):
     offset = np.linspace(-1, 1, N)
@@ -102,7 +101,6 @@ def test_float32():
     close(single.params, fit().params, 2e-4)
 
 
-@pytest.mark.core
 def test_second_call_compiles_nothing(compilations):
     fit(max_iter=5)
     with compilations() as count:
@@ -143,7 +141,6 @@ def test_lanes_and_derivatives(link):
     close(second, slopes[1], 1e-5)
 
 
-@pytest.mark.core
 def test_bad_input():
     with pytest.raises(ValueError, match=r"labels must lie in 0..3, got y\[0\] = 4"):
         fit(y=np.where(np.arange(N) == 0, 4, Y))

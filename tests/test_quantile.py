@@ -80,7 +80,6 @@ def test_start(data):
         close(ji.check(ji.quantile.fit(X, y, tau=0.3, init=init)).params, base, 1e-10)
 
 
-@pytest.mark.core
 def test_bad_tau(data):
     X, y = data
     for tau in (0.0, 1.0, -0.1, np.array([0.5, 1.5]), np.nan):

@@ -74,7 +74,7 @@ def test_norms(norm):
     assert norm.weight(jnp.zeros(1)) == 1
 
 
-@pytest.mark.parametrize("scale", ["mad", "proposal2", 0.7])
+@pytest.mark.parametrize("scale", ["mad", *(pytest.param(s, marks=pytest.mark.slow) for s in ("proposal2", 0.7))])
 @each_norm
 def test_reference(norm, scale, outliers):
     X, y, _ = outliers
@@ -87,12 +87,14 @@ def test_reference(norm, scale, outliers):
     np.testing.assert_allclose(fit.params.scale, reference.scale_of(r, w, scale, 4), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_outliers_do_not_move_them(outliers):
-    """Standard errors of the coefficients are 0.04 without the outliers; least squares is off by several."""
+    """Within 4 of their standard errors; these are 0.04 without the outliers, and least squares is off by several."""
     X, y, coef = outliers
     for norm in NORMS:
         fit = ji.check(ji.m_estimator.fit(X, y, norm=norm))
-        assert np.abs(fit.params.coef - coef).max() < 0.3, norm
+        se = ji.infer.inference(ji.m_estimator, fit.params, X, y, kind="H1", fixed={"norm": norm}).se
+        assert (np.abs(fit.params.coef - coef) < 4 * se[:3]).all() and se.max() < 0.3, norm
     redescending = ji.m_estimator.fit(X, y, norm=norms.Tukey()).params
     assert np.abs(redescending.coef - coef).max() < 0.12
     assert abs(redescending.intercept - 4) < 0.12 < 5 < ji.ols.fit(X, y).params.intercept
@@ -177,7 +179,6 @@ def test_a_scale_of_zero(rng):
     assert ji.huber.fit(X, rng.standard_normal(40), delta=jnp.asarray(0.9)).info.status == ji.Status.ZERO_SCALE
 
 
-@pytest.mark.core
 def test_all_rows_outliers(rng):
     X, y = rng.standard_normal((40, 2)), 100 * rng.standard_normal(40)
     fit = ji.m_estimator.fit(X, y, norm=norms.Tukey(), scale=1e-6, init=ji.Linear(jnp.ones(2), jnp.zeros(())))
@@ -185,7 +186,6 @@ def test_all_rows_outliers(rng):
     assert np.isnan(fit.params.coef).all()
 
 
-@pytest.mark.core
 def test_bad_arguments(rng):
     X, y = rng.standard_normal((20, 2)), rng.standard_normal(20)
     with pytest.raises(ValueError, match="huber.fit: delta must be above 1, .*got delta = 1.0"):

@@ -22,7 +22,6 @@ def data():
     return X, y
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("key", [None, 3])
 def test_folds_leave_every_row_out_once(key):
     key = None if key is None else jax.random.key(key)
@@ -36,7 +35,6 @@ def test_folds_leave_every_row_out_once(key):
         assert (folds != np.asarray(select.kfold(23, 4, key=jax.random.key(4)))).any()
 
 
-@pytest.mark.core
 def test_stratified_folds_share_out_the_classes(data):
     _, y = data
     folds = 1 - np.asarray(select.kfold(60, 5, key=jax.random.key(0), stratify=y))
@@ -47,7 +45,6 @@ def test_stratified_folds_share_out_the_classes(data):
     assert select.kfold(60, 5, stratify=jnp.asarray(y)).shape == (5, 60)  # values unknown: nothing to check
 
 
-@pytest.mark.core
 def test_grids():
     np.testing.assert_allclose(select.penalties(2.0, 5, ratio=1e-4), 2.0 * 10.0 ** -np.arange(5), rtol=1e-12)
     assert select.penalties(jnp.float32(2)).dtype == jnp.float32 and select.penalties(1).shape == (100,)
@@ -167,7 +164,6 @@ def test_fits_that_did_not_converge_do_not_win(data):
     assert cv.best == 1 and cv.best_1se == 1
 
 
-@pytest.mark.core
 def test_bad_arguments(data):
     X, y = data
     folds = np.asarray(select.kfold(60, 3))

@@ -47,7 +47,6 @@ def theil_sen(X, y, w, size):
     return theta[:-1] / spread, theta[-1] - theta[:-1] @ (mean / spread)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("size", [3, 4])
 def test_theil_sen_of_all_subsets(data, size):
     X, y = data
@@ -112,7 +111,6 @@ def test_theil_sen_derivatives(data, columns):
     close(tangent, jax.tree.map(lambda a, b: (a - b) / 2e-6, plus, minus), 1e-5)
 
 
-@pytest.mark.core
 def test_drawn_rows():
     """Different rows, never one of weight 0, the first in proportion to its weight, the second to what is left."""
     w = jnp.array([1.0, 2.0, 0.0, 3.0, 1.0, 1.0])
@@ -195,7 +193,6 @@ def test_ransac_options(half, compilations):
     assert not np.asarray(g)[~inside].any()
 
 
-@pytest.mark.core
 def test_bad_input(half):
     X, y, _ = half
     ransac, theil = (lambda *a, f=f, **k: f(*a, key=KEY, **k) for f in (ji.ransac.fit, ji.theil_sen.fit))

@@ -1,13 +1,10 @@
-"""Support vector machines: the columns of the test matrix, against a reference that knows no JAX."""
+"""Support vector machines beyond the matrix of `test_svm_contract.py`: kernels, several classes, many rows, errors."""
 
 from __future__ import annotations
 
-import inspect
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,195 +27,6 @@ REAL = X[:, 0] ** 2 + 0.1 * np.random.default_rng(3).standard_normal(N)
 W = np.random.default_rng(4).uniform(0.5, 2, N)
 
 
-@dataclass(frozen=True)
-class Machine:
-    """One machine: its module, y, hyper-parameters, and the dual of the reference."""
-
-    name: str
-    module: Any
-    y: Any
-    hyper: dict[str, float]
-    dual: Any
-    static: dict[str, Any] = field(default_factory=dict)
-
-    def fit(self, X=X, y=None, gamma=GAMMA, **kwargs):
-        data = () if self.y is None else (self.y if y is None else y,)
-        return self.module.fit(X, *data, **{"kernel": kernels.RBF(gamma), **self.hyper, **self.static, **kwargs})
-
-    def verb(self, name, params, **kwargs):
-        data = () if self.y is None else (self.y,)
-        return getattr(self.module, name)(params, X, *data, **self.hyper, **kwargs)
-
-    def expected(self, w=W):
-        """coef, intercept and objective of the reference."""
-        sign = 2.0 * LABELS - 1
-        K = svm.rbf(X, X, GAMMA)
-        bound = self.hyper.get("C", 1) * w
-        of_name = {"svc": (sign, bound), "nu_svc": (sign, w), "one_class": (w,)}
-        given = of_name.get(self.name, (self.y, bound))
-        extra = [v for k, v in self.hyper.items() if k != "C"]
-        dual = self.dual(K, *given, *extra)
-        b = svm.solve(dual)
-        assert dual.violation(b) < 1e-10
-        rho, value = dual.rho(b), dual.objective(b)
-        r = (rho[0] - rho[1]) / 2 if self.name == "nu_svc" else 1.0
-        return b.reshape(-1, N).sum(0) / r, -rho.mean() / r, value / r**2
-
-
-MACHINES = [
-    Machine("svc", ji.svc, LABELS, {"C": 1.5}, svm.svc, {"n_classes": 2}),
-    Machine("nu_svc", ji.nu_svc, LABELS, {"nu": 0.43}, svm.nu_svc, {"n_classes": 2}),
-    Machine("svr", ji.svr, REAL, {"C": 0.7, "epsilon": 0.1}, svm.svr),
-    Machine("nu_svr", ji.nu_svr, REAL, {"C": 0.7, "nu": 0.37}, svm.nu_svr),
-    Machine("one_class", ji.one_class, None, {"nu": 0.37}, svm.one_class),
-]
-machines = pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
-# One machine for each kind of dual: the others share their programs but for the bounds.
-kinds = pytest.mark.parametrize("machine", [MACHINES[0], MACHINES[3]], ids=lambda m: m.name)
-
-
-@pytest.mark.core
-@machines
-def test_signature(machine):
-    data = [] if machine.y is None else ["y"]
-    for verb, positional in [("fit", ["X", *data]), ("decision", ["params", "X"]), ("predict", ["params", "X"]),
-                             ("objective", ["params", "X", *data]),
-                             ("optimality", ["params", "X", *data])]:  # fmt: skip
-        signature = inspect.signature(getattr(machine.module, verb)).parameters
-        assert [p.name for p in signature.values() if p.kind is p.POSITIONAL_OR_KEYWORD] == positional
-        assert all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in signature.values())
-    assert {"sample_weight", "init", "tol", "max_iter", "kernel", *machine.hyper} <= set(
-        inspect.signature(machine.module.fit).parameters
-    )
-
-
-@pytest.mark.core
-@machines
-def test_reference_and_optimality(machine):
-    fit = ji.check(machine.fit(sample_weight=W, tol=1e-11))
-    coef, intercept, objective = machine.expected()
-    close((fit.params.coef, fit.params.intercept), (coef, intercept), 1e-8, "reference")
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(fit))
-    assert int(fit.info.n_support) == (coef != 0).sum()
-    np.testing.assert_allclose(fit.info.objective, objective, rtol=1e-9)
-    assert fit.info.optimality < 1e-11
-    assert machine.verb("optimality", fit.params, sample_weight=W) < 1e-10
-    if machine.name != "nu_svc":  # whose verb is the objective before the division by the margin
-        np.testing.assert_allclose(machine.verb("objective", fit.params, sample_weight=W), objective, rtol=1e-9)
-    values = svm.rbf(Z, X, GAMMA) @ coef + intercept
-    np.testing.assert_allclose(machine.module.decision(fit.params, Z), values, rtol=1e-7, atol=1e-8)
-    small = machine.module.compact(fit.params)
-    assert small.coef.shape == (int(fit.info.n_support),)
-    np.testing.assert_allclose(machine.module.decision(small, Z), values, rtol=1e-7, atol=1e-8)
-
-
-def test_optimality_of_nu_svc_does_not_depend_on_how_its_division_rounds():
-    machine = MACHINES[1]
-    params = machine.fit(sample_weight=W, tol=1e-11).params
-    for scale in (1 / 3, 0.7, 1.1, 3.0):
-        moved = params._replace(coef=params.coef * scale)
-        assert machine.verb("optimality", moved, sample_weight=W) < 1e-10
-
-
-@pytest.mark.parametrize("machine", MACHINES[:2], ids=lambda m: m.name)
-def test_warm_start(machine):
-    cold = machine.fit(sample_weight=W, tol=1e-9)
-    warm = machine.fit(sample_weight=W, tol=1e-6, init=cold.params)
-    assert warm.info.n_iter <= 2 < cold.info.n_iter
-    close(warm.params[:2], cold.params[:2], 1e-6, "start")
-
-
-@kinds
-def test_float32(machine):
-    y = machine.y if machine.y is None or machine.y.dtype == int else machine.y.astype(np.float32)
-    fit = ji.check(machine.fit(X.astype(np.float32), y, sample_weight=W.astype(np.float32), tol=1e-4))
-    assert fit.params.coef.dtype == np.float32
-    coef, intercept, objective = machine.expected()
-    np.testing.assert_allclose(fit.info.objective, objective, rtol=1e-5)
-    found = machine.module.decision(fit.params, Z.astype(np.float32))
-    np.testing.assert_allclose(found, svm.rbf(Z, X, GAMMA) @ coef + intercept, atol=2e-3)
-
-
-@pytest.mark.core
-@machines
-def test_second_call_compiles_nothing(machine, compilations):
-    machine.fit(sample_weight=W, tol=1e-6, max_iter=5)
-    with compilations() as count:
-        new = {k: 0.9 * v for k, v in machine.hyper.items()}
-        machine.fit(X + 0.1, gamma=0.2, sample_weight=2 * W, tol=1e-7, max_iter=7, **new)
-    assert count[0] == 0
-
-
-@kinds
-def test_jit_and_vmap(machine):
-    """Lanes are the eager fits, one that is NaN leaves the others as they are, and jit changes nothing."""
-    weights = np.stack([W, W[::-1], np.full(N, np.nan)])
-    lanes = jax.vmap(lambda w, g: machine.fit(gamma=g, sample_weight=w, tol=1e-9))(weights, np.array([0.3, 0.2, 0.1]))
-    for i, gamma in enumerate([0.3, 0.2]):
-        alone = machine.fit(gamma=gamma, sample_weight=weights[i], tol=1e-9)
-        close((lanes.params.coef[i], lanes.params.intercept[i]), alone.params[:2], 1e-7, "lane")
-    assert lanes.info.status.tolist() == [0, 0, ji.Status.NONFINITE]
-    assert np.isnan(lanes.params.coef[2]).all() and lanes.info.n_support[2] == 0
-    with pytest.raises(ValueError, match="one set of vectors at a time"):
-        machine.module.decision(lanes.params, Z)
-    assert jax.vmap(machine.module.decision, (0, None))(lanes.params, Z).shape == (3, len(Z))
-    jitted = jax.jit(lambda w: machine.fit(sample_weight=w, tol=1e-9))(W)
-    close(jitted.params[:2], machine.fit(sample_weight=W, tol=1e-9).params[:2], 1e-8, "jit")
-
-
-@machines
-def test_weights(machine):
-    """0 is a row that is absent, 2 one that stands twice."""
-    w = np.ones(N)
-    w[1::5], w[::3] = 2, 0
-    keep = np.repeat(np.arange(N), w.astype(int))
-    y = None if machine.y is None else machine.y[keep]
-    weighted, repeated = machine.fit(sample_weight=w, tol=1e-9), machine.fit(X[keep], y, tol=1e-9)
-    assert not weighted.params.coef[::3].any()
-    decisions = [machine.module.decision(f.params, Z) for f in (weighted, repeated)]
-    close(decisions[0], decisions[1], 1e-6, "twice")
-
-
-@machines
-def test_derivatives(machine):
-    """Forward and reverse against central differences, with respect to everything that is traced."""
-    names = list(machine.hyper)
-    real = machine.name in ("svr", "nu_svr")
-    probe = np.linspace(-1, 1, len(Z))
-
-    def loss(X, w, gamma, y, hyper):
-        kwargs = dict(zip(names, hyper, strict=True))
-        params = machine.fit(X, y, gamma, sample_weight=w, tol=1e-12, **kwargs).params
-        return probe @ machine.module.decision(params, Z) + params.intercept * params.coef @ np.cos(np.arange(N))
-
-    at = (X, W, np.full(P, GAMMA), REAL, tuple(np.asarray(v) for v in machine.hyper.values()))
-    function = loss if real else lambda X, w, g, y, hyper: loss(X, w, g, None, hyper)
-
-    @jax.jit
-    def derivatives(at, along):
-        value, push = jax.linearize(function, *at)
-        return value, jax.linear_transpose(push, *at)(1.0), push(*along)
-
-    zeros = jax.tree.map(np.zeros_like, at)
-    slopes = derivatives(at, zeros)[1]
-    rng = np.random.default_rng(5)
-    for i, value in enumerate(at):
-        if i == 3 and not real:
-            continue
-        direction = jax.tree.map(lambda v: rng.standard_normal(v.shape) if v.ndim else np.ones(()), value)
-        step = 1e-6
-
-        def moved(size, i=i, direction=direction):
-            return (*at[:i], jax.tree.map(lambda v, d: v + size * d, at[i], direction), *at[i + 1 :])
-
-        plus, minus = (derivatives(moved(size), zeros)[0] for size in (step, -step))
-        difference = (plus - minus) / (2 * step)
-        reverse = sum(jax.tree.leaves(jax.tree.map(lambda a, b: (a * b).sum(), slopes[i], direction)))
-        forward = derivatives(at, (*zeros[:i], direction, *zeros[i + 1 :]))[2]
-        np.testing.assert_allclose([reverse, forward], difference, rtol=2e-5, atol=1e-6)
-
-
-@pytest.mark.core
 def test_worked_example():
     """Not separable by a line, since the middle point is the negative one: alpha = (1/2, 1, 1/2), w = 0."""
     X, y = np.array([[1.0, 2.0], [4.0, 5.0], [7.0, 8.0]]), np.array([1, 0, 1])
@@ -249,6 +57,7 @@ def test_one_vs_one():
     close(traced.params[:2], fit.params[:2], 1e-8, "labels traced")
 
 
+@pytest.mark.slow
 def test_ring_of_rows(monkeypatch):
     """Rows that are overwritten and computed again give the same machine."""
     rng = np.random.default_rng(6)
@@ -264,6 +73,7 @@ def test_ring_of_rows(monkeypatch):
     assert svm.svc(K, sign, np.ones(1500)).violation(np.asarray(ring.params.coef, float)) < 1e-3
 
 
+@pytest.mark.slow
 def test_matrix_in_float32_first():
     """What rows in float32 cannot give, float64 finishes: a tight tolerance, columns far from the origin, large C."""
     rng = np.random.default_rng(7)
@@ -291,6 +101,7 @@ def test_machines_share_the_whole_matrix(kernel):
     assert work.values.shape == (2200, 2200)
 
 
+@pytest.mark.slow
 def test_function_as_kernel_keeps_its_precision():
     rng = np.random.default_rng(8)
     X, scale = rng.standard_normal((2200, 3)), jnp.array([1.0, 0.5, 2.0])
@@ -301,7 +112,6 @@ def test_function_as_kernel_keeps_its_precision():
     assert dual.violation(np.asarray(fit.params.coef)) < 1.001e-8
 
 
-@pytest.mark.core
 def test_kernels():
     D = (X[:, None] - Z[None]) ** 2
     dots = X @ Z.T
@@ -363,7 +173,6 @@ BAD = [
 ]
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("module, bad, words", BAD, ids=[f"{m.__name__.split('.')[-1]}-{w}" for m, _, w in BAD])
 def test_bad_input_is_named(module, bad, words):
     y = {ji.svr: REAL, ji.one_class: None}.get(module, LABELS)
@@ -373,7 +182,6 @@ def test_bad_input_is_named(module, bad, words):
         module.fit(X, *data, **{k: v for k, v in bad.items() if k != "y"})
 
 
-@pytest.mark.core
 def test_status_of_bad_input():
 
     def status(fit):
@@ -448,6 +256,7 @@ def test_probabilities():
         ji.calibrate.fit(ji.svc, X, y, folds=folds, method="isotonic")
 
 
+@pytest.mark.slow
 def test_path():
     """Warm-started fits are the fits."""
     C = np.array([0.1, 1.0, 10.0])
@@ -460,6 +269,7 @@ def test_path():
         ji.svc.path(X, LABELS, C=np.array([1.0, 0.0]))
 
 
+@pytest.mark.slow
 def test_float32_alone_is_certified_in_pairs():
     """Without float64 the violation is that of float64 too, where float32 kernel values would be off by as much."""
     code = """

@@ -1,7 +1,9 @@
-"""Support vector machines: the columns of the contract that `test_svm.py` and `test_linear_svm.py` leave out."""
+"""Support vector machines through the columns of the test matrix, against a reference that knows no JAX."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,22 +15,24 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import kernels
+from tests.references import svm
 from tests.registry import accepted
 from tests.test_contract import close
-from tests.test_svm import GAMMA, LABELS, REAL, N, W, X, Z
+from tests.test_svm import GAMMA, LABELS, REAL, N, P, W, X, Z
 
 CLASSES = np.digitize(X[:, 0], [-0.5, 0.5])
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One program: its module, the y of the fit, hyper-parameters and what is static."""
+    """One program: its module, the y of the fit, hyper-parameters, what is static, the dual of the reference."""
 
     name: str
     module: Any
     y: np.ndarray
     hyper: dict[str, float]
     static: dict[str, Any] = field(default_factory=dict)
+    dual: Any = None
 
     def fit(self, X: Any = X, y: Any = None, w: Any = W, gamma: Any = GAMMA, **kwargs: Any) -> ji.Fit:
         given = {"kernel": kernels.RBF(gamma), "sample_weight": w, "tol": 1e-11 if X.dtype == np.float64 else 1e-4}
@@ -53,17 +57,48 @@ class Row:
         return self.module is not ji.linear_svm
 
     @cached_property
-    def base(self) -> Any:
-        """The parameters on the data as they are."""
-        return ji.check(self.fit()).params
+    def base(self) -> ji.Fit:
+        """The fit of the data as they are."""
+        return ji.check(self.fit())
+
+    def expected(self) -> tuple[np.ndarray, ...]:
+        """coef, intercept and objective of the reference."""
+        K, sign, bound = svm.rbf(X, X, GAMMA), 2.0 * LABELS - 1, self.hyper.get("C", 1) * W
+        first = {"svc": (sign, bound), "nu_svc": (sign, W), "one_class": (W,)}.get(self.name, (self.y, bound))
+        dual = self.dual(K, *first, *(v for k, v in self.hyper.items() if k != "C"))
+        b = svm.solve(dual)
+        assert dual.violation(b) < 1e-10
+        rho, value = dual.rho(b), dual.objective(b)
+        r = (rho[0] - rho[1]) / 2 if self.name == "nu_svc" else 1.0
+        return b.reshape(-1, N).sum(0) / r, -rho.mean() / r, value / r**2
+
+    @cached_property
+    def slopes(self) -> Callable[..., Any]:
+        """One program: (at, direction) -> value, derivative along the direction and gradient of the functional."""
+
+        def function(at: dict[str, Any]) -> jax.Array:
+            return self.functional(at["X"], at.get("y", self.y), at["w"], at["gamma"], at["hyper"])
+
+        def both(at: dict[str, Any], along: dict[str, Any]) -> Any:
+            value, push = jax.linearize(function, at)
+            return value, push(along), jax.linear_transpose(push, at)(jnp.ones(()))[0]
+
+        return jax.jit(both)
+
+    @property
+    def at(self) -> dict[str, Any]:
+        """All that is traced, and of which the functional has derivatives."""
+        real = {"y": self.y} if self.module in (ji.svr, ji.nu_svr) else {}
+        hyper = {k: np.asarray(v) for k, v in self.hyper.items()}
+        return {"X": X, **real, "w": W, "gamma": np.full(P, GAMMA), "hyper": hyper}
 
 
-SVC = Row("svc", ji.svc, LABELS, {"C": 1.5}, {"n_classes": 2})
+SVC = Row("svc", ji.svc, LABELS, {"C": 1.5}, {"n_classes": 2}, svm.svc)
 PAIRS = Row("svc_pairs", ji.svc, CLASSES, {"C": 1.5}, {"n_classes": 3})
-NU_SVC = Row("nu_svc", ji.nu_svc, LABELS, {"nu": 0.43}, {"n_classes": 2})
-SVR = Row("svr", ji.svr, REAL, {"C": 0.7, "epsilon": 0.1})
-NU_SVR = Row("nu_svr", ji.nu_svr, REAL, {"C": 0.7, "nu": 0.37})
-ONE_CLASS = Row("one_class", ji.one_class, REAL, {"nu": 0.37})
+NU_SVC = Row("nu_svc", ji.nu_svc, LABELS, {"nu": 0.43}, {"n_classes": 2}, svm.nu_svc)
+SVR = Row("svr", ji.svr, REAL, {"C": 0.7, "epsilon": 0.1}, {}, svm.svr)
+NU_SVR = Row("nu_svr", ji.nu_svr, REAL, {"C": 0.7, "nu": 0.37}, {}, svm.nu_svr)
+ONE_CLASS = Row("one_class", ji.one_class, REAL, {"nu": 0.37}, {}, svm.one_class)
 HINGE = Row("hinge", ji.linear_svm, LABELS, {"C": 0.7}, {"n_classes": 2})
 SQUARED = Row("squared_hinge", ji.linear_svm, LABELS, {"C": 0.7}, {"n_classes": 2, "loss": "squared_hinge"})
 ROWS = [SVC, PAIRS, NU_SVC, SVR, NU_SVR, ONE_CLASS, HINGE, SQUARED]
@@ -77,8 +112,55 @@ def arguments(row: Row) -> tuple[Any, ...]:
     return X, row.y, W, np.asarray(GAMMA), {k: np.asarray(v) for k, v in row.hyper.items()}
 
 
+@over([row for row in ROWS if row.dual])
+def test_signature(row):
+    data = [] if row is ONE_CLASS else ["y"]
+    for verb, positional in [("fit", ["X", *data]), ("decision", ["params", "X"]), ("predict", ["params", "X"]),
+                             ("objective", ["params", "X", *data]),
+                             ("optimality", ["params", "X", *data])]:  # fmt: skip
+        signature = inspect.signature(getattr(row.module, verb)).parameters
+        assert [p.name for p in signature.values() if p.kind is p.POSITIONAL_OR_KEYWORD] == positional
+        assert all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in signature.values())
+    assert {"sample_weight", "init", "tol", "max_iter", "kernel", *row.hyper} <= set(
+        inspect.signature(row.module.fit).parameters
+    )
+
+
 @pytest.mark.core
-@over([PAIRS, HINGE, SQUARED])
+@over([row for row in ROWS if row.dual])
+def test_reference_and_optimality(row):
+    fit = row.base
+    coef, intercept, objective = row.expected()
+    close((fit.params.coef, fit.params.intercept), (coef, intercept), 1e-8, "reference")
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(fit))
+    assert int(fit.info.n_support) == (coef != 0).sum()
+    np.testing.assert_allclose(fit.info.objective, objective, rtol=1e-9)
+    assert fit.info.optimality < 1e-11
+    assert row.verb("optimality", fit.params) < 1e-10
+    if row is not NU_SVC:  # whose verb is the objective before the division by the margin
+        np.testing.assert_allclose(row.verb("objective", fit.params), objective, rtol=1e-9)
+    values = svm.rbf(Z, X, GAMMA) @ coef + intercept
+    np.testing.assert_allclose(row.module.decision(fit.params, Z), values, rtol=1e-7, atol=1e-8)
+    small = row.module.compact(fit.params)
+    assert small.coef.shape == (int(fit.info.n_support),)
+    np.testing.assert_allclose(row.module.decision(small, Z), values, rtol=1e-7, atol=1e-8)
+
+
+def test_optimality_of_nu_svc_does_not_depend_on_how_its_division_rounds():
+    params = NU_SVC.base.params
+    for scale in (1 / 3, 0.7, 1.1, 3.0):
+        assert NU_SVC.verb("optimality", params._replace(coef=params.coef * scale)) < 1e-10
+
+
+@pytest.mark.slow
+@over([SVC, NU_SVC])
+def test_warm_start(row):
+    warm = row.fit(tol=1e-6, init=row.base.params)
+    assert warm.info.n_iter <= 2 < row.base.info.n_iter
+    close(warm.params[:2], row.base.params[:2], 1e-6, "start")
+
+
+@over(ROWS)
 def test_second_call_compiles_nothing(row, compilations):
     row.fit(max_iter=5)
     new = {k: 0.9 * v for k, v in row.hyper.items()}
@@ -87,7 +169,6 @@ def test_second_call_compiles_nothing(row, compilations):
     assert count[0] == 0
 
 
-@pytest.mark.core
 @over(ROWS)
 def test_float32_stays_float32(row):
     """Where float64 is available too: parameters, figures and what the verbs give; float64 in y makes all float64."""
@@ -108,24 +189,40 @@ def test_float32_stays_float32(row):
         assert jax.eval_shape(everything, single, REAL, W)[0].params.coef.dtype == np.float64
 
 
-def test_float32_of_several_classes():
-    single = ji.check(PAIRS.fit(X.astype(np.float32), w=W.astype(np.float32))).params
-    close(ji.svc.decision(single, Z.astype(np.float32)), ji.svc.decision(PAIRS.base, Z), 2e-3, "float32")
+@pytest.mark.slow
+@over([SVC, NU_SVR, PAIRS])
+def test_float32(row):
+    """One machine for each kind of dual: the others share their programs but for the bounds."""
+    y = row.y if row.y.dtype == int else row.y.astype(np.float32)
+    fit = ji.check(row.fit(X.astype(np.float32), y, W.astype(np.float32)))
+    assert fit.params.coef.dtype == np.float32
+    if row is not PAIRS:
+        np.testing.assert_allclose(fit.info.objective, row.expected()[2], rtol=1e-5)
+    found, expected = row.module.decision(fit.params, Z.astype(np.float32)), row.module.decision(row.base.params, Z)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
-@over([row for row in ROWS if row is not SVR])
+@over(ROWS)
 def test_lanes_are_the_eager_fits(row):
-    """A compiled batch over everything at once: X, y, weights, kernel and hyper-parameters."""
+    """A compiled batch over everything at once: X, y, weights, kernel and hyper-parameters; one lane is NaN."""
     others = {"svc_pairs": (row.y + 1) % 3, "svr": 2 * row.y, "nu_svr": 2 * row.y}.get(row.name, 1 - row.y)
     second = 1.1 * X, others, W[::-1], np.asarray(0.2), {k: np.asarray(0.8 * v) for k, v in row.hyper.items()}
-    both = jax.tree.map(lambda *v: np.stack(v), arguments(row), second)
-    batch = ji.check(jax.jit(jax.vmap(lambda X, y, w, g, hyper: row.fit(X, y, w, g, **hyper)))(*both))
+    spoiled = X, row.y, np.full(N, np.nan), np.asarray(0.1), second[-1]
+    every = jax.tree.map(lambda *v: np.stack(v), arguments(row), second, spoiled)
+    batch = jax.jit(jax.vmap(lambda X, y, w, g, hyper: row.fit(X, y, w, g, **hyper)))(*every)
+    assert batch.info.status.tolist() == [0, 0, ji.Status.NONFINITE]
+    assert np.isnan(batch.params.coef[2]).all() and not batch.info.n_support[2].any()
     for lane, (data, label, w, gamma, hyper) in enumerate([arguments(row), second]):
         alone = row.fit(data, label, w, gamma, **hyper)
         found = jax.tree.map(lambda v, lane=lane: v[lane], (batch.params, batch.info.objective))
         close(found, (alone.params, alone.info.objective), 1e-7, f"lane {lane}")
+    if row is SVC:
+        with pytest.raises(ValueError, match="one set of vectors at a time"):
+            row.module.decision(batch.params, Z)
+        assert jax.vmap(row.module.decision, (0, None))(batch.params, Z).shape == (3, len(Z))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [{"y": np.stack([REAL, REAL[::-1]])}, {"w": np.stack([W, W[::-1]])}, {"gamma": np.array([0.2, 0.4])},
@@ -139,34 +236,49 @@ def test_lanes_of_one_argument(values):
         close([v[lane] for v in batch], alone, 1e-7, f"lane {lane}")
 
 
+def dot(a, b):
+    return sum(np.vdot(v, w) for v, w in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def ends(at, along, step):
+    return [jax.tree.map(lambda v, d, s=s: v + s * step * d, at, along) for s in (1, -1)]
+
+
+@over(ROWS)
+def test_derivatives(row):
+    """Forward and reverse against central differences, with respect to everything that is traced."""
+    rng, at = np.random.default_rng(5), row.at
+    for name in at:
+        along = jax.tree.map(np.zeros_like, at)
+        along[name] = jax.tree.map(lambda v: rng.standard_normal(v.shape), at[name])
+        _, forward, slope = row.slopes(at, along)
+        step = 1e-6
+        plus, minus = (row.slopes(end, along)[0] for end in ends(at, along, step))
+        np.testing.assert_allclose([forward, dot(slope, along)], (plus - minus) / (2 * step), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.slow
 @over([SVC, PAIRS, NU_SVR, HINGE])
 def test_second_derivatives(row):
-    """jvp and vjp agree, and the jvp of the vjp is the central difference of the vjp, along everything that is traced.
+    """The jvp of the vjp is the central difference of the vjp, along everything that is traced.
 
     The other machines are built from the same dual with other bounds.
     """
-    at = tuple(v for i, v in enumerate(arguments(row)) if i != 1)
+    rng, at = np.random.default_rng(5), {k: v for k, v in row.at.items() if k != "y"}
 
-    def function(at):
-        return row.functional(at[0], row.y, *at[1:])
+    def gradient(at):
+        return jax.grad(lambda at: row.functional(at["X"], row.y, at["w"], at["gamma"], at["hyper"]))(at)
 
-    @jax.jit
-    def slope_and_change(at, d):
-        (_, slope), (tangent, second) = jax.jvp(jax.value_and_grad(function), (at,), (d,))
-        return tangent, slope, second
-
-    rng = np.random.default_rng(5)
     along = jax.tree.map(lambda v: rng.standard_normal(v.shape), at)
-    tangent, slope, second = slope_and_change(at, along)
-    pairs = zip(jax.tree.leaves(slope), jax.tree.leaves(along), strict=True)
-    np.testing.assert_allclose(tangent, sum(np.vdot(a, b) for a, b in pairs), rtol=1e-9)
-    step = 1e-5
-    ends = [slope_and_change(jax.tree.map(lambda v, d, s=s: v + s * step * d, at, along), along)[1] for s in (1, -1)]
-    for found, plus, minus in zip(*map(jax.tree.leaves, (second, *ends)), strict=True):
-        size = max(np.abs(v).max() for v in jax.tree.leaves(second))
-        np.testing.assert_allclose(found, (plus - minus) / (2 * step), rtol=1e-5, atol=1e-7 * size)
+    slope_and_change = jax.jit(lambda at: jax.jvp(gradient, (at,), (along,)))
+    second, step = slope_and_change(at)[1], 1e-5
+    plus, minus = (slope_and_change(end)[0] for end in ends(at, along, step))
+    size = max(np.abs(v).max() for v in jax.tree.leaves(second))
+    for found, up, down in zip(*map(jax.tree.leaves, (second, plus, minus)), strict=True):
+        np.testing.assert_allclose(found, (up - down) / (2 * step), rtol=1e-5, atol=1e-7 * size)
 
 
+@pytest.mark.slow
 def test_gradients_of_lanes():
     """The gradient of a batch, vmap of the gradient and the gradient of each lane are the same."""
     values = np.array([0.4, 1.5])
@@ -179,12 +291,12 @@ def test_gradients_of_lanes():
     np.testing.assert_allclose(jax.jit(jax.grad(lambda C: jax.vmap(one)(C).sum()))(values), loop, rtol=1e-7)
 
 
-@over([PAIRS, HINGE, SQUARED])
+@over(ROWS)
 def test_weights_are_the_mask(row):
-    """0 is a row that is absent, 2 one that stands twice."""
+    """0 is a row that is absent, 2 one that stands twice; as many of these, so that the program stays the same."""
     w = np.ones(N)
-    for label in np.unique(row.y):
-        w[np.flatnonzero(row.y == label)[:4]] = 0, 2, 2, 0
+    for label in np.unique(CLASSES if row is PAIRS else LABELS):
+        w[np.flatnonzero((CLASSES if row is PAIRS else LABELS) == label)[:4]] = 0, 2, 2, 0
     keep = np.repeat(np.arange(N), w.astype(int))
     weighted, repeated = ji.check(row.fit(w=w)), ji.check(row.fit(X[keep], row.y[keep], np.ones(N)))
     close(row.module.decision(weighted.params, Z), row.module.decision(repeated.params, Z), 1e-7, "decisions")
@@ -192,7 +304,6 @@ def test_weights_are_the_mask(row):
     assert not rows[..., w == 0].any()
 
 
-@pytest.mark.core
 @over(ROWS)
 def test_bad_input(row):
     name = row.module.__name__.rsplit(".", 1)[-1]
@@ -217,7 +328,7 @@ def test_bad_input(row):
         with pytest.raises(error, match=rf"{name}\.fit: .*{words}"):
             row.fit(**given)
     with pytest.raises(ValueError, match=rf"{name}\.predict: X must have shape \(\w, {X.shape[1]}\)"):
-        row.module.predict(row.base, X[:, 1:])
+        row.module.predict(row.base.params, X[:, 1:])
 
 
 @over(ROWS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
 import jaxinfra as ji
 from jaxinfra import kernels
@@ -19,7 +18,6 @@ def same(row: Row, fit: ji.Fit, coef: Any, intercept: Any, rel: float = 1e-7) ->
     close((fit.params.coef, fit.params.intercept), (coef, intercept), rel, row.name)
 
 
-@pytest.mark.core
 @over(ROWS)
 def test_permutation_of_rows(row):
     i = np.random.default_rng(0).permutation(N)
@@ -39,7 +37,6 @@ def test_translation_and_units_of_linear_machines(row):
     same(row, row.fit(30 * X, C=row.hyper["C"] / 900), row.base.coef / 30, row.base.intercept)
 
 
-@pytest.mark.core
 @over([SVC, NU_SVC, HINGE, SQUARED])
 def test_flipped_labels_flip_the_machine(row):
     same(row, row.fit(y=1 - row.y), -row.base.coef, -row.base.intercept)
@@ -97,7 +94,6 @@ def test_a_multiple_of_the_kernel_is_in_units_of_c():
     same(SVC, scaled, SVC.base.coef / 3, SVC.base.intercept)
 
 
-@pytest.mark.core
 def test_what_needs_no_support_vectors():
     """Everything within the tube, y constant, nu = 1, and rows that are all the same."""
     middle = (REAL.min() + REAL.max()) / 2
@@ -111,7 +107,6 @@ def test_what_needs_no_support_vectors():
         assert row.module.predict(params, 0 * Z).tolist() == [heavier] * len(Z)
 
 
-@pytest.mark.core
 def test_one_row():
     same(SVR, ji.check(SVR.fit(X[:1], REAL[:1], W[:1])), np.zeros(1), REAL[0])
     fit = ji.check(ONE_CLASS.fit(X[:1], w=W[:1]))

@@ -1,0 +1,160 @@
+"""Pytest plugin: how many programs each file compiles, its budget of them, and the cache where they are kept.
+
+Compiling is three quarters of the suite's time, and the number of programs does not depend on the machine: it is what
+to steer by.  `--programs` lists it; a file that compiles more than `budget.toml` allows fails the run.
+
+The cache is `$XDG_CACHE_HOME/jaxinfra`, shared by all clones.  `JAXINFRA_CACHE` names another folder, or is `off`;
+what was used longest ago goes once the folder has more than `JAXINFRA_CACHE_LIMIT` bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+
+BUDGET = Path(__file__).with_name("budget.toml")
+PARTS = ("quick", "slow")
+LIMIT = 4 << 30  # bytes; the whole suite writes a third of it
+COMPILED = "/jax/core/compile/backend_compile_duration"  # or read from the cache
+READ = "/jax/compilation_cache/cache_hits"
+STAGED = ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration")
+
+
+def cache_folder() -> Path | None:
+    """Where compiled programs are kept; None: nowhere."""
+    named = os.environ.get("JAXINFRA_CACHE")
+    if named == "off":
+        return None
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(named) if named else Path(home) / "jaxinfra"
+
+
+def use_cache() -> None:
+    """For this process and for those that it starts."""
+    if (folder := cache_folder()) is None:
+        jax.config.update("jax_enable_compilation_cache", False)
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+        return
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+
+
+def shrink(folder: Path, limit: int) -> None:
+    """Delete what was used longest ago until no more than `limit` bytes are left."""
+    entries = []
+    for path in folder.glob("*-cache"):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:  # another run's shrinking
+            continue
+        entries.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
+    size = sum(entry[1] for entry in entries)
+    for _, bytes_, path in sorted(entries):
+        if size <= limit:
+            break
+        path.unlink(missing_ok=True)
+        size -= bytes_
+
+
+def budgets() -> dict[str, dict[str, int]]:
+    """{file: {part: the most programs that it may compile}}."""
+    return tomllib.loads(BUDGET.read_text())
+
+
+class Programs:
+    """The counts of the tests of this process, and in the process that reports those of all."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.seen: Counter[str] = Counter()
+        self.files: dict[str, Counter[str]] = {}
+        self.unfinished: set[str] = set()  # files of which not every test ran to its end
+        self.over: list[str] = []
+        jax.monitoring.register_event_duration_secs_listener(self._duration)
+        jax.monitoring.register_event_listener(self._event)
+
+    def _duration(self, event: str, duration: float, **_: Any) -> None:
+        if event == COMPILED:
+            self.seen["programs"] += 1
+            self.seen["compile"] += duration
+        elif event in STAGED:
+            self.seen["trace"] += duration
+
+    def _event(self, event: str, **_: Any) -> None:
+        if event == READ:
+            self.seen["read"] += 1
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item):
+        self.seen.clear()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo):
+        report = yield
+        report.part = PARTS["slow" in item.keywords]
+        report.seen = dict(self.seen)
+        self.seen.clear()
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        file = report.nodeid.partition("::")[0]
+        at = self.files.setdefault(file, Counter())
+        for name, value in report.seen.items():
+            at[name] += value
+        at[report.part] += report.seen.get("programs", 0)
+        at["wall"] += report.duration
+        if report.outcome == "failed":
+            self.unfinished.add(file)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(self.config, "workerinput"):
+            return
+        if folder := cache_folder():
+            shrink(folder, int(os.environ.get("JAXINFRA_CACHE_LIMIT", LIMIT)))
+        for file, allowed in budgets().items():
+            found = self.files.get(file, Counter())
+            for part in PARTS:
+                if found[part] > allowed.get(part, 0):
+                    self.over.append(f"{file} compiles {found[part]} programs ({part}), its budget is {allowed[part]}")
+        if self.over and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        say = terminalreporter.write_line
+        if self.config.getoption("programs"):
+            total: Counter[str] = Counter()
+            say(f"{'programs':>8} {'slow':>6} {'read':>6} {'compile':>9} {'trace':>8} {'tests':>8}   file")
+            rows = [*self.files.items()]
+            for found in self.files.values():
+                total.update(found)
+            for file, found in [*sorted(rows, key=lambda row: -row[1]["wall"]), ("all", total)]:
+                if found["programs"] or file == "all":
+                    say(
+                        f"{found['quick']:8} {found['slow']:6} {found['read']:6} {found['compile']:7.1f} s "
+                        f"{found['trace']:6.1f} s {found['wall']:6.1f} s   {file}"
+                    )
+        for line in self.over:
+            say(f"PROGRAMS {line}", red=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--programs", action="store_true", help="list the programs that each file compiled or read")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    use_cache()
+    config.pluginmanager.register(Programs(config), "programs")
