@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -199,3 +201,32 @@ def test_notebooks_are_scripts():
 def test_first_example_of_the_readme_runs():
     example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
     subprocess.run([sys.executable, "-W", "error", "-c", example], cwd=ROOT, check=True, capture_output=True, text=True)
+
+
+def test_examples_of_the_readme_import_what_the_package_needs():
+    """Who installs jaxinfra, and nothing besides, can run each of them."""
+    allowed = {"jax", "flax", "optax", "numpy", "jaxinfra"}
+    for example in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
+        found = {alias.name for node in ast.walk(ast.parse(example)) if isinstance(node, ast.Import)
+                 for alias in node.names}  # fmt: skip
+        found |= {node.module for node in ast.walk(ast.parse(example)) if isinstance(node, ast.ImportFrom)}
+        assert {name.split(".")[0] for name in found} <= allowed
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_notebooks_open_for_every_user(tmp_path, user):
+    """JupyterLab runs as root only where it is told to; the programs that the target calls are stand-ins."""
+    log = tmp_path / "log"
+    for name, script in (
+        ("id", f"echo {user}"), ("jupyter", f'echo "$@" >> "{log}"'), ("jupytext", "true"), ("python", "true")
+    ):  # fmt: skip
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    (tmp_path / ".notebooks").touch()  # means: installed
+    environment = {**os.environ, "MAKEFLAGS": "", "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    command = ["make", "--no-print-directory", "notebooks", f"VENV={tmp_path}"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert log.read_text().split() == ["lab", *(["--allow-root"] if user == "0" else []), "notebooks"]
