@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import pydoc
 import re
 import shutil
 import subprocess
@@ -113,12 +114,36 @@ def test_files_stay_short(path):
     assert lines < 330
 
 
+PACKAGES = ["jaxinfra", *(info.name for info in pkgutil.walk_packages(jaxinfra.__path__, "jaxinfra.")
+                          if info.ispkg and "._" not in info.name)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_help_shows_what_a_package_offers(name):
+    """pydoc passes over what a package takes from its modules unless `__all__` names it."""
+    package = importlib.import_module(name)
+    named = getattr(package, "__all__", [])
+    offered = {
+        key for key, value in vars(package).items()
+        if not key.startswith("_") and callable(value) and value.__module__.startswith(name)
+    }  # fmt: skip
+    offered |= {m.split(".")[-1] for m in MODULES if is_model(m) and (m.startswith(f"{name}.") or name == "jaxinfra")}
+    offered -= {"attention", "cnn", "rnn"} if name == "jaxinfra" else set()  # they are in `jaxinfra.nn`
+    assert offered <= set(named) <= set(dir(package)) and len(named) == len(set(named))
+    text = pydoc.plain(pydoc.render_doc(package))
+    for key in named:
+        value = getattr(package, key)
+        heading = f"    class {key}(" if inspect.isclass(value) else f"    {key}("
+        assert inspect.ismodule(value) or heading in text, key
+
+
 IMPORT_PROBE = """
 import sys
 import jax
 from jax._src import xla_bridge
 before = dict(jax.config.values)
 import jaxinfra
+assert "nn" in dir(jaxinfra)
 assert not xla_bridge.backends_are_initialized(), "a backend was started, so an array was made"
 assert dict(jax.config.values) == before, "the configuration of JAX was changed"
 heavy = {"flax", "optax", "orbax", "rich", "scipy.optimize", "sklearn"} & set(sys.modules)
