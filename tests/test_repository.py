@@ -15,6 +15,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 import jaxinfra
@@ -186,6 +188,25 @@ def test_every_public_symbol_is_documented():
     symbols = public_symbols()
     assert "jaxinfra.linear.ols.fit" in symbols
     assert not [name for name, thing in symbols.items() if not documented(thing)]
+
+
+def test_results_print_in_a_few_lines():
+    """Every public NamedTuple, also while it is traced, and in a batch."""
+    kinds = {kind for kind in public_symbols().values() if inspect.isclass(kind) and hasattr(kind, "_fields")}
+    # Solvers are for models alone; a run of training has a history of epochs: tests/test_nn_train.py.
+    kinds = {kind for kind in kinds if room(kind.__module__) != "solvers" and kind.__name__ != "Result"}
+    assert {"Fit", "RankInfo", "Resamples", "Inference", "Machine"} < {kind.__name__ for kind in kinds}
+    for kind in kinds:
+        full = kind(*(np.arange(2000) % 2 if name == "status" else np.linspace(0, 1, 2000) for name in kind._fields))
+        few = {*kind._fields} - {"status"}
+        assert repr(full) == str(full) and len(repr(full)) < 100 + 60 * len(full)
+        assert repr(full).count("=float64[2000] from 0 to 1") == len(few)
+        assert ("(lanes of shape (2000,): 1000 CONVERGED, 1000 MAX_ITER" in repr(full)) == ("status" in kind._fields)
+        seen = []
+        jax.eval_shape(lambda result, seen=seen: seen.append(repr(result)), full)
+        jax.eval_shape(jax.vmap(lambda result, seen=seen: seen.append(str(result))), full)
+        assert all(text.startswith(f"{kind.__name__}(") for text in seen)
+        assert seen[0].count("=float64[2000]") == len(few) == seen[1].count("=float64[]")
 
 
 def test_python_versions():

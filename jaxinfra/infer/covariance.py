@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxinfra import families
 from jaxinfra._core import checks, rows
 from jaxinfra._core.precision import dot
+from jaxinfra._core.types import short_repr
 from jaxinfra.infer import _problem, _sparsity
 from jaxinfra.infer._problem import Given, Inverse, inverse
 from jaxinfra.linear import glm, ols, quantile, ridge
@@ -23,6 +24,7 @@ _KINDS = {"robust": ("H1", "H2", "H3", *_SANDWICH), "quantile": ("powell", "kern
 _FIXED = (families.Binomial, families.Poisson, families.NegativeBinomial)
 
 
+@short_repr
 class Covariance(NamedTuple):
     """The covariance matrix (q, q) of the parameters: coefficients, then the intercept or the thresholds.
 

@@ -12,10 +12,12 @@ import jax.numpy as jnp
 
 from jaxinfra._core import checks
 from jaxinfra._core.precision import dot
+from jaxinfra._core.types import short_repr
 from jaxinfra.infer import _distributions
 from jaxinfra.infer.covariance import Covariance, covariance, estimates_dispersion
 
 
+@short_repr
 class Inference(NamedTuple):
     """Each parameter, its error, test and interval: (q,) each; coefficients, then the intercept or the thresholds.
 
@@ -33,6 +35,7 @@ class Inference(NamedTuple):
     covariance: Covariance
 
 
+@short_repr
 class Test(NamedTuple):
     """A test of several parameters: statistic (), its p_value (), and the degrees of freedom ()."""
 
