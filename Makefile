@@ -65,7 +65,7 @@ torch: .venv-torch/.torch  ## install PyTorch, which `make bench` then races; TO
 notebooks: $(VENV)/.notebooks  ## open the notebooks in JupyterLab
 	@echo "notebooks: pairing notebooks/*.py with .ipynb files and opening JupyterLab"
 	@$(BIN)/jupytext --quiet --sync notebooks/*.py
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) notebooks
 
 run-notebooks: $(VENV)/.notebooks  ## execute every notebook from its script and write HTML to build/notebooks
 	@mkdir -p build/notebooks

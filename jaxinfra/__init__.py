@@ -34,52 +34,95 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
 Importing creates no array, starts no backend and changes no configuration.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jaxinfra import calibrate as calibrate
-from jaxinfra import families as families
-from jaxinfra import infer as infer
-from jaxinfra import kernels as kernels
-from jaxinfra import links as links
-from jaxinfra import norms as norms
-from jaxinfra import select as select
-from jaxinfra._core.precision import PrecisionWarning as PrecisionWarning
-from jaxinfra._core.types import Fit as Fit
-from jaxinfra._core.types import FitError as FitError
-from jaxinfra._core.types import GapInfo as GapInfo
-from jaxinfra._core.types import Info as Info
-from jaxinfra._core.types import Linear as Linear
-from jaxinfra._core.types import RankInfo as RankInfo
-from jaxinfra._core.types import Scaled as Scaled
-from jaxinfra._core.types import Status as Status
-from jaxinfra._core.types import SupportInfo as SupportInfo
-from jaxinfra._core.types import Thresholds as Thresholds
-from jaxinfra._core.types import check as check
-from jaxinfra._core.xla_flags import compile_small_loops as compile_small_loops
-from jaxinfra.linear import elastic_net as elastic_net
-from jaxinfra.linear import glm as glm
-from jaxinfra.linear import group_lasso as group_lasso
-from jaxinfra.linear import huber as huber
-from jaxinfra.linear import lasso as lasso
-from jaxinfra.linear import logistic as logistic
-from jaxinfra.linear import m_estimator as m_estimator
-from jaxinfra.linear import multinomial as multinomial
-from jaxinfra.linear import multitask_lasso as multitask_lasso
-from jaxinfra.linear import nnls as nnls
-from jaxinfra.linear import ols as ols
-from jaxinfra.linear import ordinal as ordinal
-from jaxinfra.linear import quantile as quantile
-from jaxinfra.linear import ransac as ransac
-from jaxinfra.linear import ridge as ridge
-from jaxinfra.linear import theil_sen as theil_sen
-from jaxinfra.svm import kernel_ridge as kernel_ridge
-from jaxinfra.svm import linear_svm as linear_svm
-from jaxinfra.svm import nu_svc as nu_svc
-from jaxinfra.svm import nu_svr as nu_svr
-from jaxinfra.svm import one_class as one_class
-from jaxinfra.svm import svc as svc
-from jaxinfra.svm import svr as svr
-from jaxinfra.svm._machine import Machine as Machine
+from jaxinfra import calibrate, families, infer, kernels, links, norms, select
+from jaxinfra._core.precision import PrecisionWarning
+from jaxinfra._core.types import (
+    Fit,
+    FitError,
+    GapInfo,
+    Info,
+    Linear,
+    RankInfo,
+    Scaled,
+    Status,
+    SupportInfo,
+    Thresholds,
+    check,
+)
+from jaxinfra._core.xla_flags import compile_small_loops
+from jaxinfra.linear import (
+    elastic_net,
+    glm,
+    group_lasso,
+    huber,
+    lasso,
+    logistic,
+    m_estimator,
+    multinomial,
+    multitask_lasso,
+    nnls,
+    ols,
+    ordinal,
+    quantile,
+    ransac,
+    ridge,
+    theil_sen,
+)
+from jaxinfra.svm import kernel_ridge, linear_svm, nu_svc, nu_svr, one_class, svc, svr
+from jaxinfra.svm._machine import Machine
+
+if TYPE_CHECKING:  # so that editors know what `__getattr__` finds
+    from jaxinfra import nn
+
+__all__ = [
+    "calibrate",
+    "check",
+    "compile_small_loops",
+    "elastic_net",
+    "families",
+    "Fit",
+    "FitError",
+    "GapInfo",
+    "glm",
+    "group_lasso",
+    "huber",
+    "infer",
+    "Info",
+    "kernel_ridge",
+    "kernels",
+    "lasso",
+    "Linear",
+    "linear_svm",
+    "links",
+    "logistic",
+    "m_estimator",
+    "Machine",
+    "multinomial",
+    "multitask_lasso",
+    "nn",
+    "nnls",
+    "norms",
+    "nu_svc",
+    "nu_svr",
+    "ols",
+    "one_class",
+    "ordinal",
+    "PrecisionWarning",
+    "quantile",
+    "RankInfo",
+    "ransac",
+    "ridge",
+    "Scaled",
+    "select",
+    "Status",
+    "SupportInfo",
+    "svc",
+    "svr",
+    "theil_sen",
+    "Thresholds",
+]
 
 __version__ = "0.1.0"
 
@@ -91,3 +134,8 @@ def __getattr__(name: str) -> Any:
 
         return importlib.import_module("jaxinfra.nn")
     raise AttributeError(f"module 'jaxinfra' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Also `nn`, before it is asked for."""
+    return sorted({*globals(), *__all__})

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import checks, labels
-from jaxinfra._core.types import Status
+from jaxinfra._core.types import Status, short_repr
 from jaxinfra.families import Binomial
 from jaxinfra.links import Logit
 from jaxinfra.losses import Likelihood
@@ -29,6 +29,7 @@ from jaxinfra.solvers import penalised_likelihood
 from jaxinfra.solvers.linear_loss import Data
 
 
+@short_repr
 class Calibration(NamedTuple):
     """What turns decisions into probabilities.
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import jaxinfra as ji
-from jaxinfra._core import checks, compensated, rows
+from jaxinfra._core import checks, compensated, rows, show
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.pytree import pytree, static
 
@@ -111,12 +111,48 @@ def test_status_has_advice_and_fit_prints_it():
     for status in ji.Status:
         assert status.advice.endswith(".")
     fit = ji.ols.fit(np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 2.0, 3.0]))
-    assert "info=CONVERGED" in repr(fit) and "rank=1" in repr(fit)
+    assert repr(fit).startswith("Fit(params=Linear(coef=[0.642857], intercept=0.5),\n    info=CONVERGED, n_iter=1, ")
+    assert "rank=1" in repr(fit) and repr(fit.info).startswith("RankInfo(CONVERGED, n_iter=1, ")
     lanes = jax.vmap(lambda y: ji.ols.fit(jnp.array([[1.0], [2.0], [4.0]]), y))(jnp.ones((4, 3)).at[2, 0].set(jnp.nan))
     assert "3 CONVERGED, 1 NONFINITE" in repr(lanes)
     assert ji.check(fit) is fit
     with pytest.raises(TypeError, match="being traced"):
         jax.jit(lambda y: ji.check(ji.ols.fit(jnp.ones((3, 1)), y)))(jnp.ones(3))
+
+
+@pytest.mark.parametrize("value, text", [
+    (np.array([[1.0, -2.5], [1e-9, 123456789]]), "[[1, -2.5], [1e-09, 1.23457e+08]]"),
+    (np.float32(0.1), "0.1"),
+    (np.array([True, False]), "[True, False]"),
+    (np.array([1.0, np.nan, -np.inf]), "[1, nan, -inf]"),
+    (np.arange(20), "int64[20] from 0 to 19"),
+    (np.append(np.arange(20.0), [np.nan, np.inf]), "float64[22] from 0 to 19 (2 not finite)"),
+    (np.full((4, 5), np.nan), "float64[4,5] (20 not finite)"),
+    (np.zeros(5), "float64[5] of 0"),
+    (np.zeros((0, 3)), "float64[0,3]"),
+    (np.broadcast_to(0.5, (2000, 2000)), "float64[2000,2000]"),  # too many to read
+    (np.array(["a"]), "<U1[1]"),
+    (jnp.array([1, 2], jnp.bfloat16), "[1, 2]"),
+    (jax.ShapeDtypeStruct((2, 3), jnp.float32), "float32[2,3]"),
+    (jax.random.key(0), "key<fry>[]"),
+    ({"gap": np.float64(0.5), "all": [None, "a"]}, "{'gap': 0.5, 'all': [None, 'a']}"),
+    ((1.0,), "(1.0,)"),
+    (ji.kernels.RBF(np.array([0.1, 0.2])), "RBF(gamma=[0.1, 0.2])"),
+    (ji.kernels.Polynomial(2), "Polynomial(degree=2)"),
+    ([np.arange(20.0) for _ in range(20)], "400 numbers in 20 arrays"),
+    (np.float32, "float32"),
+])  # fmt: skip
+def test_values_of_results_are_one_line(value, text):
+    assert show.value(value) == text
+
+
+def test_values_that_are_gone_print():
+    x = jnp.ones(3)
+    x.delete()
+    assert show.value(x) == "float64[3]"
+    odd = ji.Info(np.array([0.5, 3.0]), *[None] * 3)  # no status, as of a tree that was multiplied
+    assert repr(odd) == ("Info(lanes of shape (2,): 1 0.5, 1 NONFINITE, n_iter=None, objective=None, optimality=None)")
+    assert repr(ji.Fit(None, 0)) == "Fit(params=None,\n    info=0)"
 
 
 def test_double_data_in_single_mode_warns_once(rng):

@@ -252,13 +252,21 @@ def test_statsmodels_glm(name):
         close(found.p_value, expected.pvalues, 1e-6, kind)
         close(np.c_[found.lower, found.upper], expected.conf_int(), 1e-7, kind)
     close(found.covariance.dispersion, fit.scale, 1e-8)
-    scale = {} if name in ("poisson", "probit", "negative_binomial") else {"dispersion": fit.scale}
-    ll = infer.log_likelihood(ji.glm, params, X, y, **given, **scale)
-    if name == "gaussian":  # statsmodels takes the maximum over the scale
-        ll = infer.log_likelihood(ji.glm, params, X, y, **given)
-    close(ll, fit.llf, 1e-9)
-    close(infer.aic(ll, 4), fit.aic, 1e-9)
-    close(infer.bic(ll, 4, N), fit.bic_llf, 1e-9)
+    # Of a Gaussian model statsmodels takes the maximum over the scale, as ours without one.
+    scale = {"dispersion": fit.scale} if name in ("gamma", "inverse_gaussian") else {}
+    close(infer.log_likelihood(ji.glm, params, X, y, **given, **scale), fit.llf, 1e-9)
+    close(infer.aic(ji.glm, params, X, y, **given, **scale), fit.aic, 1e-9)
+    close(infer.bic(ji.glm, params, X, y, **given, **scale), fit.bic_llf, 1e-9)
+    # Against the first column alone, the others 0; of the same shape, so of the same programs.
+    less = X * [1.0, 0.0, 0.0]
+    smaller = ji.glm.fit(less, y, offset=offset, tol=1e-12, **fixed)
+    found = infer.likelihood_ratio_test(ji.glm, smaller, less, params, X, y, **given, **scale)
+    theirs = sm.GLM(y, V[:, [0, 3]], family=theirs, offset=offset).fit(tol=1e-14, maxiter=200)
+    scaled = (theirs.deviance - fit.deviance) / fit.scale
+    close(found.statistic, 2 * (fit.llf - theirs.llf) if name == "gaussian" else scaled, 1e-7)
+    assert found.df == 2 and found.p_value == pytest.approx(stats.chi2.sf(found.statistic, 2), rel=1e-8)
+    if scale:  # that of the larger model
+        close(infer.likelihood_ratio_test(ji.glm, smaller, less, params, X, y, **given).statistic, scaled, 1e-7)
     for kind in ("response", "pearson", "deviance", "working"):
         found = infer.residuals(ji.glm, params, X, y, kind=kind, **given)
         close(found, getattr(fit, f"resid_{kind}"), 1e-7, kind)
@@ -276,9 +284,14 @@ def test_statsmodels_classes():
     close(found.covariance.matrix, theirs.cov_params(), 1e-8)
     ll = infer.log_likelihood(ji.logistic, params, X, BINARY)
     close(ll, theirs.llf, 1e-10)
-    null = ji.logistic.fit(0 * X[:, :1], BINARY).params
-    smaller = infer.log_likelihood(ji.logistic, null, 0 * X[:, :1], BINARY)
-    close(infer.likelihood_ratio_test(smaller, ll, difference=3).p_value, theirs.llr_pvalue, 1e-8)
+    close((infer.aic(ji.logistic, params, X, BINARY), infer.bic(ji.logistic, params, X, BINARY)),
+          (theirs.aic, theirs.bic), 1e-10)  # fmt: skip
+    null = ji.logistic.fit(0 * X, BINARY)
+    test = infer.likelihood_ratio_test(ji.logistic, null, 0 * X, params, X, BINARY)
+    close(test.p_value, theirs.llr_pvalue, 1e-8)
+    assert (test.df, test.df_denominator) == (3, np.inf)
+    again = infer.likelihood_ratio_test(ji.logistic, params, X, params, X, BINARY)
+    assert again.df == 0 and np.isnan(again.p_value)
     wald = infer.wald_test(found, np.eye(4)[:2], jnp.array([0.1, 0.2]))
     expected = theirs.wald_test((np.eye(4)[:2], np.array([0.1, 0.2])), use_f=False, scalar=True)
     close(wald.statistic, expected.statistic, 1e-8)
@@ -297,13 +310,52 @@ def test_statsmodels_classes():
         )
         close(found, np.asarray(expected.cov_params()), 1e-6, kind)
     close(infer.log_likelihood(ji.multinomial, params, X, CLASSES), theirs.llf, 1e-10)
+    found = infer.aic(ji.multinomial, params, X, CLASSES), infer.bic(ji.multinomial, params, X, CLASSES)
+    close(found, (theirs.aic, theirs.bic), 1e-9)  # K - 1 columns are free
 
     for name, link in (("logit", links.Logit()), ("probit", links.Probit())):
         params = ji.ordinal.fit(X, CLASSES, link=link, tol=1e-12).params
-        theirs = OrderedModel(CLASSES, X, distr=name).fit(method="newton", disp=0, tol=1e-13)
+        theirs = OrderedModel(CLASSES, X, distr=name).fit(method="newton", disp=0, tol=1e-8)
         found = infer.inference(ji.ordinal, params, X, CLASSES, fixed={"link": link})
         close(found.se[:P], theirs.bse[:P], 1e-6)  # their thresholds are differences of logarithms
         close(infer.log_likelihood(ji.ordinal, params, X, CLASSES, fixed={"link": link}), theirs.llf, 1e-9)
+        close(infer.aic(ji.ordinal, params, X, CLASSES, fixed={"link": link}), theirs.aic, 1e-9)
+
+
+def test_criteria_of_least_squares():
+    """From the `Fit` as it comes; nested by columns or by an offset; a penalty counts for less than a parameter."""
+    fit, theirs = ji.ols.fit(X, Y), sm.OLS(Y, V).fit()
+    close((infer.aic(ji.ols, fit, X, Y), infer.bic(ji.ols, fit, X, Y)), (theirs.aic, theirs.bic), 1e-10)
+    close(infer.inference(ji.ols, fit, X, Y).se, theirs.bse, 1e-9)
+    both = jax.vmap(lambda y: infer.aic(ji.ols, ji.ols.fit(X, y), X, y))(np.stack([Y, Y**2]))
+    close(tuple(both), (sm.OLS(Y, V).fit().aic, sm.OLS(Y**2, V).fit().aic), 1e-10)
+    less = X * [1.0, 0.0, 1.0]
+    test = infer.likelihood_ratio_test(ji.ols, ji.ols.fit(less, Y), less, fit, X, Y)
+    close(test[:3], theirs.compare_lr_test(sm.OLS(Y, V[:, [0, 2, 3]]).fit()), 1e-9)
+    slope = 2.5 * X[:, 1]  # the hypothesis that it is 2.5
+    test = infer.likelihood_ratio_test(
+        ji.ols, ji.ols.fit(less, Y, offset=slope), less, fit, X, Y, offset_smaller=slope, offset=0 * slope
+    )
+    restricted = sm.OLS(Y - slope, V[:, [0, 2, 3]]).fit()
+    close((test.statistic, test.df), (2 * (theirs.llf - restricted.llf), 1.0), 1e-9)
+    origin = ji.ols.fit(X, Y, fit_intercept=False)
+    test = infer.likelihood_ratio_test(ji.ols, origin, X, fit, X, Y, fixed_smaller={"fit_intercept": False})
+    close(test[:3], theirs.compare_lr_test(sm.OLS(Y, X).fit()), 1e-9)
+    # Weights are counts.
+    w = np.arange(N) % 3
+    weighted = ji.ols.fit(X, Y, sample_weight=w * 1.0)
+    theirs = sm.OLS(np.repeat(Y, w), np.repeat(V, w, 0)).fit()
+    found = [of(ji.ols, weighted, X, Y, sample_weight=w * 1.0) for of in (infer.aic, infer.bic)]
+    close(tuple(found), (theirs.aic, theirs.bic), 1e-9)
+    ridge, given = ji.ridge.fit(X, Y, l2=0.3), {"fixed": {"l2": 0.3}}
+    hat = X - X.mean(0)
+    trace = 1 + np.trace(np.linalg.solve(hat.T @ hat + 0.3 * N * np.eye(P), hat.T @ hat))
+    ll = infer.log_likelihood(ji.ridge, ridge, X, Y, **given)
+    close(infer.aic(ji.ridge, ridge, X, Y, **given), 2 * trace - 2 * ll, 1e-10)
+    with pytest.raises(ValueError, match="penalised fits have no such test"):
+        infer.likelihood_ratio_test(ji.ridge, ridge, X, ridge, X, Y, **given)
+    with pytest.raises(ValueError, match=r"likelihood_ratio_test: smaller: X and y must have the same number of rows"):
+        infer.likelihood_ratio_test(ji.ols, fit, X[1:], fit, X, Y)
 
 
 def test_two_classes_of_every_kind():
@@ -466,6 +518,15 @@ def test_summary():
             assert row in mine
     assert "P>|z|" in text and "CONVERGED" in text and f"{-float(fit.info.objective) * N:.5g}" in text
     assert all(len(line) <= 78 for line in str(text).splitlines())
+    for size in (1e-9, 1e6, 1e12):  # and a long name
+        scaled = ji.ols.fit(X / size, Y)
+        text = str(infer.summary(ji.ols, scaled, X / size, Y, names=["a" * 40, "dose of the drug", "c"]))
+        table = [line for line in text.splitlines() if re.match("a|dose|c |inter| +coef", line)]
+        found = [[cell for cell in re.split(r" {2,}", line) if cell] for line in table]
+        assert [len(cells) for cells in found] == [6, 7, 7, 7, 7]
+        assert {len(line) for line in table} == {len(text.splitlines()[0])}  # the columns end at the same place
+        np.testing.assert_allclose(float(found[1][1]), scaled.params.coef[0], rtol=1e-5)
+        np.testing.assert_allclose(float(found[2][6]), infer.inference(ji.ols, scaled, X / size, Y).upper[1], rtol=1e-4)
     classes = infer.summary(ji.ordinal, ji.ordinal.fit(X, CLASSES), X, CLASSES)
     assert "0/1" in classes and "2/3" in classes
     several = infer.summary(ji.multinomial, ji.multinomial.fit(X, CLASSES), X, CLASSES)

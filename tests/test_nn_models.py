@@ -123,6 +123,26 @@ def test_parameter_counts():
     )
 
 
+def test_parameters_print_in_a_few_lines():
+    """However large the network; the architecture without what it has by default; traced, and in a batch."""
+    key, seen = jax.random.key(0), []
+    for module, config in (
+        (cnn, cnn.PHOTOS), (rnn, rnn.Config(32, layers=9, bidirectional=True)),
+        (attention, attention.Config(vocabulary=30, blocks=30)),
+    ):  # fmt: skip
+        shapes = jax.eval_shape(lambda k, m=module, c=config: m.init(k, c), key)
+        params = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0.1), leaf.shape), shapes)
+        jax.eval_shape(lambda p: seen.append(repr(p)), params)
+        jax.eval_shape(jax.vmap(lambda p: seen.append(repr(p))), jax.tree.map(lambda leaf: leaf[None], params))
+        total = sum(leaf.size for leaf in jax.tree.leaves(params))
+        for text in (repr(shapes), repr(params), str(params), *seen[-2:]):
+            assert text.startswith(f"Params({total:,} numbers in ") and len(text) < 1200
+        rows, columns = params.head.kernel.shape
+        assert f"head=Affine(kernel=float32[{rows},{columns}] of 0.1, bias=" in repr(params)
+    assert "config=Config(vocabulary=30, blocks=30))" in repr(params)
+    assert repr(params.blocks[0].query) == "Affine(kernel=float32[128,128] of 0.1, bias=float32[128] of 0.1)"
+
+
 def test_a_sigmoid_cell_without_weights_stays_at_one_half():
     config = rnn.Config(3, 4, 2, "plain", "sigmoid")
     params = jax.tree.map(jnp.zeros_like, rnn.init(jax.random.key(0), config, dtype=jnp.float64))

@@ -5,13 +5,18 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import pkgutil
+import pydoc
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 import jaxinfra
@@ -111,12 +116,36 @@ def test_files_stay_short(path):
     assert lines < 330
 
 
+PACKAGES = ["jaxinfra", *(info.name for info in pkgutil.walk_packages(jaxinfra.__path__, "jaxinfra.")
+                          if info.ispkg and "._" not in info.name)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_help_shows_what_a_package_offers(name):
+    """pydoc passes over what a package takes from its modules unless `__all__` names it."""
+    package = importlib.import_module(name)
+    named = getattr(package, "__all__", [])
+    offered = {
+        key for key, value in vars(package).items()
+        if not key.startswith("_") and callable(value) and value.__module__.startswith(name)
+    }  # fmt: skip
+    offered |= {m.split(".")[-1] for m in MODULES if is_model(m) and (m.startswith(f"{name}.") or name == "jaxinfra")}
+    offered -= {"attention", "cnn", "rnn"} if name == "jaxinfra" else set()  # they are in `jaxinfra.nn`
+    assert offered <= set(named) <= set(dir(package)) and len(named) == len(set(named))
+    text = pydoc.plain(pydoc.render_doc(package))
+    for key in named:
+        value = getattr(package, key)
+        heading = f"    class {key}(" if inspect.isclass(value) else f"    {key}("
+        assert inspect.ismodule(value) or heading in text, key
+
+
 IMPORT_PROBE = """
 import sys
 import jax
 from jax._src import xla_bridge
 before = dict(jax.config.values)
 import jaxinfra
+assert "nn" in dir(jaxinfra)
 assert not xla_bridge.backends_are_initialized(), "a backend was started, so an array was made"
 assert dict(jax.config.values) == before, "the configuration of JAX was changed"
 heavy = {"flax", "optax", "orbax", "rich", "scipy.optimize", "sklearn"} & set(sys.modules)
@@ -161,6 +190,25 @@ def test_every_public_symbol_is_documented():
     assert not [name for name, thing in symbols.items() if not documented(thing)]
 
 
+def test_results_print_in_a_few_lines():
+    """Every public NamedTuple, also while it is traced, and in a batch."""
+    kinds = {kind for kind in public_symbols().values() if inspect.isclass(kind) and hasattr(kind, "_fields")}
+    # Solvers are for models alone; a run of training has a history of epochs: tests/test_nn_train.py.
+    kinds = {kind for kind in kinds if room(kind.__module__) != "solvers" and kind.__name__ != "Result"}
+    assert {"Fit", "RankInfo", "Resamples", "Inference", "Machine"} < {kind.__name__ for kind in kinds}
+    for kind in kinds:
+        full = kind(*(np.arange(2000) % 2 if name == "status" else np.linspace(0, 1, 2000) for name in kind._fields))
+        few = {*kind._fields} - {"status"}
+        assert repr(full) == str(full) and len(repr(full)) < 100 + 60 * len(full)
+        assert repr(full).count("=float64[2000] from 0 to 1") == len(few)
+        assert ("(lanes of shape (2000,): 1000 CONVERGED, 1000 MAX_ITER" in repr(full)) == ("status" in kind._fields)
+        seen = []
+        jax.eval_shape(lambda result, seen=seen: seen.append(repr(result)), full)
+        jax.eval_shape(jax.vmap(lambda result, seen=seen: seen.append(str(result))), full)
+        assert all(text.startswith(f"{kind.__name__}(") for text in seen)
+        assert seen[0].count("=float64[2000]") == len(few) == seen[1].count("=float64[]")
+
+
 def test_python_versions():
     assert (ROOT / ".python-version").read_text().split() == ["3.13", "3.12", "3.11"]
 
@@ -199,3 +247,32 @@ def test_notebooks_are_scripts():
 def test_first_example_of_the_readme_runs():
     example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
     subprocess.run([sys.executable, "-W", "error", "-c", example], cwd=ROOT, check=True, capture_output=True, text=True)
+
+
+def test_examples_of_the_readme_import_what_the_package_needs():
+    """Who installs jaxinfra, and nothing besides, can run each of them."""
+    allowed = {"jax", "flax", "optax", "numpy", "jaxinfra"}
+    for example in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
+        found = {alias.name for node in ast.walk(ast.parse(example)) if isinstance(node, ast.Import)
+                 for alias in node.names}  # fmt: skip
+        found |= {node.module for node in ast.walk(ast.parse(example)) if isinstance(node, ast.ImportFrom)}
+        assert {name.split(".")[0] for name in found} <= allowed
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_notebooks_open_for_every_user(tmp_path, user):
+    """JupyterLab runs as root only where it is told to; the programs that the target calls are stand-ins."""
+    log = tmp_path / "log"
+    for name, script in (
+        ("id", f"echo {user}"), ("jupyter", f'echo "$@" >> "{log}"'), ("jupytext", "true"), ("python", "true")
+    ):  # fmt: skip
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    (tmp_path / ".notebooks").touch()  # means: installed
+    environment = {**os.environ, "MAKEFLAGS": "", "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    command = ["make", "--no-print-directory", "notebooks", f"VENV={tmp_path}"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert log.read_text().split() == ["lab", *(["--allow-root"] if user == "0" else []), "notebooks"]

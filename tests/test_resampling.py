@@ -162,6 +162,12 @@ def test_functions_and_failures(compilations):
     np.testing.assert_allclose(found.se.coef, values[~failed].std(0, ddof=1), rtol=1e-10)
     low, _ = found.interval()
     assert np.isfinite(low.coef).all()
+    lines = repr(found).splitlines()
+    assert lines[0] == f"Resamples(lanes of shape (200,): {200 - failed.sum()} CONVERGED, {failed.sum()} SEPARABLE,"
+    assert lines[1].startswith("    values=Linear(coef=float64[200,2] from -")
+    assert f"({2 * failed.sum()} not finite)" in lines[1] and lines[3].startswith("    se=Linear(coef=[")
+    both = jax.tree.map(lambda v: np.stack([v, v]), found)
+    assert f"lanes of shape (2, 200): {400 - 2 * failed.sum()} CONVERGED" in repr(both)
     lanes = jax.vmap(lambda y: select.bootstrap(ji.ols, X, y, key=KEY, n=5).se.coef)(np.stack([Y, 2 * Y]))
     close(lanes[1], 2 * lanes[0], 1e-10)
 

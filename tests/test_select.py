@@ -83,6 +83,8 @@ def test_cross_validation_is_the_loop(data, model, name, fixed, compilations):
     np.testing.assert_allclose(cv.se, expected.std(1, ddof=1) / np.sqrt(3), rtol=1e-6)
     best = int(np.argmin(expected.mean(1)))
     assert cv.best == best
+    assert repr(cv).startswith("CrossValidation(lanes of shape (4, 3): 12 CONVERGED,\n    loss=[[")
+    assert f"best={best}" in repr(cv)
     bound = cv.mean[best] + cv.se[best]
     assert cv.best_1se == next(i for i in range(4) if cv.mean[i] <= bound) <= best
     others, doubled = select.kfold(60, 3, key=jax.random.key(5)), 2 * grid

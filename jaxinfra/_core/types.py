@@ -7,10 +7,14 @@ that into an exception on the host for those who want one.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
+
+from jaxinfra._core import show
+
+T = TypeVar("T")
 
 
 class Status(IntEnum):
@@ -58,8 +62,40 @@ _ADVICE = {
     Status.ZERO_SCALE: "The scale of the residuals is 0 (half of the rows or more are fitted exactly, or the loss is "
     "cut off too early to leave one): give a scale, a larger constant, or use quantile; the parameters are NaN.",
 }
+_NAMES = {int(status): status.name for status in Status}
 
 
+def short_repr(kind: type[T]) -> type[T]:
+    """A NamedTuple that prints in a few lines whatever it holds: how its fits ended, then its fields."""
+
+    def __repr__(self: Any) -> str:
+        return f"{kind.__name__}({show.joined(_fields(self))})"
+
+    kind.__repr__ = __repr__  # type: ignore[method-assign, assignment]
+    return kind
+
+
+def _fields(result: Any) -> list[str]:
+    parts = show.fields(result)
+    if "status" not in result._fields:
+        return parts
+    place = result._fields.index("status")
+    return [_ended(result.status), *parts[:place], *parts[place + 1 :]]
+
+
+def _ended(status: Any) -> str:
+    """The name of a status, or how many lanes have each; its dtype and shape where it is traced."""
+    if not show.readable(status) or not np.size(status):
+        return f"status {show.value(status)}"
+    codes, counts = np.unique(np.asarray(status), return_counts=True)
+    names = [_NAMES.get(code, str(code)) for code in codes.tolist()]
+    if np.ndim(status) == 0:
+        return names[0]
+    lanes = ", ".join(f"{n} {name}" for n, name in zip(counts, names, strict=True))
+    return f"lanes of shape {np.shape(status)}: {lanes}"
+
+
+@short_repr
 class Info(NamedTuple):
     """What a fit says about itself; every field is an array, so it survives `jit` and `vmap`.
 
@@ -73,6 +109,7 @@ class Info(NamedTuple):
     optimality: jax.Array
 
 
+@short_repr
 class RankInfo(NamedTuple):
     """`Info` of the least-squares models: adds the numerical `rank` and the `condition` number of the solved system."""
 
@@ -84,6 +121,7 @@ class RankInfo(NamedTuple):
     condition: jax.Array
 
 
+@short_repr
 class GapInfo(NamedTuple):
     """`Info` of the models with an L1 penalty: adds the duality `gap`, an upper bound on what the objective can still
     fall."""
@@ -95,6 +133,7 @@ class GapInfo(NamedTuple):
     gap: jax.Array
 
 
+@short_repr
 class SupportInfo(NamedTuple):
     """`Info` of the support vector machines: adds `n_support`, the number of rows with a coefficient that is not 0."""
 
@@ -112,9 +151,11 @@ class Fit(NamedTuple):
     info: Any
 
     def __repr__(self) -> str:
-        return f"Fit(params={self.params!r},\n    info={_describe(self.info)})"
+        info = _fields(self.info) if hasattr(self.info, "_fields") else [show.value(self.info)]
+        return f"Fit(params={show.value(self.params)},\n    info={show.joined(info, '         ')})"
 
 
+@short_repr
 class Linear(NamedTuple):
     """Parameters of a linear model: `coef` (p,) or (p, k), `intercept` () or (k,)."""
 
@@ -122,6 +163,7 @@ class Linear(NamedTuple):
     intercept: jax.Array
 
 
+@short_repr
 class Scaled(NamedTuple):
     """Parameters of a robust linear model: `coef` (p,), `intercept` (), and `scale` () of the residuals, in units of
     y."""
@@ -131,6 +173,7 @@ class Scaled(NamedTuple):
     scale: jax.Array
 
 
+@short_repr
 class Thresholds(NamedTuple):
     """Parameters of a model of K ordered classes: `coef` (p,), ascending `thresholds` (K - 1,), and the `link` between
     their distance and a probability."""
@@ -142,18 +185,6 @@ class Thresholds(NamedTuple):
 
 class FitError(ArithmeticError):
     """Raised by `check` for a fit that did not converge."""
-
-
-def _describe(info: Any) -> str:
-    if any(isinstance(v, jax.core.Tracer) or not isinstance(v, jax.Array | np.ndarray) for v in info):
-        return repr(tuple(info))
-    if np.ndim(info.status) == 0:
-        fields = [Status(int(info.status)).name]
-        fields += [f"{k}={np.asarray(v).tolist():.6g}" for k, v in zip(info._fields[1:], info[1:], strict=True)]
-        return ", ".join(fields)
-    codes, counts = np.unique(np.asarray(info.status), return_counts=True)
-    lanes = ", ".join(f"{n} {Status(int(c)).name}" for c, n in zip(codes, counts, strict=True))
-    return f"lanes of shape {np.shape(info.status)}: {lanes}"
 
 
 def check(fit: Fit) -> Fit:

@@ -8,21 +8,29 @@ residuals, leverage, cooks_distance, leave_one_out, influence
 summary                all of it as a table
 """
 
-from jaxinfra.infer.covariance import Covariance as Covariance
-from jaxinfra.infer.covariance import covariance as covariance
-from jaxinfra.infer.covariance import kinds as kinds
-from jaxinfra.infer.diagnostics import cooks_distance as cooks_distance
-from jaxinfra.infer.diagnostics import influence as influence
-from jaxinfra.infer.diagnostics import leave_one_out as leave_one_out
-from jaxinfra.infer.diagnostics import leverage as leverage
-from jaxinfra.infer.diagnostics import residuals as residuals
-from jaxinfra.infer.inference import Inference as Inference
-from jaxinfra.infer.inference import Test as Test
-from jaxinfra.infer.inference import inference as inference
-from jaxinfra.infer.inference import likelihood_ratio_test as likelihood_ratio_test
-from jaxinfra.infer.inference import wald_test as wald_test
-from jaxinfra.infer.likelihood import aic as aic
-from jaxinfra.infer.likelihood import bic as bic
-from jaxinfra.infer.likelihood import log_likelihood as log_likelihood
-from jaxinfra.infer.summary import Summary as Summary
-from jaxinfra.infer.summary import summary as summary
+from jaxinfra.infer.covariance import Covariance, covariance, kinds
+from jaxinfra.infer.diagnostics import cooks_distance, influence, leave_one_out, leverage, residuals
+from jaxinfra.infer.inference import Inference, Test, inference, likelihood_ratio_test, wald_test
+from jaxinfra.infer.likelihood import aic, bic, log_likelihood
+from jaxinfra.infer.summary import Summary, summary
+
+__all__ = [
+    "aic",
+    "bic",
+    "cooks_distance",
+    "Covariance",
+    "covariance",
+    "Inference",
+    "inference",
+    "influence",
+    "kinds",
+    "leave_one_out",
+    "leverage",
+    "likelihood_ratio_test",
+    "log_likelihood",
+    "residuals",
+    "Summary",
+    "summary",
+    "Test",
+    "wald_test",
+]

@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxinfra._core import checks
 from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.types import Fit
 from jaxinfra.linear import glm, huber, logistic, m_estimator, multinomial, ols, ordinal, quantile, ridge
 from jaxinfra.linear._glm_input import check as check_glm
 from jaxinfra.linear._glm_input import read as read_glm
@@ -38,11 +39,17 @@ class Given(NamedTuple):
     traced: dict[str, Any]
 
 
+def parameters(fitted: Any) -> Any:
+    """The parameters of a `Fit`, or those that were given themselves."""
+    return fitted.params if isinstance(fitted, Fit) else fitted
+
+
 def check(
     verb: str, model: ModuleType, params: Any, X: Any, y: Any, fixed: Mapping[str, Any] | None, sample_weight: Any,
     offset: Any, allowed: tuple[ModuleType, ...] = SMOOTH,
 ) -> tuple[Given, tuple[tuple[str, Any], ...]]:  # fmt: skip
     """The arguments of a fit, and those of them that are static."""
+    params = parameters(params)
     if model not in allowed:
         names = ", ".join(m.__name__.rsplit(".", 1)[-1] for m in allowed)
         raise TypeError(f"{verb}: model must be one of {names}; for others bootstrap them (select.bootstrap)")

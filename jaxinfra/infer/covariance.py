@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxinfra import families
 from jaxinfra._core import checks, rows
 from jaxinfra._core.precision import dot
+from jaxinfra._core.types import short_repr
 from jaxinfra.infer import _problem, _sparsity
 from jaxinfra.infer._problem import Given, Inverse, inverse
 from jaxinfra.linear import glm, ols, quantile, ridge
@@ -23,6 +24,7 @@ _KINDS = {"robust": ("H1", "H2", "H3", *_SANDWICH), "quantile": ("powell", "kern
 _FIXED = (families.Binomial, families.Poisson, families.NegativeBinomial)
 
 
+@short_repr
 class Covariance(NamedTuple):
     """The covariance matrix (q, q) of the parameters: coefficients, then the intercept or the thresholds.
 
@@ -62,7 +64,7 @@ def covariance(
     Args:
       model: the module that was fitted, static: ols, ridge, logistic, glm, huber, m_estimator, quantile, multinomial or
         ordinal.
-      params, X, y: what its `fit` returned and was given, traced.
+      params: what its `fit` returned, the `Fit` or its `params`, traced.  X, y: what it was given, traced.
       kind: static.  "model"; "HC0", "HC1" (times n / (n - q)), "HC2", "HC3"; "cluster".  Of robust models "H1", "H2",
         "H3" (Huber 1981, eqs. 6.6 to 6.8) instead of "model", of quantile "powell" (for any errors), "kernel"
         and "iid" (where the errors of all rows have one distribution: far too small otherwise) alone.  None takes the
@@ -143,9 +145,14 @@ def _covariance(
     return Covariance(bread.sandwich(meat), dispersion, df)
 
 
+def fitted_df(p: _problem.Problem, bread: Inverse) -> jax.Array:
+    """The effective number of parameters: the trace of the smoother, which is the rank where nothing is penalised."""
+    return jnp.trace(dot(bread.matrix, p.gram(p.information)))
+
+
 def residual_df(p: _problem.Problem, bread: Inverse) -> jax.Array:
-    """The weight of the rows less the trace of the smoother, which is the rank where nothing is penalised."""
-    return p.weight - jnp.trace(dot(bread.matrix, p.gram(p.information)))
+    """The weight of the rows less the effective number of parameters."""
+    return p.weight - fitted_df(p, bread)
 
 
 def leverage_of(p: _problem.Problem, bread: Inverse) -> jax.Array:

@@ -15,7 +15,7 @@ from jaxinfra.infer.inference import Inference, inference
 from jaxinfra.infer.likelihood import MODELS, aic, bic, log_likelihood
 from jaxinfra.linear import quantile
 
-_WIDTH = 78
+_WIDTH, _NAME, _NUMBER = 78, 12, 11  # of a line, the names and a column of numbers, at least
 
 
 class Summary(str):
@@ -61,18 +61,23 @@ def summary(
     )  # fmt: skip
     rows = np.shape(X)[0] if sample_weight is None else float(np.sum(np.asarray(sample_weight)))
     head = [
-        (model.__name__.rsplit(".", 1)[-1], f"rows  {rows:<6g} residual df  {float(i.covariance.df_residual):.6g}"),
+        (
+            model.__name__.rsplit(".", 1)[-1],
+            f"rows  {rows:<5.12g}  residual df  {float(i.covariance.df_residual):.12g}",
+        ),
         ("covariance   " + (kind or kinds(model)[0]), _spread(model, fit.params, i)),
         ("status       " + Status(int(fit.info.status)).name, ""),
         (f"iterations   {int(fit.info.n_iter)}", ""),
     ]
     if model in MODELS and not isinstance((fixed or {}).get("family"), families.Tweedie):
-        ll = log_likelihood(model, fit.params, X, y, fixed=fixed, sample_weight=sample_weight, offset=offset)
-        q = len(np.asarray(i.estimate))
-        head[2] = (head[2][0], f"log likelihood  {float(ll):.5g}")
-        head[3] = (head[3][0], f"AIC  {float(aic(ll, q)):.5g}  BIC  {float(bic(ll, q, rows)):.5g}")
-    lines = ["=" * _WIDTH, *(f"{a:<48}{b}".rstrip() for a, b in head), "-" * _WIDTH]
-    return Summary("\n".join([*lines, *_table(i, _names(fit.params, i, names), level), "=" * _WIDTH]))
+        given = {"fixed": fixed, "sample_weight": sample_weight, "offset": offset}
+        ll, *criteria = (float(of(model, fit, X, y, **given)) for of in (log_likelihood, aic, bic))
+        head[2] = (head[2][0], f"log likelihood  {ll:.5g}")
+        head[3] = (head[3][0], "AIC  {:.5g}  BIC  {:.5g}".format(*criteria))
+    table = _table(i, _names(fit.params, i, names), level)
+    width = max(_WIDTH, len(table[0]))
+    lines = ["=" * width, *(f"{a:<48}{b}".rstrip() for a, b in head), "-" * width]
+    return Summary("\n".join([*lines, table[0], "-" * width, *table[1:], "=" * width]))
 
 
 def _spread(model: ModuleType, params: Any, i: Inference) -> str:
@@ -95,13 +100,28 @@ def _names(params: Any, i: Inference, names: Sequence[str] | None) -> list[str]:
 
 
 def _table(i: Inference, names: list[str], level: float) -> list[str]:
+    """The titles, and a line a parameter."""
     letter = "t" if np.isfinite(i.df) else "z"
-    ends = [f"[{0.5 - 0.5 * level:.4g}", f"{0.5 + 0.5 * level:.4g}]"]
-    titles = ["coef", "std err", letter, f"P>|{letter}|", *ends]
-    columns = (i.estimate, i.se, i.statistic, i.p_value, i.lower, i.upper)
-    width = max(12, *(len(n) + 2 for n in names))
-    lines = [" " * width + "".join(f"{t:>11}" for t in titles), "-" * _WIDTH]
-    for name, *values in zip(names, *(np.asarray(c, float) for c in columns), strict=True):
-        cells = [f"{values[0]:11.4f}", *(f"{v:11.3f}" for v in values[1:])]
-        lines.append(f"{name:<{width}}" + "".join(cells))
-    return lines
+    estimate = [_number(v, 4) for v in np.asarray(i.estimate, float)]
+    p_value = [f"{v:.3f}" for v in np.asarray(i.p_value, float)]
+    se, statistic, lower, upper = (
+        [_number(v, 3) for v in np.asarray(values, float)] for values in (i.se, i.statistic, i.lower, i.upper)
+    )
+    columns = (
+        _column("", names, f"<{_NAME}"), _column("coef", estimate), _column("std err", se), _column(letter, statistic),
+        _column(f"P>|{letter}|", p_value), _column(f"[{0.5 - 0.5 * level:.4g}", lower),
+        _column(f"{0.5 + 0.5 * level:.4g}]", upper),
+    )  # fmt: skip
+    return ["".join(row).rstrip() for row in zip(*columns, strict=True)]
+
+
+def _column(title: str, cells: list[str], form: str = f">{_NUMBER}") -> list[str]:
+    """Cells of one width, at least that of the form, with two spaces between them and the next column's."""
+    longest = max(len(cell) for cell in (title, *cells)) + 2
+    return [f"{cell:{form[0]}{max(int(form[1:]), longest)}}" for cell in (title, *cells)]
+
+
+def _number(value: float, decimals: int) -> str:
+    """Fixed decimals, or two digits more than those where they would be too few or too many."""
+    extreme = 0 < abs(value) < 1e-4 or abs(value) >= 1e4
+    return f"{value:.{decimals + 2}g}" if extreme else f"{value:.{decimals}f}"

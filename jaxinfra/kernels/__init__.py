@@ -27,11 +27,23 @@ from jaxinfra._core import checks, compensated
 from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot
 from jaxinfra._core.pytree import pytree, static
-from jaxinfra.kernels._kernel import Kernel as Kernel
-from jaxinfra.kernels._kernel import Product as Product
-from jaxinfra.kernels._kernel import Scaled as Scaled
-from jaxinfra.kernels._kernel import Sum as Sum
-from jaxinfra.kernels._kernel import cast as cast
+from jaxinfra.kernels._kernel import Kernel, Product, Scaled, Sum, cast
+
+__all__ = [
+    "auto",
+    "cast",
+    "Custom",
+    "Kernel",
+    "Linear",
+    "Polynomial",
+    "Precomputed",
+    "Product",
+    "RBF",
+    "scale",
+    "Scaled",
+    "Sigmoid",
+    "Sum",
+]
 
 Array = jax.Array
 

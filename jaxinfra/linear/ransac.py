@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxinfra._core import affine, checks, implicit, order, rows
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot
-from jaxinfra._core.types import Fit, Linear, Status
+from jaxinfra._core.types import Fit, Linear, Status, short_repr
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
 from jaxinfra.solvers import least_squares, linear_loss, newton, subsets
@@ -19,6 +19,7 @@ from jaxinfra.solvers import least_squares, linear_loss, newton, subsets
 _TOGETHER = 64  # trials whose residuals are held at the same time
 
 
+@short_repr
 class ConsensusInfo(NamedTuple):
     """`Info` with the consensus: the weight of its rows, the residual up to which a row is in it, the trials made."""
 

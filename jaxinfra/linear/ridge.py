@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxinfra._core import affine, checks, rows
-from jaxinfra._core.types import Fit, Linear
+from jaxinfra._core.types import Fit, Linear, short_repr
 from jaxinfra.solvers import least_squares, ridge_path
 
 
@@ -96,6 +96,7 @@ def _fit(
     return least_squares.solve(X, y, w, l2, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
 
 
+@short_repr
 class Path(NamedTuple):
     """A ridge path over m penalties.  coef (m, p) or (m, p, k); intercept, loo and gcv (m,) or (m, k); dof (m,).
 

@@ -10,8 +10,6 @@
 `vmap`, `grad`, optax and checkpoints as it is.
 """
 
-from jaxinfra.nn import attention as attention
-from jaxinfra.nn import cnn as cnn
-from jaxinfra.nn import layers as layers
-from jaxinfra.nn import rnn as rnn
-from jaxinfra.nn import train as train
+from jaxinfra.nn import attention, cnn, layers, rnn, train
+
+__all__ = ["attention", "cnn", "layers", "rnn", "train"]

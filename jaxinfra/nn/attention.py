@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core.pytree import pytree, static
+from jaxinfra._core.types import short_repr
 from jaxinfra.nn import layers
 from jaxinfra.nn._dot_product import allowed, attend, scores
 from jaxinfra.nn.layers import Affine, Norm
@@ -72,6 +73,7 @@ class Config:
         layers.require(even, f"{verb}: sinusoidal positions need an even width, got {self.width}")
 
 
+@short_repr
 class Block(NamedTuple):
     """query, key, value, output: W_Q, W_K, W_V, W_O (width, width) with biases; the rest is None but in an encoder."""
 
@@ -85,6 +87,7 @@ class Block(NamedTuple):
     down: Affine | None
 
 
+@layers.network
 @pytree
 class Params:
     """embedding (vocabulary, width), project (features, width), positions (length, width): None where not needed."""

@@ -93,6 +93,7 @@ DIGITS = Config(shape=(28, 28, 1), blocks=(Block(32), Block(64)), dense=(128,), 
 PHOTOS = Config(shape=(150, 150, 3), blocks=(Block(32), Block(64), Block(128), Block(128)), dense=(512,), outputs=1)
 
 
+@layers.network
 @pytree
 class Params:
     """convolutions, dense: tuples of `Affine`, one a layer; head: the last one; config: the architecture."""

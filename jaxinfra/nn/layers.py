@@ -6,14 +6,18 @@ Every layer is a function of a NamedTuple of arrays and its input. Nothing here 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxinfra._core import show
+from jaxinfra._core.types import short_repr
+
 Array = jax.Array
+T = TypeVar("T")
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -27,6 +31,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 MONOTONE = ("relu", "tanh", "sigmoid", "elu", "identity")  # activations that commute with a maximum
 
 
+@short_repr
 class Affine(NamedTuple):
     """`x @ kernel + bias`: kernel (inputs, outputs) or, of a convolution, (height, width, inputs, outputs)."""
 
@@ -34,11 +39,22 @@ class Affine(NamedTuple):
     bias: Array
 
 
+@short_repr
 class Norm(NamedTuple):
     """Layer norm: scale (features,) and bias (features,)."""
 
     scale: Array
     bias: Array
+
+
+def network(kind: type[T]) -> type[T]:
+    """Parameters that print how many they are and what each field holds, not pages of numbers."""
+
+    def __repr__(self: Any) -> str:
+        return f"{kind.__name__}({show.joined([show.count(self), *show.fields(self)])})"
+
+    kind.__repr__ = __repr__  # type: ignore[method-assign, assignment]
+    return kind
 
 
 def dense(params: Affine, x: Array) -> Array:

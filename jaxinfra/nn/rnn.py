@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxinfra._core.pytree import pytree, static
+from jaxinfra._core.types import short_repr
 from jaxinfra.nn import _cells, layers
 from jaxinfra.nn._recurrence import recur
 from jaxinfra.nn.layers import Affine
@@ -59,6 +60,7 @@ class Config:
         layers.share(verb, "dropout", self.dropout)
 
 
+@short_repr
 class Cell(NamedTuple):
     """One direction of one layer: kernel (inputs, G hidden), recurrent (hidden, G hidden), bias (G hidden,).
 
@@ -71,6 +73,7 @@ class Cell(NamedTuple):
     recurrent_bias: jax.Array | None
 
 
+@layers.network
 @pytree
 class Params:
     """embedding: (vocabulary, features) or None. layers: a tuple of (forward,) or (forward, backward) cells."""

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import checks
-from jaxinfra._core.types import Status
+from jaxinfra._core.types import Status, short_repr
 from jaxinfra.select import _resample
 
 
+@short_repr
 class Bagging(NamedTuple):
     """Means over the fits: prediction and its standard deviation (m, ...); out_of_bag (n, ...): of the rows of the fit,
     each by the fits that did not see it, NaN where all did."""

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import checks
-from jaxinfra._core.types import Status
+from jaxinfra._core.types import Status, short_repr
 from jaxinfra.select import _resample
 
 
+@short_repr
 class Resamples(NamedTuple):
     """What n fits gave: values with a leading axis n, NaN where a fit did not converge; status (n,) says which.
 

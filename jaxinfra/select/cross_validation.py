@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core import checks
-from jaxinfra._core.types import Status
+from jaxinfra._core.types import Status, short_repr
 
 _PENALTIES = ("l1", "l2")
 
 
+@short_repr
 class CrossValidation(NamedTuple):
     """Losses of m candidates on F folds, and what to take from them.
 

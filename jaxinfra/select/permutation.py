@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import checks
-from jaxinfra._core.types import Status
+from jaxinfra._core.types import Status, short_repr
 from jaxinfra.select import _resample
 
 
+@short_repr
 class PermutationTest(NamedTuple):
     """statistic () of the data, null (n,) of the permutations, p_value (): the share that is as extreme."""
 

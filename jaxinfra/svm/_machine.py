@@ -14,7 +14,7 @@ from jax.custom_batching import sequential_vmap
 from jaxinfra import kernels
 from jaxinfra._core import checks, implicit, rows
 from jaxinfra._core.precision import dot
-from jaxinfra._core.types import Status
+from jaxinfra._core.types import Status, short_repr
 from jaxinfra.kernels import Kernel, Precomputed
 from jaxinfra.solvers import dual_implicit, dual_solver, gram
 from jaxinfra.solvers.box_dual import Dual
@@ -27,6 +27,7 @@ SHARED = 12_000  # rows up to which machines that share a kernel matrix get all 
 _ROWS = 1024  # in a block of a prediction
 
 
+@short_repr
 class Machine(NamedTuple):
     """A kernel machine: decision(x) = sum_i coef_i k(vectors_i, x) + intercept.
 
@@ -40,16 +41,6 @@ class Machine(NamedTuple):
     intercept: jax.Array
     vectors: jax.Array
     kernel: Kernel
-
-    def __repr__(self) -> str:
-        leaves = jax.tree.leaves(self)
-        if any(isinstance(v, jax.core.Tracer) for v in leaves):
-            return f"Machine(coef={self.coef!r}, intercept={self.intercept!r}, kernel={self.kernel!r})"
-        support = np.asarray((np.asarray(self.coef) != 0).reshape(-1, np.shape(self.coef)[-1]).any(0).sum())
-        return (
-            f"Machine({support} support vectors of {np.shape(self.coef)[-1]} rows, "
-            f"intercept={np.asarray(self.intercept)}, kernel={self.kernel!r})"
-        )
 
 
 def _contains(kernel: Kernel, kind: type[Kernel]) -> bool:

@@ -12,7 +12,7 @@ from jax import lax
 from jaxinfra import kernels
 from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.precision import dot
-from jaxinfra._core.types import Fit, Linear, Status, SupportInfo
+from jaxinfra._core.types import Fit, Linear, Status, SupportInfo, short_repr
 from jaxinfra.losses import SquaredHinge
 from jaxinfra.solvers import interior_point, penalised_likelihood
 from jaxinfra.solvers.linear_loss import Data
@@ -22,6 +22,7 @@ from jaxinfra.svm._one_vs_one import Labelled
 LOSSES = ("hinge", "squared_hinge")
 
 
+@short_repr
 class LinearMachine(NamedTuple):
     """A linear machine: decision(x) = x'coef + intercept, coef = sum_i dual_i x_i.
 
