@@ -244,21 +244,6 @@ def test_notebooks_are_scripts():
     assert not [path for path in tracked_files() if path.suffix == ".ipynb"]
 
 
-def test_first_example_of_the_readme_runs():
-    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
-    subprocess.run([sys.executable, "-W", "error", "-c", example], cwd=ROOT, check=True, capture_output=True, text=True)
-
-
-def test_examples_of_the_readme_import_what_the_package_needs():
-    """Who installs jaxinfra, and nothing besides, can run each of them."""
-    allowed = {"jax", "flax", "optax", "numpy", "jaxinfra"}
-    for example in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
-        found = {alias.name for node in ast.walk(ast.parse(example)) if isinstance(node, ast.Import)
-                 for alias in node.names}  # fmt: skip
-        found |= {node.module for node in ast.walk(ast.parse(example)) if isinstance(node, ast.ImportFrom)}
-        assert {name.split(".")[0] for name in found} <= allowed
-
-
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize("user", ["0", "1000"])
 def test_notebooks_open_for_every_user(tmp_path, user):
