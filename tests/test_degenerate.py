@@ -10,6 +10,8 @@ import jaxinfra as ji
 from jaxinfra import families, links
 from tests.registry import BY_NAME
 
+pytestmark = pytest.mark.slow
+
 TIGHT = {"tol": 1e-12}
 
 

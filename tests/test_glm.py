@@ -57,6 +57,7 @@ def test_exposure_is_an_offset_and_a_rate(data):
         ji.glm.fit(X, y, family=F.Poisson(), exposure=-time)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e8])
 def test_steps_never_overflow(data, dtype, scale):
@@ -75,6 +76,7 @@ def test_steps_never_overflow(data, dtype, scale):
         assert np.abs(np.asarray(g.coef)).max() < (1e-6 if dtype == np.float64 else 1e-2) * np.abs(begin.coef).max()
 
 
+@pytest.mark.slow
 def test_every_link_starts_without_intercept(data):
     X, mu, _ = data
     X = np.abs(X) + 0.5
@@ -88,6 +90,7 @@ def test_every_link_starts_without_intercept(data):
         assert np.abs(np.asarray(gradient)).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_init_is_where_it_starts(data):
     X, mu, rng = data
     y = rng.poisson(mu)
@@ -117,6 +120,7 @@ def test_parameters_of_families_are_traced_and_differentiable(data, make, compil
     np.testing.assert_allclose(batch, [first(1.3), first(1.5)], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_tweedie_is_smooth_through_its_special_powers(data):
     """Powers 1 and 2 are limits of the formula: the deviance and its derivative pass through them."""
     y, mu = jnp.array([0.5, 2.0, 3.0]), jnp.array([1.0, 1.5, 3.5])

@@ -68,6 +68,7 @@ def test_agrees_with_sklearn(data):
     assert off(fit.params, (peer.coef_.T, peer.intercept_)) < 1e-6
 
 
+@pytest.mark.slow
 def test_special_cases(data):
     X, y, Y, w = data
     each, ones = np.arange(8), np.ones(8)
@@ -85,6 +86,7 @@ def test_special_cases(data):
     assert off(whole, reference.fit(X, y, groups=0 * each, l1=0.3)) < 1e-9
 
 
+@pytest.mark.slow
 def test_paths_and_l1_max(data):
     X, y, Y, w = data
     for model, target, options in ((ji.group_lasso, y, {"groups": GROUPS}), (ji.multitask_lasso, Y, {})):
@@ -99,6 +101,7 @@ def test_paths_and_l1_max(data):
             assert off(jax.tree.map(lambda a, i=i: a[i], path.params), jax.tree.leaves(alone)) < 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
 def test_awkward_columns_and_few_rows(data, dtype):
     X, y, Y, _ = (a.astype(dtype) for a in data)
@@ -114,6 +117,7 @@ def test_awkward_columns_and_few_rows(data, dtype):
             assert gap < (1e-7 if dtype == np.float64 else 2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n, p, correlation", [(200, 20, 0.999), (50, 60, 0.9)])
 def test_correlated_columns(n, p, correlation):
     """Nearly equal columns, where the condition of the Gram matrix bounds the steps of first-order methods."""

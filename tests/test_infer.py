@@ -61,6 +61,7 @@ def test_least_squares(kind):
         close(found, repeated, 1e-11)
 
 
+@pytest.mark.slow
 def test_float32():
     single, y = X.astype(np.float32), Y.astype(np.float32)
     params = ji.ols.fit(single, y).params
@@ -137,6 +138,7 @@ def test_stata_quantiles(tau, name):
     np.testing.assert_allclose(kernel.se, theirs.bse, rtol=1e-2)  # which of the two rows at 0 is above is rounding
 
 
+@pytest.mark.slow
 def test_outliers_of_robust_models():
     """Rows beyond the corner of the loss have residuals and Cook's distances; both do not depend on the unit of y."""
     rng = np.random.default_rng(6)
@@ -180,6 +182,7 @@ def powell(Z, y, params, tau):
     return tau * (1 - tau) * H @ (V.T @ V) @ H
 
 
+@pytest.mark.slow
 def test_errors_of_quantiles_with_unequal_spread():
     """Powell's by the textbook; where the spread grows with x they are the bootstrap's, unlike those of one density."""
     rng = np.random.default_rng(8)
@@ -195,6 +198,7 @@ def test_errors_of_quantiles_with_unequal_spread():
     assert 0.8 < ratio[0] < 1.25 and ratio[1] < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, norm", [("Huber", norms.Huber()), ("Hampel", norms.Hampel())])
 def test_sas_robust(name, norm):
     """Stack loss: the three estimates H1 to H3 of SAS's PROC ROBUSTREG, as statsmodels prints them."""
@@ -358,6 +362,7 @@ def test_criteria_of_least_squares():
         infer.likelihood_ratio_test(ji.ols, fit, X[1:], fit, X, Y)
 
 
+@pytest.mark.slow
 def test_two_classes_of_every_kind():
     """Logistic regression as multinomial and as ordinal: the same errors."""
     logistic = ji.logistic.fit(X, BINARY, tol=1e-12).params
@@ -371,6 +376,7 @@ def test_two_classes_of_every_kind():
         close(2 * found[:, 0], expected.se, 1e-7)  # their coefficients are half of the difference, each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, y, fixed",
     [(ji.ols, Y, {}), (ji.ridge, Y, {"l2": 0.2}), (ji.logistic, BINARY, {"l2": 0.1}), (ji.huber, Y, {}),
@@ -412,6 +418,7 @@ def spread(params):
     return (params.coef**2).sum()
 
 
+@pytest.mark.slow
 def test_influence_of_a_function():
     """One product for a scalar; for every model whose fit has derivatives."""
     for model, y, fixed in (

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 import jaxinfra as ji
 from tests.registry import BY_NAME, CLASSES
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["ols", "ridge", "ols_wide", "lasso", "elastic_net", "logistic", "multinomial", "glm_poisson", "glm_poisson_l1"]
 MODELS = [BY_NAME[name] for name in NAMES]
 LEAST_SQUARES = [model for model in MODELS if model.subtracts_offset]

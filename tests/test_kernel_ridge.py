@@ -75,6 +75,7 @@ def test_scikit_learn():
         close(ji.check(fit(y=two)).params.coef[k], fit(y=two[:, k]).params.coef, 1e-12)
 
 
+@pytest.mark.slow
 def test_a_linear_kernel_is_ridge():
     machine = ji.check(ji.kernel_ridge.fit(X, Y, l2=L2, kernel=kernels.Linear(), sample_weight=W)).params
     ridge = ji.ridge.fit(X, Y, l2=L2, sample_weight=W).params

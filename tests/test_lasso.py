@@ -67,6 +67,7 @@ def test_agrees_with_coordinate_descent_and_the_gap_is_true(shape, dtype):
             close(fit.info.objective, value, 1e-9 if dtype == np.float64 else 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(60, 8), (40, 256)], ids=str)
 def test_scikit_learn(shape):
     linear_model = pytest.importorskip("sklearn.linear_model")
@@ -116,6 +117,7 @@ def test_zero_duplicated_and_constant_columns(shape, dtype):
     assert abs(float(net.params.coef[4] - net.params.coef[5])) <= 1e-3 * float(np.abs(net.params.coef).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape, weighted, dtype",
     [
@@ -141,6 +143,7 @@ def test_l1_max(shape, weighted, dtype):
     assert used[1].sum() > 2
 
 
+@pytest.mark.slow
 def test_units_far_from_one():
     """Columns and targets in units that float32, in which gradient steps take their products, cannot hold squared."""
     rng = np.random.default_rng(0)
@@ -156,6 +159,7 @@ def test_units_far_from_one():
         close(np.asarray(path.params.coef) * column / target, plain, 1e-6)
 
 
+@pytest.mark.slow
 def test_more_active_columns_than_rows():
     """With an L2 penalty all columns may be active, however few the rows."""
     X, y = sparse(20, 1300)
@@ -164,6 +168,7 @@ def test_more_active_columns_than_rows():
     assert reference.gap(fit.params.coef, X, y, l1=1e-5, l2=0.1) <= 1.5e-8
 
 
+@pytest.mark.slow
 def test_no_penalty_is_ols_and_per_feature_penalties():
     X, y = sparse(60, 8)
     close(ji.lasso.fit(X, y, l1=0.0, tol=1e-13).params.coef, ji.ols.fit(X, y).params.coef, 1e-9)
@@ -178,6 +183,7 @@ def test_no_penalty_is_ols_and_per_feature_penalties():
     assert plain.intercept == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(60, 8), (260, 256), (40, 256)], ids=str)
 def test_path_is_separate_fits_and_warm_is_cold(shape):
     X, y = sparse(*shape)
@@ -196,6 +202,7 @@ def test_path_is_separate_fits_and_warm_is_cold(shape):
     close(net.params.coef[9], ji.elastic_net.fit(X, y, l1=l1[9], l2=0.5 * l1[9], tol=1e-11).params.coef, 2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(60, 8), (30, 140)], ids=str)
 def test_vmap_over_folds_and_penalties(shape):
     X, y = sparse(*shape)
@@ -211,6 +218,7 @@ def test_vmap_over_folds_and_penalties(shape):
     close(fits.params.coef, ji.lasso.path(X, y, l1=l1, tol=1e-12).params.coef, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(60, 8), (15, 140)], ids=str)
 def test_derivatives(shape):
     X, y = sparse(*shape, seed=4)
@@ -245,6 +253,7 @@ def test_derivatives(shape):
         assert abs(inner - float(cotangent @ tangent)) <= 1e-9 * float(np.abs(cotangent) @ np.abs(tangent))
 
 
+@pytest.mark.slow
 def test_second_derivative_and_l1_max_derivative():
     X, y = sparse(60, 8)
 
@@ -295,6 +304,7 @@ def test_no_recompile(compilations):
     assert count[0] == 0
 
 
+@pytest.mark.slow
 @DTYPES
 @pytest.mark.parametrize("p", [20, 200])
 @pytest.mark.parametrize("correlation", [0.2, 0.97])

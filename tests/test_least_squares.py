@@ -78,6 +78,7 @@ def test_derivative_at_constant_rank():
     close(second, (first(step)[1] - first(-step)[1]) / (2 * step), 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wide", [False, True])
 def test_degenerate_equalities(wide):
     model = BY_NAME["ols_wide" if wide else "ols"]
@@ -109,6 +110,7 @@ def test_half_precision_and_integers_are_computed_in_full():
     close(whole.params.coef, [1.0], 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-15, 1e15])
 def test_units_do_not_matter_in_single_precision(scale):
     """Squares of these columns leave float32's range."""
@@ -128,6 +130,7 @@ def test_large_means_cost_no_digits():
     close(ji.ols.fit(far, y).params.coef, expected, 1e-8)
 
 
+@pytest.mark.slow
 def test_blocks_and_mixed_precision_give_the_same_digits(monkeypatch, rng):
     """Rows in blocks, and the float32 Gram matrix of wide float64 data, against LAPACK's QR."""
     n, p = 700, 200
@@ -153,6 +156,7 @@ def test_blocks_and_mixed_precision_give_the_same_digits(monkeypatch, rng):
     close(fit.params.coef, expected[1:], 1e-9)
 
 
+@pytest.mark.slow
 def test_squares_that_overflow_or_underflow(rng):
     """Overflow ends as NONFINITE, not as a finite wrong answer; a column that underflows counts as zero."""
     X = rng.standard_normal((700, 5)).astype(np.float32)
@@ -181,6 +185,7 @@ def test_intercept_belongs_to_the_slope(n):
         assert abs(float(intercept) - expected) < 0.25 * np.spacing(y.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_more_targets_than_join_the_gram_matrix(fit_intercept, monkeypatch, rng):
     """Many targets have their cross products apart, in blocks and in strips of columns too."""
@@ -215,6 +220,7 @@ def exact_solution(A, y):
     return np.array([float(rows[i][m] / rows[i][i]) for i in range(m)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degree, noise", [(5, 1e10), (7, 1e6)])
 def test_large_residuals_on_ill_conditioned_data(degree, noise):
     """A polynomial with a residual that dwarfs it: QR loses condition^2 * eps of the coefficients, we do not."""
@@ -251,6 +257,7 @@ def test_path(wide, intercept):
     assert np.isnan(np.asarray(ji.ridge.path(X, y, l2=jnp.array([-1.0])).coef)).all()
 
 
+@pytest.mark.slow
 def test_path_of_unscaled_columns_in_single_precision():
     """Columns from 1e-3 to 1e3, penalties far below the largest squares."""
     from sklearn.datasets import load_breast_cancer
@@ -264,6 +271,7 @@ def test_path_of_unscaled_columns_in_single_precision():
         close(path.coef[i], ji.ridge.fit(X, y, l2=l2[i]).params.coef, 1e-3)
 
 
+@pytest.mark.slow
 def test_path_of_several_targets_and_its_derivative():
     X, y = BY_NAME["ridge_by_target"].data()
     l2 = np.array([0.05, 0.5])

@@ -76,6 +76,7 @@ def test_l1_and_elastic_net_agree_with_sklearn(data, ratio):
     np.testing.assert_allclose(fit.params.intercept, peer.intercept_[0], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_path_and_l1_max(data):
     X, y = data
     top = float(ji.logistic.l1_max(X, y))
@@ -127,6 +128,7 @@ def test_a_tiny_penalty_is_enough():
     ji.check(ji.logistic.fit(X, 0 * y, l2=1.0, fit_intercept=False))
 
 
+@pytest.mark.slow
 def test_a_start_on_the_way_to_infinity_is_no_solution(data):
     """There the gradient is below the tolerance already."""
     X, y = SEPARABLE["by one column"](*data)
@@ -137,6 +139,7 @@ def test_a_start_on_the_way_to_infinity_is_no_solution(data):
     assert list(np.asarray(along.info.status)) == [0, 0, ji.Status.SEPARABLE]
 
 
+@pytest.mark.slow
 def test_nearly_separable_data_converge(data):
     """One row of each class on the wrong side makes the maximum finite, however steep: odds of 39 to 1."""
     y = np.arange(80) % 2
@@ -157,6 +160,7 @@ def test_duplicated_and_constant_columns(data):
         np.testing.assert_allclose(eta, expected, atol=rel * 10 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_units_of_the_columns(data):
     X, y = data
     units = np.array([1e-12, 1e8, 1.0, 1e20])
@@ -169,6 +173,7 @@ def test_units_of_the_columns(data):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
 @pytest.mark.parametrize("order", ["mixed", "by label"])
 def test_large_data_by_subsample(monkeypatch, dtype, order, rng):
@@ -213,6 +218,7 @@ def test_soft_labels(data):
     assert abs(slope[7] - (moved[0] - moved[1]) / 2e-5) < 1e-8
 
 
+@pytest.mark.slow
 def test_balanced_weights_have_derivatives(data):
     X, y = data
 

@@ -86,6 +86,7 @@ def test_reference(dtype, hyper):
     assert off(verb, reference.gradient(*fit.params, X, y, **hyper, **more)) < (1e-9 if dtype == np.float64 else 1e-4)
 
 
+@pytest.mark.slow
 @hypers
 def test_no_intercept(hyper):
     X, y = problem()
@@ -95,6 +96,7 @@ def test_no_intercept(hyper):
     assert (np.asarray(fit.params.intercept) == 0).all()
 
 
+@pytest.mark.slow
 @DTYPES
 @pytest.mark.parametrize("hyper", [{"l2": 0.02}, {"l1": 0.01, "l2": 0.01}], ids=["l2", "elastic net"])
 def test_many_parameters(dtype, hyper):
@@ -216,6 +218,7 @@ def test_glmnet_example():
     assert off((path.params.coef[4],), (peer.coef_.T,)) < 1e-5
 
 
+@pytest.mark.slow
 def test_path_is_the_fits():
     X, y = problem()
     l2 = np.array([1.0, 0.1, 0.01])
@@ -232,6 +235,7 @@ def test_path_is_the_fits():
         multinomial.path(X, y, l1=0.1)
 
 
+@pytest.mark.slow
 def test_l1_max():
     X, y = problem()
     u = np.linspace(0.5, 2, 5)[:, None]
@@ -275,6 +279,7 @@ def test_soft_labels():
     assert off(multinomial.fit(X, soft, l2=0.01, class_weight=np.array([1.0, 2.0, 3.0])).params, expected) < 1e-6
 
 
+@pytest.mark.slow
 @DTYPES
 def test_no_finite_maximiser(dtype):
     X, y = problem(noise=0.0)  # separable by construction
@@ -314,6 +319,7 @@ def test_absent_class():
     assert multinomial.fit(X, 0 * y).info.status == ji.Status.SEPARABLE
 
 
+@pytest.mark.slow
 @DTYPES
 def test_constant_and_duplicated_columns(dtype):
     X, y = problem()
@@ -329,6 +335,7 @@ def test_constant_and_duplicated_columns(dtype):
         assert (np.asarray(fit.params.coef)[6] == 0).all()
 
 
+@pytest.mark.slow
 def test_units_of_the_columns():
     """Columns in units 1e-6 to 1e6 with large means, float32: as good as in units of one."""
     X, y = problem()
@@ -405,6 +412,7 @@ def test_second_call_compiles_nothing(compilations):
     assert count[0] == 0
 
 
+@pytest.mark.slow
 @DTYPES
 @pytest.mark.parametrize("hyper", [{"l2": 0.02}, {"l1": 0.03}], ids=["l2", "l1"])
 def test_vmap(dtype, hyper):
@@ -473,6 +481,7 @@ def test_derivatives(hyper):
     assert abs(forward - reverse) < 1e-7 * max(1, abs(forward))
 
 
+@pytest.mark.slow
 def test_vmap_of_grad():
     X, y = problem(n=60, p=4)
 
@@ -484,6 +493,7 @@ def test_vmap_of_grad():
     np.testing.assert_allclose(jax.vmap(grad)(jnp.array([0.02, 0.05])), each, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_derivative_of_a_path():
     X, y = problem(n=60, p=4)
 

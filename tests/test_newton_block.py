@@ -59,6 +59,7 @@ def test_never_goes_up_and_stays_feasible(name):
         np.testing.assert_allclose(sums(dual, found), dual.total, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_indefinite_matrix_is_left_to_pairwise_steps():
     dual = svm.svc(np.tanh(X @ X.T - 1), SIGN, np.full(N, 1.0))
     start = svm.solve(dual, tol=0.5)
@@ -74,6 +75,7 @@ def test_systems_by_panels():
     assert np.isnan(jax.jit(cholesky.solve)(np.diag([1.0, -1.0]), np.ones((2, 1)))).any()
 
 
+@pytest.mark.slow
 def test_large_c_to_a_tight_tolerance_takes_few_blocks():
     """Pairwise steps alone need 87 blocks."""
     from sklearn.datasets import make_classification

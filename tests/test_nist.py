@@ -39,6 +39,7 @@ def test_files_equal_formula(name, nist_folder):
     np.testing.assert_allclose(file.certified, formula.certified, rtol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WANTED)
 def test_single_precision_keeps_what_it_can(name, nist_folder):
     """float32 is at least as good as LAPACK's float32 least squares on the same data, and predicts y."""

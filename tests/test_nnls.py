@@ -50,6 +50,7 @@ def test_penalties(data):
         np.testing.assert_allclose(path.params.coef[i], ji.nnls.fit(X, y, l1=l1[i]).params.coef, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_inactive_constraint_is_ols(data):
     X, _, w = data
     y = X @ np.arange(1.0, 10) + 5
@@ -57,6 +58,7 @@ def test_inactive_constraint_is_ols(data):
     np.testing.assert_allclose(fit.params.coef, ji.ols.fit(X, y, sample_weight=w).params.coef, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
 def test_hard_problems(dtype):
     """Duplicated, opposite, constant columns, more columns than rows, badly scaled: always converged, always KKT."""
@@ -86,6 +88,7 @@ def test_negative_coefficients_have_no_objective(data):
     assert np.abs(np.asarray(ji.nnls.optimality(fit.params, X, y).coef)).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_start_does_not_matter(data):
     X, y, _ = data
     base = ji.nnls.fit(X, y).params

@@ -70,6 +70,7 @@ def test_results_of_r(name, link):
     np.testing.assert_allclose(ji.ordinal.predict_proba(found.params, X)[:7], result.prob_pred, atol=5e-5)
 
 
+@pytest.mark.slow
 def test_two_classes_are_logistic_regression():
     binary = (Y > 1).astype(int)
     both = fit(y=binary, n_classes=2).params
@@ -78,6 +79,7 @@ def test_two_classes_are_logistic_regression():
     close(-both.thresholds[0], logistic.intercept, 1e-9)
 
 
+@pytest.mark.slow
 def test_classes_of_other_origin():
     """Reversed classes have the opposite coefficients; a shift of the columns moves the thresholds alone."""
     base = fit().params
@@ -95,6 +97,7 @@ def test_weights_are_the_mask():
     close(fit(w=7 * W).params, fit().params, 1e-10)
 
 
+@pytest.mark.slow
 def test_float32():
     single = ji.check(fit(X.astype(np.float32), w=W.astype(np.float32), tol=1e-5))
     assert single.params.coef.dtype == np.float32
@@ -108,7 +111,9 @@ def test_second_call_compiles_nothing(compilations):
     assert count[0] == 0
 
 
-@pytest.mark.parametrize("link", [links.Logit(), links.CLogLog()], ids=["Logit", "CLogLog"])
+@pytest.mark.parametrize(
+    "link", [links.Logit(), pytest.param(links.CLogLog(), marks=pytest.mark.slow)], ids=["Logit", "CLogLog"]
+)
 def test_lanes_and_derivatives(link):
     at = {"X": X, "w": W, "l2": L2 + 0.01, "offset": np.linspace(-1, 1, N)}
     rng = np.random.default_rng(1)

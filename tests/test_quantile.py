@@ -34,6 +34,7 @@ def test_objective_of_scikit_learn(tau, l1, data):
     assert fit.info.objective <= expected * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tau", TAUS)
 def test_ties(tau, rng):
     """Whole numbers, every row twice, and columns that repeat: many vertices are as good, the objective is one."""
@@ -72,6 +73,7 @@ def test_several_quantiles(data, compilations):
     close(lanes, fit.params.coef.T, 1e-10)
 
 
+@pytest.mark.slow
 def test_start(data):
     """From the solution, and from far away, the same vertex."""
     X, y = data

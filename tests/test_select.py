@@ -126,8 +126,14 @@ def errors(params, X, y, sample_weight):
     return (sample_weight * wrong).sum() / sample_weight.sum()
 
 
-@pytest.mark.parametrize("model", [m for m in MODELS if m.hyper and m.name.split("_")[-1] not in ("wide",)],
-                         ids=lambda m: m.name)  # fmt: skip
+# The first row of each module.
+PENALISED = list({m.module: m for m in reversed(MODELS) if m.hyper}.values())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(m, id=m.name, marks=() if m.name in ("ridge", "logistic") else pytest.mark.slow) for m in PENALISED],
+)
 def test_gradient_of_the_cross_validated_loss(model):
     """For every model of the registry with hyper-parameters, against central differences."""
     X, y = model.data()

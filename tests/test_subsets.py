@@ -93,6 +93,7 @@ def test_theil_sen_of_drawn_subsets(data):
     close(scaled.coef * np.array([10.0, 0.1]), one.coef, 1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [1, 2])
 def test_theil_sen_derivatives(data, columns):
     X, y = data[0][:, :columns], data[1]
@@ -160,6 +161,7 @@ def test_ransac_finds_the_consensus(half):
     close(ji.m_estimator.fit(X, y, norm=ji.norms.Tukey(), init=fit.params).params.coef, expected[:3], 2e-2)
 
 
+@pytest.mark.slow
 def test_ransac_options(half, compilations):
     X, y, good = half
     without = ji.check(ji.ransac.fit(X, y, key=KEY, threshold=0.15, sample_weight=good.astype(float))).params

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 import jaxinfra as ji
 from jaxinfra import kernels
 from tests.test_contract import close
 from tests.test_svm import GAMMA, LABELS, REAL, N, W, X, Z
 from tests.test_svm_contract import HINGE, NU_SVC, NU_SVR, ONE_CLASS, PAIRS, ROWS, SQUARED, SVC, SVR, Row, over
+
+pytestmark = pytest.mark.slow
 
 
 def same(row: Row, fit: ji.Fit, coef: Any, intercept: Any, rel: float = 1e-7) -> None:
@@ -22,36 +25,38 @@ def same(row: Row, fit: ji.Fit, coef: Any, intercept: Any, rel: float = 1e-7) ->
 def test_permutation_of_rows(row):
     i = np.random.default_rng(0).permutation(N)
     moved = row.fit(X[i], row.y[i], W[i])
-    same(row, moved, row.base.coef[..., i] if row.has_kernel else row.base.coef, row.base.intercept)
+    same(
+        row, moved, row.base.params.coef[..., i] if row.has_kernel else row.base.params.coef, row.base.params.intercept
+    )
 
 
 @over([row for row in ROWS if row.has_kernel])
 def test_translation_and_units_of_rbf(row):
     for data, gamma in [(X + 1000, GAMMA), (30 * X, GAMMA / 900), (X[:, ::-1], GAMMA)]:
-        same(row, row.fit(data, gamma=gamma), row.base.coef, row.base.intercept)
+        same(row, row.fit(data, gamma=gamma), row.base.params.coef, row.base.params.intercept)
 
 
 @over([HINGE, SQUARED])
 def test_translation_and_units_of_linear_machines(row):
-    same(row, row.fit(X + 100), row.base.coef, row.base.intercept - 100 * row.base.coef.sum())
-    same(row, row.fit(30 * X, C=row.hyper["C"] / 900), row.base.coef / 30, row.base.intercept)
+    same(row, row.fit(X + 100), row.base.params.coef, row.base.params.intercept - 100 * row.base.params.coef.sum())
+    same(row, row.fit(30 * X, C=row.hyper["C"] / 900), row.base.params.coef / 30, row.base.params.intercept)
 
 
 @over([SVC, NU_SVC, HINGE, SQUARED])
 def test_flipped_labels_flip_the_machine(row):
-    same(row, row.fit(y=1 - row.y), -row.base.coef, -row.base.intercept)
+    same(row, row.fit(y=1 - row.y), -row.base.params.coef, -row.base.params.intercept)
 
 
 def test_renamed_classes_permute_the_machines():
     """0, 1, 2 become 2, 0, 1: the old pairs (0, 1), (0, 2), (1, 2) are the new ones (2, 0), (2, 1), (0, 1)."""
     moved = PAIRS.fit(y=np.array([2, 0, 1])[PAIRS.y]).params
     sign, at = np.array([-1.0, -1.0, 1.0]), np.array([1, 2, 0])
-    close((sign[:, None] * moved.coef[at], sign * moved.intercept[at]), PAIRS.base[:2], 1e-7, "renamed")
+    close((sign[:, None] * moved.coef[at], sign * moved.intercept[at]), PAIRS.base.params[:2], 1e-7, "renamed")
 
 
 @over([SVR, NU_SVR])
 def test_affine_maps_of_y(row):
-    coef, intercept = row.base.coef, row.base.intercept
+    coef, intercept = row.base.params.coef, row.base.params.intercept
     same(row, row.fit(y=row.y + 7), coef, intercept + 7)
     same(row, row.fit(y=-row.y), -coef, -intercept)
     units = {k: 5 * v for k, v in row.hyper.items() if k != "nu"}
@@ -63,21 +68,21 @@ def test_weights_are_in_units_of_c(row):
     """C w is what counts, also where C is given for each row."""
     C = row.hyper["C"]
     for fit in (row.fit(w=W / 4, C=4 * C), row.fit(w=None, C=C * W)):
-        same(row, fit, row.base.coef, row.base.intercept)
+        same(row, fit, row.base.params.coef, row.base.params.intercept)
 
 
 def test_weights_of_the_nu_machines():
     """Doubled, they change nothing where the margin or C is the unit, and double the one-class machine."""
-    same(NU_SVC, NU_SVC.fit(w=2 * W), NU_SVC.base.coef, NU_SVC.base.intercept)
-    same(ONE_CLASS, ONE_CLASS.fit(w=2 * W), 2 * ONE_CLASS.base.coef, 2 * ONE_CLASS.base.intercept)
+    same(NU_SVC, NU_SVC.fit(w=2 * W), NU_SVC.base.params.coef, NU_SVC.base.params.intercept)
+    same(ONE_CLASS, ONE_CLASS.fit(w=2 * W), 2 * ONE_CLASS.base.params.coef, 2 * ONE_CLASS.base.params.intercept)
 
 
 def test_nu_is_the_share_of_what_c_and_epsilon_give():
     """The nu of a solved machine gives that machine; Chang and Lin 2001, theorem 5, and 2002 for regression."""
     for row, nu_row in [(SVC, NU_SVC), (SVR, NU_SVR)]:
-        nu = np.abs(row.base.coef).sum() / (row.hyper["C"] * W.sum())
+        nu = np.abs(row.base.params.coef).sum() / (row.hyper["C"] * W.sum())
         more = {} if nu_row is NU_SVC else {"C": row.hyper["C"]}
-        same(row, ji.check(nu_row.fit(nu=nu, **more)), row.base.coef, row.base.intercept, 1e-6)
+        same(row, ji.check(nu_row.fit(nu=nu, **more)), row.base.params.coef, row.base.params.intercept, 1e-6)
 
 
 def test_class_weights_are_weights_of_rows():
@@ -91,7 +96,7 @@ def test_class_weights_are_weights_of_rows():
 
 def test_a_multiple_of_the_kernel_is_in_units_of_c():
     scaled = SVC.fit(kernel=3.0 * kernels.RBF(GAMMA), C=SVC.hyper["C"] / 3)
-    same(SVC, scaled, SVC.base.coef / 3, SVC.base.intercept)
+    same(SVC, scaled, SVC.base.params.coef / 3, SVC.base.params.intercept)
 
 
 def test_what_needs_no_support_vectors():
