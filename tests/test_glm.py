@@ -101,6 +101,7 @@ def test_init_is_where_it_starts(data):
     assert few.info.status == ji.Status.MAX_ITER and np.isfinite(np.asarray(few.params.coef)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda v: {"family": F.Tweedie(v)}, lambda v: {"family": F.NegativeBinomial(v)},
                                   lambda v: {"family": F.Gamma(), "link": L.Power(v - 0.9)}],
                          ids=["tweedie power", "negative binomial alpha", "link exponent"])  # fmt: skip

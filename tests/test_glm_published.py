@@ -32,6 +32,8 @@ from statsmodels.genmod.tests.results import (
     results_glm_poisson_weights,
 )
 
+pytestmark = pytest.mark.slow
+
 FREQUENCIES = np.array([1, 1, 1, 2, 2, 2, 3, 3, 3, 1, 1, 1, 2, 2, 2, 3, 3], float)
 
 
@@ -283,7 +285,6 @@ def elastic_net_data(name: str) -> tuple[np.ndarray, np.ndarray]:
     return (X - X.mean(0)) / X.std(0, ddof=1), data[:, 0]
 
 
-@pytest.mark.slow
 @solvers
 @pytest.mark.parametrize("which", range(9))
 @pytest.mark.parametrize("name", ENET)
@@ -333,7 +334,6 @@ def poisson_peer(X: np.ndarray, y: np.ndarray, l1: float, l2: float) -> np.ndarr
 EXAMPLES = {"Binomial": (families.Binomial(), logistic_peer), "Poisson": (families.Poisson(), poisson_peer)}
 
 
-@pytest.mark.slow
 @solvers
 @pytest.mark.parametrize("l1, l2", [(0.0, 0.05), (0.02, 0.0), (0.01, 0.02)])
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -367,7 +367,6 @@ PEERS = {
 }
 
 
-@pytest.mark.slow
 @solvers
 @pytest.mark.parametrize("name", PEERS)
 def test_other_links(name, solve):

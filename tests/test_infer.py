@@ -237,7 +237,9 @@ GLMS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", GLMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ("poisson", "gamma") else pytest.mark.slow) for name in GLMS]
+)
 def test_statsmodels_glm(name):
     """Errors, dispersion, likelihood, criteria, residuals, leverage and Cook's distances."""
     family, link, theirs, draw = GLMS[name]

@@ -42,7 +42,9 @@ SHAPES = [(60, 8), (40, 40), (30, 50), (120, 150), (40, 300)]
 
 
 @DTYPES
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    "shape", [pytest.param(s, id=str(s), marks=() if s in SHAPES[:2] else pytest.mark.slow) for s in SHAPES]
+)
 def test_agrees_with_coordinate_descent_and_the_gap_is_true(shape, dtype):
     X, y = sparse(*shape, dtype=dtype)
     w = np.random.default_rng(1).uniform(0.5, 2, shape[0]).astype(dtype)

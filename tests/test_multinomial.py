@@ -48,7 +48,10 @@ HYPER = {
     "elastic net": {"l1": 0.02, "l2": 0.01},
     "l1 by feature": {"l1": np.array([0.0, 0.05, 0.02, 0.0, 0.1])[:, None]},
 }
-hypers = pytest.mark.parametrize("hyper", HYPER.values(), ids=HYPER.keys())
+QUICK = ("none", "l2", "l1")
+hypers = pytest.mark.parametrize(
+    "hyper", [pytest.param(v, id=k, marks=() if k in QUICK else pytest.mark.slow) for k, v in HYPER.items()]
+)
 
 
 @DTYPES
@@ -111,6 +114,7 @@ def test_many_parameters(dtype, hyper):
     assert np.abs(g / scale(X, y, 3)).max() <= (2e-8 if dtype == np.float64 else 4e-4)
 
 
+@pytest.mark.slow
 def test_gauge():
     X, y = problem()
     fit = multinomial.fit(X, y, l2=np.array([0.0, 0.1, 0.0, 0.02, 1.0])[:, None])
@@ -187,6 +191,7 @@ def test_statsmodels_published_numbers():
     np.testing.assert_allclose(-len(y) * float(fit.info.objective), published.llf, rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's, of its argument `penalty`
 def test_glmnet_example():
     folder = SHARED / "glmnet"
@@ -270,6 +275,7 @@ def test_weights_are_the_mask(dtype):
     assert fit.info.status == ji.Status.CONVERGED
 
 
+@pytest.mark.slow
 def test_soft_labels():
     X, y = problem()
     hard = multinomial.fit(X, y, l2=0.01).params
@@ -444,7 +450,9 @@ def test_vmap(dtype, hyper):
 DERIVATIVES = {"l2": {"l2": 0.02}, "elastic net": {"l1": 0.02, "l2": 0.02}, "many": {"l2": 0.05}}
 
 
-@pytest.mark.parametrize("hyper", DERIVATIVES.values(), ids=DERIVATIVES.keys())
+@pytest.mark.parametrize(
+    "hyper", [pytest.param(v, id=k, marks=() if k == "l2" else pytest.mark.slow) for k, v in DERIVATIVES.items()]
+)
 def test_derivatives(hyper):
     """jvp and vjp against central differences of a tight fit, and against each other."""
     many = hyper == {"l2": 0.05}

@@ -18,7 +18,11 @@ X, W = RNG.standard_normal((N, P)) + 1, RNG.uniform(0.5, 2, N)
 Y = np.digitize(X @ [1.0, -0.5, 0.2] + RNG.logistic(size=N), [-0.7, 0.6, 2.0])
 L2 = np.array([0.01, 0.02, 0.0])
 LINKS = [links.Logit(), links.Probit(), links.CLogLog(), links.Cauchit()]
-each_link = pytest.mark.parametrize("link", LINKS, ids=lambda v: type(v).__name__)
+each_link = pytest.mark.parametrize(
+    "link",
+    [LINKS[0], *(pytest.param(link, marks=pytest.mark.slow) for link in LINKS[1:])],
+    ids=lambda v: type(v).__name__,
+)
 
 
 def fit(X=X, y=Y, w=W, l2=L2, **more):

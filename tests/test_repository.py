@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 import jaxinfra
+from tests import programs
 
 pytestmark = pytest.mark.core
 
@@ -261,3 +262,32 @@ def test_notebooks_open_for_every_user(tmp_path, user):
     command = ["make", "--no-print-directory", "notebooks", f"VENV={tmp_path}"]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
     assert log.read_text().split() == ["lab", *(["--allow-root"] if user == "0" else []), "notebooks"]
+
+
+def test_what_compiles_more_than_its_budget_is_named():
+    budget = {"tests/test_a.py": {"quick": 3}}
+    assert not programs.over({"tests/test_a.py": {"quick": 3, "slow": 0}, "jaxinfra/ols.py": {"quick": 9}}, budget)
+    assert programs.over({"tests/test_a.py": {"quick": 4, "slow": 0}}, budget)
+    assert programs.over({"tests/test_a.py": {"quick": 3, "slow": 1}}, budget)
+    assert programs.over({"tests/test_b.py": {"quick": 1, "slow": 0}}, budget)
+    assert all(
+        (ROOT / file).is_file() and set(parts) <= set(programs.PARTS) for file, parts in programs.budgets().items()
+    )
+
+
+def test_the_cache_is_where_it_is_said_to_be_and_stays_small(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAXINFRA_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert programs.cache_folder() == tmp_path / "jaxinfra"
+    monkeypatch.setenv("JAXINFRA_CACHE", str(tmp_path / "other"))
+    assert programs.cache_folder() == tmp_path / "other"
+    monkeypatch.setenv("JAXINFRA_CACHE", "off")
+    assert programs.cache_folder() is None
+    for age, name in enumerate(("new", "old", "older")):
+        path = tmp_path / f"{name}-cache"
+        path.write_bytes(bytes(100))
+        os.utime(path, (1e9 - age, 1e9 - age))
+    programs.shrink(tmp_path, 300)
+    assert len(list(tmp_path.iterdir())) == 3
+    programs.shrink(tmp_path, 250)
+    assert {path.name for path in tmp_path.iterdir()} == {"new-cache", "old-cache"}

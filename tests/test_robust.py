@@ -74,7 +74,8 @@ def test_norms(norm):
     assert norm.weight(jnp.zeros(1)) == 1
 
 
-@pytest.mark.parametrize("scale", ["mad", *(pytest.param(s, marks=pytest.mark.slow) for s in ("proposal2", 0.7))])
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", ["mad", "proposal2", 0.7])
 @each_norm
 def test_reference(norm, scale, outliers):
     X, y, _ = outliers
@@ -112,6 +113,7 @@ def test_huber_is_scikit_learns(alpha, outliers):
     assert mine.info.objective <= ji.huber.objective(at, X, y, l2=alpha / w.sum(), sample_weight=w) * (1 + 1e-14)
 
 
+@pytest.mark.slow
 def test_huber_on_large_data(rng):
     """Rows enough that a subsample comes first."""
     X = rng.standard_normal((30_000, 30)) * np.geomspace(0.1, 10, 30) + 3
@@ -122,6 +124,7 @@ def test_huber_on_large_data(rng):
     assert (batch.info.status == ji.Status.CONVERGED).all()
 
 
+@pytest.mark.slow
 def test_degenerate_constants():
     """With a constant that no residual reaches these are least squares."""
     rng = np.random.default_rng(5)
@@ -160,6 +163,7 @@ def test_weighted_medians(rng):
             assert order.smallest(jnp.asarray(v), jnp.ones(9, dtype), jnp.asarray(k + 1, dtype)) == exact
 
 
+@pytest.mark.slow
 def test_a_scale_of_zero(rng):
     """More than half of the rows on a line: no scale, and no coefficients that look like an answer."""
     X = rng.standard_normal((40, 2))
@@ -204,6 +208,7 @@ def test_bad_arguments(rng):
             model.fit(X, X)
 
 
+@pytest.mark.slow
 def test_derivatives_of_constants(rng):
     """With respect to the constant of the norm, a known scale, and delta."""
     X = rng.standard_normal((60, 2))
@@ -223,6 +228,7 @@ def test_derivatives_of_constants(rng):
 
 
 # The scale of Huber's fit is once a 3000th of the spread of y, where rounding is an optimality of 3e-12.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fit",
     [lambda X, y, sign=1: ji.huber.fit(X, y, tol=1e-11), lambda X, y, sign=1: ji.m_estimator.fit(X, y, tol=1e-12),

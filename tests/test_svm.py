@@ -207,6 +207,7 @@ def test_status_of_bad_input():
     assert few.info.optimality > 1
 
 
+@pytest.mark.slow
 def test_probabilities():
     """Platt's sigmoid and the temperature against their definitions, the coupling against its optimality."""
     from scipy.optimize import minimize
