@@ -2,7 +2,7 @@
 # needs, again only when pyproject.toml has changed.  `make help` lists the targets.
 #
 #   make test PYTHON=python3.12 VENV=.venv-3.12      another Python, in an environment of its own
-#   make test ARGS="-k ridge"                        arguments for pytest
+#   make test ARGS="-k ridge"                        arguments for pytest; make bench ARGS="--only NIST" for the benchmarks
 #   make test ARGS=--programs                        list the programs that each file compiles
 #   make test JAXINFRA_CACHE=off                     compile everything anew; or another folder than ~/.cache/jaxinfra
 #   make run-notebooks JOBS=2                        two at a time; the times that they print are then of no use
@@ -40,7 +40,7 @@ help:  ## this list
 
 bench: $(VENV)/.bench  ## fit, certify and time every model beside its peers (PROFILE=quick or full)
 	@echo "bench: profile $(PROFILE)"
-	@$(BIN)/python -m bench $(PROFILE)
+	@$(BIN)/python -m bench $(PROFILE) $(ARGS)
 
 test: $(VENV)/.test  ## the tests that show every model right
 	@echo "test: every model, with $$($(BIN)/python --version); make test-all has the rest too"

@@ -104,7 +104,12 @@ def measure(profile, only, verbose):
     dirty = bool(_run.git("status", "--porcelain", "--untracked-files=no"))
     if dirty:
         console.print("bench: uncommitted changes are measured too, and stored under the current commit.")
-    plan = [step for step in steps(profile) if only in step.title]
+    every = steps(profile)
+    plan = [step for step in every if only in step.title]
+    if not plan:
+        console.print(f"bench: no step has {only!r} in its title; the titles are:", markup=False)
+        console.print("\n".join(f"  {step.title}" for step in every), markup=False)
+        return 2
     console.print(f"bench: {profile} profile of commit {commit[:8]}, {len(plan)} steps")
     failed, done, interrupted = [], 0, None
     try:

@@ -602,6 +602,15 @@ def test_interrupted_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_a_title_that_no_step_has_lists_the_titles(capsys, monkeypatch):
+    from bench.__main__ import main
+
+    monkeypatch.setenv("JAXINFRA_BENCH", "quick")  # which it sets, and is then put back
+    assert main(["quick", "--only", "nonsense"]) == 2
+    printed = capsys.readouterr().out
+    assert "no step has 'nonsense' in its title" in printed and "\n  certified digits (NIST)\n" in printed
+
+
 def test_interrupted_step_keeps_the_finished_ones(tmp_path, monkeypatch):
     pytest.importorskip("asv")
     from bench import _run

@@ -211,7 +211,9 @@ def test_lanes_are_the_eager_fits(row):
     every = jax.tree.map(lambda *v: np.stack(v), arguments(row), second, spoiled)
     batch = jax.jit(jax.vmap(lambda X, y, w, g, hyper: row.fit(X, y, w, g, **hyper)))(*every)
     assert batch.info.status.tolist() == [0, 0, ji.Status.NONFINITE]
-    assert np.isnan(batch.params.coef[2]).all() and not batch.info.n_support[2].any()
+    coef = np.asarray(batch.params.coef[2])  # of pairs 0 for the rows of other classes
+    assert (np.isnan(coef) | (row is PAIRS) & (coef == 0)).all() and np.isnan(batch.params.intercept[2]).all()
+    assert not batch.info.n_support[2].any()
     for lane, (data, label, w, gamma, hyper) in enumerate([arguments(row), second]):
         alone = row.fit(data, label, w, gamma, **hyper)
         found = jax.tree.map(lambda v, lane=lane: v[lane], (batch.params, batch.info.objective))
@@ -252,7 +254,7 @@ def test_derivatives(row):
         along = jax.tree.map(np.zeros_like, at)
         along[name] = jax.tree.map(lambda v: rng.standard_normal(v.shape), at[name])
         _, forward, slope = row.slopes(at, along)
-        step = 1e-6
+        step = 1e-5
         plus, minus = (row.slopes(end, along)[0] for end in ends(at, along, step))
         np.testing.assert_allclose([forward, dot(slope, along)], (plus - minus) / (2 * step), rtol=2e-5, atol=2e-6)
 
