@@ -229,11 +229,14 @@ def test_large_residuals_on_ill_conditioned_data(degree, noise):
     y = X.sum(1) + np.round(noise * np.sin(3 * x))
     A = np.column_stack([np.ones(25), X])
     exact = exact_solution(A, y)[1:]
-    fit = ji.check(ji.ols.fit(X, y))
-    error = np.abs(np.asarray(fit.params.coef) / exact - 1).max()
-    lapack = np.abs(np.linalg.lstsq(A, y, rcond=None)[0][1:] / exact - 1).max()
-    assert error < 1e-9
-    assert error < lapack / 50
+    ours, lapack = [], []
+    # What rounding does in one order of the rows is chance, which differs between processors.
+    for order in (np.random.default_rng(k).permutation(25) for k in range(20)):
+        coef = ji.check(ji.ols.fit(X[order], y[order])).params.coef
+        ours.append(np.abs(np.asarray(coef) / exact - 1).max())
+        lapack.append(np.abs(np.linalg.lstsq(A[order], y[order], rcond=None)[0][1:] / exact - 1).max())
+    assert max(ours) < 1e-9
+    assert np.median(ours) < np.median(lapack) / 20  # 55 and 890 times when it was written
 
 
 @pytest.mark.parametrize("wide", [False, True])

@@ -167,7 +167,8 @@ def leave_one_out(
     .. math:: \theta_{(i)} = \theta + \frac{H^{-1} v_i\, u_i}{1 - h_i}
 
     exact for least squares (with an L2 penalty: at the same sum of weights times l2), one step of Newton's method from
-    the fit of all rows for the other models.  Of a row of weight 2 one copy is left out.
+    the fit of all rows for the other models, of robust ones with the scale of all rows.  Of a row of weight 2 one copy
+    is left out.
 
     Arguments as in `covariance`.
 
