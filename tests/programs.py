@@ -69,9 +69,10 @@ def shrink(folder: Path, limit: int) -> None:
         size -= bytes_
 
 
-def budgets() -> dict[str, dict[str, int]]:
-    """{file: {part: the most programs that it may compile}}."""
-    return tomllib.loads(BUDGET.read_text())
+def budgets() -> tuple[str, dict[str, dict[str, int]]]:
+    """The version of JAX that was counted, and {file: {part: the most programs that it may compile}}."""
+    table = tomllib.loads(BUDGET.read_text())
+    return table["jax"], table["files"]
 
 
 def over(files: Mapping[str, Mapping[str, float]], allowed: dict[str, dict[str, int]]) -> list[str]:
@@ -91,7 +92,7 @@ class Programs:
         self.config = config
         self.seen: Counter[str] = Counter()
         self.files: dict[str, Counter[str]] = {}
-        self.over: list[str] = []
+        self.said: list[str] = []
         jax.monitoring.register_event_duration_secs_listener(self._duration)
         jax.monitoring.register_event_listener(self._event)
 
@@ -121,10 +122,10 @@ class Programs:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         file = report.nodeid.partition("::")[0]
-        at = self.files.setdefault(file, Counter())
-        for name, value in report.seen.items():
+        at, seen = self.files.setdefault(file, Counter()), getattr(report, "seen", {})  # none if its worker crashed
+        for name, value in seen.items():
             at[name] += value
-        at[report.part] += report.seen.get("programs", 0)
+        at[getattr(report, "part", PARTS[0])] += seen.get("programs", 0)
         at["wall"] += report.duration
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -132,8 +133,12 @@ class Programs:
             return
         if folder := cache_folder():
             shrink(folder, int(os.environ.get("JAXINFRA_CACHE_LIMIT", LIMIT)))
-        self.over = over(self.files, budgets())
-        if self.over and session.exitstatus == pytest.ExitCode.OK:
+        counted, allowed = budgets()
+        if not jax.__version__.startswith(f"{counted}."):
+            self.said.append(f"{BUDGET.name} is that of JAX {counted}: not held with {jax.__version__}")
+            return
+        self.said += (broken := over(self.files, allowed))
+        if broken and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -150,7 +155,7 @@ class Programs:
                         f"{found['quick']:8} {found['slow']:6} {found['read']:6} {found['compile']:7.1f} s "
                         f"{found['trace']:6.1f} s {found['wall']:6.1f} s   {file}"
                     )
-        for line in self.over:
+        for line in self.said:
             say(f"PROGRAMS {line}", red=True)
 
 

@@ -58,6 +58,7 @@ def test_multitask_lasso_is_the_reference(data, dtype, rel):
         assert zero.any() and not zero.all()
 
 
+@pytest.mark.slow
 def test_agrees_with_sklearn(data):
     X, _, Y, _ = data
     fit = ji.check(ji.multitask_lasso.fit(X, Y, l1=0.5, tol=1e-12))

@@ -71,6 +71,7 @@ def test_float32():
         close(found, sandwich.least_squares(X, Y, kind, groups=GROUPS), 1e-3)
 
 
+@pytest.mark.slow
 def test_stata_hc1_and_gretl():
     """Macroeconomic data: `regress, robust` of Stata, and gretl's leverages, residuals and influences."""
     from statsmodels.datasets import macrodata
@@ -119,6 +120,7 @@ def test_stata_clusters():
     np.testing.assert_allclose(infer.wald_test(found, np.eye(3)[:2]).statistic, result.F, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tau, name", [(0.5, "epan2_hsheather"), (0.75, "epanechnikov_hsheather_q75")])
 def test_stata_quantiles(tau, name):
     """Engel's food expenditures: `qreg` with its default errors."""
@@ -282,6 +284,7 @@ def test_statsmodels_glm(name):
     close(infer.residuals(ji.glm, params, X, y, kind="standardized", **given), around.resid_studentized, 1e-7)
 
 
+@pytest.mark.slow
 def test_statsmodels_classes():
     """Logit, and models of several classes, whose parameters are others there."""
     params = ji.logistic.fit(X, BINARY, tol=1e-12).params
@@ -328,6 +331,7 @@ def test_statsmodels_classes():
         close(infer.aic(ji.ordinal, params, X, CLASSES, fixed={"link": link}), theirs.aic, 1e-9)
 
 
+@pytest.mark.slow
 def test_criteria_of_least_squares():
     """From the `Fit` as it comes; nested by columns or by an offset; a penalty counts for less than a parameter."""
     fit, theirs = ji.ols.fit(X, Y), sm.OLS(Y, V).fit()

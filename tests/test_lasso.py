@@ -104,6 +104,7 @@ def test_glmnet_quick_start():
         close(path.params.intercept[k], theirs.intercept_, 1e-6)
 
 
+@pytest.mark.slow
 @DTYPES
 @pytest.mark.parametrize("shape", [(300, 8), (60, 250)], ids=str)
 def test_zero_duplicated_and_constant_columns(shape, dtype):

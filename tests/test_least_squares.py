@@ -61,6 +61,7 @@ def test_rank_and_minimum_norm(deficient):
     assert float(fit.params.coef[3]) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_derivative_at_constant_rank():
     """X = A B with inner size 2: rank 2 wherever A and B move."""
     rng = np.random.default_rng(1)
@@ -239,6 +240,7 @@ def test_large_residuals_on_ill_conditioned_data(degree, noise):
     assert np.median(ours) < np.median(lapack) / 20  # 55 and 890 times when it was written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_path(wide, intercept):

@@ -56,6 +56,7 @@ def test_squared_hinge_is_minimal():
     assert ji.linear_svm.optimality(fit.params, X, LABELS, C=0.7, loss="squared_hinge", sample_weight=W) < 1e-9
 
 
+@pytest.mark.slow
 def test_against_liblinear_on_many_rows():
     """2000 rows; liblinear penalises the intercept, here by so little that it does not matter."""
     from sklearn.svm import LinearSVC

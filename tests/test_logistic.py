@@ -114,6 +114,7 @@ def test_separable_data_say_so(data, case, dtype):
         ji.check(ji.logistic.fit(X.astype(dtype), y, l2=0.1))
 
 
+@pytest.mark.slow
 def test_a_tiny_penalty_is_enough():
     """Separable data with any penalty have a minimum; only one class with a free intercept has none."""
     X, y = load_iris(return_X_y=True)
@@ -202,6 +203,7 @@ def test_large_data_by_subsample(monkeypatch, dtype, order, rng):
     assert separable.info.status == ji.Status.SEPARABLE
 
 
+@pytest.mark.slow
 def test_soft_labels(data):
     """Probabilities are weights on both labels; the fit is differentiable in them."""
     X, y = data

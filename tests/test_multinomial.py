@@ -158,6 +158,7 @@ def test_scikit_learn_l1():
         assert ((np.asarray(fit.params.coef) == 0) == (peer.coef_.T == 0)).all()
 
 
+@pytest.mark.slow
 def test_two_classes_are_binary_logistic_regression():
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
     X, y = problem(K=2)
@@ -172,6 +173,7 @@ def test_two_classes_are_binary_logistic_regression():
     assert off((coef[:, 1] - coef[:, 0],), (binary.coef_[0],)) < 1e-6
 
 
+@pytest.mark.slow
 def test_statsmodels_published_numbers():
     """anes96 with four of its columns, as Stata's mlogit has them in statsmodels' own results."""
     results = pytest.importorskip(
@@ -255,6 +257,7 @@ def test_l1_max():
         assert (np.asarray(below) != 0).any()
 
 
+@pytest.mark.slow
 @DTYPES
 def test_weights_are_the_mask(dtype):
     X, y = problem()
@@ -407,6 +410,7 @@ def test_bad_input():
         assert np.isnan(np.asarray(fit.params.coef)).all()
 
 
+@pytest.mark.slow
 def test_second_call_compiles_nothing(compilations):
     X, y = problem()
     multinomial.fit(X, y, l1=0.1, l2=0.1, tol=1e-7, max_iter=50)

@@ -29,6 +29,7 @@ def drawn(w=None, n=5, **options):
     return np.asarray(jax.vmap(draw)(jax.random.split(KEY, n)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, y, fixed",
     [(ji.ols, Y, {}), (ji.logistic, BINARY, {"l2": 0.05}), (ji.quantile, Y, {"tau": 0.3}),
@@ -47,6 +48,7 @@ def test_the_fits_of_a_loop(model, y, fixed):
                 close(value[i], getattr(alone, name), 1e-5, name)
 
 
+@pytest.mark.slow
 def test_several_quantiles():
     """All quantiles of a resample at once, started at those of all rows."""
     tau = np.array([0.3, 0.6])
@@ -211,6 +213,7 @@ def test_permutations():
     assert classes.p_value <= 0.05
 
 
+@pytest.mark.slow
 def test_bagging():
     """The mean of the fits' predictions; out of bag by the fits that did not see the row."""
     new = RNG.standard_normal((4, 2))

@@ -93,6 +93,7 @@ def test_cross_validation_is_the_loop(data, model, name, fixed, compilations):
     assert count[0] == 0
 
 
+@pytest.mark.slow
 def test_agrees_with_sklearn_on_its_folds(data):
     X, y = data
     splits = list(StratifiedKFold(3).split(X, y))
@@ -158,6 +159,7 @@ def model_has_classes(model):
     return model.y in ("binary", "classes")
 
 
+@pytest.mark.slow
 def test_fits_that_did_not_converge_do_not_win(data):
     """A fold without a class: NaN loss, the Status says why, other candidates are chosen."""
     X, y = data

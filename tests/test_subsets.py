@@ -68,6 +68,7 @@ def test_theil_sen_of_all_subsets(data, size):
         close(single.params, ji.theil_sen.fit(X, y, key=KEY).params, 2e-3)
 
 
+@pytest.mark.slow
 def test_theil_sen_is_scipys_and_scikit_learns(data):
     """One column: the median of the slopes.  Several, in standard units: scikit-learn's spatial median."""
     X, y = data
@@ -81,6 +82,7 @@ def test_theil_sen_is_scipys_and_scikit_learns(data):
     close(tuple(mine), (theirs.coef_, theirs.intercept_), 1e-5)
 
 
+@pytest.mark.slow
 def test_theil_sen_of_drawn_subsets(data):
     """Near the median of all subsets, whatever the key; units of the columns do not matter."""
     X, y = data

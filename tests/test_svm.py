@@ -138,6 +138,7 @@ def test_kernels():
     assert float(kernels.scale(X)) == pytest.approx(1 / (P * X.var()))
 
 
+@pytest.mark.slow
 def test_precomputed_and_custom_kernels():
     K = svm.rbf(X, X, GAMMA)
     expected = ji.svc.fit(X, LABELS, kernel=kernels.RBF(GAMMA), tol=1e-9).params

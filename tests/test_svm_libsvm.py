@@ -12,6 +12,8 @@ from jaxinfra import kernels
 from tests.conftest import SHARED
 from tests.references import svm
 
+pytestmark = pytest.mark.slow
+
 svmutil = pytest.importorskip("libsvm.svmutil", reason="libsvm-official is not installed")
 TOL = 1e-3
 
