@@ -15,7 +15,7 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # LLVM's passes are a third of the time of files that mostly compile fits.  XLA's own stay; the notebooks and what the
-# tests start in processes of their own, but for `devices.py`, run as users do, with all.
+# tests start in processes of their own, but for `devices.py` and the examples of pages, run as users do, with all.
 jax.config.update("jax_disable_most_optimizations", True)
 
 
