@@ -1,4 +1,7 @@
-"""Compile for accelerators that this machine need not have: `python _aot.py tpu_v5e|h100 <json>` prints JSON.
+"""Compile for this CPU, or for accelerators that this machine need not have.
+
+`python _aot.py cpu|tpu_v5e|h100` reads [[model, [[shape, dtype], ...]], ...] and prints a line of JSON for each: its
+figures, {} where there is no such model.
 
 A script of its own, because libtpu's environment variables must not reach other processes. The wheels are extra:
 libtpu for TPU v5e, jax-cuda13-plugin and jax-cuda13-pjrt (with --no-deps) for H100.
@@ -6,6 +9,7 @@ libtpu for TPU v5e, jax-cuda13-plugin and jax-cuda13-pjrt (with --no-deps) for H
 
 import json
 import os
+import re
 import sys
 
 WHEELS = {"tpu_v5e": ["libtpu"], "h100": ["jax_cuda13_plugin"]}  # the modules to look for
@@ -32,12 +36,45 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 """
 
 
+# Instructions of optimised HLO that run no code of their own.
+FREE = {"parameter", "get-tuple-element", "tuple", "constant", "bitcast", "while", "call", "conditional"}
+
+
+def kernels(text):
+    """How many kernels optimised HLO has: fusions, products, copies, custom calls outside of any fusion.
+
+    XLA compiles each by itself for a CPU, at some 5 to 8 ms: they are what a first call waits for.
+    """
+    found = 0
+    for computation in re.split(r"\n(?=(?:ENTRY )?%?[\w.-]+ \(.*\) -> .* \{)", text):
+        head = computation.split("(", 1)[0]
+        if "fused_computation" not in head and "wrapped" not in head:
+            operations = re.findall(r"^\s*(?:ROOT )?%?[\w.-]+ = .*? ([a-z][\w-]*)\(", computation, re.MULTILINE)
+            found += sum(operation not in FREE for operation in operations)
+    return found
+
+
+def live():
+    """The compiled programs of this process; none before JAX has started."""
+    jax = sys.modules.get("jax")
+    return jax.devices()[0].client.live_executables() if jax else []
+
+
+def kernels_since(before):
+    """Kernels of the programs that are live now and were not in `before`."""
+    known = set(map(id, before))
+    new = [program for program in live() if id(program) not in known]
+    return sum(kernels(module.to_string()) for program in new for module in program.hlo_modules())
+
+
 def describe(compiled):
     """The noise-free figures of a compiled program; None where this compiler does not give one."""
     cost = compiled.cost_analysis() or {}
     memory = compiled.memory_analysis()
+    text = compiled.as_text()
     return {
-        "hlo_instructions": compiled.as_text().count(" = "),
+        "kernels": kernels(text),
+        "hlo_instructions": text.count(" = "),
         "temp_bytes": getattr(memory, "temp_size_in_bytes", None),
         # Bodies of loops count once and opaque solvers not at all: good for comparing commits, not for rooflines.
         "flops": cost.get("flops"),
@@ -62,16 +99,26 @@ def main(target, requests):
     import numpy as np
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-    place = NamedSharding(Mesh(np.array([device(target)]), ("x",)), PartitionSpec())
-    platform = "tpu" if target == "tpu_v5e" else "cuda"
+    place, platforms = None, None
+    if target == "cpu":
+        jax.config.update("jax_enable_x64", True)
+    else:
+        place = NamedSharding(Mesh(np.array([device(target)]), ("x",)), PartitionSpec())
+        platforms = ("tpu" if target == "tpu_v5e" else "cuda",)
     for model, arguments in requests:
         shapes = [jax.ShapeDtypeStruct(shape, dtype, sharding=place) for shape, dtype in arguments]
         source = _networks if model in _networks.CASES else _cases
-        lowered = jax.jit(source.function(model)).trace(*shapes).lower(lowering_platforms=(platform,))
-        print(json.dumps(describe(lowered.compile())), flush=True)
+        found = {}
+        if source.available(model):
+            try:
+                lowered = jax.jit(source.function(model)).trace(*shapes).lower(lowering_platforms=platforms)
+                found = describe(lowered.compile())
+            except Exception as error:  # one model that cannot be compiled must not stop the others
+                print(f"{model}: {error!r}"[:2000], file=sys.stderr)
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "tpu_v5e":
         os.environ.update(TPU_ENVIRONMENT)
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    main(sys.argv[1], json.load(sys.stdin))

@@ -32,8 +32,8 @@ class Case(NamedTuple):
     fit: Callable  # fit(ji, X, y, penalty, **options)
     penalty: Callable  # penalty(X, y): what the regularised models are given, a number or a grid
     problems: tuple
-    quick: tuple  # those of the quick profile
-    compiled: tuple = ("1000x20", "20000x500")  # the shapes that are compiled, the quick profile's first
+    standard: tuple  # those of the standard profile; `QUICK` has the quick one's
+    compiled: tuple = ("1000x20", "20000x500")  # the shapes that are compiled, the first in every profile
     patience: float | None = None  # seconds for one call of a peer, None for the profile's
 
 
@@ -485,6 +485,17 @@ CASES = {
         "labels", _sandwich, _logistic_optimum, ("1000x20", "100000x50"),
         ("1000x20", "100000x50"), ("1000x20", "100000x50"),
     ),
+}  # fmt: skip
+# One problem for the models of the quick profile: of each family those that stand for the others, at a size that a
+# user meets, where every peer takes milliseconds to a second: compiled code cannot be given up half-way.
+QUICK = {
+    "ols": "200000x50", "ridge_path": "1000x20",
+    "lasso_path": "2000x1000", "elastic_net": "1000x20", "nnls": "1000x20",
+    "logistic": "20000x500", "multinomial": "digits", "ordinal": "1000x20",
+    "poisson": "100000x50",
+    "svc": "1000x20", "svr": "1000x20", "linear_svm": "1000x20", "kernel_ridge": "1000x20",
+    "huber": "100000x50", "m_estimator": "1000x20", "quantile": "1000x20", "theil_sen": "1000x1",
+    "sandwich": "100000x50",
 }  # fmt: skip
 FAMILIES = {
     "regression": "least squares",

@@ -1,90 +1,180 @@
-"""Compare two commits in three tiers, strictest where noise is least. Run as a script it is the noise probe.
+"""Compare two commits on this machine, in this environment.
 
-1 compiled programs and retraces: exact, fail at more than 2 %
-2 ratios to the fastest peer from one process: fail at more than 10 %
-3 warm times: pinned to one core, rounds of both commits in turns, fail at more than 15 % and once more when repeated
+1 compiled programs: kernels, instructions and temporary memory of every model; exact, so that 2 % more is a regression
+2 warm fits of both commits, in processes of their own that take turns, beside a twin of the first: what the twins
+  differ by is noise; a regression is 10 % more, and more than twice the noise, and once more when raced again
+
+The benchmarks are those of this checkout: only the folder jaxinfra comes from the commits.
 """
 
+import concurrent.futures
+import contextlib
+import io
+import json
 import os
-import re
 import subprocess
 import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
 
-from . import _results, _run
+from . import _aot, _cases, _race, _results, _run, _tables, _worker, program
 
-SMALL = "1000x20,1000x20x5,diabetes"  # of each kind of problem, small enough for many rounds
-TIERS = (
-    ("compiled programs and retraces", 1.02, r"^(program\.|compile\..*retraces)", [], ""),
-    ("ratios to the fastest peer", 1.10, r"^\w+\.Ours\.track_ratio", [], SMALL),
-    ("warm times", 1.15, r"^\w+\.Warm", ["-a", "rounds=4"], SMALL),
-)
-THRESHOLD = 0.15
-PROBES = 6
-
-
-def probe():
-    """The best time of one warm fit in this process, alone on one core."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before JAX makes its threads
-    from . import _compare, _peers, _race
-
-    call, _ = _peers.ADAPTERS["ols"][_compare.OURS].prepare(_compare.task("ols", "1000x20", "float32"))
-    call()
-    return _race.alternate({"fit": call}, 1.0)["fit"]["seconds"]
+EXACT = ("kernels", "hlo_instructions", "temp_bytes")
+MORE, SLOWER = 0.02, 0.10
+RACING = 2.0  # seconds for the processes of one fit
+# On 2 cores: a program of both commits at once, and the start and the race of a fit.
+PROGRAM_SECONDS, FIT_SECONDS = 2.0, 8.0
 
 
-def noise(say):
-    """Exit code 3 if fresh processes measuring the same code differ by more than half of what the gate looks for."""
-    command = [sys.executable, "-m", "bench._gate"]
-    times = [float(subprocess.check_output(command, cwd=_results.ROOT, text=True)) for _ in range(PROBES)]
-    # The slowest may have been hit by another program; rounds in turns absorb one such hit.
-    spread = sorted(times)[-2] / min(times) - 1
-    say(f"bench: {PROBES} processes with the same code: {min(times) * 1e6:.0f} µs, spread {spread:.1%}")
-    if spread > THRESHOLD / 2:
-        say(f"bench: this machine is too noisy to tell {THRESHOLD:.0%}; close other programs and try again.")
-        return 3
-    return 0
+def _tree(commit, folder):
+    """The folder jaxinfra of a commit, in `folder`."""
+    archive = subprocess.run(["git", "archive", commit, "jaxinfra"], cwd=_results.ROOT, capture_output=True)
+    if archive.returncode:
+        raise _run.Failed(f"{commit[:8]} has no folder jaxinfra")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
 
 
-def _core():
-    return str(max(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None
+def _environment(tree):
+    # Before this checkout, wherever the package is installed from.
+    return {**os.environ, "PYTHONPATH": str(tree), "JAX_PLATFORMS": "cpu"}
 
 
-def _continuous(base, head, factor, regexes, options, only):
-    pin = ["--cpu-affinity", _core()] if _core() else []
-    arguments = ["continuous", "--show-stderr", "--split", "-f", str(factor), *pin, *options]
-    for regex in regexes:
-        arguments += ["-b", regex]
-    env = {"JAXINFRA_BENCH": "full" if only else "quick", **({"JAXINFRA_BENCH_ONLY": only} if only else {})}
-    code, output = _run.asv([*arguments, base, head], env, echo=print)
-    # A row of asv's comparison that got worse: | + | before | after | ratio | name(parameters) |
-    worse = re.findall(r"^\|\s*\+\s*\|(?:[^|]*\|){3}\s*(\S.*?)\s*\|$", output, flags=re.MULTILINE)
-    return code, [name.split(" [")[0] for name in worse]
+def _titled(model):
+    return _tables.CASES[model].title
 
 
-def main(base, head):
+def plan(only):
+    """The programs and the fits whose model has `only` in its title or name."""
+    wanted = [model for model in _tables.CASES if only in _titled(model) or only in model]
+    first = {}
+    for case in program.every("cpu"):
+        first.setdefault(case[0], case)
+    return [first[m] for m in wanted if m in first], [(m, _cases.QUICK[m]) for m in wanted if m in _cases.QUICK]
+
+
+def programs(trees, cases):
+    """[(case, {figure: value} of the base, of the head)], one process for each, at the same time."""
+    text = json.dumps(program.requests(cases))
+
+    def compiled(tree):
+        command = [sys.executable, _aot.__file__, "cpu"]
+        run = subprocess.run(command, input=text, env=_environment(tree), stdout=subprocess.PIPE, text=True)
+        if run.returncode:
+            raise _run.Failed(f"the compiler of {tree.name} ended with {run.returncode}")
+        return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        base, head = pool.map(compiled, trees)
+    return list(zip(cases, base, head, strict=True))
+
+
+def larger(before, after):
+    """The figures that grew by more than 2 %."""
+    both = [name for name in EXACT if before.get(name) is not None and after.get(name) is not None]
+    return [name for name in both if after[name] > (1 + MORE) * before[name]]
+
+
+def race(trees, model, problem):
+    """{"base", "head", "twin": best seconds}, and again if needed; None where a commit does not have the model."""
+    order = {"base": trees[0], "head": trees[1], "twin": trees[0]}
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+
+        def start(item):
+            name, tree = item
+            return name, _worker.Worker(
+                sys.executable,
+                "fit_worker",
+                name,
+                model,
+                folder,
+                _results.ROOT,
+                problem,
+                env=_environment(tree),
+                cwd=folder,
+            )
+
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            running = [pool.submit(start, item) for item in order.items()]
+        done = [future for future in running if future.exception() is None]
+        for future in done:
+            stack.callback(future.result()[1].close)
+        if len(done) < len(running):
+            return None, str(next(f.exception() for f in running if f.exception()))
+        workers = dict(future.result() for future in done)
+        seconds = RACING
+        for _ in range(2):
+            found = {name: times["seconds"] for name, times in _race.alternate(workers, seconds).items()}
+            if verdict(found) == "as fast":
+                break
+            seconds = 2 * RACING  # once more, to be sure
+        return found, ""
+
+
+def verdict(found):
+    """`slower`, `faster`, `as fast`, or `too noisy` where the twins differ by more than half of what is looked for."""
+    base = min(found["base"], found["twin"])
+    noise = max(found["base"], found["twin"]) / base - 1
+    ratio = found["head"] / base
+    if max(ratio, 1 / ratio) <= 1 + SLOWER:
+        return "as fast"
+    if max(ratio, 1 / ratio) <= 1 + 2 * noise:
+        return "too noisy"
+    return "slower" if ratio > 1 else "faster"
+
+
+def main(base, head, only=""):
+    cases, fits = plan(only)
+    if not cases:
+        print(f"bench: no model has {only!r} in its title; the titles are:")
+        print("\n".join(f"  {_titled(model)}" for model in _tables.CASES))
+        return 2
     # Names move while the gate runs; hashes do not.
-    base, head = _run.git("rev-parse", base), _run.git("rev-parse", head)
-    _run.machine()
-    found = False
-    for title, factor, regex, options, only in TIERS:
-        print(f"bench: {title}, factor {factor}")
-        timed = title == "warm times"
-        if timed and (code := noise(print)):
-            return 1 if found else code
-        code, worse = _continuous(base, head, factor, [regex], options, only)
-        if code == 1 and timed and worse:
-            print(f"bench: once more, to be sure: {', '.join(worse)}")
-            again = [f"^{re.escape(name)}$" for name in worse]
-            code, worse = _continuous(base, head, factor, again, options, only)
-        if code > 1:
-            return 2
-        found = found or code == 1
-        if worse:
-            print(f"bench: regression in {title}: {', '.join(worse)}")
-    print("bench: regression" if found else "bench: no regression")
-    return int(found)
-
-
-if __name__ == "__main__":
-    print(probe())
+    commits = [_run.git("rev-parse", "--verify", f"{name}^{{commit}}") for name in (base, head)]
+    if len({_run.git("rev-parse", f"{commit}:jaxinfra") for commit in commits}) == 1:
+        print(f"bench: jaxinfra is the same in {base} and {head}: no regression")
+        return 0
+    start, minutes = time.monotonic(), (PROGRAM_SECONDS * len(cases) + FIT_SECONDS * len(fits)) / 60
+    print(f"bench: {base} {commits[0][:8]} and {head} {commits[1][:8]}: ", end="")
+    print(f"{len(cases)} programs, {len(fits)} warm fits, about {minutes:.0f} min on 2 cores", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        trees = [_tree(commit, Path(folder) / commit[:8]) for commit in commits]
+        grown, changed = [], 0
+        for (model, problem, dtype), before, after in programs(trees, cases):
+            if not before or not after:
+                print(f"  {_titled(model)}: not in {'head' if before else 'base'}")
+                continue
+            moved = [n for n in EXACT if before.get(n) != after.get(n)]
+            changed += bool(moved)
+            worse = larger(before, after)
+            grown += [model] * bool(worse)
+            for name in moved:
+                mark = "  LARGER" if name in worse else ""
+                print(f"  {_titled(model)} {problem} {dtype}: {name} {before[name]} -> {after[name]}{mark}")
+        at = time.monotonic() - start
+        print(
+            f"bench: {changed} of {len(cases)} programs changed, {len(grown)} are larger by more than 2 % ({at:.0f} s)"
+        )
+        seen = {"slower": [], "faster": [], "as fast": [], "too noisy": []}
+        for model, problem in fits:
+            found, reason = race(trees, model, problem)
+            if found is None:
+                print(f"  {_titled(model)}: not raced: {reason.splitlines()[-1] if reason else 'no reason given'}")
+                continue
+            seen[verdict(found)].append(model)
+            times = ", ".join(f"{name} {_tables.duration(value)}" for name, value in found.items())
+            print(f"  {_titled(model)} {problem}: {times}: {verdict(found)}", flush=True)
+    counts = ", ".join(f"{len(models)} {word}" for word, models in seen.items())
+    print(f"bench: {counts}; {time.monotonic() - start:.0f} s in all")
+    if grown or seen["slower"]:
+        print(f"bench: regression: {', '.join(dict.fromkeys(map(_titled, grown + seen['slower'])))}")
+        return 1
+    if seen["too noisy"]:
+        print("bench: no regression seen, but this machine is too noisy to tell for some; close other programs.")
+        return 3
+    print("bench: no regression")
+    return 0

@@ -1,6 +1,7 @@
-"""What the benchmark classes are made of. One class measures in one regime:
+"""Building blocks of the benchmark classes. One class measures in one regime:
 
-`Figures`  several figures measured together by `setup_cache` in one process, published by one `track_` method each
+`Figures`  several figures measured together by `setup_cache` in one process, published by one `track_` method each;
+           `work` of its module lists the same measurements one by one for `python -m bench`
 `Steady`   asv times a warm call itself, with samples, for statistics between commits
 
 No class defines a `setup` hook: asv_runner >= 0.3 then forces number=1 and runs the hook before every sample.
@@ -8,30 +9,74 @@ Lower is better everywhere, because asv assumes it.
 """
 
 import os
+import re
+from collections.abc import Callable
+from typing import NamedTuple
 
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
 DTYPES = ("float32", "float64")
+PROFILES = ("quick", "standard", "full")
+
+
+class Work(NamedTuple):
+    """One measurement of a family: `measure()` returns {(*key, *params): {figure: value}}."""
+
+    title: str
+    measure: Callable
+
+
+def gather(works):
+    """The figures of all `works`, one after the other."""
+    figures = {}
+    for work in works:
+        figures |= work.measure()
+    return figures
+
+
+def published(module, figures):
+    """{benchmark as asv names it: {parameter values: number}}: what the classes of a module publish of `figures`."""
+    found = {}
+    for name, kind in vars(module).items():
+        if name.startswith("_") or not (isinstance(kind, type) and issubclass(kind, Figures)):
+            continue
+        start = len(kind.key)
+        for method in filter(re.compile("track_").match, dir(kind)):
+            values = {
+                key[start:]: row[getattr(kind, method).figure]
+                for key, row in figures.items()
+                if key[:start] == kind.key
+                and len(key) == start + len(kind.params)
+                and all(value in axis for value, axis in zip(key[start:], kind.params, strict=True))
+                and row.get(getattr(kind, method).figure) is not None
+            }
+            if values:
+                found[f"{module.__name__.rpartition('.')[2]}.{name}.{method}"] = values
+    return found
 
 
 def profile():
-    """`quick` or `full`, from the environment. Parameters never depend on it: other combinations are skipped."""
+    """`quick`, `standard` or `full`, from the environment. Parameters never depend on it: what it leaves out is
+    skipped."""
     name = os.environ.get("JAXINFRA_BENCH", "quick")
-    if name not in ("quick", "full"):
-        raise ValueError(f"JAXINFRA_BENCH must be quick or full, got {name!r}")
+    if name not in PROFILES:
+        raise ValueError(f"JAXINFRA_BENCH must be one of {', '.join(PROFILES)}, got {name!r}")
     return name
 
 
-def selected(names, quick):
-    """The names that this profile measures; JAXINFRA_BENCH_ONLY (comma separated) narrows them further."""
-    names = names if profile() == "full" else quick
-    only = os.environ.get("JAXINFRA_BENCH_ONLY")
-    return [name for name in names if only is None or name in only.split(",")]
+def selected(full, standard, quick=()):
+    """The names that this profile measures."""
+    return list({"quick": quick, "standard": standard, "full": full}[profile()])
 
 
-def require(name, names, quick):
+def dtypes():
+    """Those that this profile measures. Quick has float64 alone: in float32 many peers miss the certificate."""
+    return DTYPES[1:] if profile() == "quick" else DTYPES
+
+
+def require(name, full, standard, quick=()):
     """Skip the running benchmark unless its profile measures `name`."""
-    if name not in selected(names, quick):
+    if name not in selected(full, standard, quick):
         raise SkipNotImplemented(f"{name} is not in the {profile()} profile")
 
 
@@ -60,6 +105,7 @@ def figure(name, unit):
         return value
 
     track.unit = unit
+    track.figure = name
     return track
 
 

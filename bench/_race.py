@@ -26,8 +26,8 @@ def _timed(call, number):
 def alternate(calls, seconds, known=None):
     """Run each of `calls` ({name: blocking function}) for an equal share of `seconds`, in turns.
 
-    Returns {name: {"seconds": best, "median_seconds": ..., "samples": count}}. Every call has run once before;
-    `known` are times so long that they need no second measurement.
+    Returns {name: {"seconds": best, "median_seconds": ..., "spread": median / best - 1, "samples": count}}.
+    Every call has run once before; `known` are times so long that they need no second measurement.
     """
     known = known or {}
     warm = {name: known[name] if name in known else _timed(call, 1) for name, call in calls.items()}
@@ -64,6 +64,7 @@ def alternate(calls, seconds, known=None):
         name: {
             "seconds": min(values),
             "median_seconds": statistics.median(values),
+            "spread": statistics.median(values) / min(values) - 1,
             "samples": len(values),
         }
         for name, values in samples.items()

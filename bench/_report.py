@@ -74,9 +74,9 @@ def _race(model, rows, impls):
                 small += "" if found.certified else ", not certified"
             return _tables.duration(found.seconds), style, small
 
-        ratio = row.ratio
-        style = "" if ratio is None else "faster" if ratio <= 1 else "slower"
-        against = (_tables.comparison(ratio), style, row.fastest_peer or "")
+        style = "" if row.ratio is None else "faster" if row.ratio <= 1 else "slower"
+        small = (row.fastest_peer or "") + (f" {_tables.NOISE_MARK} noisy" if row.noisy and row.fastest_peer else "")
+        against = (row.comparison, style if row.comparison != "as fast" else "", small)
         table.add(row.problem, row.dtype, cell(_tables.OURS), against, *map(cell, peers))
     return table
 
@@ -120,7 +120,8 @@ def _chart(races):
 
 
 def _first_calls(races):
-    table = Table(["model", "problem", "dtype", "first call", "warm", "fastest peer", "pays off after"], left=3)
+    columns = ["model", "problem", "dtype", "first call", "kernels", "warm", "fastest peer", "pays off after"]
+    table = Table(columns, left=3)
     for model, rows in races:
         for row in rows:
             if row.first_call is None or row.ratio is None:
@@ -128,8 +129,9 @@ def _first_calls(races):
             unit = "steps" if model in _networks.CASES else "fits"
             even = f"{math.ceil(row.break_even)} {unit}" if row.break_even else "never"
             peer = row.cells[row.fastest_peer].seconds
-            times = [_tables.duration(v) for v in (row.first_call, row.cells[_tables.OURS].seconds, peer)]
-            table.add(MODEL_NAMES[model], row.problem, row.dtype, *times, even)
+            first, *times = [_tables.duration(v) for v in (row.first_call, row.cells[_tables.OURS].seconds, peer)]
+            kernels = "–" if row.kernels is None else f"{row.kernels:.0f}"
+            table.add(MODEL_NAMES[model], row.problem, row.dtype, first, kernels, *times, even)
     return table
 
 
@@ -157,34 +159,39 @@ def _nist(sets, impls):
 
 def _programs(found):
     table = Table(
-        ["target", "model", "problem", "dtype", "instructions", "temporary memory", "flop", "bytes read"], left=4
+        ["target", "model", "problem", "dtype", "kernels", "instructions", "temporary memory", "flop", "bytes read"],
+        left=4,
     )
     for target, model, problem, dtype, row in found:
         known = [f(row[n]) if n in row else "–" for n, f in (("temp_bytes", _tables.size), ("flops", _tables.number),
                                                              ("bytes_accessed", _tables.size))]  # fmt: skip
-        table.add(target, MODEL_NAMES[model], problem, dtype, f"{row.get('hlo_instructions', 0):.0f}", *known)
+        counts = [f"{row.get(name, 0):.0f}" for name in ("kernels", "hlo_instructions")]
+        table.add(target, MODEL_NAMES[model], problem, dtype, *counts, *known)
     return table
 
 
-def _about(data, facts, table):
+def _about(facts, table):
     """[(what, value)] about the machine and the run."""
-    machine = data["machine"]
+    machine = facts.get("machine", {})
     ram = machine.get("ram", "")
     if ram.isdigit():  # asv has it in kB or in bytes, by its version
         ram = _tables.size(float(ram) * (1024 if float(ram) < 1e9 else 1))
     dirty = " with uncommitted changes" if facts.get("uncommitted_changes") else ""
-    about = [("Commit", data["commit_hash"][:12] + dirty)]
+    about = [("Commit", facts["commit"][:12] + dirty)]
     about.append(
         ("Processor", f"{machine.get('cpu', '?')}, {facts.get('cores', '?')} cores used by every library, {ram}")
     )
     about.append(("System", f"{machine.get('os', '?')}, {machine.get('arch', '?')}, Python {facts.get('python', '?')}"))
     about.append(("Versions", ", ".join(f"{n} {v}" for n, v in facts.get("versions", {}).items())))
-    if facts:
-        done = f"{facts['steps_done']} of {facts['steps_planned']} steps"
-        about.append(("Run", f"{facts['profile']} profile, {done}, {facts['seconds']} s, {facts['date']}"))
-    noise = table.get("selfcheck.Machine.track_noise_ratio", {})
-    if noise:
-        about.append(("Noise", f"a call raced against itself differs by {max(noise.values()):.1%}"))
+    done = f"{facts['done']} of {facts['planned']} steps"
+    about.append(("Run", f"{facts['profile']} profile, {done}, {facts['seconds']} s, {facts['date']}"))
+    if noise := _tables.noise(table):
+        text = f"a call raced against itself differs by {max(noise.values()):.1%}: rows nearer than that are as fast; "
+        about.append(("Noise", f"{text}{_tables.NOISE_MARK}: samples spread by more than {_tables.SPREAD:.0%}"))
+    if facts.get("again"):
+        moved = _tables.moved(table, facts["again"])
+        judged = "other work ran beside it" if moved > _tables.SPREAD else "the machine was left alone"
+        about.append(("Peaks at the end", f"differ by {moved:.0%} from those at the start: {judged}"))
     for (dtype,), seconds in table.get("selfcheck.Machine.track_product_seconds", {}).items():
         about.append((f"Peak, {dtype}", f"{2 * 2048**3 / seconds / 1e9:.0f} Gflop/s in a matrix product"))
     return about
@@ -213,7 +220,7 @@ def _measured(model):
     return text + f" Shaded: above {_tables.target(model):.0e}, so that the time does not count."
 
 
-def _sections(data, facts, table):
+def _sections(table):
     """[(heading, paragraph, blocks)], where a block is a Table, or SVG as text for the page alone."""
     races = [(m, rows) for m in _tables.CASES if (rows := _tables.races(table, m)[0])]
     sections = []
@@ -237,7 +244,8 @@ def _sections(data, facts, table):
     first = _first_calls(races)
     if first.rows:
         text = (
-            "The first call of a shape traces and compiles. It pays off after this many fits beside the fastest peer."
+            "The first call of a shape traces and compiles its kernels. It pays off after this many fits beside the "
+            "fastest peer."
         )
         sections.append(("First call and break-even", text, [first]))
     if found := _tables.compiling(table):
@@ -256,7 +264,7 @@ def _sections(data, facts, table):
     if found := _tables.programs(table):
         text = "What the compilers make of a fit: free of noise, so it shows every change. Loop bodies count once. "
         missing = [reason for target in program.TARGETS if (reason := program.missing(target))]
-        if missing and not any(row[0] != "cpu" for row in found):
+        if missing and not any(row[0] != "CPU" for row in found):
             text += f"Not compiled: {'; '.join(missing)}."
         sections.append(("Compiled programs", text, [_programs(found)]))
     return sections
@@ -267,10 +275,9 @@ def _reproduce(facts):
     return "make bench" if profile == "quick" else f"make bench PROFILE={profile}"
 
 
-def pages(data, facts, root=_results.ASV):
+def pages(facts, table):
     """The report as (HTML, markdown)."""
-    table = _results.index(_results.figures(data, root))
-    about, sections = _about(data, facts, table), _sections(data, facts, table)
+    about, sections = _about(facts, table), _sections(table)
     body = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in about)
     out = [f"<h1>jaxinfra benchmarks</h1><dl>{body}</dl>"]
     text = ["# jaxinfra benchmarks", "", *(f"- {k}: {v}" for k, v in about)]
@@ -281,17 +288,26 @@ def pages(data, facts, root=_results.ASV):
         if written:
             text += ["", f"## {heading}", "", paragraph, "", *written]
     command = _reproduce(facts)
-    out.append(f"<h2>Once more</h2><pre>git checkout {data['commit_hash'][:12]}\n{command}</pre>")
-    text += ["", "## Once more", "", "```", f"git checkout {data['commit_hash'][:12]}", command, "```", ""]
+    out.append(f"<h2>Once more</h2><pre>git checkout {facts['commit'][:12]}\n{command}</pre>")
+    text += ["", "## Once more", "", "```", f"git checkout {facts['commit'][:12]}", command, "```", ""]
     page = '<!doctype html><html lang="en"><meta charset="utf-8"><title>jaxinfra benchmarks</title>'
     page += '<meta name="viewport" content="width=device-width, initial-scale=1">'
     return f"{page}<style>{STYLE}</style><body>{''.join(out)}</body></html>\n", "\n".join(text)
 
 
-def build(commit, root=_results.ASV):
-    """Write the report of a commit's stored results; the path of its page."""
-    page, text = pages(_results.stored(root, commit), _results.run_facts(commit, root), root)
-    path = root / "html" / "report.html"
+def build(run, root=_results.ASV):
+    """Write the report of a run; the path of its page. It stands beside asv's page, which `asv publish` deletes."""
+    page, text = pages(*_results.read_run(run))
+    path = root / "report" / "report.html"
     _results.write(path, page)
     _results.write(path.with_suffix(".md"), text)
     return path
+
+
+def main():
+    run = _results.newest_run()
+    if run is None:
+        print("bench: no run yet; `make bench` does one.")
+        return 2
+    print(build(run))
+    return 0

@@ -1,4 +1,7 @@
-"""Read and write what asv keeps: results in `.asv/results`, run facts (versions, threads) in `.asv/runs`."""
+"""Read and write what is kept in `.asv`: asv's results by commit, and each run of `python -m bench` with its figures.
+
+A run is {"facts": versions, cores, dates; "figures": {benchmark: [[[parameter values], number], ...]}}.
+"""
 
 import contextlib
 import itertools
@@ -36,7 +39,7 @@ def write(path, text):
         raise
 
 
-def _json(path):
+def read_json(path):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -52,16 +55,16 @@ def result_files(root=ASV):
 def stored(root=ASV, commit=None):
     """The newest result file of a commit (any if None) as a dictionary, with its machine; None if there is none."""
     for path in reversed(result_files(root)):
-        data = _json(path)
+        data = read_json(path)
         if data and (commit is None or data["commit_hash"] == commit):
-            data["machine"] = _json(path.parent / "machine.json") or {}
+            data["machine"] = read_json(path.parent / "machine.json") or {}
             return data
     return None
 
 
 def figures(data, root=ASV):
     """Every number in a result file as a `Figure`."""
-    known = _json(root / "results" / "benchmarks.json") or {}
+    known = read_json(root / "results" / "benchmarks.json") or {}
     found = []
     for name, row in data["results"].items():
         columns = dict(zip(data["result_columns"], row, strict=False))
@@ -85,9 +88,26 @@ def index(found):
     return table
 
 
-def run_file(commit, root=ASV):
-    return root / "runs" / f"{commit[:8]}.json"
+def run_path(commit, started, root=ASV):
+    """`started` is a datetime: each run has a file of its own."""
+    return root / "runs" / f"{commit[:8]}-{started:%Y%m%dT%H%M%S}.json"
 
 
-def run_facts(commit, root=ASV):
-    return _json(run_file(commit, root)) or {}
+def write_run(path, facts, table):
+    rows = {name: [[list(params), value] for params, value in values.items()] for name, values in table.items()}
+    write(path, json.dumps({"facts": facts, "figures": rows}, indent=1))
+
+
+def read_run(path):
+    """(facts, {benchmark: {parameter values: number}}) of a run's file."""
+    run = read_json(path)
+    if not run or "figures" not in run:
+        raise ValueError(f"{path} is not a run of `python -m bench`")
+    return run["facts"], {n: {tuple(params): v for params, v in rows} for n, rows in run["figures"].items()}
+
+
+def newest_run(root=ASV, profile=None):
+    """The path of the run that started last, of `profile` if given; None if there is none."""
+    found = [path for path in (root / "runs").glob("*-*T*.json") if "figures" in (read_json(path) or {})]
+    found = [path for path in found if profile is None or read_json(path)["facts"]["profile"] == profile]
+    return max(found, key=lambda path: path.stem.rpartition("-")[2], default=None)

@@ -1,10 +1,12 @@
-"""Run asv in steps, so that an interrupt loses the running step alone.
+"""Run the steps of a profile, so that an interrupt loses the running measurement alone.
 
-asv writes results when it has finished, straight into the file. Here every step writes into a staging folder, and only
+A family is measured in a process of its own, whose figures are stored one by one. What asv has to time itself is an asv
+run: asv writes its results when it has finished, straight into the file, so that it gets a staging folder and only
 whole files are moved from there, by rename.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -19,8 +21,10 @@ from . import _results
 
 class Step(NamedTuple):
     title: str
-    regex: str
-    only: str | None = None  # the one problem to measure
+    module: str  # of the benchmarks
+    regex: str | None = None  # what asv measures itself; None for a process of ours
+    works: tuple = ()  # titles of the measurements of a process of ours
+    only: str = ""  # a text that these titles have
 
 
 class Interrupted(Exception):
@@ -116,8 +120,38 @@ def _configuration(stage):
     return path
 
 
-def run_step(step, commit, name, profile, echo=None):
-    """Measure one step in this Python's environment and add it to the stored results of `commit`."""
+def family(step, profile, finished, log):
+    """Measure a family in a process of its own: `finished(title, seconds, figures)` is called after each work.
+
+    The return code of the process. What its libraries print goes to the file `log`.
+    """
+    command = [sys.executable, "-m", "bench._family", step.module, step.only]
+    with subprocess.Popen(
+        command,
+        cwd=_results.ROOT,
+        env={**os.environ, "JAXINFRA_BENCH": profile},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            for line in process.stdout:
+                title, seconds, rows = json.loads(line)
+                finished(title, seconds, {tuple(key): figures for key, figures in rows})
+                with contextlib.suppress(BrokenPipeError):  # it has ended meanwhile; its return code says how
+                    process.stdin.write("\n")
+                    process.stdin.flush()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
+            raise
+    return process.returncode
+
+
+def asv_step(step, commit, name, profile, echo=None):
+    """Measure one step by asv in this Python's environment and add it to the stored results of `commit`."""
     results = _results.ASV / "results"
     _results.ASV.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_results.ASV, prefix="staging-") as folder:
@@ -127,15 +161,11 @@ def run_step(step, commit, name, profile, echo=None):
         for path in (results / name).glob("*.json"):
             if path.name == "machine.json" or path.name.startswith(commit[:8]):
                 shutil.copy2(path, stage / "results" / name)
-        env = {"JAXINFRA_BENCH": profile, **({"JAXINFRA_BENCH_ONLY": step.only} if step.only else {})}
         arguments = ["--config", str(_configuration(stage)), "run", "-E", f"existing:{sys.executable}"]
         arguments += ["--set-commit-hash", commit, "--machine", name, "--show-stderr", "-b", step.regex]
-        if profile == "quick":
+        if profile != "full":
             arguments += ["-a", "rounds=1"]
-        if sys.platform == "linux":
-            # Hundreds of figures are look-ups of one measurement; forked processes read them 20 times faster.
-            arguments += ["--launch-method", "forkserver"]
-        code, output = asv(arguments, env, echo)
+        code, output = asv(arguments, {"JAXINFRA_BENCH": profile}, echo)
         for path in (stage / "results").rglob("*.json"):
             target = results / path.relative_to(stage / "results")
             target.parent.mkdir(parents=True, exist_ok=True)

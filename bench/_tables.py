@@ -1,10 +1,14 @@
 """The tables that the terminal and the report show, as plain data."""
 
+import math
 from typing import NamedTuple
 
 from . import _cases, _certificate, _networks, _optimality
 
 OURS = "jaxinfra"
+# Samples of a quiet machine spread by 1 to 10 % (median over best): above this the row is marked.
+SPREAD = 0.15
+NOISE_MARK = "≈"
 CASES = {**_cases.CASES, **_networks.CASES}
 
 
@@ -14,6 +18,7 @@ class Cell(NamedTuple):
     excess: float | None = None
     certificate: float | None = None  # gap, gradient, violation or error, by the model
     target: float = _optimality.TARGET
+    spread: float = 0.0  # of the samples: median over best, less 1
 
     @property
     def certified(self):
@@ -26,6 +31,8 @@ class Row(NamedTuple):
     dtype: str
     cells: dict  # {implementation: Cell}
     first_call: float | None
+    kernels: float | None = None  # of the programs that the first call compiled
+    noise: float = 0.0  # of the machine: two measurements of the same differ by as much
 
     @property
     def fastest_peer(self):
@@ -42,6 +49,21 @@ class Row(NamedTuple):
         """Our time over the fastest peer's, both certified and from the same race."""
         peer, ours = self.fastest_peer, self.cells.get(OURS)
         return ours.seconds / self.cells[peer].seconds if peer and ours and ours.certified else None
+
+    @property
+    def noisy(self):
+        """Whether the samples of the two that are compared spread more than `SPREAD`."""
+        compared = [self.cells[name].spread for name in (OURS, self.fastest_peer) if name in self.cells]
+        return max(compared, default=0.0) > SPREAD
+
+    @property
+    def comparison(self):
+        """`2.1× faster` or `1.3× slower`: words, so that nobody has to see a colour; `as fast` within the noise."""
+        if self.ratio is None:
+            return "–"
+        if abs(math.log(self.ratio)) <= math.log1p(self.noise):
+            return "as fast"
+        return f"{1 / self.ratio:.3g}× faster" if self.ratio <= 1 else f"{self.ratio:.3g}× slower"
 
     @property
     def break_even(self):
@@ -76,15 +98,35 @@ def races(table, model):
     name = f"{case.family}.{case.name}.track_"
     seconds = table.get(name + "seconds", {})
     quality = [table.get(f"{name}{figure}", {}) for figure in ("lost_digits", "excess_objective", figure_of(model))]
-    first = table.get(f"{case.family}.Ours.track_first_call_seconds", {})
+    first, kernels = (table.get(f"{case.family}.Ours.track_{n}", {}) for n in ("first_call_seconds", "kernels"))
+    spread, moved = table.get(name + "spread", {}), noise(table)
     rows = {}
     for (impl, problem, dtype), value in seconds.items():
         key = (impl, problem, dtype)
-        row = rows.setdefault((problem, dtype), Row(problem, dtype, {}, first.get((model, problem, dtype))))
+        ours = model, problem, dtype
+        new = Row(problem, dtype, {}, first.get(ours), kernels.get(ours), moved.get(dtype, 0.0))
+        row = rows.setdefault((problem, dtype), new)
         lost, excess, certificate = (figures.get(key) for figures in quality)
-        row.cells[impl] = Cell(value, correct(lost, dtype), excess, certificate, target(model))
+        row.cells[impl] = Cell(value, correct(lost, dtype), excess, certificate, target(model), spread.get(key) or 0.0)
     impls = list(dict.fromkeys(impl for impl, *_ in seconds))
     return list(rows.values()), impls
+
+
+def noise(table):
+    """{dtype: by how much two measurements of the same call differ on this machine}."""
+    return {dtype: value for (dtype,), value in table.get("selfcheck.Machine.track_noise_ratio", {}).items()}
+
+
+def moved(table, again):
+    """By how much the machine's peaks changed between the start of a run and its end; 0 if not known."""
+    change = 0.0
+    for what in ("product", "copy"):
+        name = f"selfcheck.Machine.track_{what}_seconds"
+        later = {tuple(key): value for key, value in again.get(name, ())}
+        for key, value in table.get(name, {}).items():
+            if key in later:
+                change = max(change, max(value, later[key]) / min(value, later[key]) - 1)
+    return change
 
 
 def nist(table):
@@ -120,9 +162,10 @@ def compiling(table):
 def programs(table):
     """[(target, model, problem, dtype, {figure: value})]."""
     rows = {}
-    for name in ("hlo_instructions", "temp_bytes", "flops", "bytes_accessed"):
-        for key, value in table.get(f"program.Program.track_{name}", {}).items():
-            rows.setdefault(key, {})[name] = value
+    for target in ("CPU", "TPU", "H100"):
+        for name in ("kernels", "hlo_instructions", "temp_bytes", "flops", "bytes_accessed"):
+            for (fit,), value in table.get(f"program.{target}.track_{name}", {}).items():
+                rows.setdefault((target, *fit.split(" ")), {})[name] = value
     return [(*key, row) for key, row in rows.items()]
 
 
@@ -145,10 +188,3 @@ def number(count):
         if count >= scale:
             return f"{count / scale:.3g} {unit}"
     return f"{count:.0f}"
-
-
-def comparison(ratio):
-    """`2.1× faster` or `1.3× slower`: words, so that nobody has to see a colour."""
-    if ratio is None:
-        return "–"
-    return f"{1 / ratio:.3g}× faster" if ratio <= 1 else f"{ratio:.3g}× slower"

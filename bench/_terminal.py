@@ -1,6 +1,6 @@
 """The results as tables in the terminal, narrow enough for 80 columns."""
 
-from . import _results, _tables
+from . import _tables
 
 
 def _table(title, columns, left=1):
@@ -31,13 +31,18 @@ def _race(model, rows, impls):
     from rich.text import Text
 
     peers = [name for name in impls if name != _tables.OURS]
-    table = _table(_tables.CASES[model].title, ["problem", _tables.OURS, "against best", *peers])
+    columns = ["problem", _tables.OURS, "first call", "against best", *peers]
+    table = _table(_tables.CASES[model].title, columns)
     for row in rows:
         cells = {name: _cell(cell, cell.seconds == row.best) for name, cell in row.cells.items()}
         style = "" if row.ratio is None else "blue" if row.ratio <= 1 else "yellow"
-        ratio = Text(_tables.comparison(row.ratio).replace(" ", "\n"), style=style)
+        against = row.comparison.replace(" ", "\n") + (f" {_tables.NOISE_MARK}" if row.noisy else "")
         others = [cells.get(name, "–") for name in peers]
-        table.add_row(f"{row.problem}\n{row.dtype}", cells.get(_tables.OURS, "–"), ratio, *others)
+        first = "–" if row.first_call is None else _tables.duration(row.first_call)
+        kernels = "" if row.kernels is None else f"\n{row.kernels:.0f} k"
+        first = Text.assemble(first, (kernels, "dim"))
+        against = Text(against, style=style)
+        table.add_row(f"{row.problem}\n{row.dtype}", cells.get(_tables.OURS, "–"), first, against, *others)
     return table
 
 
@@ -61,11 +66,16 @@ def _compile(rows):
     return table
 
 
-def show(console, commit, root=_results.ASV):
-    data = _results.stored(root, commit)
-    if data is None:
-        return
-    table = _results.index(_results.figures(data, root))
+def _programs(found):
+    table = _table(
+        "Kernels of the compiled programs, a fit each", ["model", "problem", "dtype", "target", "kernels"], 4
+    )
+    for target, model, problem, dtype, row in found:
+        table.add_row(model, problem, dtype.replace("float", "f"), target, f"{row['kernels']:.0f}")
+    return table
+
+
+def show(console, facts, table):
     raced = False
     for model in _tables.CASES:
         rows, impls = _tables.races(table, model)
@@ -74,10 +84,13 @@ def show(console, commit, root=_results.ASV):
             raced = True
     if raced:
         console.print("Best of warm calls that take turns, on the same data; networks: of one step.")
+        console.print("k: kernels that the first call compiled.")
         console.print("d: correct digits of the coefficients. Other numbers: duality gap, gradient,")
         console.print("violation or error, at the loosest tolerance that brings it to the model's target")
-        console.print("(1e-6 for most, the report names it); ✗: not reached, does not count.")
-        console.print("Bold: fastest.\n")
+        console.print("(1e-6 for most, see the report); ✗: not reached, does not count.")
+        console.print("Bold: fastest. As fast: nearer than the machine's noise.")
+        spread = f"{_tables.NOISE_MARK}: samples spread by more than {_tables.SPREAD:.0%}; other work ran beside them."
+        console.print(spread + "\n")
     found, impls = _tables.nist(table)
     for dtype, sets in found.items():
         console.print(_nist(dtype, sets, impls))
@@ -85,3 +98,9 @@ def show(console, commit, root=_results.ASV):
         console.print(_compile(rows))
     if added := table.get("imports.track_import_added_seconds"):
         console.print(f"import jaxinfra adds {_tables.duration(next(iter(added.values())))} to import jax\n")
+    if programs := _tables.programs(table):
+        console.print(_programs(programs))
+    if noise := _tables.noise(table):
+        console.print(f"Noise: a call raced against itself differs by {max(noise.values()):.1%} here.")
+    if (moved := _tables.moved(table, facts.get("again", {}))) > _tables.SPREAD:
+        console.print(f"The machine's peaks changed by {moved:.0%} during the run: other work ran beside it.")

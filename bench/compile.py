@@ -1,5 +1,6 @@
 """What stands before the first answer: tracing, lowering and compiling apart, the first call, and retraces."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def available():
 
 
 def compiled(model):
-    """The problems of a model, the quick profile's first."""
+    """The problems of a model, the first in every profile."""
     return (_networks.CASES[model].problem,) if source(model) is _networks else _cases.CASES[model].compiled
 
 
@@ -56,16 +57,19 @@ def cases():
     found = []
     for model in available():
         problems = compiled(model)
-        found += [(model, problem) for problem in _harness.selected(problems, problems[:1])]
+        found += [(model, problem) for problem in _harness.selected(problems, problems[:1], problems[:1])]
     return found
 
 
+def dtypes_of(model):
+    """The dtypes that a model has, the first in every profile."""
+    return (_networks.DTYPE,) if source(model) is _networks else _harness.DTYPES
+
+
 def dtypes(model):
-    """Both; in the quick profile float64 for least squares alone: the races show every first call."""
-    if source(model) is _networks:
-        return (_networks.DTYPE,)
-    quick = _harness.profile() == "quick" and _cases.CASES[model].family != "regression"
-    return _harness.DTYPES[:1] if quick else _harness.DTYPES
+    """Those of this profile. All but full have float64 for least squares alone: the races show every first call."""
+    both = _harness.profile() == "full" or (model in _cases.CASES and _cases.CASES[model].family == "regression")
+    return dtypes_of(model) if both else dtypes_of(model)[:1]
 
 
 def arguments(model, problem, dtype):
@@ -137,6 +141,19 @@ def _retraces(model, problem, dtype):
     return len(events)
 
 
+def _measure(model, problem, dtype):
+    found = {**_stages(model, problem, dtype), **_processes(model, problem, dtype)}
+    return {(model, problem, dtype): {**found, "retraces": _retraces(model, problem, dtype)}}
+
+
+def work():
+    return [
+        _harness.Work(f"{model} on {problem}, {dtype}", functools.partial(_measure, model, problem, dtype))
+        for model, problem in cases()
+        for dtype in dtypes(model)
+    ]
+
+
 class Compile(_harness.Figures):
     version = "2"  # a ridge path has 25 penalties since then
     params = (MODELS, PROBLEMS, list(_harness.DTYPES))
@@ -149,14 +166,6 @@ class Compile(_harness.Figures):
     track_retraces = _harness.figure("retraces", "compilations")
 
     def setup_cache(self):
-        figures = {}
-        for model, problem in cases():
-            for dtype in dtypes(model):
-                figures[model, problem, dtype] = {
-                    **_stages(model, problem, dtype),
-                    **_processes(model, problem, dtype),
-                    "retraces": _retraces(model, problem, dtype),
-                }
-        return figures
+        return _harness.gather(work())
 
     setup_cache.timeout = 2400

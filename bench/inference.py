@@ -1,11 +1,15 @@
 """Resampling and robust standard errors beside the peers."""
 
-from . import _compare
+from . import _compare, _harness
+
+
+def work():
+    return _compare.work("inference")
 
 
 class _Family:
     def setup_cache(self):
-        return _compare.measure_all("inference")
+        return _harness.gather(work())
 
     setup_cache.timeout = 3600
 

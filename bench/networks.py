@@ -1,6 +1,7 @@
 """Training steps of the networks beside PyTorch and plain JAX, each in a process of its own, in turns."""
 
 import contextlib
+import functools
 import importlib.util
 import os
 import subprocess
@@ -15,7 +16,8 @@ from ._compare import OURS, passes
 from .workers.serving import cores
 
 IMPLEMENTATIONS = [OURS, f"{OURS}, 1 device", "plain JAX", "PyTorch", "PyTorch, channels last"]
-SECONDS = {"quick": 15.0, "full": 60.0}  # of racing, for one network
+SECONDS = {"quick": 3.0, "standard": 15.0, "full": 60.0}  # of racing, for one network
+QUICK = ("lstm",)
 MODELS = list(_networks.CASES)
 PROBLEMS = list(dict.fromkeys(case.problem for case in _networks.CASES.values()))
 DTYPES = [_networks.DTYPE]
@@ -43,6 +45,8 @@ def torch_version():
 
 def suits(implementation, name):
     """Whether it says anything that another does not: the layout matters to convolutions alone."""
+    if _harness.profile() == "quick" and implementation == f"{OURS}, 1 device":
+        return False
     return not implementation.endswith("channels last") or name.startswith("cnn")
 
 
@@ -84,7 +88,7 @@ def measure(name, seconds):
             figures[implementation] = {"error": error(found, exact), "first_seconds": worker.first_seconds}
             running[implementation] = worker
         for implementation, times in _race.alternate(running, seconds).items():
-            figures[implementation]["seconds"] = times["seconds"] / case.steps
+            figures[implementation] |= {"seconds": times["seconds"] / case.steps, "spread": times["spread"]}
     if OURS in figures:
         ours = figures[OURS]
         certified = {n: f["seconds"] for n, f in figures.items() if passes(f, "error", _networks.TARGET)}
@@ -94,18 +98,30 @@ def measure(name, seconds):
     return figures
 
 
-def measure_all():
-    figures = {}
-    for name in filter(_networks.available, MODELS):
-        problem = _networks.CASES[name].problem
-        if problem not in _harness.selected(PROBLEMS, PROBLEMS):
-            continue
-        raced = measure(name, SECONDS[_harness.profile()])
-        for implementation, values in raced.items():
-            figures[name, implementation, problem, _networks.DTYPE] = values
-        if OURS in raced:
-            figures[name, problem, _networks.DTYPE] = raced[OURS]
-    return figures
+def _race_of(name):
+    """The figures of a race by (model, implementation, ...), and of ours by (model, ...)."""
+    where = _networks.CASES[name].problem, _networks.DTYPE
+    raced = measure(name, SECONDS[_harness.profile()])
+    figures = {(name, implementation, *where): values for implementation, values in raced.items()}
+    return figures | ({(name, *where): raced[OURS]} if OURS in raced else {})
+
+
+def _lesson_of(problem):
+    return {(impl, problem): {"error_rate": rate} for impl, rate in learn(problem).items()}
+
+
+def _races():
+    names = filter(_networks.available, _harness.selected(MODELS, MODELS, QUICK))
+    return [_harness.Work(_networks.CASES[name].title, functools.partial(_race_of, name)) for name in names]
+
+
+def _lessons():
+    names = filter(_networks.available, _harness.selected(_networks.LESSONS, _networks.LESSONS))
+    return [_harness.Work(_networks.LESSONS[name].title, functools.partial(_lesson_of, name)) for name in names]
+
+
+def work():
+    return _races() + _lessons()
 
 
 def learn(problem):
@@ -124,7 +140,7 @@ def learn(problem):
 
 class _Family:
     def setup_cache(self):
-        return measure_all()
+        return _harness.gather(_races())
 
     setup_cache.timeout = 3600
 
@@ -134,6 +150,7 @@ class _Step(_Family, _harness.Figures):
 
     param_names = ("impl", "problem", "dtype")
     track_seconds = _harness.figure("seconds", "s")
+    track_spread = _harness.figure("spread", "median over best, less 1")
     track_error = _harness.figure("error", "of the largest entry")
 
 
@@ -188,8 +205,7 @@ class Learned(_harness.Figures):
     track_error_rate = _harness.figure("error_rate", "of held-out rows")
 
     def setup_cache(self):
-        every = {problem: learn(problem) for problem in filter(_networks.available, _networks.LESSONS)}
-        return {(impl, problem): {"error_rate": v} for problem, found in every.items() for impl, v in found.items()}
+        return _harness.gather(_lessons())
 
     setup_cache.timeout = 600
 

@@ -4,6 +4,7 @@ The files are read from ../shared/data/nist_strd beside the repository where pre
 formula gives are measured alone.
 """
 
+import functools
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -65,28 +66,34 @@ def correct_digits(answer, exact, fit_intercept):
     return min(_certificate.digits(np.array([v]), np.array([e])) for v, e in zip(values, exact, strict=True))
 
 
+def _measure(name):
+    figures, loaded = {}, load(name)
+    if loaded is None:
+        print(f"{name} skipped: its file is not beside the repository")
+        return figures
+    X, y, exact, fit_intercept = loaded
+    for dtype in _harness.dtypes():
+        task = _certificate.Task(X.astype(dtype), y.astype(dtype), 0.0, fit_intercept)
+        for impl in IMPLS:
+            try:
+                call, read = _peers.ADAPTERS["ols"][impl].prepare(task)
+                found = correct_digits(read(call()), exact, fit_intercept)
+            except _harness.SkipNotImplemented:
+                continue
+            figures[impl, name, dtype] = {"lost_digits": _certificate.lost(found, dtype)}
+    return figures
+
+
+def work():
+    return [_harness.Work(name, functools.partial(_measure, name)) for name in SETS]
+
+
 class Nist(_harness.Figures):
     params = (IMPLS, SETS, list(_harness.DTYPES))
     param_names = ("impl", "set", "dtype")
     track_lost_digits = _harness.figure("lost_digits", "decimal digits")
 
     def setup_cache(self):
-        figures = {}
-        for name in SETS:
-            loaded = load(name)
-            if loaded is None:
-                print(f"{name} skipped: its file is not beside the repository")
-                continue
-            X, y, exact, fit_intercept = loaded
-            for dtype in _harness.DTYPES:
-                task = _certificate.Task(X.astype(dtype), y.astype(dtype), 0.0, fit_intercept)
-                for impl in IMPLS:
-                    try:
-                        call, read = _peers.ADAPTERS["ols"][impl].prepare(task)
-                        found = correct_digits(read(call()), exact, fit_intercept)
-                    except _harness.SkipNotImplemented:
-                        continue
-                    figures[impl, name, dtype] = {"lost_digits": _certificate.lost(found, dtype)}
-        return figures
+        return _harness.gather(work())
 
     setup_cache.timeout = 600

@@ -1,11 +1,15 @@
 """Robust and quantile regression beside the peers, with what their answers are worth computed anew."""
 
-from . import _compare
+from . import _compare, _harness
+
+
+def work():
+    return _compare.work("robust")
 
 
 class _Family:
     def setup_cache(self):
-        return _compare.measure_all("robust")
+        return _harness.gather(work())
 
     setup_cache.timeout = 3600
 

@@ -1,5 +1,7 @@
 """What the other figures stand on: which code was measured, how noisy and how fast this machine is."""
 
+import functools
+
 from . import _harness, _race
 
 
@@ -14,6 +16,37 @@ track_measured_checkout.unit = "0 or 1"
 track_measured_checkout.version = "1"
 
 
+SECONDS = {"quick": 1.0, "standard": 2.0, "full": 4.0}  # of racing, for one dtype
+
+
+def _measure(dtype):
+    jax = _harness.start_jax()
+    import numpy as np
+
+    A = jax.device_put(np.random.default_rng(0).standard_normal((2048, 2048)).astype(dtype))
+    big = jax.device_put(np.ones(2**28 // A.dtype.itemsize, dtype))
+    product, copy, twin = jax.jit(lambda a: a @ a), jax.jit(lambda a: a + 1), jax.jit(lambda a: a @ a.T)
+    half = A[:512]
+    work = {
+        "product": lambda: _harness.block(product(A)),
+        "copy": lambda: _harness.block(copy(big)),
+        "twin a": lambda: _harness.block(twin(half)),
+        "twin b": lambda: _harness.block(twin(half)),
+    }
+    for call in work.values():
+        call()
+    times = _race.alternate(work, SECONDS[_harness.profile()])
+    found = {name: values["seconds"] for name, values in times.items()}
+    twins = sorted((found["twin a"], found["twin b"]))
+    return {(dtype,): {"noise": twins[1] / twins[0] - 1, "product": found["product"], "copy": found["copy"]}}
+
+
+def work():
+    return [
+        _harness.Work(f"noise and peaks, {dtype}", functools.partial(_measure, dtype)) for dtype in _harness.dtypes()
+    ]
+
+
 class Machine(_harness.Figures):
     """The same call raced against itself, and the peaks that bound every fit: matrix product and memory copy."""
 
@@ -24,31 +57,6 @@ class Machine(_harness.Figures):
     track_copy_seconds = _harness.figure("copy", "s for 256 MB")
 
     def setup_cache(self):
-        jax = _harness.start_jax()
-        import numpy as np
-
-        rng = np.random.default_rng(0)
-        figures = {}
-        for dtype in _harness.DTYPES:
-            A = jax.device_put(rng.standard_normal((2048, 2048)).astype(dtype))
-            big = jax.device_put(np.ones(2**28 // A.dtype.itemsize, dtype))
-            product, copy, twin = jax.jit(lambda a: a @ a), jax.jit(lambda a: a + 1), jax.jit(lambda a: a @ a.T)
-            half = A[:512]
-            work = {
-                "product": lambda A=A, f=product: _harness.block(f(A)),
-                "copy": lambda a=big, f=copy: _harness.block(f(a)),
-                "twin a": lambda a=half, f=twin: _harness.block(f(a)),
-            }
-            work["twin b"] = work["twin a"]
-            for call in work.values():
-                call()
-            found = {name: values["seconds"] for name, values in _race.alternate(work, 2.0).items()}
-            twins = sorted((found["twin a"], found["twin b"]))
-            figures[(dtype,)] = {
-                "noise": twins[1] / twins[0] - 1,
-                "product": found["product"],
-                "copy": found["copy"],
-            }
-        return figures
+        return _harness.gather(work())
 
     setup_cache.timeout = 300

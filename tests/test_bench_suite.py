@@ -2,8 +2,6 @@
 
 import importlib
 import inspect
-import io
-import json
 import os
 import re
 import subprocess
@@ -24,19 +22,17 @@ from bench import (
     _certificate,
     _compare,
     _data,
-    _gate,
     _harness,
     _machine_optimality,
     _networks,
-    _offline,
     _optimality,
     _peers,
     _race,
-    _report,
-    _results,
     _robust_optimality,
+    _selection,
     _tables,
 )
+from bench._selection import benchmarks
 
 pytestmark = pytest.mark.slow
 
@@ -45,23 +41,6 @@ for _name in bench.CHANGED:
     del os.environ[_name]
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = sorted(p.stem for p in (ROOT / "bench").glob("*.py") if not p.stem.startswith("_"))
-METHOD = re.compile(r"(time|track|timeraw|mem|peakmem)_")
-
-
-def benchmarks():
-    """(class, method name, function) of every benchmark; the class is None for plain functions."""
-    for name in MODULES:
-        module = importlib.import_module(f"bench.{name}")
-        for attribute, value in vars(module).items():
-            if attribute.startswith("_"):
-                continue
-            if inspect.isclass(value):
-                for method, function in inspect.getmembers(value, inspect.isfunction):
-                    if METHOD.match(method):
-                        yield value, method, function
-            elif inspect.isfunction(value) and METHOD.match(attribute):
-                yield None, attribute, value
 
 
 def classes():
@@ -91,7 +70,7 @@ def test_bases_are_hidden_from_asv():
     for path in (ROOT / "bench").glob("_[!_]*.py"):
         for name, value in vars(importlib.import_module(f"bench.{path.stem}")).items():
             if inspect.isclass(value) and not name.startswith("_"):
-                assert not any(METHOD.match(method) for method in dir(value)), name
+                assert not any(_selection.METHOD.match(method) for method in dir(value)), name
 
 
 def test_every_tracked_figure_has_a_unit_and_a_version():
@@ -113,7 +92,7 @@ def test_profile_changes_no_parameters(monkeypatch):
     code = "from bench import regression as r, compile as c, glm as g; "
     code += "print(r.OLS.params, r.Warm.params, c.Compile.params, g.Poisson.params)"
     seen = set()
-    for profile in ("quick", "full"):
+    for profile in _harness.PROFILES:
         monkeypatch.setenv("JAXINFRA_BENCH", profile)
         seen.add(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT))
     assert len(seen) == 1
@@ -121,8 +100,17 @@ def test_profile_changes_no_parameters(monkeypatch):
     with pytest.raises(_harness.SkipNotImplemented):
         _harness.require("big", ["small", "big"], ["small"])
     monkeypatch.setenv("JAXINFRA_BENCH", "fast")
-    with pytest.raises(ValueError, match="quick or full"):
+    with pytest.raises(ValueError, match="one of quick, standard, full"):
         _harness.profile()
+
+
+def test_quick_profile_has_every_family_and_nothing_that_standard_lacks(monkeypatch):
+    assert {_cases.CASES[model].family for model in _cases.QUICK} == set(_cases.FAMILIES)
+    for model, problem in _cases.QUICK.items():
+        assert problem in _cases.CASES[model].problems, model
+    from bench import networks
+
+    assert set(networks.QUICK) <= set(networks.MODELS)
 
 
 def test_configuration_keys_are_known():
@@ -153,7 +141,7 @@ def test_every_model_is_timed_certified_and_compiled():
         assert kind.key == (model,) and kind.params == _compare.axes(model)
         assert model in family.Ours.params[0] and model in family.Warm.params[0]
         assert set(case.problems) <= set(family.Ours.params[1])
-        assert set(case.quick) <= set(case.problems) and set(case.compiled) <= set(compiling.PROBLEMS)
+        assert set(case.standard) <= set(case.problems) and set(case.compiled) <= set(compiling.PROBLEMS)
         assert hasattr(kind, f"track_{_tables.figure_of(model) or 'lost_digits'}")
         assert next(iter(_peers.ADAPTERS[model])) == _compare.OURS
     assert set(_cases.FAMILIES) == {case.family for case in _cases.CASES.values()}
@@ -550,115 +538,3 @@ def test_race_takes_turns():
     assert figures["a"]["seconds"] <= figures["a"]["median_seconds"]
     turns = [name for i, name in enumerate(order) if i == 0 or order[i - 1] != name]
     assert len(turns) > 4
-
-
-@pytest.fixture
-def results(tmp_path):
-    """A stored result set like asv's, with two races, digits and compile times."""
-    impls, problems, dtypes = ["jaxinfra", "sklearn"], ["1000x20", "<b>"], ["float32"]
-    axes = ["impl", "problem", "dtype"]
-    tables = {
-        "regression.OLS.track_seconds": (axes, [impls, problems, dtypes], [1e-4, 2e-3, 5e-4, 1e-3]),
-        "regression.OLS.track_lost_digits": (axes, [impls, problems, dtypes], [0.1, 0.2, 5.0, 0.3]),
-        "regression.Ours.track_first_call_seconds": (["model", *axes[1:]], [["ols"], ["1000x20"], dtypes], [0.4]),
-        "nist.Nist.track_lost_digits": (["impl", "set", "dtype"], [impls, ["Norris"], dtypes], [2.0, 3.0]),
-        "imports.track_import_added_seconds": ([], [], [0.03]),
-    }  # fmt: skip
-    folder = tmp_path / "results" / "here"
-    folder.mkdir(parents=True)
-    known = {name: {"param_names": names, "unit": "s"} for name, (names, _, _) in tables.items()}
-    (tmp_path / "results" / "benchmarks.json").write_text(json.dumps({**known, "version": 2}))
-    (folder / "machine.json").write_text(json.dumps({"cpu": "some processor", "ram": "1000000", "os": "Linux"}))
-    rows = {n: [values, [[repr(v) for v in axis] for axis in axes]] for n, (_, axes, values) in tables.items()}
-    data = {"commit_hash": "0123456789abcdef", "result_columns": ["result", "params"], "results": rows}
-    (folder / "01234567-existing.json").write_text(json.dumps(data))
-    return tmp_path
-
-
-def test_report_is_self_contained(results):
-    page = _report.build("0123456789abcdef", root=results).read_text(encoding="utf-8")
-    assert not re.search(r"<script|<link|@import|(src|href)\s*=|https?://", page)
-    assert "&lt;b&gt;" in page and "<b>" not in page
-    assert "5× faster" in page and "2× slower" in page and "1000 fits" in page
-    text = (results / "html" / "report.md").read_text(encoding="utf-8")
-    assert "| 1000x20 | float32 | 100 µs (6.8 digits) |" in text
-
-
-def test_terminal_shows_the_same(results):
-    console = pytest.importorskip("rich.console").Console(width=100, record=True, file=io.StringIO())
-    from bench import _terminal
-
-    _terminal.show(console, "0123456789abcdef", root=results)
-    shown = console.export_text()
-    assert "jaxinfra" in shown and "100 µs" in shown and "Norris" in shown
-
-
-def test_interrupted_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "report.html"
-    _results.write(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        _results.write(path, "new \udcff")  # cannot be encoded: fails half-way
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
-
-
-def test_a_title_that_no_step_has_lists_the_titles(capsys, monkeypatch):
-    from bench.__main__ import main
-
-    monkeypatch.setenv("JAXINFRA_BENCH", "quick")  # which it sets, and is then put back
-    assert main(["quick", "--only", "nonsense"]) == 2
-    printed = capsys.readouterr().out
-    assert "no step has 'nonsense' in its title" in printed and "\n  certified digits (NIST)\n" in printed
-
-
-def test_interrupted_step_keeps_the_finished_ones(tmp_path, monkeypatch):
-    pytest.importorskip("asv")
-    from bench import _run
-
-    monkeypatch.setattr(_results, "ASV", tmp_path)
-    kept = tmp_path / "results" / "here" / "abcdef01-existing.json"
-    _results.write(kept, "finished")
-
-    def interrupted(arguments, env, echo=None):
-        (stage,) = tmp_path.glob("staging-*")
-        staged = stage / "results" / "here" / kept.name
-        assert staged.read_text() == "finished"
-        staged.write_text("half wri")
-        raise _run.Interrupted("SIGINT")
-
-    monkeypatch.setattr(_run, "asv", interrupted)
-    with pytest.raises(_run.Interrupted):
-        _run.run_step(_run.Step("a step", "^x"), "abcdef0123", "here", "quick")
-    assert kept.read_text() == "finished"
-    assert not list(tmp_path.glob("staging-*"))
-
-
-def test_asv_site_loses_every_outside_script():
-    www = Path(pytest.importorskip("asv").__file__).parent / "www" / "index.html"
-    page, needed = _offline.vendor(www.read_text(encoding="utf-8"))
-    assert needed and set(needed) <= set(_offline.ASSETS)
-    assert not re.search(r"<(script|link)[^>]*https?://", page)
-
-
-def test_gate_reads_the_rows_that_got_worse(monkeypatch):
-    output = "| +      | 1.0±0ms | 2.0±0ms | 2.00 | regression.Warm.time_fit('ols', '1000x20', 'float32') |\n"
-    output += "| -      | 2.0±0ms | 1.0±0ms | 0.50 | regression.Warm.time_fit('ridge', '1000x20', 'float32') |\n"
-    monkeypatch.setattr(_gate._run, "asv", lambda *_, **__: (1, output))
-    code, worse = _gate._continuous("a", "b", 1.1, ["x"], [], "")
-    assert code == 1 and worse == ["regression.Warm.time_fit('ols', '1000x20', 'float32')"]
-
-
-def test_tables():
-    assert [_tables.duration(s) for s in (1.234, 0.1234, 1.2e-5)] == ["1.23 s", "123 ms", "12 µs"]
-    assert _tables.comparison(0.5) == "2× faster" and _tables.comparison(3) == "3× slower"
-
-
-def test_interrupted_gate_decides_nothing(monkeypatch, capsys):
-    import os
-    import signal
-
-    from bench import __main__ as command
-
-    monkeypatch.setattr(_gate, "main", lambda base, head: os.kill(os.getpid(), signal.SIGTERM))
-    assert command.main(["gate", "a", "b"]) == 130
-    assert "nothing was decided" in capsys.readouterr().out

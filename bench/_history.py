@@ -1,0 +1,48 @@
+"""The compiled programs of several commits, by asv, and the page of their history.
+
+asv builds the package of each commit, measures the figures without noise, and publishes them; asv-tachyon shows them
+with nothing from outside.
+"""
+
+import subprocess
+import sys
+import time
+
+from . import _results, _run, _selection
+
+PATTERN = r"^program\.CPU"
+COMMIT_SECONDS, SETUP_SECONDS = 75, 150  # on 2 cores: one commit; the environment, once
+
+
+def publish():
+    """Write asv's pages from all stored results, with asv-tachyon's in front; the folder."""
+    code, output = _run.asv(["publish"], {})
+    if code:
+        raise _run.Failed(f"asv publish failed:\n{output[-2000:]}")
+    html = _results.ASV / "html"
+    subprocess.run([sys.executable, "-m", "asv_tachyon", "install", str(html)], check=True, stdout=subprocess.DEVNULL)
+    return html
+
+
+def main(commits, only=""):
+    pattern = only or PATTERN
+    if not _selection.matches([pattern]):
+        print(f"bench: no benchmark matches {pattern!r}; the modules are {', '.join(_selection.MODULES)}")
+        return 2
+    wanted = _run.git("rev-list", commits).split()
+    if not wanted:
+        print(f"bench: there are no commits in {commits}")
+        return 2
+    built = (_results.ASV / "env").exists()
+    minutes = (COMMIT_SECONDS * len(wanted) + (0 if built else SETUP_SECONDS)) / 60
+    print(f"bench: {pattern} of {len(wanted)} commits, at most {minutes:.0f} min on 2 cores", flush=True)
+    start, _ = time.monotonic(), _run.machine()
+    arguments = ["run", "--skip-existing-successful", "--show-stderr", "-b", pattern, commits]
+    code, output = _run.asv(arguments, {}, echo=print)
+    if code:
+        print(f"bench: asv ended with {code}")
+        return 2
+    html = publish()
+    print(f"bench: {time.monotonic() - start:.0f} s; the page is in {html}; it wants a server:")
+    print(f"{sys.executable} -m asv_tachyon serve {html}")
+    return 0
