@@ -8,9 +8,7 @@ The benchmarks are those of this checkout: only the folder jaxinfra comes from t
 """
 
 import concurrent.futures
-import contextlib
 import io
-import json
 import os
 import subprocess
 import sys
@@ -19,13 +17,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import _aot, _cases, _race, _results, _run, _tables, _worker, program
+from . import _cases, _race, _results, _run, _tables, _worker, program
 
 EXACT = ("kernels", "hlo_instructions", "temp_bytes")
 MORE, SLOWER = 0.02, 0.10
-RACING = 2.0  # seconds for the processes of one fit
-# On 2 cores: a program of both commits at once, and the start and the race of a fit.
-PROGRAM_SECONDS, FIT_SECONDS = 2.0, 8.0
+RACING = 1.5  # seconds for the processes of one fit
+# On 2 cores: a program of both commits, where they are not known yet, and the start and the race of a fit.
+PROGRAM_SECONDS, FIT_SECONDS = 6.0, 12.0
 
 
 def _tree(commit, folder):
@@ -36,11 +34,6 @@ def _tree(commit, folder):
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
         tar.extractall(folder, filter="data")
     return folder
-
-
-def _environment(tree):
-    # Before this checkout, wherever the package is installed from.
-    return {**os.environ, "PYTHONPATH": str(tree), "JAX_PLATFORMS": "cpu"}
 
 
 def _titled(model):
@@ -56,63 +49,58 @@ def plan(only):
     return [first[m] for m in wanted if m in first], [(m, _cases.QUICK[m]) for m in wanted if m in _cases.QUICK]
 
 
-def programs(trees, cases):
-    """[(case, {figure: value} of the base, of the head)], one process for each, at the same time."""
-    text = json.dumps(program.requests(cases))
-
-    def compiled(tree):
-        command = [sys.executable, _aot.__file__, "cpu"]
-        run = subprocess.run(command, input=text, env=_environment(tree), stdout=subprocess.PIPE, text=True)
-        if run.returncode:
-            raise _run.Failed(f"the compiler of {tree.name} ended with {run.returncode}")
-        return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
-
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        base, head = pool.map(compiled, trees)
-    return list(zip(cases, base, head, strict=True))
-
-
 def larger(before, after):
     """The figures that grew by more than 2 %."""
     both = [name for name in EXACT if before.get(name) is not None and after.get(name) is not None]
     return [name for name in both if after[name] > (1 + MORE) * before[name]]
 
 
-def race(trees, model, problem):
-    """{"base", "head", "twin": best seconds}, and again if needed; None where a commit does not have the model."""
-    order = {"base": trees[0], "head": trees[1], "twin": trees[0]}
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
+class _Fits:
+    """A process with the jaxinfra of a commit: `prepare` sets the fit that a call runs."""
 
-        def start(item):
-            name, tree = item
-            return name, _worker.Worker(
-                sys.executable,
-                "fit_worker",
-                name,
-                model,
-                folder,
-                _results.ROOT,
-                problem,
-                env=_environment(tree),
-                cwd=folder,
-            )
+    def __init__(self, tree):
+        command = _worker.command(sys.executable, "fit_worker", _results.ROOT)
+        pipe = subprocess.PIPE
+        # Not in this checkout's folder, which Python would search first.
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}
+        )
 
-        with concurrent.futures.ThreadPoolExecutor(3) as pool:
-            running = [pool.submit(start, item) for item in order.items()]
-        done = [future for future in running if future.exception() is None]
-        for future in done:
-            stack.callback(future.result()[1].close)
-        if len(done) < len(running):
-            return None, str(next(f.exception() for f in running if f.exception()))
-        workers = dict(future.result() for future in done)
-        seconds = RACING
-        for _ in range(2):
-            found = {name: times["seconds"] for name, times in _race.alternate(workers, seconds).items()}
-            if verdict(found) == "as fast":
-                break
-            seconds = 2 * RACING  # once more, to be sure
-        return found, ""
+    def _ask(self, line):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise _run.Failed(f"the process of a commit ended with {self.process.wait()}")
+        return answer.strip()
+
+    def prepare(self, model, problem):
+        """Why the fit cannot be run; None if it can."""
+        answer = self._ask(f"{model} {problem}")
+        return answer if answer.startswith("failed") else None
+
+    def __call__(self):
+        self._ask("")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+
+def race(processes, model, problem):
+    """{"base", "head", "twin": best seconds}, raced twice where they differ; and None, or why there is no race."""
+    with concurrent.futures.ThreadPoolExecutor(len(processes)) as pool:
+        reasons = list(pool.map(lambda process: process.prepare(model, problem), processes.values()))
+    if any(reasons):
+        return None, next(filter(None, reasons))
+    for seconds in (RACING, 2 * RACING):
+        found = {name: times["seconds"] for name, times in _race.alternate(processes, seconds).items()}
+        if verdict(found) == "as fast":
+            break
+    return found, None
 
 
 def verdict(found):
@@ -144,7 +132,9 @@ def main(base, head, only=""):
     with tempfile.TemporaryDirectory() as folder:
         trees = [_tree(commit, Path(folder) / commit[:8]) for commit in commits]
         grown, changed = [], 0
-        for (model, problem, dtype), before, after in programs(trees, cases):
+        before_after = [program.figures("cpu", cases, tree) for tree in trees]
+        for model, problem, dtype in cases:
+            before, after = (found.get((model, problem, dtype)) for found in before_after)
             if not before or not after:
                 print(f"  {_titled(model)}: not in {'head' if before else 'base'}")
                 continue
@@ -160,14 +150,15 @@ def main(base, head, only=""):
             f"bench: {changed} of {len(cases)} programs changed, {len(grown)} are larger by more than 2 % ({at:.0f} s)"
         )
         seen = {"slower": [], "faster": [], "as fast": [], "too noisy": []}
-        for model, problem in fits:
-            found, reason = race(trees, model, problem)
-            if found is None:
-                print(f"  {_titled(model)}: not raced: {reason.splitlines()[-1] if reason else 'no reason given'}")
-                continue
-            seen[verdict(found)].append(model)
-            times = ", ".join(f"{name} {_tables.duration(value)}" for name, value in found.items())
-            print(f"  {_titled(model)} {problem}: {times}: {verdict(found)}", flush=True)
+        with _Fits(trees[0]) as first, _Fits(trees[1]) as second, _Fits(trees[0]) as twin:
+            for model, problem in fits:
+                found, reason = race({"base": first, "head": second, "twin": twin}, model, problem)
+                if found is None:
+                    print(f"  {_titled(model)}: not raced: {reason}")
+                    continue
+                seen[verdict(found)].append(model)
+                times = ", ".join(f"{name} {_tables.duration(value)}" for name, value in found.items())
+                print(f"  {_titled(model)} {problem}: {times}: {verdict(found)}", flush=True)
     counts = ", ".join(f"{len(models)} {word}" for word, models in seen.items())
     print(f"bench: {counts}; {time.monotonic() - start:.0f} s in all")
     if grown or seen["slower"]:

@@ -25,11 +25,11 @@ def command(python, module, *arguments):
 class Worker:
     """One running implementation; calling it runs one call there."""
 
-    def __init__(self, python, module, implementation, case, folder, *more, **process):
+    def __init__(self, python, module, implementation, case, folder):
         self.log = Path(folder) / f"{implementation}.log"  # not a pipe: one that nobody reads fills up
-        run, pipe = command(python, module, implementation, case, folder, *more), subprocess.PIPE
+        run, pipe = command(python, module, implementation, case, folder), subprocess.PIPE
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(run, stdin=pipe, stdout=pipe, stderr=log, text=True, **process)
+            self.process = subprocess.Popen(run, stdin=pipe, stdout=pipe, stderr=log, text=True)
         try:
             self.first_seconds = float(self._read())
         except BaseException:

@@ -246,6 +246,21 @@ def test_programs_compile_in_processes_of_their_own():
     assert program.elsewhere("cpu", program.requests(found[1:2]))[0] == results[1]
 
 
+def test_programs_of_a_package_that_was_compiled_before_are_known(tmp_path, monkeypatch):
+    from bench import program
+
+    monkeypatch.setattr(_results, "ASV", tmp_path)
+    case, calls = ("ols", "1000x20", "float32"), []
+    monkeypatch.setattr(program, "elsewhere", lambda *given: calls.append(given) or [{"kernels": 7}])
+    assert program.figures("cpu", [case]) == {case: {"kernels": 7}} == program.figures("cpu", [case])
+    assert len(calls) == 1
+    # Another package is compiled.
+    (tmp_path / "jaxinfra").mkdir()
+    (tmp_path / "jaxinfra" / "__init__.py").write_text("changed = True")
+    program.figures("cpu", [case], tmp_path)
+    assert len(calls) == 2
+
+
 def test_gate_verdicts():
     def verdict(base, head, twin):
         return _gate.verdict({"base": base, "head": head, "twin": twin})
@@ -266,10 +281,11 @@ def test_gate_finds_a_planted_slow_down(tmp_path, monkeypatch):
         slow.read_text()
         + "\n_fit_once = fit\n\n\ndef fit(*a, **k):\n    return [_fit_once(*a, **k) for _ in range(3)][0]\n"
     )
-    found, reason = _gate.race(trees, "ols", "1000x20")
-    assert not reason and _gate.verdict(found) == "slower"
-    ((_, before, after),) = _gate.programs(trees, [("ols", "1000x20", "float32")])
-    assert before and after
+    with _gate._Fits(trees[0]) as base, _gate._Fits(trees[1]) as head, _gate._Fits(trees[0]) as twin:
+        processes = {"base": base, "head": head, "twin": twin}
+        found, reason = _gate.race(processes, "ols", "1000x20")
+        assert reason is None and _gate.verdict(found) == "slower"
+        assert "no_model" in _gate.race(processes, "no_model", "1000x20")[1]
 
 
 def test_gate_stops_where_the_package_is_the_same(capsys):

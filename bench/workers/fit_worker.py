@@ -1,13 +1,29 @@
-"""A warm fit of the jaxinfra that this process finds first, see `bench/_gate.py`."""
+"""Warm fits of the jaxinfra that this process finds first, see `bench/_gate.py`.
 
-import serving
+A line "model problem" prepares a fit, runs it once and answers with the seconds, or with the reason why not; an empty
+line runs it again.
+"""
+
+import sys
+from time import perf_counter
 
 
-def main(implementation, model, folder, root, problem):
-    import sys
-
+def main(root):
     sys.path.append(root)  # the benchmarks of the checkout, after the jaxinfra to measure
     from bench import _compare, _peers
 
-    task = _compare.task(model, problem, "float32")
-    serving.serve(_peers.ADAPTERS[model][_compare.OURS].prepare(task)[0])
+    call = None
+    for line in sys.stdin:
+        answer = "done"
+        if case := line.split():
+            try:
+                task = _compare.task(*case, "float32")
+                call, _ = _peers.ADAPTERS[case[0]][_compare.OURS].prepare(task)
+                start = perf_counter()
+                call()
+                answer = f"{perf_counter() - start}"
+            except Exception as error:  # a model that one of the commits does not have
+                answer = f"failed {error!r}".replace("\n", " ")
+        else:
+            call()
+        print(answer, flush=True)
