@@ -55,7 +55,9 @@ def test_reference(link):
     assert (np.asarray(ji.ordinal.predict(found.params, X)) == p.argmax(1)).all()
 
 
-@pytest.mark.parametrize("name, link", [("res_ord_logit", links.Logit()), ("res_ord_probit", links.Probit())])
+@pytest.mark.parametrize("name, link", [
+    ("res_ord_logit", links.Logit()), pytest.param("res_ord_probit", links.Probit(), marks=pytest.mark.slow),
+])  # fmt: skip
 def test_results_of_r(name, link):
     """Applications to graduate school, by R's MASS::polr, which stops a little before the minimum."""
     results = pytest.importorskip(

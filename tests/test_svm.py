@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -191,19 +192,21 @@ def test_status_of_bad_input():
     bad = X.copy()
     bad[3, 1] = np.inf
     rbf = kernels.RBF(GAMMA)
+    # One program for all: with weights and the number of classes, as those of `test_svm_contract.py` have.
+    svc, nu_svc = (partial(m.fit, kernel=rbf, sample_weight=W, n_classes=2) for m in (ji.svc, ji.nu_svc))
     for fit, expected in [
-        (ji.svc.fit(bad, LABELS, kernel=rbf), ji.Status.NONFINITE),
-        (ji.svc.fit(X, LABELS, kernel=rbf, C=jnp.array(-1.0)), ji.Status.INFEASIBLE),
-        (ji.svc.fit(X, LABELS, kernel=rbf, C=jnp.array(0.0)), ji.Status.INFEASIBLE),
-        (ji.nu_svc.fit(X, LABELS, kernel=rbf, nu=0.999), ji.Status.INFEASIBLE),
-        (ji.svc.fit(X, jnp.asarray(LABELS) + 1, kernel=rbf, n_classes=2), ji.Status.DOMAIN),
+        (svc(bad, LABELS), ji.Status.NONFINITE),
+        (svc(X, LABELS, C=jnp.array(-1.0)), ji.Status.INFEASIBLE),
+        (svc(X, LABELS, C=jnp.array(0.0)), ji.Status.INFEASIBLE),
+        (nu_svc(X, LABELS, nu=0.999), ji.Status.INFEASIBLE),
+        (svc(X, jnp.asarray(LABELS + 1)), ji.Status.DOMAIN),
     ]:
         assert status(fit) is expected
         assert np.isnan(fit.params.coef).all() and np.isnan(fit.params.intercept)
-    alone = ji.svc.fit(X, jnp.asarray(LABELS), kernel=rbf, sample_weight=1.0 * LABELS)
+    alone = svc(X, jnp.asarray(LABELS), sample_weight=1.0 * LABELS)
     assert status(alone) is ji.Status.ONE_CLASS
     assert ji.svc.predict(alone.params, Z).tolist() == [1] * len(Z)
-    few = ji.svc.fit(X, LABELS, kernel=rbf, tol=1e-12, max_iter=0)
+    few = svc(X, LABELS, tol=1e-12, max_iter=0)
     assert status(few) is ji.Status.MAX_ITER
     assert few.info.optimality > 1
 
