@@ -42,7 +42,7 @@ def test_worked_example():
 def test_one_vs_one():
     """Every pair is its own machine on the rows of its two classes; ties go to the first class."""
     y = np.digitize(X[:, 0], [-0.5, 0.5])
-    fit = ji.check(ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9))
+    fit = ji.check(ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9, n_classes=3))
     assert fit.params.coef.shape == (3, N)
     for k, (i, j) in enumerate([(0, 1), (0, 2), (1, 2)]):
         rows = (y == i) | (y == j)
@@ -54,6 +54,12 @@ def test_one_vs_one():
     tie = fit.params._replace(coef=0 * fit.params.coef, intercept=np.array([1.0, -1.0, 1.0]))  # 1, 0 and 2 win one each
     assert ji.svc.votes(tie, Z[:1]).tolist() == [[1, 1, 1]]
     assert ji.svc.predict(tie, Z[:1]).tolist() == [0]
+
+
+@pytest.mark.slow
+def test_labels_may_be_traced_and_counted():
+    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    fit = ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9)  # which counts three classes
     traced = jax.jit(lambda y: ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9, n_classes=3))(y)
     close(traced.params[:2], fit.params[:2], 1e-8, "labels traced")
 
