@@ -175,7 +175,7 @@ def predict_proba(model: ModuleType, params: Any, calibration: Calibration, X: A
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> params = ji.svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear()).params
+    >>> params = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
     >>> half = ji.calibrate.Calibration(jnp.array(0.5), None, jnp.array(0))
     >>> print(ji.calibrate.predict_proba(ji.svc, params, half, jnp.array([[0.0]])))
     [[0.5 0.5]]

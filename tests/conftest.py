@@ -25,13 +25,30 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NO_CALL = SimpleNamespace(params={})  # of a test without parameters
 
 
+# Minutes each, most of them not of programs that are counted: in processes of their own, or of fits that are long.
+LONG = [
+    f"tests/test_{name}.py" for name in ("accelerators_tpu", "accelerators_gpu", "nn_accuracy", "svm_libsvm", "devices")
+]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """float32 compiles everything again: of parametrised tests `make test` runs float64.  Slow tests come last."""
+    """float32 compiles everything again: of parametrised tests `make test` runs float64.  Slow tests come last.
+
+    A process takes a file at a time: the long ones come first, so that none is begun when the others are done.
+    """
     for item in items:
         if any(value is np.float32 for value in getattr(item, "callspec", NO_CALL).params.values()):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: (item.nodeid.partition("::")[0], "slow" in item.keywords))
+    from tests.programs import budgets  # a plugin: not imported before pytest does
+
+    programs = {file: sum(parts.values()) for file, parts in budgets()[1].items()}
+
+    def place(item: pytest.Item) -> tuple[object, ...]:
+        file = item.nodeid.partition("::")[0]
+        return file not in LONG, -programs.get(file, 0), file, "slow" in item.keywords
+
+    items.sort(key=place)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Every fit and predict compiles for TPU v5e and H100, with rows sharded over many of them, on a machine without one.
 
 The compilers come with wheels (`make aot`) and run in a process of their own, one a platform: see `accelerators.py`.
+Here is what a platform is asked; `test_accelerators_tpu.py` and `test_accelerators_gpu.py` ask it.
 """
 
 from __future__ import annotations
@@ -59,9 +60,8 @@ def complaints(figures: dict, platform: str) -> list[str]:
     return found
 
 
-@pytest.mark.aot
-@pytest.mark.parametrize("platform", WHEELS)
-def test_compiles_with_sharded_rows(platform):
+def check(platform: str) -> None:
+    """Compiles all for a platform, or skips: a test of a file of its own for each, so that they run at once."""
     if reason := missing(platform):
         pytest.skip(f"{platform}: {reason}")
     programs = compile_all(platform)

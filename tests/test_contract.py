@@ -28,11 +28,11 @@ OUTSIDE = {
 # One row of each module.  What is read before any engine does not depend on the row, and `make test` asks some columns
 # of these alone.
 first = list({model.module: model for model in reversed(MODELS)}.values())
-# And of the others those that run another engine.
+# And of the others those that run another engine: the rest are further shapes, families and options of these.
 engines = [*first, *(m for m in MODELS if m.name in ("ols_wide", "logistic_l1", "multinomial_l1", "glm_gamma_log"))]
 
 
-def rows(chosen=MODELS, quick=MODELS):
+def rows(chosen=MODELS, quick=engines):
     """The chosen rows; those that are not quick are slow."""
     slow = [() if m in quick else pytest.mark.slow for m in chosen]
     return pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def rows(chosen=MODELS, quick=MODELS):
     )
 
 
-def rows_and_dtypes(single, quick=MODELS, core=()):
+def rows_and_dtypes(single, quick=engines, core=()):
     """float64 of all rows; float32 of those of `single`."""
     marks = [[pytest.mark.slow] * (m not in quick) + [pytest.mark.core] * (m in core) for m in MODELS]
     doubles = [pytest.param(m, np.float64, id=f"{m.name}-x64", marks=k) for m, k in zip(MODELS, marks, strict=True)]
@@ -65,7 +65,7 @@ def hyper(model: Model, dtype) -> dict:
     return {k: np.asarray(v, dtype) for k, v in model.hyper.items()}
 
 
-@rows()
+@rows(quick=MODELS)
 def test_signature(model):
     for verb, positional in [("fit", ["X", "y"]), ("decision", ["params", "X"]), ("predict", ["params", "X"]),
                              ("objective", ["params", "X", "y"]), ("optimality", ["params", "X", "y"])]:  # fmt: skip

@@ -33,6 +33,7 @@ def off(actual, expected):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, rel", [(np.float64, 1e-9), (np.float32, 2e-3)], ids=["x64", "x32"])
 def test_group_lasso_is_the_reference(data, dtype, rel):
     X, y, _, w = (a.astype(dtype) for a in data)
@@ -46,6 +47,7 @@ def test_group_lasso_is_the_reference(data, dtype, rel):
         assert gap < (1e-10 if dtype == np.float64 else 1e-5) and fit.info.gap >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, rel", [(np.float64, 1e-9), (np.float32, 2e-3)], ids=["x64", "x32"])
 def test_multitask_lasso_is_the_reference(data, dtype, rel):
     X, _, Y, w = (a.astype(dtype) for a in data)

@@ -43,7 +43,7 @@ SHAPES = [(60, 8), (40, 40), (30, 50), (120, 150), (40, 300)]
 
 @DTYPES
 @pytest.mark.parametrize(
-    "shape", [pytest.param(s, id=str(s), marks=() if s in SHAPES[:2] else pytest.mark.slow) for s in SHAPES]
+    "shape", [pytest.param(s, id=str(s), marks=() if s in SHAPES[:1] else pytest.mark.slow) for s in SHAPES]
 )
 def test_agrees_with_coordinate_descent_and_the_gap_is_true(shape, dtype):
     X, y = sparse(*shape, dtype=dtype)
@@ -281,21 +281,31 @@ def test_bad_input():
         ji.lasso.path(X, y, l1=0.1)
     bad = X.copy()
     bad[3, 1] = np.nan
+    w = np.ones(60)
+    found = ji.lasso.fit(bad, y, l1=0.1, sample_weight=w)
+    assert found.info.status == ji.Status.NONFINITE and np.isnan(found.params.coef).all() and np.isnan(found.info.gap)
+    assert ji.lasso.fit(X, y, l1=jnp.asarray(-0.1), sample_weight=w).info.status == ji.Status.SINGULAR
+    assert ji.lasso.fit(X, y, l1=0.1, sample_weight=0 * w).info.status == ji.Status.SINGULAR
+    constant = ji.check(ji.lasso.fit(X, np.full(60, 0.1), l1=0.1, sample_weight=w))
+    assert (constant.params.coef == 0).all() and abs(float(constant.params.intercept) - 0.1) < 1e-12
+
+
+@pytest.mark.slow
+def test_lanes_that_are_not_finite_one_row_and_few_iterations():
+    X, y = sparse(60, 8)
+    bad = X.copy()
+    bad[3, 1] = np.nan
     fits = jax.vmap(lambda X: ji.lasso.fit(X, y, l1=0.1))(jnp.stack([X, bad, X]))
     assert fits.info.status.tolist() == [ji.Status.CONVERGED, ji.Status.NONFINITE, ji.Status.CONVERGED]
     assert np.isnan(fits.params.coef[1]).all() and np.isnan(fits.info.gap[1])
     close(fits.params.coef[2], ji.lasso.fit(X, y, l1=0.1).params.coef, 1e-10)
-    negative = jax.jit(lambda l1: ji.lasso.fit(X, y, l1=l1).info.status)(-0.1)
-    assert negative == ji.Status.SINGULAR
-    assert ji.lasso.fit(X, y, l1=0.1, sample_weight=np.zeros(60)).info.status == ji.Status.SINGULAR
-    constant = ji.check(ji.lasso.fit(X, np.full(60, 0.1), l1=0.1))
-    assert (constant.params.coef == 0).all() and abs(float(constant.params.intercept) - 0.1) < 1e-12
     one = ji.check(ji.lasso.fit(X[:1], y[:1], l1=0.1))
     assert (one.params.coef == 0).all()
     short = ji.lasso.fit(*sparse(40, 256), l1=1e-3, max_iter=2)
     assert short.info.status == ji.Status.MAX_ITER and np.isfinite(short.params.coef).all()
 
 
+@pytest.mark.slow
 def test_no_recompile(compilations):
     X, y = sparse(60, 8)
     ji.lasso.fit(X, y, l1=0.1, tol=1e-8)

@@ -21,6 +21,7 @@ def close(a, b, rel):
     assert np.abs(a - b).max() <= rel * max(np.abs(b).max(), 1e-12)
 
 
+@pytest.mark.slow
 def test_scikit_learn_on_real_data():
     X, y = load_diabetes(return_X_y=True)
     w = np.linspace(0.5, 2, len(y))

@@ -20,6 +20,14 @@ from jaxinfra.nn import attention, cnn, rnn, train
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module", autouse=True)
+def optimised():
+    """With LLVM's passes, unlike the other files: without them an epoch of MNIST takes 9.6 s for 3.7 s."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 def shifted(key, x):
     """Each picture moved by up to two pixels in each direction."""
     wide = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))

@@ -55,7 +55,9 @@ def test_reference(link):
     assert (np.asarray(ji.ordinal.predict(found.params, X)) == p.argmax(1)).all()
 
 
-@pytest.mark.parametrize("name, link", [("res_ord_logit", links.Logit()), ("res_ord_probit", links.Probit())])
+@pytest.mark.parametrize("name, link", [
+    ("res_ord_logit", links.Logit()), pytest.param("res_ord_probit", links.Probit(), marks=pytest.mark.slow),
+])  # fmt: skip
 def test_results_of_r(name, link):
     """Applications to graduate school, by R's MASS::polr, which stops a little before the minimum."""
     results = pytest.importorskip(
@@ -115,10 +117,8 @@ def test_second_call_compiles_nothing(compilations):
     assert count[0] == 0
 
 
-@pytest.mark.parametrize(
-    "link", [links.Logit(), pytest.param(links.CLogLog(), marks=pytest.mark.slow)], ids=["Logit", "CLogLog"]
-)
-def test_lanes_and_derivatives(link):
+def traced(link):
+    """(arguments, a direction, the parameters of all that is traced, a cotangent of these)."""
     at = {"X": X, "w": W, "l2": L2 + 0.01, "offset": np.linspace(-1, 1, N)}
     rng = np.random.default_rng(1)
     along = {k: rng.standard_normal(v.shape) * 0.1 for k, v in at.items()}
@@ -126,28 +126,46 @@ def test_lanes_and_derivatives(link):
     def params(a):
         return fit(link=link, tol=1e-12, **a).params
 
+    return at, along, params, jax.tree.map(lambda v: rng.standard_normal(v.shape), jax.eval_shape(params, at))
+
+
+def slopes(derivatives, at, along):
+    """The central differences along the direction of what `derivatives` gives first."""
+    plus, minus = (derivatives({k: v + s * along[k] for k, v in at.items()})[0] for s in (1e-4, -1e-4))
+    return jax.tree.map(lambda a, b: (a - b) / 2e-4, plus, minus)
+
+
+@pytest.mark.parametrize(
+    "link", [links.Logit(), pytest.param(links.CLogLog(), marks=pytest.mark.slow)], ids=["Logit", "CLogLog"]
+)
+def test_lanes_and_derivatives(link):
+    at, along, params, cotangent = traced(link)
     both = {k: np.stack([v, v[::-1]]) for k, v in at.items()}
-    batch = jax.vmap(params)(both)
+    batch = jax.jit(jax.vmap(params))(both)
     for i in range(2):
         close([v[i] for v in batch[:2]], params({k: v[i] for k, v in both.items()})[:2], 1e-9)
-    cotangent = jax.tree.map(lambda v: rng.standard_normal(v.shape), jax.eval_shape(params, at))
 
-    def value_and_pulled(a):
-        value, pull = jax.vjp(params, a)
-        return value, pull(cotangent)[0]
+    @jax.jit
+    def derivatives(a):
+        value, push = jax.linearize(params, a)
+        return value, push(along), jax.linear_transpose(push, a)(cotangent)[0]
 
-    derivatives = jax.jit(lambda a: jax.jvp(value_and_pulled, (a,), (along,)))
-    (_, pulled), (tangent, second) = derivatives(at)
-
-    def moved(s):
-        return {k: v + s * along[k] for k, v in at.items()}
-
-    plus, minus = (derivatives(moved(s))[0] for s in (1e-4, -1e-4))
-    slopes = jax.tree.map(lambda a, b: (a - b) / 2e-4, plus, minus)
-    close(tangent, slopes[0], 1e-6)
+    _, tangent, pulled = derivatives(at)
+    close(tangent, slopes(derivatives, at, along), 1e-6)
     forward = sum(np.vdot(a, b) for a, b in zip(tangent[:2], cotangent[:2], strict=True))
     np.testing.assert_allclose(forward, sum(np.vdot(pulled[k], along[k]) for k in at), rtol=1e-9)
-    close(second, slopes[1], 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("link", [links.Logit(), links.CLogLog()], ids=["Logit", "CLogLog"])
+def test_second_derivatives(link):
+    at, along, params, cotangent = traced(link)
+
+    def pulled(a):
+        return jax.vjp(params, a)[1](cotangent)[0]
+
+    derivatives = jax.jit(lambda a: jax.jvp(pulled, (a,), (along,)))
+    close(derivatives(at)[1], slopes(derivatives, at, along), 1e-5)
 
 
 def test_bad_input():

@@ -77,8 +77,13 @@ def test_several_quantiles(data, compilations):
     with compilations() as count:
         ji.quantile.fit(X + 1, 2 * y, tau=np.array([0.2, 0.4, 0.6]))
     assert count[0] == 0
+
+
+@pytest.mark.slow
+def test_lanes_of_quantiles(data):
+    X, y = data
     lanes = jax.vmap(lambda tau: ji.quantile.fit(X, y, tau=tau).params.coef)(TAUS)
-    close(lanes, fit.params.coef.T, 1e-10)
+    close(lanes, ji.quantile.fit(X, y, tau=TAUS).params.coef.T, 1e-10)
 
 
 @pytest.mark.slow

@@ -175,13 +175,17 @@ def test_functions_and_failures(compilations):
 
 
 def test_jackknife():
-    """Without each row: exact, and what one fit knows of it; without each group."""
+    """Without each row: exact, and what one fit knows of it."""
     params = ji.ols.fit(X, Y).params
     found = select.jackknife(ji.ols, X, Y)
     exact = infer.leave_one_out(ji.ols, params, X, Y)
     close(np.c_[found.values.coef, found.values.intercept], exact, 1e-10)
     centred = np.asarray(exact) - np.asarray(exact).mean(0)
     close(np.append(found.se.coef, found.se.intercept), np.sqrt((N - 1) / N * (centred**2).sum(0)), 1e-9)
+
+
+@pytest.mark.slow
+def test_jackknife_of_groups():
     groups = select.jackknife(ji.huber, X, Y, groups=GROUPS, fixed={"tol": 1e-11})
     for g in (0, 9):
         w = (g != GROUPS).astype(float)

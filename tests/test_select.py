@@ -67,10 +67,12 @@ def by_hand(model, X, y, w, folds, name, values, **fixed):
 
 
 @pytest.mark.parametrize("model, name, fixed", [
-    (ji.ridge, "l2", {}),
-    (ji.logistic, "l1", {"tol": 1e-11}),
-    (ji.glm, "l2", {"family": ji.families.Poisson(), "tol": 1e-11}),
-], ids=["ridge, fit by fit", "logistic, along the path", "glm with a family"])  # fmt: skip
+    pytest.param(ji.ridge, "l2", {}, id="ridge, fit by fit"),
+    pytest.param(ji.logistic, "l1", {"tol": 1e-11}, id="logistic, along the path"),
+    pytest.param(
+        ji.glm, "l2", {"family": ji.families.Poisson(), "tol": 1e-11}, id="glm with a family", marks=pytest.mark.slow
+    ),
+])  # fmt: skip
 def test_cross_validation_is_the_loop(data, model, name, fixed, compilations):
     X, y = data
     w = np.random.default_rng(0).uniform(0.5, 2, 60)
@@ -133,7 +135,7 @@ PENALISED = list({m.module: m for m in reversed(MODELS) if m.hyper}.values())
 
 @pytest.mark.parametrize(
     "model",
-    [pytest.param(m, id=m.name, marks=() if m.name in ("ridge", "logistic") else pytest.mark.slow) for m in PENALISED],
+    [pytest.param(m, id=m.name, marks=() if m.name == "ridge" else pytest.mark.slow) for m in PENALISED],
 )
 def test_gradient_of_the_cross_validated_loss(model):
     """For every model of the registry with hyper-parameters, against central differences."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def test_worked_example():
 def test_one_vs_one():
     """Every pair is its own machine on the rows of its two classes; ties go to the first class."""
     y = np.digitize(X[:, 0], [-0.5, 0.5])
-    fit = ji.check(ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9))
+    fit = ji.check(ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9, n_classes=3))
     assert fit.params.coef.shape == (3, N)
     for k, (i, j) in enumerate([(0, 1), (0, 2), (1, 2)]):
         rows = (y == i) | (y == j)
@@ -53,6 +54,12 @@ def test_one_vs_one():
     tie = fit.params._replace(coef=0 * fit.params.coef, intercept=np.array([1.0, -1.0, 1.0]))  # 1, 0 and 2 win one each
     assert ji.svc.votes(tie, Z[:1]).tolist() == [[1, 1, 1]]
     assert ji.svc.predict(tie, Z[:1]).tolist() == [0]
+
+
+@pytest.mark.slow
+def test_labels_may_be_traced_and_counted():
+    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    fit = ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9)  # which counts three classes
     traced = jax.jit(lambda y: ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9, n_classes=3))(y)
     close(traced.params[:2], fit.params[:2], 1e-8, "labels traced")
 
@@ -191,19 +198,21 @@ def test_status_of_bad_input():
     bad = X.copy()
     bad[3, 1] = np.inf
     rbf = kernels.RBF(GAMMA)
+    # One program for all: with weights and the number of classes, as those of `test_svm_contract.py` have.
+    svc, nu_svc = (partial(m.fit, kernel=rbf, sample_weight=W, n_classes=2) for m in (ji.svc, ji.nu_svc))
     for fit, expected in [
-        (ji.svc.fit(bad, LABELS, kernel=rbf), ji.Status.NONFINITE),
-        (ji.svc.fit(X, LABELS, kernel=rbf, C=jnp.array(-1.0)), ji.Status.INFEASIBLE),
-        (ji.svc.fit(X, LABELS, kernel=rbf, C=jnp.array(0.0)), ji.Status.INFEASIBLE),
-        (ji.nu_svc.fit(X, LABELS, kernel=rbf, nu=0.999), ji.Status.INFEASIBLE),
-        (ji.svc.fit(X, jnp.asarray(LABELS) + 1, kernel=rbf, n_classes=2), ji.Status.DOMAIN),
+        (svc(bad, LABELS), ji.Status.NONFINITE),
+        (svc(X, LABELS, C=jnp.array(-1.0)), ji.Status.INFEASIBLE),
+        (svc(X, LABELS, C=jnp.array(0.0)), ji.Status.INFEASIBLE),
+        (nu_svc(X, LABELS, nu=0.999), ji.Status.INFEASIBLE),
+        (svc(X, jnp.asarray(LABELS + 1)), ji.Status.DOMAIN),
     ]:
         assert status(fit) is expected
         assert np.isnan(fit.params.coef).all() and np.isnan(fit.params.intercept)
-    alone = ji.svc.fit(X, jnp.asarray(LABELS), kernel=rbf, sample_weight=1.0 * LABELS)
+    alone = svc(X, jnp.asarray(LABELS), sample_weight=1.0 * LABELS)
     assert status(alone) is ji.Status.ONE_CLASS
     assert ji.svc.predict(alone.params, Z).tolist() == [1] * len(Z)
-    few = ji.svc.fit(X, LABELS, kernel=rbf, tol=1e-12, max_iter=0)
+    few = svc(X, LABELS, tol=1e-12, max_iter=0)
     assert status(few) is ji.Status.MAX_ITER
     assert few.info.optimality > 1
 

@@ -105,14 +105,16 @@ ROWS = [SVC, PAIRS, NU_SVC, SVR, NU_SVR, ONE_CLASS, HINGE, SQUARED]
 
 
 def over(rows):
-    return pytest.mark.parametrize("row", rows, ids=lambda r: r.name)
+    """Several classes and the other loss are options of machines that `make test` has: slow."""
+    marks = {PAIRS: pytest.mark.slow, SQUARED: pytest.mark.slow}
+    return pytest.mark.parametrize("row", [pytest.param(row, id=row.name, marks=marks.get(row, ())) for row in rows])
 
 
 def arguments(row: Row) -> tuple[Any, ...]:
     return X, row.y, W, np.asarray(GAMMA), {k: np.asarray(v) for k, v in row.hyper.items()}
 
 
-@over([row for row in ROWS if row.dual])
+@pytest.mark.parametrize("row", [row for row in ROWS if row.dual], ids=lambda r: r.name)
 def test_signature(row):
     data = [] if row is ONE_CLASS else ["y"]
     for verb, positional in [("fit", ["X", *data]), ("decision", ["params", "X"]), ("predict", ["params", "X"]),
@@ -127,7 +129,7 @@ def test_signature(row):
 
 
 @pytest.mark.core
-@over([row for row in ROWS if row.dual])
+@pytest.mark.parametrize("row", [row for row in ROWS if row.dual], ids=lambda r: r.name)
 def test_reference_and_optimality(row):
     fit = row.base
     coef, intercept, objective = row.expected()
@@ -169,7 +171,7 @@ def test_second_call_compiles_nothing(row, compilations):
     assert count[0] == 0
 
 
-@over(ROWS)
+@pytest.mark.parametrize("row", ROWS, ids=lambda r: r.name)
 def test_float32_stays_float32(row):
     """Where float64 is available too: parameters, figures and what the verbs give; float64 in y makes all float64."""
 

@@ -262,9 +262,9 @@ def optimality(
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[0.0], [2.0]]), jnp.array([1.0, 2.0])
-    >>> fit = ji.kernel_ridge.fit(X, y, l2=0.5, kernel=ji.kernels.Linear())
-    >>> bool(ji.kernel_ridge.optimality(fit.params, X, y, l2=0.5) < 1e-6)
+    >>> X, y = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([1.0, 2.0, 3.0])
+    >>> fit = ji.kernel_ridge.fit(X, y, l2=2 / 3, kernel=ji.kernels.Linear())
+    >>> bool(ji.kernel_ridge.optimality(fit.params, X, y, l2=2 / 3) < 1e-6)
     True
     """
     verb = "kernel_ridge.optimality"

@@ -197,7 +197,8 @@ def decision(params: LinearMachine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.linear_svm.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]))
+    >>> X, y = jnp.array([[-2.0], [-1.0], [1.0], [2.0]]), jnp.array([0, 0, 1, 1])
+    >>> fit = ji.linear_svm.fit(X, y)
     >>> print(ji.linear_svm.decision(fit.params, jnp.array([[3.0]])))
     [3.]
     """
@@ -209,7 +210,8 @@ def predict(params: LinearMachine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.linear_svm.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]))
+    >>> X, y = jnp.array([[-2.0], [-1.0], [1.0], [2.0]]), jnp.array([0, 0, 1, 1])
+    >>> fit = ji.linear_svm.fit(X, y)
     >>> print(ji.linear_svm.predict(fit.params, jnp.array([[3.0], [-0.1]])))
     [1 0]
     """
@@ -225,7 +227,7 @@ def objective(
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[-1.0], [1.0]]), jnp.array([0, 1])
+    >>> X, y = jnp.array([[-2.0], [-1.0], [1.0], [2.0]]), jnp.array([0, 0, 1, 1])
     >>> print(ji.linear_svm.objective(ji.linear_svm.fit(X, y).params, X, y))
     0.5
     """
@@ -243,7 +245,7 @@ def optimality(
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[-1.0], [1.0]]), jnp.array([0, 1])
+    >>> X, y = jnp.array([[-2.0], [-1.0], [1.0], [2.0]]), jnp.array([0, 0, 1, 1])
     >>> print(ji.linear_svm.optimality(ji.linear_svm.fit(X, y).params, X, y))
     0.0
     """

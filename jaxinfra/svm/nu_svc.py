@@ -128,8 +128,8 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.nu_svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear())
-    >>> print(ji.nu_svc.decision(fit.params, jnp.array([[3.0]])))
+    >>> at = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svc.decision(at, jnp.array([[3.0]])))
     [3.]
     """
     return _machine.decision(params, _machine.prepare("nu_svc.decision", params, X))
@@ -140,8 +140,8 @@ def votes(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.nu_svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear())
-    >>> print(ji.nu_svc.votes(fit.params, jnp.array([[3.0]])))
+    >>> at = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svc.votes(at, jnp.array([[3.0]])))
     [[0 1]]
     """
     return _one_vs_one.votes(_machine.decision(params, _machine.prepare("nu_svc.votes", params, X)))
@@ -152,8 +152,8 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.nu_svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear())
-    >>> print(ji.nu_svc.predict(fit.params, jnp.array([[3.0], [-0.1]])))
+    >>> at = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svc.predict(at, jnp.array([[3.0], [-0.1]])))
     [1 0]
     """
     return _one_vs_one.winner(_machine.decision(params, _machine.prepare("nu_svc.predict", params, X)))
@@ -183,8 +183,8 @@ def objective(
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[-1.0], [1.0]]), jnp.array([0, 1])
-    >>> print(ji.nu_svc.objective(ji.nu_svc.fit(X, y, kernel=ji.kernels.Linear()).params, X, y))
+    >>> at = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svc.objective(at, at.vectors, jnp.array([0, 1])))
     0.5
     """
     return _evaluate("nu_svc.objective", params, X, y, nu, params.kernel, class_weight, sample_weight, n_classes)[0]
@@ -198,8 +198,8 @@ def optimality(
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[-1.0], [1.0]]), jnp.array([0, 1])
-    >>> print(ji.nu_svc.optimality(ji.nu_svc.fit(X, y, kernel=ji.kernels.Linear()).params, X, y))
+    >>> at = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svc.optimality(at, at.vectors, jnp.array([0, 1])))
     0.0
     """
     return _evaluate("nu_svc.optimality", params, X, y, nu, params.kernel, class_weight, sample_weight, n_classes)[1]

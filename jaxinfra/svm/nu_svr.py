@@ -99,8 +99,8 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.nu_svr.fit(jnp.array([[0.0], [1.0]]), jnp.array([0.0, 1.0]), nu=1.0, kernel=ji.kernels.Linear())
-    >>> print(ji.nu_svr.decision(fit.params, jnp.array([[3.0]])))
+    >>> at = ji.Machine(jnp.array([-1.0, 1.0]), jnp.array(0.0), jnp.array([[0.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svr.decision(at, jnp.array([[3.0]])))
     [3.]
     """
     return _machine.decision(params, _machine.prepare("nu_svr.decision", params, X))
@@ -111,8 +111,8 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.nu_svr.fit(jnp.array([[0.0], [1.0]]), jnp.array([0.0, 1.0]), nu=1.0, kernel=ji.kernels.Linear())
-    >>> print(ji.nu_svr.predict(fit.params, jnp.array([[3.0]])))
+    >>> at = ji.Machine(jnp.array([-1.0, 1.0]), jnp.array(0.0), jnp.array([[0.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svr.predict(at, jnp.array([[3.0]])))
     [3.]
     """
     return _machine.decision(params, _machine.prepare("nu_svr.predict", params, X))
@@ -123,9 +123,8 @@ def objective(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, s
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[0.0], [1.0]]), jnp.array([0.0, 1.0])
-    >>> fit = ji.nu_svr.fit(X, y, nu=1.0, kernel=ji.kernels.Linear())
-    >>> print(ji.nu_svr.objective(fit.params, X, y, nu=1.0))
+    >>> at = ji.Machine(jnp.array([-1.0, 1.0]), jnp.array(0.0), jnp.array([[0.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svr.objective(at, at.vectors, jnp.array([0.0, 1.0]), nu=1.0))
     -0.5
     """
     verb = "nu_svr.objective"
@@ -138,9 +137,8 @@ def optimality(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, 
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[0.0], [1.0]]), jnp.array([0.0, 1.0])
-    >>> fit = ji.nu_svr.fit(X, y, nu=1.0, kernel=ji.kernels.Linear())
-    >>> print(ji.nu_svr.optimality(fit.params, X, y, nu=1.0))
+    >>> at = ji.Machine(jnp.array([-1.0, 1.0]), jnp.array(0.0), jnp.array([[0.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svr.optimality(at, at.vectors, jnp.array([0.0, 1.0]), nu=1.0))
     0.0
     """
     verb = "nu_svr.optimality"

@@ -89,8 +89,8 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.one_class.fit(jnp.array([[0.0], [1.0]]), nu=1.0, kernel=ji.kernels.RBF(1.0))
-    >>> print(ji.one_class.decision(fit.params, jnp.array([[99.0]])).round(4))  # -rho
+    >>> at = ji.Machine(jnp.ones(2), -1 - jnp.exp(-1.0), jnp.array([[0.0], [1.0]]), ji.kernels.RBF(1.0))
+    >>> print(ji.one_class.decision(at, jnp.array([[99.0]])).round(4))  # -rho
     [-1.3679]
     """
     return _machine.decision(params, _machine.prepare("one_class.decision", params, X))
@@ -101,8 +101,8 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.one_class.fit(jnp.array([[0.0], [1.0]]), nu=1.0, kernel=ji.kernels.RBF(1.0))
-    >>> print(ji.one_class.predict(fit.params, jnp.array([[0.5], [99.0]])))
+    >>> at = ji.Machine(jnp.ones(2), -1 - jnp.exp(-1.0), jnp.array([[0.0], [1.0]]), ji.kernels.RBF(1.0))
+    >>> print(ji.one_class.predict(at, jnp.array([[0.5], [99.0]])))
     [ 1 -1]
     """
     value = _machine.decision(params, _machine.prepare("one_class.predict", params, X))
@@ -114,8 +114,8 @@ def objective(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = No
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X = jnp.array([[0.0], [99.0]])
-    >>> print(ji.one_class.objective(ji.one_class.fit(X, nu=1.0, kernel=ji.kernels.RBF(1.0)).params, X, nu=1.0))
+    >>> at = ji.Machine(jnp.ones(2), jnp.array(-1.0), jnp.array([[0.0], [99.0]]), ji.kernels.RBF(1.0))
+    >>> print(ji.one_class.objective(at, at.vectors, nu=1.0))
     1.0
     """
     verb = "one_class.objective"
@@ -128,8 +128,8 @@ def optimality(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = N
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X = jnp.array([[0.0], [99.0]])
-    >>> print(ji.one_class.optimality(ji.one_class.fit(X, nu=1.0, kernel=ji.kernels.RBF(1.0)).params, X, nu=1.0))
+    >>> at = ji.Machine(jnp.ones(2), jnp.array(-1.0), jnp.array([[0.0], [99.0]]), ji.kernels.RBF(1.0))
+    >>> print(ji.one_class.optimality(at, at.vectors, nu=1.0))
     0.0
     """
     verb = "one_class.optimality"

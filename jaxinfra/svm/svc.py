@@ -84,8 +84,8 @@ def fit(
     >>> fit = ji.check(ji.svc.fit(X, y, kernel=ji.kernels.Linear()))  # not separable: the middle one is in the way
     >>> print(fit.params.coef.round(3))
     [ 0.5 -1.   0.5]
-    >>> print(ji.svc.predict(ji.svc.fit(X, y, kernel=ji.kernels.RBF(0.5)).params, X))
-    [1 0 1]
+    >>> print(ji.svc.predict(fit.params, X))  # kernels.RBF(0.5) would part them
+    [1 1 1]
 
     Source: Chang and Lin, LIBSVM: a library for support vector machines, 2011, eqs. 1 to 3; Fan, Chen and Lin 2005.
     Elsewhere: sklearn.svm.SVC, libsvm -s 0.
@@ -193,8 +193,8 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear())
-    >>> print(ji.svc.decision(fit.params, jnp.array([[3.0]])))
+    >>> at = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.svc.decision(at, jnp.array([[3.0]])))
     [3.]
     """
     return _machine.decision(params, _machine.prepare("svc.decision", params, X))
@@ -205,8 +205,9 @@ def votes(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.svc.fit(jnp.array([[-1.0], [0.0], [1.0]]), jnp.array([0, 1, 2]), kernel=ji.kernels.RBF(1.0))
-    >>> print(ji.svc.votes(fit.params, jnp.array([[1.0]])))
+    >>> X, coef = jnp.array([[-1.0], [0.0], [1.0]]), jnp.array([[-1.0, 1.0, 0.0], [-1.0, 0.0, 1.0], [0.0, -1.0, 1.0]])
+    >>> at = ji.Machine(coef, jnp.zeros(3), X, ji.kernels.RBF(1.0))  # a machine for each pair of three classes
+    >>> print(ji.svc.votes(at, jnp.array([[1.0]])))
     [[0 1 2]]
     """
     return _one_vs_one.votes(_machine.decision(params, _machine.prepare("svc.votes", params, X)))
@@ -217,8 +218,8 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear())
-    >>> print(ji.svc.predict(fit.params, jnp.array([[3.0], [-0.1]])))
+    >>> at = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.svc.predict(at, jnp.array([[3.0], [-0.1]])))
     [1 0]
     """
     return _one_vs_one.winner(_machine.decision(params, _machine.prepare("svc.predict", params, X)))
@@ -247,8 +248,8 @@ def objective(
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[-1.0], [1.0]]), jnp.array([0, 1])
-    >>> print(ji.svc.objective(ji.svc.fit(X, y, kernel=ji.kernels.Linear()).params, X, y))
+    >>> at = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.svc.objective(at, at.vectors, jnp.array([0, 1])))
     -0.5
     """
     return _evaluate("svc.objective", params, X, y, C, params.kernel, class_weight, sample_weight, n_classes)[0]
@@ -262,8 +263,8 @@ def optimality(
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[-1.0], [1.0]]), jnp.array([0, 1])
-    >>> print(ji.svc.optimality(ji.svc.fit(X, y, kernel=ji.kernels.Linear()).params, X, y))
+    >>> at = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.svc.optimality(at, at.vectors, jnp.array([0, 1])))
     0.0
     """
     return _evaluate("svc.optimality", params, X, y, C, params.kernel, class_weight, sample_weight, n_classes)[1]

@@ -103,8 +103,8 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.svr.fit(jnp.array([[0.0], [1.0]]), jnp.array([0.0, 1.0]), epsilon=0.0, kernel=ji.kernels.Linear())
-    >>> print(ji.svr.decision(fit.params, jnp.array([[3.0]])))
+    >>> at = ji.Machine(jnp.array([-1.0, 1.0]), jnp.array(0.0), jnp.array([[0.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.svr.decision(at, jnp.array([[3.0]])))
     [3.]
     """
     return _machine.decision(params, _machine.prepare("svr.decision", params, X))
@@ -115,8 +115,8 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> fit = ji.svr.fit(jnp.array([[0.0], [1.0]]), jnp.array([0.0, 1.0]), epsilon=0.0, kernel=ji.kernels.Linear())
-    >>> print(ji.svr.predict(fit.params, jnp.array([[3.0]])))
+    >>> at = ji.Machine(jnp.array([-1.0, 1.0]), jnp.array(0.0), jnp.array([[0.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.svr.predict(at, jnp.array([[3.0]])))
     [3.]
     """
     return _machine.decision(params, _machine.prepare("svr.predict", params, X))
@@ -129,9 +129,8 @@ def objective(
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[0.0], [1.0]]), jnp.array([0.0, 1.0])
-    >>> fit = ji.svr.fit(X, y, epsilon=0.0, kernel=ji.kernels.Linear())
-    >>> print(ji.svr.objective(fit.params, X, y, epsilon=0.0))
+    >>> at = ji.Machine(jnp.array([-1.0, 1.0]), jnp.array(0.0), jnp.array([[0.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.svr.objective(at, at.vectors, jnp.array([0.0, 1.0]), epsilon=0.0))
     -0.5
     """
     verb = "svr.objective"
@@ -146,9 +145,8 @@ def optimality(
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[0.0], [1.0]]), jnp.array([0.0, 1.0])
-    >>> fit = ji.svr.fit(X, y, epsilon=0.0, kernel=ji.kernels.Linear())
-    >>> print(ji.svr.optimality(fit.params, X, y, epsilon=0.0))
+    >>> at = ji.Machine(jnp.array([-1.0, 1.0]), jnp.array(0.0), jnp.array([[0.0], [1.0]]), ji.kernels.Linear())
+    >>> print(ji.svr.optimality(at, at.vectors, jnp.array([0.0, 1.0]), epsilon=0.0))
     0.0
     """
     verb = "svr.optimality"
