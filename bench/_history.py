@@ -4,12 +4,14 @@ asv builds the package of each commit, measures the figures without noise, and p
 with nothing from outside.
 """
 
+import re
 import subprocess
 import sys
 import time
 
 from . import _results, _run, _selection
 
+_PROGRESS = re.compile(r"\s*(\[[ \d.]+%\] )?(·{1,2} |·{3}.*(failed|[Ee]rror))|\s*\w*Error")  # without asv's tables
 PATTERN = r"^program\.CPU"
 COMMIT_SECONDS, SETUP_SECONDS = 75, 150  # on 2 cores: one commit; the environment, once
 
@@ -29,7 +31,7 @@ def main(commits, only=""):
     if not _selection.matches([pattern]):
         print(f"bench: no benchmark matches {pattern!r}; the modules are {', '.join(_selection.MODULES)}")
         return 2
-    wanted = _run.git("rev-list", commits).split()
+    wanted = _run.git("rev-list", "--first-parent", commits).split()  # as asv counts
     if not wanted:
         print(f"bench: there are no commits in {commits}")
         return 2
@@ -38,7 +40,7 @@ def main(commits, only=""):
     print(f"bench: {pattern} of {len(wanted)} commits, at most {minutes:.0f} min on 2 cores", flush=True)
     start, _ = time.monotonic(), _run.machine()
     arguments = ["run", "--skip-existing-successful", "--show-stderr", "-b", pattern, commits]
-    code, output = _run.asv(arguments, {}, echo=print)
+    code, _ = _run.asv(arguments, {}, echo=lambda line: print(line, flush=True) if _PROGRESS.match(line) else None)
     if code:
         print(f"bench: asv ended with {code}")
         return 2
