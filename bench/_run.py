@@ -106,7 +106,7 @@ def interruptible():
             signal.signal(number, handler)
 
 
-def _configuration(stage):
+def configuration(stage):
     """asv.conf.json with results going to the staging folder."""
     from asv.util import load_json, write_json
 
@@ -161,7 +161,7 @@ def asv_step(step, commit, name, profile, echo=None):
         for path in (results / name).glob("*.json"):
             if path.name == "machine.json" or path.name.startswith(commit[:8]):
                 shutil.copy2(path, stage / "results" / name)
-        arguments = ["--config", str(_configuration(stage)), "run", "-E", f"existing:{sys.executable}"]
+        arguments = ["--config", str(configuration(stage)), "run", "-E", f"existing:{sys.executable}"]
         arguments += ["--set-commit-hash", commit, "--machine", name, "--show-stderr", "-b", step.regex]
         if profile != "full":
             arguments += ["-a", "rounds=1"]

@@ -1,4 +1,8 @@
-"""Figures as asv's results: its own classes write them, into the file that `asv run` here would write."""
+"""Figures as asv's results: its own classes write them, into the file that `asv run` would write.
+
+asv.conf.json asks for the newest version of every library, which is what `make bench` installs: the same environment
+to asv, so that its pages have one history.
+"""
 
 import datetime
 import itertools
@@ -11,7 +15,7 @@ from . import _results, _run
 
 
 class Store:
-    """The results of `commit` in this Python's environment."""
+    """The results of `commit`."""
 
     def __init__(self, commit):
         from asv.config import Config
@@ -22,13 +26,15 @@ class Store:
         name, results = _run.machine(), str(_results.ASV / "results")
         conf = Config.load(str(_results.ROOT / "asv.conf.json"))
         conf.repo, conf.results_dir = str(_results.ROOT), results
-        env = next(iter(get_environments(conf, [f"existing:{sys.executable}"], verbose=False)))
+        conf.benchmark_dir, conf.env_dir = str(_results.ROOT / "bench"), str(_results.ASV / "env")
+        here = next(get_environments(conf, [f"existing:{sys.executable}"], verbose=False))
+        env = next(get_environments(conf, None, verbose=False), here)  # described, not made
         machine = Machine.load(machine_name=name)
         machine.save(results)
         self._env = {**vars(machine), "python": env.python, **env.requirements}, env.requirements
         self._about = commit, get_repo(conf).get_date(commit), env.python, env.name, env.env_vars
         self.machine = vars(machine)
-        self._benchmarks = self._discover(conf, env)
+        self._benchmarks = self._discover(conf, here)
 
     def _discover(self, conf, env):
         """asv's own description of every benchmark, which its pages need."""
