@@ -57,7 +57,7 @@ def steps(profile):
         plan.append(_run.Step("import and memory", "imports", r"^imports\."))
     if profile == "full":
         plan.append(_run.Step("warm times with samples", "warm", r"^\w+\.Warm"))
-    return [*plan, plan[0]._replace(title=f"{machine[0]}, once more")]
+    return [*plan, plan[0]._replace(title=f"{machine[0]}, once more", again=True)]
 
 
 def select(plan, only):
@@ -89,6 +89,11 @@ class Progress:
         self.ratios.append(seconds / expected)
         self.left.remove((module, title))
         self.known[f"{self.profile} {module} {title}"] = round(seconds, 2)
+
+    def drop(self, step, done):
+        """A step has ended with `done` works: the others will not follow."""
+        for title in (step.works or (step.title,))[done:]:
+            self.left.remove((step.module, title))
 
     def __str__(self):
         # As much slower or faster than expected as so far: this machine's load.
@@ -140,12 +145,13 @@ class Run:
 
         self.console, self.profile, self.commit, self.verbose = console, profile, commit, verbose
         self.store, self.progress = Store(commit), Progress(profile, plan)
-        self.table, self.done, self.failed, self.again = {}, 0, [], {}
+        self.table, self.again, self.done, self.failed, self.notes = {}, {}, 0, [], []
 
     def add(self, step, figures):
         published = _published(step.module, figures)
-        if step.module == "selfcheck" and self.table.get("selfcheck.Machine.track_product_seconds"):
-            self.again = published  # the second time shows how far the machine has moved
+        if step.again:  # it shows how far the machine has moved
+            for name, values in published.items():
+                self.again.setdefault(name, []).extend([list(key), value] for key, value in values.items())
             return
         self.store.add(published)
         for name, values in published.items():
@@ -164,17 +170,25 @@ class Run:
                     self.table.setdefault(figure.benchmark, {})[tuple(figure.params.values())] = figure.value
             return code, output
 
+        done = []
+
         def finished(title, seconds, figures):
             self.add(step, figures)
             self.progress.finish(step.module, title, seconds)
-            left = [t for m, t in self.progress.left if m == step.module and t in step.works]
-            status(f"{head} {left[0]} ({self.progress})" if left else f"{head} ({self.progress})")
+            done.append(title)
+            status(f"{head}: {[*step.works, 'done'][len(done)]} ({self.progress})")
 
-        status(f"{head} {step.works[0]} ({self.progress})")
+        status(f"{head}: {step.works[0]} ({self.progress})")
         with tempfile.TemporaryFile("w+") as log:
-            code = _run.family(step, self.profile, finished, None if self.verbose else log)
+            code = _run.family(step, self.profile, finished, log)
             log.seek(0)
-            return code, log.read()
+            output = log.read()
+        self.progress.drop(step, len(done))
+        # What could not be measured, and why: a race without a peer must not look like a race without a rival.
+        self.notes += [line for line in output.splitlines() if re.search(r" (skipped|failed): ", line)]
+        if self.verbose:
+            self.console.print(output, markup=False, style="dim")
+        return code, output
 
 
 def main(profile, only, verbose):
@@ -200,14 +214,13 @@ def main(profile, only, verbose):
             console.print(f"  {step.title}", markup=False)
             console.print("".join(f"    {title}\n" for title in step.works), markup=False, end="")
         return 2
-    run = Run(console, profile, commit, plan, verbose)
-    count = sum(len(step.works) or 1 for step in plan)
-    console.print(
-        f"bench: {profile} profile of commit {commit[:8]}: {count} measurements, {run.progress}", markup=False
-    )
-    interrupted = None
+    run = interrupted = None
     try:
-        with _run.interruptible(), console.status("") as line:
+        with _run.interruptible(), console.status("asking asv for its benchmarks") as line:
+            run = Run(console, profile, commit, plan, verbose)
+            count = sum(len(step.works) or 1 for step in plan)
+            head = f"bench: {profile} profile of commit {commit[:8]}: {count} measurements, {run.progress}"
+            console.print(head, markup=False)
             for number, step in enumerate(plan, 1):
                 head, at = f"[{number:2}/{len(plan)}] {step.title}", time.monotonic()
                 code, output = run.measure(step, head, lambda text: line.update(_escaped(text)))
@@ -220,15 +233,15 @@ def main(profile, only, verbose):
     except _run.Interrupted as stop:
         interrupted = stop
         console.print(f"\nbench: interrupted ({stop}).")
-    if not run.table:
+    if run is None or not run.table:
         console.print(
             "bench: nothing had finished; nothing is changed." if interrupted else "bench: every step failed."
         )
         return 130 if interrupted else 2
     run.progress.keep()
     about = facts(profile, commit, dirty, started, run.store.machine)
-    again = {name: [[list(k), v] for k, v in values.items()] for name, values in run.again.items()}
-    about |= {"seconds": round(time.monotonic() - clock), "done": run.done, "planned": len(plan), "again": again}
+    about |= {"seconds": round(time.monotonic() - clock), "done": run.done, "planned": len(plan)}
+    about |= {"again": run.again, "notes": run.notes}
     path = _results.run_path(commit, started)
     _results.write_run(path, about, run.table)
     _terminal.show(console, about, run.table)

@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 
 from . import _networks, _results, _tables, program
 
@@ -270,6 +271,17 @@ def _sections(table):
     return sections
 
 
+def _left_out(notes):
+    """The section of what could not be measured: [] if nothing was left out."""
+    if not notes:
+        return []
+    table = Table(["what", "why"], left=2)
+    for note in notes:
+        what, word, why = re.split(r" (skipped|failed): ", note, maxsplit=1)
+        table.add(f"{what} {word}", why)
+    return [("Left out", "Libraries that are not installed, took too long or failed.", [table])]
+
+
 def _reproduce(facts):
     profile = facts.get("profile", "quick")
     return "make bench" if profile == "quick" else f"make bench PROFILE={profile}"
@@ -277,7 +289,7 @@ def _reproduce(facts):
 
 def pages(facts, table):
     """The report as (HTML, markdown)."""
-    about, sections = _about(facts, table), _sections(table)
+    about, sections = _about(facts, table), _sections(table) + _left_out(facts.get("notes"))
     body = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in about)
     out = [f"<h1>jaxinfra benchmarks</h1><dl>{body}</dl>"]
     text = ["# jaxinfra benchmarks", "", *(f"- {k}: {v}" for k, v in about)]

@@ -25,6 +25,7 @@ class Step(NamedTuple):
     regex: str | None = None  # what asv measures itself; None for a process of ours
     works: tuple = ()  # titles of the measurements of a process of ours
     only: str = ""  # a text that these titles have
+    again: bool = False  # whether it was run before: the figures of the first time stay
 
 
 class Interrupted(Exception):

@@ -100,6 +100,8 @@ def show(console, facts, table):
         console.print(f"import jaxinfra adds {_tables.duration(next(iter(added.values())))} to import jax\n")
     if programs := _tables.programs(table):
         console.print(_programs(programs))
+    if notes := facts.get("notes"):
+        console.print(f"Left out, for reasons that the report has: {len(notes)}.")
     if noise := _tables.noise(table):
         console.print(f"Noise: a call raced against itself differs by {max(noise.values()):.1%} here.")
     if (moved := _tables.moved(table, facts.get("again", {}))) > _tables.SPREAD:

@@ -46,6 +46,7 @@ def run(tmp_path):
     again = {"selfcheck.Machine.track_product_seconds": [[[dtype], 0.13]]}
     facts = {"profile": "quick", "commit": COMMIT, "done": 3, "planned": 12, "seconds": 9, "date": "2026-01-01"}
     facts |= {"machine": {"cpu": "some processor", "ram": "1000000", "os": "Linux"}, "again": again}
+    facts["notes"] = ["ols 1000x20 float32: skglm skipped: skglm is not installed"]
     path = tmp_path / "runs" / "01234567-20260101T000000.json"
     _results.write_run(path, facts, table)
     return path
@@ -59,6 +60,7 @@ def test_report_is_self_contained(run, tmp_path):
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert "| 1000x20 | float32 | 100 µs (6.8 digits) |" in text and "3 of 12 steps" in text
     assert "CPU | Least squares | 1000x20 | float32 | 61 |" in text
+    assert "| ols 1000x20 float32: skglm skipped | skglm is not installed |" in text
 
 
 def test_report_marks_what_was_measured_above_the_noise(run, tmp_path):
@@ -145,6 +147,9 @@ def test_time_left_follows_what_this_machine_measured(tmp_path, monkeypatch):
     left = 10 * (before + progress.expected("regression", "call overhead")[0])
     assert str(progress) == f"{left // 60:.0f}:{left % 60:02.0f} left"
     assert _measure.Progress("quick", plan).expected("nist", "a") == (10 * before, True)
+    # A family that has ended early leaves nothing to wait for.
+    progress.drop(plan[0], 1)
+    assert progress.left == [("regression", "call overhead")]
 
 
 def test_published_figures_are_those_of_the_module_s_own_parameters():
@@ -322,6 +327,15 @@ def test_history_says_what_is_wrong_with_its_commits(capsys):
     except _run.Failed as reason:
         pytest.skip(str(reason))
     assert "there are no commits in HEAD..HEAD" in capsys.readouterr().out
+
+
+def test_pages_of_history_leave_out_what_was_never_measured(tmp_path):
+    known = {"a.A.track_x": {"param_names": []}, "b.B.track_y": {"param_names": []}, "version": 2}
+    folder = tmp_path / "results" / "here"
+    folder.mkdir(parents=True)
+    (tmp_path / "results" / "benchmarks.json").write_text(json.dumps(known))
+    (folder / "01234567-env.json").write_text(json.dumps({"results": {"a.A.track_x": [[1.0]], "b.B.track_y": [None]}}))
+    assert set(_history._measured(tmp_path / "results")) == {"a.A.track_x", "version"}
 
 
 def test_pages_of_history_want_nothing_from_outside(tmp_path):

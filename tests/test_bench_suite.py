@@ -435,6 +435,16 @@ def test_peers_that_take_too_long_are_given_up():
     assert figures["gap"] == 1e-4
     with pytest.raises(_compare._TooSlow):
         _compare.settle(adapter._replace(tolerances=(1e-8,)), None, lambda tol: {"gap": tol}, "gap", 0.1)
+    # The first call of a library imports it: it is asked once more.
+    naps = [0.3]
+
+    def importing(task, tol):
+        return lambda: time.sleep(naps.pop() if naps else 0), lambda _: tol
+
+    call, figures = _compare.settle(
+        _adapters.Adapter(importing, (1e-3, 1e-8)), None, lambda tol: {"gap": tol}, "gap", 0.1
+    )
+    assert figures["gap"] == 1e-8
 
 
 def test_uncertified_answers_are_no_peers():
