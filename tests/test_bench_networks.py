@@ -40,7 +40,8 @@ def test_plain_networks_are_the_same(name, monkeypatch):
     np.testing.assert_allclose(module.apply(params, x), expected, rtol=1e-10)
 
 
-def test_race():
+def test_race(monkeypatch):
+    monkeypatch.setenv("JAXINFRA_BENCH", "standard")  # quick leaves the single device out
     figures = networks.measure("gru", 0.1)
     assert set(figures) >= {"jaxinfra", "jaxinfra, 1 device", "plain JAX"}
     for name, values in figures.items():
