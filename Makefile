@@ -38,7 +38,7 @@ endif
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
-bench: $(VENV)/.bench  ## fit, certify and time every model beside its peers (PROFILE=quick, standard or full)
+bench: $(VENV)/.bench  ## fit, certify and time every family beside its peers (PROFILE=quick, standard or full)
 	@echo "bench: profile $(PROFILE)"
 	@$(BIN)/python -m bench $(PROFILE) $(ARGS)
 

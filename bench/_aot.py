@@ -1,7 +1,7 @@
 """Compile for this CPU, or for accelerators that this machine need not have.
 
 `python _aot.py cpu|tpu_v5e|h100` reads [[model, [[shape, dtype], ...]], ...] and prints a line of JSON for each: its
-figures, {} where there is no such model.
+figures, {} where there is no such model, {"error": ...} where it does not compile.
 
 A script of its own, because libtpu's environment variables must not reach other processes. The wheels are extra:
 libtpu for TPU v5e, jax-cuda13-plugin and jax-cuda13-pjrt (with --no-deps) for H100.
@@ -116,7 +116,7 @@ def main(target, requests):
                 lowered = jax.jit(source.function(model)).trace(*shapes).lower(lowering_platforms=platforms)
                 found = describe(lowered.compile())
             except Exception as error:  # one model that cannot be compiled must not stop the others
-                print(f"{model}: {error!r}"[:2000], file=sys.stderr)
+                found = {"error": repr(error)[:500]}
         print(json.dumps(found), flush=True)
 
 

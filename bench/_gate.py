@@ -91,20 +91,21 @@ class _Fits:
 
 
 def race(processes, model, problem):
-    """{"base", "head", "twin": best seconds}, raced twice where they differ; and None, or why there is no race."""
+    """{"base", "head", "twin": best seconds}, raced twice where they differ, and {}; or None and {process: why not}."""
     with concurrent.futures.ThreadPoolExecutor(len(processes)) as pool:
-        reasons = list(pool.map(lambda process: process.prepare(model, problem), processes.values()))
-    if any(reasons):
-        return None, next(filter(None, reasons))
+        answers = pool.map(lambda process: process.prepare(model, problem), processes.values())
+        reasons = {name: answer for name, answer in zip(processes, answers, strict=True) if answer}
+    if reasons:
+        return None, reasons
     for seconds in (RACING, 2 * RACING):
         found = {name: times["seconds"] for name, times in _race.alternate(processes, seconds).items()}
         if verdict(found) == "as fast":
             break
-    return found, None
+    return found, {}
 
 
 def verdict(found):
-    """`slower`, `faster`, `as fast`, or `too noisy` where the twins differ by more than half of what is looked for."""
+    """`as fast` within 10 %; beyond it `slower`, `faster`, or `too noisy` within twice what the twins differ by."""
     base = min(found["base"], found["twin"])
     noise = max(found["base"], found["twin"]) / base - 1
     ratio = found["head"] / base
@@ -131,12 +132,15 @@ def main(base, head, only=""):
     print(f"{len(cases)} programs, {len(fits)} warm fits, about {minutes:.0f} min on 2 cores", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         trees = [_tree(commit, Path(folder) / commit[:8]) for commit in commits]
-        grown, changed = [], 0
+        grown, broken, changed = [], [], 0
         before_after = [program.figures("cpu", cases, tree) for tree in trees]
         for model, problem, dtype in cases:
             before, after = (found.get((model, problem, dtype)) for found in before_after)
-            if not before or not after:
-                print(f"  {_titled(model)}: not in {'head' if before else 'base'}")
+            if "error" in after:
+                broken.append(model)
+                print(f"  {_titled(model)}: BROKEN: {after['error']}")
+            if not before or not after or "error" in before or "error" in after:
+                print(f"  {_titled(model)}: not compared: only one of them has it")
                 continue
             moved = [n for n in EXACT if before.get(n) != after.get(n)]
             changed += bool(moved)
@@ -152,15 +156,20 @@ def main(base, head, only=""):
         seen = {"slower": [], "faster": [], "as fast": [], "too noisy": []}
         with _Fits(trees[0]) as first, _Fits(trees[1]) as second, _Fits(trees[0]) as twin:
             for model, problem in fits:
-                found, reason = race({"base": first, "head": second, "twin": twin}, model, problem)
+                found, reasons = race({"base": first, "head": second, "twin": twin}, model, problem)
                 if found is None:
-                    print(f"  {_titled(model)}: not raced: {reason}")
+                    if "head" in reasons and "base" not in reasons:
+                        broken.append(model)
+                    print(f"  {_titled(model)}: not raced: {reasons}")
                     continue
                 seen[verdict(found)].append(model)
                 times = ", ".join(f"{name} {_tables.duration(value)}" for name, value in found.items())
                 print(f"  {_titled(model)} {problem}: {times}: {verdict(found)}", flush=True)
     counts = ", ".join(f"{len(models)} {word}" for word, models in seen.items())
     print(f"bench: {counts}; {time.monotonic() - start:.0f} s in all")
+    if broken:
+        print(f"bench: broken in {head}: {', '.join(dict.fromkeys(map(_titled, broken)))}")
+        return 2
     if grown or seen["slower"]:
         print(f"bench: regression: {', '.join(dict.fromkeys(map(_titled, grown + seen['slower'])))}")
         return 1

@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 
-from . import _results, _run
+from . import _compare, _results, _run
 
 PACKAGES = (
     "jax",
@@ -186,6 +186,8 @@ class Run:
         self.progress.drop(step, len(done))
         # What could not be measured, and why: a race without a peer must not look like a race without a rival.
         self.notes += [line for line in output.splitlines() if re.search(r" (skipped|failed): ", line)]
+        if any(f": {_compare.OURS} failed: " in note for note in self.notes):
+            code = code or 1  # a peer may fail, jaxinfra may not
         if self.verbose:
             self.console.print(output, markup=False, style="dim")
         return code, output

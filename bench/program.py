@@ -80,7 +80,7 @@ def elsewhere(target, requests, tree=None):
         with run:
             texts.append(run.stdout.read().splitlines())
         if run.returncode:
-            print(f"{target}: a compiler ended with {run.returncode}")
+            print(f"{target} failed: a compiler ended with {run.returncode}")
     found = [[json.loads(line) for line in text if line.startswith("{")] for text in texts]
     return [found[i % len(parts)][i // len(parts)] if i // len(parts) < len(found[i % len(parts)]) else None
             for i in range(len(requests))]  # fmt: skip
@@ -91,31 +91,41 @@ def _digest(target, tree):
     root = Path(tree) / "jaxinfra" if tree else Path(importlib.util.find_spec("jaxinfra").origin).parent
     here = Path(__file__).parent
     known = hashlib.sha256()
-    for path in [*sorted(root.rglob("*.py")), *(here / name for name in ("_cases.py", "_networks.py", "_aot.py"))]:
-        known.update(path.name.encode() + path.read_bytes())
+    for path in sorted(root.rglob("*.py")):
+        known.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    for name in ("_cases.py", "_networks.py", "_data.py", "compile.py", "_aot.py"):
+        known.update((here / name).read_bytes())
     versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")]
-    known.update(repr([target, *versions, sys.version_info[:2], platform.processor(), cores()]).encode())
+    machine = sys.version_info[:2], platform.processor(), cores(), os.environ.get("XLA_FLAGS")
+    known.update(repr([target, *versions, *machine]).encode())
     return known.hexdigest()[:24]
 
 
 def figures(target, cases, tree=None):
-    """{case: figures} of the programs. They have no noise: of a package that was compiled before they are known."""
+    """{case: figures} of the programs; {"error": ...} of one that does not compile, {} of a model that is not there.
+
+    They have no noise: of a package that was compiled before they are known. What failed is tried again.
+    """
     path = _results.ASV / "programs" / f"{_digest(target, tree)}.json"
     known = _results.read_json(path) or {}
     wanted = [case for case in cases if " ".join(case) not in known]
+    new = dict(zip(wanted, elsewhere(target, requests(wanted), tree), strict=True)) if wanted else {}
+    new = {case: {"error": "its compiler stopped"} if result is None else result for case, result in new.items()}
+    known |= {" ".join(case): result for case, result in new.items() if "error" not in result}
     if wanted:
-        for case, result in zip(wanted, elsewhere(target, requests(wanted), tree), strict=True):
-            if result is not None:
-                known[" ".join(case)] = result
         _results.write(path, json.dumps(known, indent=1))
-    return {case: known[" ".join(case)] for case in cases if known.get(" ".join(case))}
+    return {case: new[case] if case in new else known[" ".join(case)] for case in cases}
 
 
 def _measure(target):
     if reason := missing(target):
         print(f"skipped {reason}")
         return {}
-    return {(target, " ".join(case)): result for case, result in figures(target, cases(target)).items()}
+    found = figures(target, cases(target))
+    for case, result in found.items():
+        if "error" in result:
+            print(f"{' '.join(case)} for {target} failed: {result['error']}")
+    return {(target, " ".join(case)): result for case, result in found.items() if result and "error" not in result}
 
 
 def work():

@@ -1,9 +1,11 @@
 """Runs of the benchmarks: what is stored, shown and decided, and what an interrupt leaves."""
 
+import contextlib
 import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +26,15 @@ for _name in bench.CHANGED:
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMIT = "0123456789abcdef"
+
+
+@pytest.fixture
+def head():
+    """The commit of this checkout; an unpacked archive has none."""
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip(f"not a git clone: {found.stderr.strip()}")
+    return found.stdout.strip()
 
 
 @pytest.fixture
@@ -194,14 +205,10 @@ _store.Store(sys.argv[2]).add({name: {here: 0.5}})
 """
 
 
-def test_results_are_asv_s_and_are_merged(tmp_path):
+def test_results_are_asv_s_and_are_merged(tmp_path, head):
     pytest.importorskip("asv")
     from asv.results import Results
 
-    try:
-        head = _run.git("rev-parse", "HEAD")
-    except _run.Failed as reason:
-        pytest.skip(str(reason))
     # In a process of its own: asv forks, which one that runs JAX must not.
     subprocess.run([sys.executable, "-c", STORE, str(tmp_path), head], check=True, cwd=ROOT)
     (path,) = [p for p in _results.result_files(tmp_path) if p.name != "machine.json"]
@@ -267,11 +274,17 @@ def test_programs_of_a_package_that_was_compiled_before_are_known(tmp_path, monk
     monkeypatch.setattr(program, "elsewhere", lambda *given: calls.append(given) or [{"kernels": 7}])
     assert program.figures("cpu", [case]) == {case: {"kernels": 7}} == program.figures("cpu", [case])
     assert len(calls) == 1
+    # What does not compile is tried again.
+    other = ("ridge", "1000x20", "float32")
+    monkeypatch.setattr(program, "elsewhere", lambda *given: calls.append(given) or [{"error": "out of memory"}])
+    assert program.figures("cpu", [other])[other]["error"] == program.figures("cpu", [other])[other]["error"]
+    assert len(calls) == 3
+    monkeypatch.setattr(program, "elsewhere", lambda *given: calls.append(given) or [{"kernels": 7}])
     # Another package is compiled.
     (tmp_path / "jaxinfra").mkdir()
     (tmp_path / "jaxinfra" / "__init__.py").write_text("changed = True")
     program.figures("cpu", [case], tmp_path)
-    assert len(calls) == 2
+    assert len(calls) == 4
 
 
 def test_gate_verdicts():
@@ -288,7 +301,7 @@ def test_gate_finds_a_planted_slow_down(tmp_path, monkeypatch):
     # The package of this checkout, and one whose least squares are fitted three times over.
     trees = [tmp_path / name for name in ("base", "head")]
     for tree in trees:
-        subprocess.run(["cp", "-r", str(ROOT / "jaxinfra"), str(tree.mkdir() or tree / "jaxinfra")], check=True)
+        shutil.copytree(ROOT / "jaxinfra", tree / "jaxinfra")
     slow = trees[1] / "jaxinfra" / "linear" / "ols.py"
     slow.write_text(
         slow.read_text()
@@ -297,16 +310,28 @@ def test_gate_finds_a_planted_slow_down(tmp_path, monkeypatch):
     with _gate._Fits(trees[0]) as base, _gate._Fits(trees[1]) as head, _gate._Fits(trees[0]) as twin:
         processes = {"base": base, "head": head, "twin": twin}
         found, reason = _gate.race(processes, "ols", "1000x20")
-        assert reason is None and _gate.verdict(found) == "slower"
-        assert "no_model" in _gate.race(processes, "no_model", "1000x20")[1]
+        assert not reason and _gate.verdict(found) == "slower"
+        assert set(_gate.race(processes, "no_model", "1000x20")[1]) == {"base", "head", "twin"}
 
 
-def test_gate_stops_where_the_package_is_the_same(capsys):
-    try:
-        assert _gate.main("HEAD", "HEAD") == 0
-    except _run.Failed as reason:
-        pytest.skip(str(reason))
-    assert "jaxinfra is the same in HEAD and HEAD" in capsys.readouterr().out
+def test_gate_stops_where_the_package_is_the_same(capsys, head):
+    assert _gate.main("HEAD", head) == 0
+    assert f"jaxinfra is the same in HEAD and {head}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("result, code", [({"error": "no lowering"}, 2), ({"kernels": 9}, 1), ({"kernels": 7}, 0)])
+def test_gate_fails_where_a_model_breaks_or_grows(result, code, capsys, monkeypatch):
+    from bench import program
+
+    case = ("ols", "1000x20", "float32")
+    monkeypatch.setattr(_gate._run, "git", lambda *words: words[-1])  # two commits, of different packages
+    monkeypatch.setattr(_gate, "_tree", lambda commit, folder: folder)
+    monkeypatch.setattr(_gate, "plan", lambda only: ([case], []))
+    monkeypatch.setattr(_gate, "_Fits", lambda tree: contextlib.nullcontext())
+    answers = iter([{"kernels": 7}, result])
+    monkeypatch.setattr(program, "figures", lambda *_: {case: next(answers)})
+    assert _gate.main("base", "head") == code
+    assert {0: "no regression", 1: "kernels 7 -> 9  LARGER", 2: "BROKEN: no lowering"}[code] in capsys.readouterr().out
 
 
 def test_interrupted_gate_decides_nothing(monkeypatch, capsys):
@@ -329,11 +354,8 @@ def test_asv_stops_where_a_selection_matches_nothing():
     assert not re.search("Creating|Installing", run.stdout)
 
 
-def test_history_says_what_is_wrong_with_its_commits(capsys):
-    try:
-        assert _history.main("HEAD..HEAD") == 2
-    except _run.Failed as reason:
-        pytest.skip(str(reason))
+def test_history_says_what_is_wrong_with_its_commits(capsys, head):
+    assert _history.main("HEAD..HEAD") == 2
     assert "there are no commits in HEAD..HEAD" in capsys.readouterr().out
 
 

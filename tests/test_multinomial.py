@@ -397,7 +397,10 @@ def test_bad_input():
     # What only the device knows.
     labels = jnp.asarray(y)
     fit = partial(multinomial.fit, n_classes=3, l1=0.01, l2=0.1, sample_weight=np.ones(120))  # a program for all
-    status = lambda *a, **k: fit(*a, **k).info.status  # noqa: E731
+
+    def status(*data, **given):
+        return fit(*data, **given).info.status
+
     assert status(X, labels.at[3].set(3)) == ji.Status.DOMAIN
     assert status(X, labels.at[3].set(-1)) == ji.Status.DOMAIN
     assert status(X, jnp.asarray(soft)) == ji.Status.DOMAIN
