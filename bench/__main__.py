@@ -4,6 +4,7 @@
     standard         the cases of docs/figures.md, about an hour
     full             every size
     report           rebuild the report of the last run
+    figures          write docs/figures.md and its chart from the last whole standard run
     gate BASE HEAD   compare two commits: exit 1 a regression, 2 broken, 3 this machine is too noisy to tell
     history RANGE    compiled programs of the commits BASE..HEAD by asv, and the page of their history
 
@@ -18,7 +19,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = ["quick", "standard", "full", "report", "gate", "history"]
+    commands = ["quick", "standard", "full", "report", "figures", "gate", "history"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("commits", nargs="*", help="gate: BASE HEAD; history: BASE..HEAD")
     parser.add_argument("--only", default="", metavar="TEXT", help="what has TEXT in its title; another one lists them")
@@ -28,7 +29,7 @@ def main(arguments=None):
     if len(options.commits) != wanted:
         needs = {"gate": "two commits: BASE HEAD", "history": "a range of commits: BASE..HEAD"}
         parser.error(f"{options.command} takes {needs.get(options.command, 'no commits')}")
-    from . import _gate, _history, _measure, _report, _run
+    from . import _figures, _gate, _history, _measure, _report, _run
 
     try:
         with _run.interruptible():
@@ -42,8 +43,8 @@ def main(arguments=None):
     except _run.Failed as error:
         print(f"bench: {error}")
         return 2
-    if options.command == "report":
-        return _report.main()
+    if options.command in ("report", "figures"):
+        return {"report": _report, "figures": _figures}[options.command].main()
     return _measure.main(options.command, options.only, options.verbose)
 
 

@@ -54,6 +54,12 @@ def kernels(text):
     return found
 
 
+def forget():
+    """Compile everything anew from here on."""
+    if jax := sys.modules.get("jax"):
+        jax.clear_caches()
+
+
 def live():
     """The compiled programs of this process; none before JAX has started."""
     jax = sys.modules.get("jax")

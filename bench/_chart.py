@@ -1,15 +1,7 @@
-"""A picture of the races as SVG: how many times faster than the fastest peer, a line a problem, on a log scale.
-
-`python -m bench._chart` draws docs/figures/races.svg from the tables of docs/figures.md.
-"""
+"""A picture of the races as SVG: how many times faster than the fastest peer, a line a problem, on a log scale."""
 
 import html
 import math
-import re
-from pathlib import Path
-
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGE, PICTURE = DOCS / "figures.md", DOCS / "figures" / "races.svg"
 
 # Two colours that every eye can tell apart, and two shapes for those who see none.
 COLOURS = {"float32": "#d55e00", "float64": "#0b5cad"}
@@ -21,24 +13,6 @@ STYLE = """text { font: 11.5px system-ui, -apple-system, "Segoe UI", Roboto, "De
 .r { text-anchor: end } .m { text-anchor: middle }"""
 
 
-def rows(page):
-    """[(label, dtype, ratio)] of a page's tables: ratio is how many times faster, below 1 where slower.
-
-    A row begins with a label, up to a semicolon, or none if it is that of the row before, and a dtype; the first
-    "N times faster", "N times slower" or "as fast" is the ratio, and a row without one is no race.
-    """
-    found, label = [], ""
-    for line in page.splitlines():
-        name, dtype, *cells = [cell.strip() for cell in line.strip("|").split("|")] + ["", ""]
-        if not line.startswith("|") or dtype not in COLOURS:
-            continue
-        label = name.replace("`", "").split(";")[0] or label
-        if ratio := re.search(r"([\d.]+) times (faster|slower)|as fast", " ".join(cells)):
-            times = float(ratio[1] or 1)
-            found.append((label, dtype, 1 / times if ratio[2] == "slower" else times))
-    return found
-
-
 def _mark(dtype, x, y):
     colour = COLOURS[dtype]
     if dtype == "float64":
@@ -47,7 +21,10 @@ def _mark(dtype, x, y):
 
 
 def draw(found):
-    """The picture of rows (label, dtype, ratio) in their order; the ratios of one label stand on one line."""
+    """The picture of rows (label, dtype, ratio) in their order; the ratios of one label stand on one line.
+
+    ratio is how many times faster, below 1 where slower.
+    """
     lines = {}
     for label, dtype, ratio in found:
         lines.setdefault(label, {})[dtype] = ratio
@@ -93,8 +70,3 @@ def draw(found):
         apart = 2.5 * (len(values) > 1)
         parts += [_mark(d, x(r), y + (apart if d == "float64" else -apart)) for d, r in sorted(values.items())]
     return "\n".join([*parts, "</svg>", ""])
-
-
-if __name__ == "__main__":
-    PICTURE.write_text(draw(rows(PAGE.read_text(encoding="utf-8"))), encoding="utf-8")
-    print(PICTURE)

@@ -32,7 +32,7 @@ PACKAGES = (
 # Seconds that one measurement of a module takes on 2 cores, until this machine has done it once: the time left.
 SECONDS = {
     "quick": {"selfcheck": 3, "penalised": 10, "svm": 12, "networks": 20, "nist": 0.3, "program": 45},
-    "standard": {"selfcheck": 4, "nist": 0.5, "compile": 10, "program": 90, "imports": 60, "networks": 45},
+    "standard": {"selfcheck": 4, "nist": 0.5, "compile": 15, "program": 90, "imports": 60, "networks": 45},
     "full": {"regression": 30, "nist": 0.5, "compile": 20, "program": 600, "imports": 60, "networks": 120},
 }
 OTHERS = {"quick": 7, "standard": 15, "full": 60}
@@ -137,6 +137,11 @@ def _published(module, figures):
     return _harness.published(importlib.import_module(f"bench.{module}"), figures)
 
 
+def note(line):
+    """What a library says when it fails, without what follows its first line."""
+    return re.split(r"\\n", line)[0][:200]
+
+
 class Run:
     """One run: what it has measured so far, in memory and on disk."""
 
@@ -185,7 +190,7 @@ class Run:
             output = log.read()
         self.progress.drop(step, len(done))
         # What could not be measured, and why: a race without a peer must not look like a race without a rival.
-        self.notes += [line for line in output.splitlines() if re.search(r" (skipped|failed): ", line)]
+        self.notes += [note(line) for line in output.splitlines() if re.search(r" (skipped|failed): ", line)]
         if any(f": {_compare.OURS} failed: " in note for note in self.notes):
             code = code or 1  # a peer may fail, jaxinfra may not
         if self.verbose:
@@ -242,7 +247,7 @@ def main(profile, only, verbose):
         return 130 if interrupted else 2
     run.progress.keep()
     about = facts(profile, commit, dirty, started, run.store.machine)
-    about |= {"seconds": round(time.monotonic() - clock), "done": run.done, "planned": len(plan)}
+    about |= {"seconds": round(time.monotonic() - clock), "done": run.done, "planned": len(plan), "only": only}
     about |= {"again": run.again, "notes": run.notes}
     path = _results.run_path(commit, started)
     _results.write_run(path, about, run.table)

@@ -4,7 +4,7 @@ import html
 import math
 import re
 
-from . import _networks, _results, _tables, program
+from . import _chart, _networks, _results, _tables, program
 
 STYLE = """
 :root { --faster: #0b5cad; --slower: #b35000; --line: #dfe3e8; --soft: #5c6670; }
@@ -22,9 +22,7 @@ td.ours { background: #f3f7fc } td.best { font-weight: 700 } td.low { background
 .faster { color: var(--faster); font-weight: 600 } .slower { color: var(--slower); font-weight: 600 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: .6rem 0 }
 dt { color: var(--soft) } dd { margin: 0 } pre { background: #f6f8fa; padding: .8rem 1rem; overflow-x: auto }
-svg text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: #1b1f24 }
 """
-MODEL_NAMES = {model: case.title for model, case in _tables.CASES.items()}
 
 
 class Table:
@@ -69,55 +67,13 @@ def _race(model, rows, impls):
             low = found.digits is not None and ours and ours.digits is not None and found.digits < ours.digits - 3
             style = "low" if low or not found.certified else "ours" if name == _tables.OURS else ""
             style += " best" if found.seconds == row.best else ""
-            small = "" if found.digits is None else f"{found.digits:.1f} digits"
-            if found.certificate is not None:
-                small = f"{_tables.figure_of(model)} {found.certificate:.0e}"
-                small += "" if found.certified else ", not certified"
-            return _tables.duration(found.seconds), style, small
+            return _tables.duration(found.seconds), style, _tables.quality(model, found)
 
         style = "" if row.ratio is None else "faster" if row.ratio <= 1 else "slower"
         small = (row.fastest_peer or "") + (f" {_tables.NOISE_MARK} noisy" if row.noisy and row.fastest_peer else "")
         against = (row.comparison, style if row.comparison != "as fast" else "", small)
         table.add(row.problem, row.dtype, cell(_tables.OURS), against, *map(cell, peers))
     return table
-
-
-def _chart(races):
-    """Our speed against the fastest peer for every row, on a log scale, as inline SVG."""
-    points = [(m, r) for m, rows in races for r in rows if r.ratio]
-    if not points:
-        return ""
-    bound = max(2.0, *(max(r.ratio, 1 / r.ratio) for _, r in points)) * 1.1
-    names = [f"{MODEL_NAMES[model]}, {row.problem}, {row.dtype}" for model, row in points]
-    left, width, step, top = 20 + 7 * max(map(len, names)), 560, 19, 34  # 7 holds the mean width of a letter
-    height = top + step * len(points) + 8
-
-    def x(speed):
-        return left + width * (math.log(speed) + math.log(bound)) / (2 * math.log(bound))
-
-    parts = [f'<svg viewBox="0 0 {left + width + 120} {height}" role="img" width="{left + width + 120}">']
-    parts.append("<title>jaxinfra against the fastest peer</title>")
-    ticks = [1, *(t for s in (2, 5, 10, 20, 50, 100, 1000) if s < bound for t in (s, 1 / s))]
-    for tick in ticks:
-        label = "as fast" if tick == 1 else f"{tick:g}× faster" if tick > 1 else f"{1 / tick:g}× slower"
-        colour = "#7d8790" if tick == 1 else "#dfe3e8"
-        parts.append(f'<line x1="{x(tick):.0f}" x2="{x(tick):.0f}" y1="24" y2="{height}" stroke="{colour}"/>')
-        # Labels that would touch are left out; the lines stay.
-        if abs(math.log10(tick)) in (0.0, 1.0, 2.0, 3.0) or bound < 8:
-            parts.append(f'<text x="{x(tick):.0f}" y="16" text-anchor="middle">{label}</text>')
-    for i, (_, row) in enumerate(points):
-        y, speed = top + step * i + step / 2, 1 / row.ratio
-        colour = "#0b5cad" if speed >= 1 else "#b35000"
-        name = html.escape(names[i])
-        shape = f'<circle cx="{x(speed):.1f}" cy="{y}" r="5" fill="{colour}"/>'
-        if speed < 1:  # another shape too, for those who do not see the colours
-            shape = f'<rect x="{x(speed) - 5:.1f}" y="{y - 5}" width="10" height="10" fill="{colour}"/>'
-        parts.append(f'<text x="{left - 12}" y="{y + 4}" text-anchor="end">{name}</text>')
-        parts.append(
-            f'<line x1="{x(1):.1f}" x2="{x(speed):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
-        )
-        parts.append(shape)
-    return "\n".join([*parts, "</svg>"])
 
 
 def _first_calls(races):
@@ -132,7 +88,7 @@ def _first_calls(races):
             peer = row.cells[row.fastest_peer].seconds
             first, *times = [_tables.duration(v) for v in (row.first_call, row.cells[_tables.OURS].seconds, peer)]
             kernels = "–" if row.kernels is None else f"{row.kernels:.0f}"
-            table.add(MODEL_NAMES[model], row.problem, row.dtype, first, kernels, *times, even)
+            table.add(_tables.CASES[model].title, row.problem, row.dtype, first, kernels, *times, even)
     return table
 
 
@@ -143,7 +99,7 @@ def _compiling(found):
     for model, problem, dtype, row in found:
         retraces = "–" if row.get("retraces") is None else f"{row['retraces']:.0f}"
         times = [_tables.duration(row[s]) if s in row else "–" for s in stages]
-        table.add(MODEL_NAMES[model], problem, dtype, *times, retraces)
+        table.add(_tables.CASES[model].title, problem, dtype, *times, retraces)
     return table
 
 
@@ -167,35 +123,35 @@ def _programs(found):
         known = [f(row[n]) if n in row else "–" for n, f in (("temp_bytes", _tables.size), ("flops", _tables.number),
                                                              ("bytes_accessed", _tables.size))]  # fmt: skip
         counts = [f"{row.get(name, 0):.0f}" for name in ("kernels", "hlo_instructions")]
-        table.add(target, MODEL_NAMES[model], problem, dtype, *counts, *known)
+        table.add(target, _tables.CASES[model].title, problem, dtype, *counts, *known)
     return table
 
 
-def _about(facts, table):
+def about(facts, table):
     """[(what, value)] about the machine and the run."""
     machine = facts.get("machine", {})
     ram = machine.get("ram", "")
     if ram.isdigit():  # asv has it in kB or in bytes, by its version
         ram = _tables.size(float(ram) * (1024 if float(ram) < 1e9 else 1))
     dirty = " with uncommitted changes" if facts.get("uncommitted_changes") else ""
-    about = [("Commit", facts["commit"][:12] + dirty)]
-    about.append(
+    rows = [("Commit", facts["commit"][:12] + dirty)]
+    rows.append(
         ("Processor", f"{machine.get('cpu', '?')}, {facts.get('cores', '?')} cores used by every library, {ram}")
     )
-    about.append(("System", f"{machine.get('os', '?')}, {machine.get('arch', '?')}, Python {facts.get('python', '?')}"))
-    about.append(("Versions", ", ".join(f"{n} {v}" for n, v in facts.get("versions", {}).items())))
+    rows.append(("System", f"{machine.get('os', '?')}, {machine.get('arch', '?')}, Python {facts.get('python', '?')}"))
+    rows.append(("Versions", ", ".join(f"{n} {v}" for n, v in facts.get("versions", {}).items())))
     done = f"{facts['done']} of {facts['planned']} steps"
-    about.append(("Run", f"{facts['profile']} profile, {done}, {facts['seconds']} s, {facts['date']}"))
+    rows.append(("Run", f"{facts['profile']} profile, {done}, {facts['seconds']} s, {facts['date']}"))
     if noise := _tables.noise(table):
         text = f"a call raced against itself differs by {max(noise.values()):.1%}: rows nearer than that are as fast; "
-        about.append(("Noise", f"{text}{_tables.NOISE_MARK}: samples spread by more than {_tables.SPREAD:.0%}"))
+        rows.append(("Noise", f"{text}{_tables.NOISE_MARK}: samples spread by more than {_tables.SPREAD:.0%}"))
     if facts.get("again"):
         moved = _tables.moved(table, facts["again"])
         judged = "other work ran beside it" if moved > _tables.SPREAD else "the machine was left alone"
-        about.append(("Peaks at the end", f"differ by {moved:.0%} from those at the start: {judged}"))
+        rows.append(("Peaks at the end", f"differ by {moved:.0%} from those at the start: {judged}"))
     for (dtype,), seconds in table.get("selfcheck.Machine.track_product_seconds", {}).items():
-        about.append((f"Peak, {dtype}", f"{2 * 2048**3 / seconds / 1e9:.0f} Gflop/s in a matrix product"))
-    return about
+        rows.append((f"Peak, {dtype}", f"{2 * 2048**3 / seconds / 1e9:.0f} Gflop/s in a matrix product"))
+    return rows
 
 
 MEANING = {
@@ -221,57 +177,57 @@ def _measured(model):
     return text + f" Shaded: above {_tables.target(model):.0e}, so that the time does not count."
 
 
-def _sections(table):
+def sections(table):
     """[(heading, paragraph, blocks)], where a block is a Table, or SVG as text for the page alone."""
     races = [(m, rows) for m in _tables.CASES if (rows := _tables.races(table, m)[0])]
-    sections = []
-    if races:
+    written = []
+    if points := _tables.points(table):
         text = "One mark a row of the tables below. The fastest peer is the fastest one whose answer is certified; "
         text += "for least squares, whose digits are shown instead, the fastest of all."
-        sections.append(("Against the fastest peer", text, [_chart(races)]))
+        written.append(("Against the fastest peer", text, [_chart.draw(points)]))
     for model, rows in races:
         text = f"{_tables.CASES[model].text} {_measured(model)}"
         if model == "ols":
             text += " NumPy computes float32 problems in float64."
         if any(c.digits is not None for r in rows for c in r.cells.values()):
             text += " Shaded: three digits or more behind jaxinfra. Bold: fastest."
-        sections.append((MODEL_NAMES[model], text, [_race(model, rows, _tables.races(table, model)[1])]))
+        written.append((_tables.CASES[model].title, text, [_race(model, rows, _tables.races(table, model)[1])]))
     if found := _tables.learned(table):
         text = "Held-out rows that are wrong, after the same batches of the same rows from the same parameters."
         errors = Table(["network", *found[0][1]])
         for title, values in found:
             errors.add(title, *(f"{values[impl]:.2%}" if impl in values else "–" for impl in found[0][1]))
-        sections.append(("Networks after training", text, [errors]))
+        written.append(("Networks after training", text, [errors]))
     first = _first_calls(races)
     if first.rows:
         text = (
             "The first call of a shape traces and compiles its kernels. It pays off after this many fits beside the "
             "fastest peer."
         )
-        sections.append(("First call and break-even", text, [first]))
+        written.append(("First call and break-even", text, [first]))
     if found := _tables.compiling(table):
         text = "Apart, in one process; then the first call of a fresh process, without and with the compilation cache. "
         text += "Retraces are compilations that new values of the same shapes cause."
         added = table.get("imports.track_import_added_seconds")
         if added:
             text += f" Importing jaxinfra adds {_tables.duration(next(iter(added.values())))} to importing JAX."
-        sections.append(("Compiling", text, [_compiling(found)]))
+        written.append(("Compiling", text, [_compiling(found)]))
     found, impls = _tables.nist(table)
     for dtype, sets in found.items():
         text = "Correct digits of the worst coefficient, by the certified values of NIST StRD; one default call. "
         if dtype == "float32":
             text += "Data that float32 cannot hold lose digits before any solver starts."
-        sections.append((f"Certified digits, {dtype}", text, [_nist(sets, impls)]))
+        written.append((f"Certified digits, {dtype}", text, [_nist(sets, impls)]))
     if found := _tables.programs(table):
         text = "What the compilers make of a fit: free of noise, so it shows every change. Loop bodies count once. "
         missing = [reason for target in program.TARGETS if (reason := program.missing(target))]
         if missing and not any(row[0] != "CPU" for row in found):
             text += f"Not compiled: {'; '.join(missing)}."
-        sections.append(("Compiled programs", text, [_programs(found)]))
-    return sections
+        written.append(("Compiled programs", text, [_programs(found)]))
+    return written
 
 
-def _left_out(notes):
+def left_out(notes):
     """The section of what could not be measured: [] if nothing was left out."""
     if not notes:
         return []
@@ -289,11 +245,11 @@ def _reproduce(facts):
 
 def pages(facts, table):
     """The report as (HTML, markdown)."""
-    about, sections = _about(facts, table), _sections(table) + _left_out(facts.get("notes"))
-    body = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in about)
+    head, parts = about(facts, table), sections(table) + left_out(facts.get("notes"))
+    body = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in head)
     out = [f"<h1>jaxinfra benchmarks</h1><dl>{body}</dl>"]
-    text = ["# jaxinfra benchmarks", "", *(f"- {k}: {v}" for k, v in about)]
-    for heading, paragraph, blocks in sections:
+    text = ["# jaxinfra benchmarks", "", *(f"- {k}: {v}" for k, v in head)]
+    for heading, paragraph, blocks in parts:
         out.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(paragraph)}</p>")
         out += [block.html() if isinstance(block, Table) else f'<div class="wide">{block}</div>' for block in blocks]
         written = [block.markdown() for block in blocks if isinstance(block, Table)]

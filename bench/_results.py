@@ -106,8 +106,13 @@ def read_run(path):
     return run["facts"], {n: {tuple(params): v for params, v in rows} for n, rows in run["figures"].items()}
 
 
-def newest_run(root=ASV, profile=None):
-    """The path of the run that started last, of `profile` if given; None if there is none."""
-    found = [path for path in (root / "runs").glob("*-*T*.json") if "figures" in (read_json(path) or {})]
-    found = [path for path in found if profile is None or read_json(path)["facts"]["profile"] == profile]
-    return max(found, key=lambda path: path.stem.rpartition("-")[2], default=None)
+def newest_run(root=ASV, profile=None, whole=False):
+    """The path of the run that started last, of `profile` if given; None if there is none.
+
+    `whole`: only runs of all steps that came to their end.
+    """
+    found = {path: read_json(path) or {} for path in (root / "runs").glob("*-*T*.json")}
+    found = {path: run["facts"] for path, run in found.items() if "figures" in run}
+    chosen = [path for path, facts in found.items() if profile in (None, facts["profile"])
+              and not (whole and (facts.get("only") or facts["done"] < facts["planned"]))]  # fmt: skip
+    return max(chosen, key=lambda path: path.stem.rpartition("-")[2], default=None)

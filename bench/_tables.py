@@ -92,21 +92,37 @@ def target(model):
     return _networks.TARGET if model in _networks.CASES else _optimality.target(model)
 
 
+def quality(model, cell):
+    """How right an answer is, in words: its digits or its certificate; empty if neither was measured."""
+    if cell.certificate is not None:
+        text = f"{figure_of(model)} {cell.certificate:.0e}"
+        return text if cell.certified else f"{text}, not certified"
+    return "" if cell.digits is None else f"{cell.digits:.1f} digits"
+
+
+def points(table):
+    """[(model and problem, dtype, how many times faster than the fastest peer)] of every race that has one."""
+    found = [(model, row) for model in CASES for row in races(table, model)[0] if row.ratio]
+    return [(f"{CASES[model].title}, {row.problem}", row.dtype, 1 / row.ratio) for model, row in found]
+
+
 def races(table, model):
     """The rows of one model, in the order of asv's parameters, and its implementations."""
     case = CASES[model]
     name = f"{case.family}.{case.name}.track_"
     seconds = table.get(name + "seconds", {})
-    quality = [table.get(f"{name}{figure}", {}) for figure in ("lost_digits", "excess_objective", figure_of(model))]
+    right = [table.get(f"{name}{figure}", {}) for figure in ("lost_digits", "excess_objective", figure_of(model))]
     first, kernels = (table.get(f"{case.family}.Ours.track_{n}", {}) for n in ("first_call_seconds", "kernels"))
     spread, moved = table.get(name + "spread", {}), noise(table)
     rows = {}
     for (impl, problem, dtype), value in seconds.items():
         key = (impl, problem, dtype)
         ours = model, problem, dtype
-        new = Row(problem, dtype, {}, first.get(ours), kernels.get(ours), moved.get(dtype, 0.0))
+        compiled = kernels.get(ours) != 0  # else an earlier race had: there was no first call
+        begun = (first.get(ours), kernels.get(ours)) if compiled else (None, None)
+        new = Row(problem, dtype, {}, *begun, moved.get(dtype, 0.0))
         row = rows.setdefault((problem, dtype), new)
-        lost, excess, certificate = (figures.get(key) for figures in quality)
+        lost, excess, certificate = (figures.get(key) for figures in right)
         row.cells[impl] = Cell(value, correct(lost, dtype), excess, certificate, target(model), spread.get(key) or 0.0)
     impls = list(dict.fromkeys(impl for impl, *_ in seconds))
     return list(rows.values()), impls

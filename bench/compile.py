@@ -80,7 +80,8 @@ def arguments(model, problem, dtype):
     if source(model) is _networks:
         return tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in _networks.sample(model))
     shape_X, shape_y = _data.shape(problem)
-    *_, y, penalty = _cases.sample(model, (60, 20), (60, *shape_y[1:]), dtype, np.random.default_rng(0))
+    small = (60, *shape_X[1:]), (60, *shape_y[1:])  # the penalty's shape may depend on the columns, not on the rows
+    *_, y, penalty = _cases.sample(model, *small, dtype, np.random.default_rng(0))
     shapes = ((shape_X, dtype), (shape_y, y.dtype), (penalty.shape, dtype))
     return tuple(jax.ShapeDtypeStruct(*each) for each in shapes)
 

@@ -7,11 +7,14 @@ one device holds, and the collectives.
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import json
 import math
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,11 +38,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import jaxinfra as ji
 from jaxinfra.nn import _step, attention, cnn, rnn
 from jaxinfra.solvers import gram
+from tests.programs import cache_folder
 from tests.registry import BY_NAME, CLASSES, MACHINES, OTHERS, Model, distinct
 
 # No block size divides the rows of one device, as with real data.  Compile times grow with all of these.
 LOCAL_ROWS, P, WIDE_P = 8_250, 16, 512
 KINDS = ["all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"]
+COMPILER = re.compile("jax|libtpu")  # names of the packages on which a compiled program depends
 COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(?:-start)?\(")
 
 
@@ -175,13 +180,13 @@ def networks(mesh: Mesh) -> Iterator[Program]:
 
 
 def plan(platform: str) -> Iterator[Program]:
-    """What to compile for a platform: float32 for all, float64 (H100) for one model a kind."""
+    """What to compile for a platform: float32 for all, float64 (H100) for one model of each reference."""
     if platform == "v5e":
         mesh = Mesh(devices(platform, "2x2"), "rows")
         yield from programs(BY_NAME["ols"], Mesh(devices(platform, "16x16"), "rows"), "float32")
     else:
         mesh = Mesh(devices(platform, "1x1x4"), "rows")
-        for model in {(m.module, m.targets): m for m in reversed(distinct())}.values():
+        for model in {m.reference: m for m in reversed(distinct())}.values():
             yield from programs(model, mesh, "float64")
         # So many columns have their moments formed in float32 first, by strips of columns, each a copy.
         yield from programs(BY_NAME["ols"], mesh, "float64", p=256, copies=4)
@@ -198,27 +203,52 @@ def elements(shapes: str) -> int:
     return max(math.prod(int(d) for d in dims.split(",") if d) for dims in re.findall(r"\w\[([\d,]*)\]", shapes))
 
 
-def describe(platform: str, program: Program) -> dict[str, Any]:
-    """What the compiler makes of a program."""
+def figures(platform: str, program: Program) -> dict[str, Any]:
+    """What the compiler makes of a program.
+
+    Kept beside the suite's compiled programs by all that it depends on: these compilers have no cache of their own.
+    """
     traced = jax.jit(program.run).trace(*program.arguments)
-    compiled = traced.lower(lowering_platforms=("tpu" if platform == "v5e" else "cuda",)).compile()
+    lowered = traced.lower(lowering_platforms=("tpu" if platform == "v5e" else "cuda",))
+    parts = sorted(f"{d.name} {d.version}" for d in importlib.metadata.distributions() if COMPILER.match(d.name))
+    about = "\0".join([lowered.as_text(), platform, os.environ.get("XLA_FLAGS", ""), *parts])
+    folder = cache_folder()
+    place = folder and folder / f"{platform}-{hashlib.sha256(about.encode()).hexdigest()}-cache"
+    if place and place.is_file():
+        return json.loads(place.read_text())
+    compiled = lowered.compile()
     collectives: dict[str, list[int]] = {kind: [] for kind in KINDS}
     for shapes, kind in COLLECTIVE.findall(compiled.as_text()):
         collectives[kind].append(elements(shapes))
-    X = program.arguments[0]
-    rows = X.sharding.shard_shape(X.shape)
     cost = compiled.cost_analysis() or {}
-    return {
-        "name": program.name,
+    found = {
         "collectives": collectives,
         "temp_bytes": compiled.memory_analysis().temp_size_in_bytes,
+        "flops": cost.get("flops"),
+        "bytes_accessed": cost.get("bytes accessed"),
+    }
+    if place:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scratch = place.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps(found))
+        scratch.replace(place)
+    return found
+
+
+def describe(platform: str, program: Program) -> dict[str, Any]:
+    """A program, how its memory and its collectives should be, and how they are."""
+    begun = time.monotonic()
+    X = program.arguments[0]
+    rows = X.sharding.shard_shape(X.shape)
+    return {
+        "name": program.name,
         "local_bytes": math.prod(rows) * X.dtype.itemsize,
         "local_rows": rows[0],
         "columns": rows[1],
-        "flops": cost.get("flops"),
-        "bytes_accessed": cost.get("bytes accessed"),
         "copies": program.copies,
         "gathers": program.gathers,
+        **figures(platform, program),
+        "seconds": round(time.monotonic() - begun, 1),
     }
 
 
@@ -229,8 +259,8 @@ def main(platform: str) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     gram.FULL = 0  # few rows, but the program of many: a ring of the kernel's rows
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for figures in pool.map(lambda program: describe(platform, program), plan(platform)):
-            print(json.dumps(figures), flush=True)
+        for found in pool.map(lambda program: describe(platform, program), plan(platform)):
+            print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

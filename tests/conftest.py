@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
 
 
 NO_CALL = SimpleNamespace(params={})  # of a test without parameters
@@ -67,8 +69,17 @@ def few_programs():
 def nist_folder() -> Path:
     folder = SHARED / "nist_strd"
     if not folder.is_dir():
-        pytest.skip(f"the NIST StRD files are not at {folder.relative_to(SHARED.parents[1])} beside the project")
+        pytest.skip(f"the NIST StRD files are not at {folder.relative_to(ROOT.parent)} beside the project")
     return folder
+
+
+@pytest.fixture
+def head():
+    """The commit of this checkout; an unpacked archive has none."""
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip(f"not a git clone: {found.stderr.strip()}")
+    return found.stdout.strip()
 
 
 @pytest.fixture

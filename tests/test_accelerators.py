@@ -11,15 +11,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.registry import MACHINES, OTHERS, distinct
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 WHEELS = {"v5e": ["libtpu"], "h100": ["jax-cuda13-plugin", "jax-cuda13-pjrt"]}
 # Beside copies of the rows: workspaces of p x p factorisations, loop states, layouts padded to tiles.
 FIXED_BYTES = {"v5e": 2 << 20, "h100": 256 << 10}

