@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,7 @@ def close(actual, expected, rel, floor=1e-12):
 
 
 # Tests that share a shape share its programs.  Working sets grow from 100 over 256 to all columns: 300 have all three.
+PENALTIES = 12  # of every path
 SHAPES = [(60, 8), (40, 40), (120, 150), (40, 300)]
 
 
@@ -74,15 +76,15 @@ def test_agrees_with_coordinate_descent_and_the_gap_is_true(shape, dtype):
 def test_scikit_learn(shape):
     linear_model = pytest.importorskip("sklearn.linear_model")
     X, y = sparse(*shape)
-    l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.05, 8)
+    l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.05, PENALTIES)
     path = ji.lasso.path(X, y, l1=l1, tol=1e-12)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         centred = X - X.mean(0), y - y.mean()
         theirs = linear_model.lasso_path(*centred, alphas=l1, tol=1e-12, max_iter=100_000)[1].T
         close(path.params.coef, theirs, 1e-5)
-        one = linear_model.Lasso(alpha=l1[4], tol=1e-10, max_iter=100_000).fit(X, y)
-        close(ji.lasso.fit(X, y, l1=l1[4], tol=1e-12).params.coef, one.coef_, 1e-5)
+        one = linear_model.Lasso(alpha=l1[7], tol=1e-10, max_iter=100_000).fit(X, y)
+        close(ji.lasso.fit(X, y, l1=l1[7], tol=1e-12).params.coef, one.coef_, 1e-5)
         net = linear_model.ElasticNet(alpha=0.2, l1_ratio=0.3, tol=1e-10, max_iter=100_000).fit(X, y)
         ours = ji.elastic_net.fit(X, y, l1=0.2 * 0.3, l2=0.2 * 0.7, tol=1e-12).params
         close(ours.coef, net.coef_, 1e-5)
@@ -134,15 +136,16 @@ def test_zero_duplicated_and_constant_columns(shape, dtype):
 def test_l1_max(shape, weighted, dtype):
     X, y = sparse(*shape, dtype=dtype)
     w = np.random.default_rng(1).uniform(0.5, 2, shape[0]).astype(dtype) if weighted else None
+    fit = partial(ji.lasso.fit, X, y, sample_weight=w)
     top = ji.lasso.l1_max(X, y, sample_weight=w)
-    assert (ji.lasso.fit(X, y, l1=top, sample_weight=w).params.coef == 0).all()
-    assert (ji.lasso.fit(X, y, l1=0.999 * top, sample_weight=w).params.coef != 0).any()
+    ones = np.ones(shape[1], dtype)  # a penalty a column, as below: one program
+    assert (fit(l1=top * ones).params.coef == 0).all()
+    assert (fit(l1=0.999 * top * ones).params.coef != 0).any()
     factor = np.random.default_rng(2).uniform(0.5, 2, shape[1]).astype(dtype)
     factor[:2] = 0
     top = ji.lasso.l1_max(X, y, sample_weight=w, penalty_weight=factor)
-    below = ji.lasso.path(X, y, l1=jnp.stack([1.001 * top * factor, 0.99 * top * factor]), sample_weight=w)
-    used = np.asarray(below.params.coef != 0)
-    assert used[0].sum() == 2 and used[0, :2].all()
+    used = [np.asarray(fit(l1=share * top * factor).params.coef != 0) for share in (1.001, 0.99)]
+    assert used[0].sum() == 2 and used[0][:2].all()
     assert used[1].sum() > 2
 
 
@@ -152,7 +155,7 @@ def test_units_far_from_one():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((320, 256))
     y = X @ rng.standard_normal(256) + 3 * rng.standard_normal(320)
-    l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.02, 12)
+    l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.02, PENALTIES)
     plain = ji.check(ji.lasso.path(X, y, l1=l1, tol=1e-9)).params.coef
     assert (plain[-1] != 0).sum() > 100
     mixed = np.where(np.arange(256) % 2, 1e-22, 1e25)
@@ -190,19 +193,19 @@ def test_no_penalty_is_ols_and_per_feature_penalties():
 @pytest.mark.parametrize("shape", [(60, 8), (320, 256), (40, 300)], ids=str)
 def test_path_is_separate_fits_and_warm_is_cold(shape):
     X, y = sparse(*shape)
-    l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.05, 23)
+    l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.05, PENALTIES)
     path = ji.check(ji.lasso.path(X, y, l1=l1, tol=1e-11))
-    assert path.params.coef.shape == (23, shape[1]) and path.info.gap.shape == (23,)
-    for k in (0, 9, 22):
+    assert path.params.coef.shape == (PENALTIES, shape[1]) and path.info.gap.shape == (PENALTIES,)
+    for k in (0, 5, -1):
         cold = ji.check(ji.lasso.fit(X, y, l1=l1[k], tol=1e-11))
         close(path.params.coef[k], cold.params.coef, 2e-5)
         close(path.params.intercept[k], cold.params.intercept, 2e-5)
     warm = ji.check(
-        ji.lasso.fit(X, y, l1=l1[22], tol=1e-11, init=ji.Linear(path.params.coef[10], path.params.intercept[10]))
+        ji.lasso.fit(X, y, l1=l1[-1], tol=1e-11, init=ji.Linear(path.params.coef[5], path.params.intercept[5]))
     )
     close(warm.params.coef, cold.params.coef, 2e-5)
     net = ji.elastic_net.path(X, y, l1=l1, l2=0.5 * l1, tol=1e-11)
-    close(net.params.coef[9], ji.elastic_net.fit(X, y, l1=l1[9], l2=0.5 * l1[9], tol=1e-11).params.coef, 2e-5)
+    close(net.params.coef[5], ji.elastic_net.fit(X, y, l1=l1[5], l2=0.5 * l1[5], tol=1e-11).params.coef, 2e-5)
 
 
 @pytest.mark.slow
@@ -211,7 +214,7 @@ def test_vmap_over_folds_and_penalties(shape):
     X, y = sparse(*shape)
     n = shape[0]
     folds = np.stack([np.arange(n) % 5 != k for k in range(5)]).astype(float)
-    l1 = np.geomspace(1, 0.1, 4)
+    l1 = np.geomspace(1, 0.1, PENALTIES)
     paths = jax.vmap(lambda w: ji.lasso.path(X, y, l1=l1, sample_weight=w, tol=1e-12))(folds)
     for k in range(5):
         one = ji.lasso.path(X, y, l1=l1, sample_weight=folds[k], tol=1e-12)
@@ -309,7 +312,7 @@ def test_lanes_that_are_not_finite_one_row_and_few_iterations():
 def test_no_recompile(compilations):
     X, y = sparse(60, 8)
     ji.lasso.fit(X, y, l1=0.1, tol=1e-8)
-    l1 = np.geomspace(0.2, 0.02, 23)
+    l1 = np.geomspace(0.2, 0.02, PENALTIES)
     ji.elastic_net.path(X, y, l1=l1, l2=l1)
     with compilations() as count:
         ji.lasso.fit(X + 1, y * 2, l1=0.3, tol=1e-6)
