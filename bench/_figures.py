@@ -4,7 +4,6 @@ The run is kept beside the page, so that both can be written anew from it. The p
 between <!-- NAME --> and <!-- end --> is written here.
 """
 
-import json
 import re
 import textwrap
 
@@ -16,10 +15,10 @@ PAGE = DOCS / "figures.md"
 RUN, GPU, PICTURE = (DOCS / "figures" / name for name in ("run.json", "h200.json", "races.svg"))
 
 
-def _cell(model, name, cell, times):
+def _cell(model, cell, name=""):
     """`SciPy gelsy 196 µs (6.9 digits)`, in brackets where the time does not count."""
     what = _tables.quality(model, cell)
-    text = f"{name} {times}".strip()
+    text = f"{name} {_tables.duration(cell.seconds)}".strip()
     if not cell.certified:
         return f"({text}, {what.removesuffix(', not certified')})"
     return f"{text} ({what})" if what else text
@@ -30,7 +29,7 @@ def _races(table, models):
     page = _report.Table(columns, left=2)
     for model in models:
         for row in _tables.races(table, model)[0]:
-            cells = {name: _cell(model, name, cell, _tables.duration(cell.seconds)) for name, cell in row.cells.items()}
+            cells = {n: _cell(model, cell, "" if n == _tables.OURS else n) for n, cell in row.cells.items()}
             peer = row.fastest_peer
             rest = sorted(cells.keys() - {_tables.OURS, peer}, key=lambda name, row=row: row.cells[name].seconds)
             first = "–" if row.first_call is None else _tables.duration(row.first_call)
@@ -38,7 +37,7 @@ def _races(table, models):
             mark = f" {_tables.NOISE_MARK}" if row.noisy and row.ratio else ""
             page.add(
                 f"{_tables.CASES[model].title}, {row.problem}", row.dtype,
-                cells.get(_tables.OURS, "–").removeprefix(f"{_tables.OURS} "), cells.get(peer, "–"),
+                cells.get(_tables.OURS, "–"), cells.get(peer, "–"),
                 row.comparison + mark, ", ".join(cells[name] for name in rest) or "–", first,
             )  # fmt: skip
     return page.markdown() if page.rows else "Not measured."
@@ -102,29 +101,20 @@ def fill(page, found):
     return page
 
 
-def write():
-    """Write the page and the picture from the run beside them."""
-    facts, table = _results.read_run(RUN)
-    page = fill(PAGE.read_text(encoding="utf-8"), blocks(facts, table))
-    picture = _chart.draw(_tables.points(table))
-    _results.write(PAGE, page)
-    _results.write(PICTURE, picture)
-
-
 def main():
     newest = _results.newest_run(profile=PROFILE, whole=True)
-    kept = _results.read_json(RUN)
-    if newest:
-        run = _results.read_json(newest)
-        if kept is None or run["facts"]["date"] > kept["facts"]["date"]:
-            rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(values)}" for name, values in run["figures"].items())
-            facts = json.dumps(run["facts"], indent=1)
-            _results.write(RUN, f'{{"facts": {facts}, "figures": {{\n{rows}\n}}}}\n')
-            kept = run
-    if kept is None:
+    if newest and (not RUN.exists() or _date(newest) > _date(RUN)):
+        _results.write_run(RUN, *_results.read_run(newest))
+    if not RUN.exists():
         print(f"bench: no whole run of the profile {PROFILE} yet; `make bench PROFILE={PROFILE}` does one.")
         return 2
-    write()
-    print(f"bench: the run of {kept['facts']['date']}, commit {kept['facts']['commit'][:8]}, is in")
-    print(f"{PAGE}\n{PICTURE}")
+    facts, table = _results.read_run(RUN)
+    page, picture = fill(PAGE.read_text(encoding="utf-8"), blocks(facts, table)), _chart.draw(_tables.points(table))
+    _results.write(PAGE, page)
+    _results.write(PICTURE, picture)
+    print(f"bench: the run of {facts['date']}, commit {facts['commit'][:8]}, is in\n{PAGE}\n{PICTURE}")
     return 0
+
+
+def _date(run):
+    return _results.read_run(run)[0]["date"]

@@ -95,7 +95,8 @@ def run_path(commit, started, root=ASV):
 
 def write_run(path, facts, table):
     rows = {name: [[list(params), value] for params, value in values.items()] for name, values in table.items()}
-    write(path, json.dumps({"facts": facts, "figures": rows}, indent=1))
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(values)}" for name, values in rows.items())
+    write(path, f'{{"facts": {json.dumps(facts, indent=1)}, "figures": {{\n{lines}\n}}}}\n')
 
 
 def read_run(path):

@@ -14,13 +14,13 @@ import math
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from bench import _results
 from bench._aot import H100, TPU_ENVIRONMENT
 
 if __name__ == "__main__":
@@ -180,13 +180,13 @@ def networks(mesh: Mesh) -> Iterator[Program]:
 
 
 def plan(platform: str) -> Iterator[Program]:
-    """What to compile for a platform: float32 for all, float64 (H100) for one model of each reference."""
+    """What to compile for a platform: float32 for all, float64 (H100) for one model a kind."""
     if platform == "v5e":
         mesh = Mesh(devices(platform, "2x2"), "rows")
         yield from programs(BY_NAME["ols"], Mesh(devices(platform, "16x16"), "rows"), "float32")
     else:
         mesh = Mesh(devices(platform, "1x1x4"), "rows")
-        for model in {m.reference: m for m in reversed(distinct())}.values():
+        for model in {(m.module, m.targets): m for m in reversed(distinct())}.values():
             yield from programs(model, mesh, "float64")
         # So many columns have their moments formed in float32 first, by strips of columns, each a copy.
         yield from programs(BY_NAME["ols"], mesh, "float64", p=256, copies=4)
@@ -228,16 +228,12 @@ def figures(platform: str, program: Program) -> dict[str, Any]:
         "bytes_accessed": cost.get("bytes accessed"),
     }
     if place:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = place.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps(found))
-        scratch.replace(place)
+        _results.write(place, json.dumps(found))
     return found
 
 
 def describe(platform: str, program: Program) -> dict[str, Any]:
     """A program, how its memory and its collectives should be, and how they are."""
-    begun = time.monotonic()
     X = program.arguments[0]
     rows = X.sharding.shard_shape(X.shape)
     return {
@@ -248,7 +244,6 @@ def describe(platform: str, program: Program) -> dict[str, Any]:
         "copies": program.copies,
         "gathers": program.gathers,
         **figures(platform, program),
-        "seconds": round(time.monotonic() - begun, 1),
     }
 
 

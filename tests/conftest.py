@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,6 +44,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(value is np.float32 for value in getattr(item, "callspec", NO_CALL).params.values()):
             item.add_marker(pytest.mark.slow)
+    # Importing `bench` sets defaults for its own processes; the tests and what they start must not inherit them.
+    for name in sys.modules["bench"].CHANGED if "bench" in sys.modules else ():
+        os.environ.pop(name, None)
     from tests.programs import budgets  # a plugin: not imported before pytest does
 
     programs = {file: sum(parts.values()) for file, parts in budgets()[1].items()}

@@ -15,14 +15,9 @@ from tests.conftest import ROOT
 
 pytest.importorskip("asv_runner")
 
-import bench
 from bench import _aot, _cases, _gate, _history, _results, _selection
 
 pytestmark = pytest.mark.slow
-
-# The suite's environment defaults are for its own processes; those of other tests must not inherit them.
-for _name in bench.CHANGED:
-    os.environ.pop(_name, None)
 
 
 def test_kernels_are_counted_as_xla_compiles_them():

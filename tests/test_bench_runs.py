@@ -1,7 +1,6 @@
 """Runs of the benchmarks: what is stored and shown, and what an interrupt leaves."""
 
 import io
-import os
 import re
 import subprocess
 import sys
@@ -12,14 +11,9 @@ from tests.conftest import ROOT
 
 pytest.importorskip("asv_runner")
 
-import bench
 from bench import _harness, _measure, _report, _results, _run, _tables
 
 pytestmark = pytest.mark.slow
-
-# The suite's environment defaults are for its own processes; those of other tests must not inherit them.
-for _name in bench.CHANGED:
-    os.environ.pop(_name, None)
 
 COMMIT = "0123456789abcdef"
 

@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from tests.conftest import ROOT
 
 pytest.importorskip("asv_runner")
 
-import bench
 from bench import (
     _cases,
     _compare,
@@ -30,10 +28,6 @@ from bench import (
 from bench._selection import benchmarks
 
 pytestmark = pytest.mark.slow
-
-# The suite's environment defaults are for its own processes; those of other tests must not inherit them.
-for _name in bench.CHANGED:
-    os.environ.pop(_name, None)
 
 
 def classes():

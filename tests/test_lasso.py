@@ -40,7 +40,7 @@ def close(actual, expected, rel, floor=1e-12):
 
 # Tests that share a shape share its programs.  Working sets grow from 100 over 256 to all columns: 300 have all three.
 PENALTIES = 12  # of every path
-SHAPES = [(60, 8), (40, 40), (120, 150), (40, 300)]
+SHAPES = [(60, 8), (40, 40), (30, 50), (120, 150), (40, 300)]
 
 
 @DTYPES
@@ -195,6 +195,7 @@ def test_path_is_separate_fits_and_warm_is_cold(shape):
     X, y = sparse(*shape)
     l1 = float(ji.lasso.l1_max(X, y)) * np.geomspace(1, 0.05, PENALTIES)
     path = ji.check(ji.lasso.path(X, y, l1=l1, tol=1e-11))
+    assert (path.params.coef[0] == 0).all()  # at l1_max
     assert path.params.coef.shape == (PENALTIES, shape[1]) and path.info.gap.shape == (PENALTIES,)
     for k in (0, 5, -1):
         cold = ji.check(ji.lasso.fit(X, y, l1=l1[k], tol=1e-11))
