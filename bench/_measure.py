@@ -248,7 +248,7 @@ def main(profile, only, verbose):
     run.progress.keep()
     about = facts(profile, commit, dirty, started, run.store.machine)
     about |= {"seconds": round(time.monotonic() - clock), "done": run.done, "planned": len(plan), "only": only}
-    about |= {"again": run.again, "notes": run.notes}
+    about |= {"again": run.again, "notes": run.notes, "failed": run.failed}
     path = _results.run_path(commit, started)
     _results.write_run(path, about, run.table)
     _terminal.show(console, about, run.table)

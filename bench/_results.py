@@ -110,10 +110,14 @@ def read_run(path):
 def newest_run(root=ASV, profile=None, whole=False):
     """The path of the run that started last, of `profile` if given; None if there is none.
 
-    `whole`: only runs of all steps that came to their end.
+    `whole`: only runs of all steps, each of which came to its end without a failure.
     """
     found = {path: read_json(path) or {} for path in (root / "runs").glob("*-*T*.json")}
     found = {path: run["facts"] for path, run in found.items() if "figures" in run}
-    chosen = [path for path, facts in found.items() if profile in (None, facts["profile"])
-              and not (whole and (facts.get("only") or facts["done"] < facts["planned"]))]  # fmt: skip
+
+    def wanted(facts):
+        parts = facts.get("only") or facts.get("failed") or facts["done"] < facts["planned"]
+        return profile in (None, facts["profile"]) and not (whole and parts)
+
+    chosen = [path for path, facts in found.items() if wanted(facts)]
     return max(chosen, key=lambda path: path.stem.rpartition("-")[2], default=None)

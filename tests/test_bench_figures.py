@@ -36,7 +36,7 @@ def test_a_later_whole_run_replaces_the_run(place, capsys):
     ours = next(key for key in table[name] if key[0] == "jaxinfra")
     table[name][ours] = 98765.0
     later = {**facts, "date": "2999-01-01T00:00:00+00:00"}
-    for number, given in enumerate([{"done": 1}, {"only": "OLS"}, {"profile": "quick"}]):
+    for number, given in enumerate([{"done": 1}, {"only": "OLS"}, {"failed": ["x"]}, {"profile": "quick"}]):
         _results.write_run(place / ".asv" / "runs" / f"x-2999010{number + 1}T000000.json", {**later, **given}, table)
     assert _figures.main() == 0 and "98765 s" not in _figures.PAGE.read_text(encoding="utf-8")
     _results.write_run(place / ".asv" / "runs" / "x-29990101T000000.json", later, table)
