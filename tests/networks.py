@@ -11,6 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra.nn import attention, cnn, rnn
+from tests.references import attention as attention_reference
+from tests.references import cnn as cnn_reference
+from tests.references import rnn as rnn_reference
 
 
 def plain(tree: Any) -> Any:
@@ -100,3 +103,40 @@ def network(kind: str, name: str, dtype: Any = jnp.float64) -> tuple[Any, Any, A
 ALL = [("cnn", n) for n in CNN] + [("rnn", n) for n in RNN] + [("attention", n) for n in ATTENTION]
 # Row 0 is whole, row 1 ends early, row 2 starts late and has a hole.
 MASK = np.asarray([[1] * 7, [1, 1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 1, 1, 0]], bool)
+SEQUENCES = [pair for pair in ALL if pair[0] != "cnn"]
+REFERENCES = {"cnn": cnn_reference, "rnn": rnn_reference, "attention": attention_reference}
+
+
+@cache
+def gradient(kind: str, name: str) -> Any:
+    """One program: (params, x, cotangent, mask) -> (<logits, cotangent>, logits), its gradient by params and real x."""
+    module, _, x = network(kind, name)
+
+    def weighted(params, x, cotangent, **mask):
+        logits = module.apply(params, x, **mask)
+        # What stands in a masked step may be NaN.
+        return jnp.where(cotangent == 0, 0, logits * cotangent).sum(), logits
+
+    real = jnp.issubdtype(x.dtype, jnp.floating)
+    return jax.jit(jax.value_and_grad(weighted, argnums=(0, 1) if real else (0,), has_aux=True))
+
+
+def cotangent(kind: str, name: str, mask: Any = None) -> Any:
+    """Of the logits; 0 for those of masked steps."""
+    module, params, x = network(kind, name)
+    shape = jax.eval_shape(module.apply, params, x).shape
+    drawn = np.random.default_rng(2).standard_normal(shape)
+    return np.where(mask[..., None], drawn, 0) if mask is not None and params.config.pool == "none" else drawn
+
+
+def agree_with_numpy(kind: str, name: str, **mask: Any) -> None:
+    """Values and gradients by parameters and x are the reference's."""
+    _, params, x = network(kind, name)
+    along, real = cotangent(kind, name), {k: v for k, v in mask.items() if not v.all()}
+    expected = REFERENCES[kind].forward(plain(params), np.asarray(x), params.config, **real)
+    by_params, by_x = REFERENCES[kind].backward(plain(params), np.asarray(x), params.config, along, **real)
+    (_, logits), slopes = gradient(kind, name)(params, x, along, **mask)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-8)
+    close(plain(slopes[0]), by_params, 1e-5)
+    if len(slopes) == 2:
+        close(np.asarray(slopes[1]), by_x, 1e-5)

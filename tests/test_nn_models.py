@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,62 +13,13 @@ from flax import nnx
 from jaxinfra.nn import attention, cnn, rnn
 from jaxinfra.nn.layers import Affine
 from tests import networks
-from tests.networks import ALL, MASK, close, network, plain
-from tests.references import attention as attention_reference
-from tests.references import cnn as cnn_reference
-from tests.references import rnn as rnn_reference
-
-REFERENCES = {"cnn": cnn_reference, "rnn": rnn_reference, "attention": attention_reference}
-
-
-SEQUENCES = [pair for pair in ALL if pair[0] != "cnn"]
-
-
-@cache
-def gradient(kind, name):
-    """One program: (params, x, cotangent, mask) -> (<logits, cotangent>, logits), its gradient by params and real x."""
-    module, _, x = network(kind, name)
-
-    def weighted(params, x, cotangent, **mask):
-        logits = module.apply(params, x, **mask)
-        # What stands in a masked step may be NaN.
-        return jnp.where(cotangent == 0, 0, logits * cotangent).sum(), logits
-
-    real = jnp.issubdtype(x.dtype, jnp.floating)
-    return jax.jit(jax.value_and_grad(weighted, argnums=(0, 1) if real else (0,), has_aux=True))
-
-
-def cotangent(kind, name, mask=None):
-    """Of the logits; 0 for those of masked steps."""
-    module, params, x = network(kind, name)
-    shape = jax.eval_shape(module.apply, params, x).shape
-    drawn = np.random.default_rng(2).standard_normal(shape)
-    return np.where(mask[..., None], drawn, 0) if mask is not None and params.config.pool == "none" else drawn
+from tests.networks import ALL, MASK, REFERENCES, agree_with_numpy, close, cotangent, gradient, network, plain
 
 
 def forward(kind, name, x):
     """The logits, by the program of the gradients: a call of `apply` itself compiles each operation by itself."""
     mask = {} if kind == "cnn" else {"mask": np.ones_like(MASK)}
     return np.asarray(gradient(kind, name)(network(kind, name)[1], x, cotangent(kind, name), **mask)[0][1])
-
-
-def agree_with_numpy(kind, name, **mask):
-    _, params, x = network(kind, name)
-    along, real = cotangent(kind, name), {k: v for k, v in mask.items() if not v.all()}
-    expected = REFERENCES[kind].forward(plain(params), np.asarray(x), params.config, **real)
-    by_params, by_x = REFERENCES[kind].backward(plain(params), np.asarray(x), params.config, along, **real)
-    (_, logits), slopes = gradient(kind, name)(params, x, along, **mask)
-    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-8)
-    close(plain(slopes[0]), by_params, 1e-5)
-    if len(slopes) == 2:
-        close(np.asarray(slopes[1]), by_x, 1e-5)
-
-
-@pytest.mark.parametrize(("kind", "name"), SEQUENCES)
-def test_values_and_gradients_under_a_mask_match_numpy(kind, name):
-    """A mask of ones is none: the same program shows the whole sequences."""
-    for mask in (np.ones_like(MASK), MASK):
-        agree_with_numpy(kind, name, mask=mask)
 
 
 # Without a mask every network is another program.  What it leaves out does not depend on more than these.
@@ -213,38 +164,6 @@ def test_zero_queries_attend_evenly():
     np.testing.assert_allclose(masked, np.broadcast_to(even[:, None, None], masked.shape), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("kind", "name"), SEQUENCES)
-def test_masked_steps_change_nothing(kind, name):
-    """What stands in masked steps is not seen; a padded sequence is the short one."""
-    _, params, x = network(kind, name)
-    run, along, x = gradient(kind, name), cotangent(kind, name, MASK), np.asarray(x)
-    (_, out), _ = run(params, x, along, mask=MASK)
-    other = np.where(MASK if x.ndim == 2 else MASK[:, :, None], x, x[::-1, ::-1])
-    (_, changed), _ = run(params, other, along, mask=MASK)
-    short = REFERENCES[kind].forward(plain(params), x[1:2, :3], params.config)
-    if params.config.pool == "none":
-        out, changed = out[MASK], changed[MASK]
-        np.testing.assert_allclose(out[7:10], short[0], rtol=1e-9)
-    else:
-        np.testing.assert_allclose(out[1:2], short, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(out, changed, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize(("kind", "name"), SEQUENCES)
-def test_masked_steps_may_hold_anything(kind, name):
-    """NaN, or a token that does not exist: neither values nor gradients see it."""
-    _, params, x = network(kind, name)
-    tokens = x.ndim == 2
-    strange = np.where(MASK if tokens else MASK[:, :, None], x, np.asarray(-1 if tokens else np.nan, x.dtype))
-    run, along = gradient(kind, name), cotangent(kind, name, MASK)
-    (value, _), slopes = run(params, strange, along, mask=MASK)
-    (expected, _), expected_slopes = run(params, x, along, mask=MASK)
-    np.testing.assert_allclose(value, expected, rtol=1e-10)
-    close(plain(slopes[0]), plain(expected_slopes[0]), 1e-10)
-    if not tokens:
-        close(np.asarray(slopes[1])[MASK], np.asarray(expected_slopes[1])[MASK], 1e-10)
-
-
 def test_tokens_outside_the_vocabulary_are_nan_in_their_row():
     for kind, name in (("rnn", "lstm_max_both"), ("attention", "encoder")):
         _, params, x = network(kind, name)
@@ -280,14 +199,6 @@ def test_no_rows_give_no_gradient():
         slope, out = jax.jit(jax.grad(total, has_aux=True))(params, x[:0])
         assert out.shape == (0, *jax.eval_shape(module.apply, params, x).shape[1:])
         assert all((leaf == 0).all() for leaf in jax.tree.leaves(slope))
-
-
-@pytest.mark.parametrize(("kind", "name"), SEQUENCES)
-def test_rows_without_a_real_step_are_finite(kind, name):
-    _, params, x = network(kind, name)
-    (value, _), slopes = gradient(kind, name)(params, x, cotangent(kind, name), mask=np.zeros((3, 7), bool))
-    assert np.isfinite(value)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
 
 
 def test_a_causal_network_does_not_see_the_future():
