@@ -45,7 +45,9 @@ def begin(params: Any, optimizer: Any, average: bool) -> Saved:
     def copy(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
 
-    state = _step.State(copy(params), optimizer, copy(params) if average else None, jnp.int32(0), jnp.int32(-1))
+    # A narrow average would stand still: 0.001 of a difference is less than the last bit.
+    moving = copy(_step.wide(params)) if average else None
+    state = _step.State(copy(params), optimizer, moving, jnp.int32(0), jnp.int32(-1))
     record = {"epoch": 0, "best_epoch": 0, "best": float("nan"), "since": 0, "history": {}}
     return Saved(state, copy(params), record)
 
@@ -67,7 +69,8 @@ def logits(plan: _step.Plan, params: Any, rows: Data, batch: int) -> jax.Array:
 def measure(plan: _step.Plan, params: Any, rows: Data, names: tuple[str, ...], batch: int) -> dict[str, np.ndarray]:
     """Loss and metrics over all rows."""
     values = logits(plan, params, rows, batch)
-    found = _metrics.measure(plan.loss, names, values, rows.y, rows.weight.astype(values.dtype), rows.mask)
+    mask = rows.mask if plan.steps else None
+    found = _metrics.measure(plan.loss, names, values, rows.y, rows.weight.astype(values.dtype), mask)
     return {name: np.asarray(found[name]) for name in ("loss", *names)}
 
 
@@ -131,7 +134,7 @@ def run(settings: Settings, saved: Saved, rows: Data, held: Data | None, key: An
             report.say(message)
             warnings.warn(f"train.fit: {message}", RuntimeWarning, stacklevel=3)
             return Saved(state, best, record), Status.NONFINITE, message
-        judged = state.params if state.average is None else state.average
+        judged = state.params if state.average is None else _step.like(state.average, state.params)
         if held is not None:
             found = measure(plan, judged, held, settings.names, order.batch)
             values |= {f"val_{name}": value for name, value in found.items()}

@@ -11,23 +11,36 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxinfra.nn import layers
+
 LOSSES: dict[str, Callable[[Any, Any], Any]] = {
-    "softmax": lambda logits, y: optax.softmax_cross_entropy_with_integer_labels(logits, y),
+    "softmax": lambda logits, y: _softmax(logits, y),
     "sigmoid": lambda logits, y: optax.sigmoid_binary_cross_entropy(logits, y.astype(logits.dtype)),
     "squared": lambda logits, y: jnp.square(logits - y.astype(logits.dtype)),
 }
 METRICS = ("accuracy", "auc", "confusion")
+BLOCK = 2**20  # entries that are counted one by one: in float32 2^24 + 1 is 2^24
+
+
+def _softmax(logits: jax.Array, y: jax.Array) -> jax.Array:
+    """The cross-entropy of classes (...,), or of probabilities of classes (..., K)."""
+    if y.ndim < logits.ndim:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y)
+    share = y.astype(logits.dtype)  # of a class without a share the logit may be -inf
+    return -jnp.where(share == 0, jnp.zeros_like(share), share * jax.nn.log_softmax(logits, -1)).sum(-1)
 
 
 def row_losses(loss: Any, logits: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """(n,): the loss of each row; of a prediction a step the mean over real steps."""
+    """(n,): the loss of each row; with the mask (n, t) of a prediction a step the mean over real steps."""
+    if mask is not None and isinstance(loss, str):  # what stands in masked steps may be NaN, or no class
+        logits, y = layers.blank(logits, mask), layers.blank(y, mask)
     values = (LOSSES[loss] if isinstance(loss, str) else loss)(logits, y)
     if values.ndim == 1:
         return values
     if mask is None or values.shape[:2] != mask.shape:
         return values.mean(tuple(range(1, values.ndim)))
-    real = mask.astype(values.dtype)
-    return (values * real).sum(1) / jnp.maximum(real.sum(1), jnp.ones((), values.dtype))
+    values = layers.blank(values.mean(tuple(range(2, values.ndim))), mask)
+    return values.sum(1) / jnp.maximum(mask.sum(1, dtype=values.dtype), jnp.ones((), values.dtype))
 
 
 def classified(loss: Any) -> bool:
@@ -37,8 +50,10 @@ def classified(loss: Any) -> bool:
 
 def _classes(loss: Any, logits: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(the class of each y, the likeliest one), int32."""
-    guess = jnp.argmax(logits, -1) if loss == "softmax" else logits > 0
-    truth = y if loss == "softmax" else y.astype(logits.dtype) > 0.5
+    if loss == "softmax":
+        truth, guess = y if y.ndim < logits.ndim else jnp.argmax(y, -1), jnp.argmax(logits, -1)
+    else:
+        truth, guess = y.astype(logits.dtype) > 0.5, logits > 0
     return truth.astype(jnp.int32), guess.astype(jnp.int32)
 
 
@@ -53,8 +68,20 @@ def _confusion(loss: str, logits: jax.Array, y: jax.Array, weight: jax.Array) ->
     """(K, K): the weight of rows of class i (first axis) called j."""
     classes = logits.shape[-1] if loss == "softmax" else 2
     truth, guess = _classes(loss, logits, y)
-    table = jnp.zeros((classes, classes), weight.dtype)
-    return table.at[truth.reshape(-1), guess.reshape(-1)].add(weight.reshape(-1))
+    block = jnp.arange(truth.size, dtype=jnp.int32) // jnp.int32(BLOCK)
+    table = jnp.zeros((-(-truth.size // BLOCK), classes, classes), weight.dtype)
+    return table.at[block, truth.reshape(-1), guess.reshape(-1)].add(weight.reshape(-1)).sum(0)
+
+
+def _log_odds(logits: jax.Array) -> jax.Array:
+    """log p / (1 - p) of each class (n, K): the order of p, but where p is so near 1 that all are the same.
+
+    Of the likeliest class by the sum of the others; the others have p <= 1/2, where 1 - p is exact.
+    """
+    top = jax.nn.one_hot(jnp.argmax(logits, -1), logits.shape[1], dtype=jnp.bool_)
+    whole = jax.nn.logsumexp(logits, -1, keepdims=True)
+    rest = jax.nn.logsumexp(jnp.where(top, -jnp.inf, logits), -1, keepdims=True)
+    return logits - jnp.where(top, rest, whole + jnp.log1p(-jnp.exp(logits - whole)))
 
 
 def _auc(scores: jax.Array, positive: jax.Array, weight: jax.Array) -> jax.Array:
@@ -70,28 +97,27 @@ def _auc(scores: jax.Array, positive: jax.Array, weight: jax.Array) -> jax.Array
 
 @partial(jax.jit, static_argnames=("loss", "names"))
 def measure(loss: Any, names: tuple[str, ...], logits: Any, y: Any, weight: Any, mask: Any) -> dict[str, Any]:
-    """Loss and metrics over a whole set, each weighted by `weight` (n,)."""
+    """Loss and metrics over a whole set, each weighted by `weight` (n,); mask: that of a prediction a step, or None."""
     total = weight.sum()
     losses = row_losses(loss, logits, y, mask)
     found = {"loss": jnp.where(weight > 0, losses * weight, jnp.zeros_like(losses)).sum() / total}
-    steps = logits.ndim == 3 or (loss == "sigmoid" and logits.ndim == 2)
-    each = weight
-    if steps:
-        real = jnp.ones(logits.shape[:2], weight.dtype) if mask is None else mask.astype(weight.dtype)
-        each = weight[:, None] * real
+    if not names:
+        return found
+    truth = _classes(loss, logits, y)[0]
+    each = jnp.broadcast_to(weight.reshape((-1,) + (1,) * (truth.ndim - 1)), truth.shape)
+    each = each if mask is None else layers.blank(each, mask)
     if "accuracy" in names:
         found["accuracy"] = (hits(loss, logits, y, mask) * weight).sum() / total
     if "confusion" in names:
         found["confusion"] = _confusion(loss, logits, y, each)
     if "auc" in names:
-        flat, truth = each.reshape(-1), y.reshape(-1)
+        flat, truth = each.reshape(-1), truth.reshape(-1)
         if loss == "sigmoid":
-            found["auc"] = _auc(logits.reshape(-1), truth.astype(logits.dtype) > 0.5, flat)
+            found["auc"] = _auc(logits.reshape(-1), truth > 0, flat)
         else:  # the mean over classes of one against the rest
-            scores = jax.nn.softmax(logits, -1).reshape(-1, logits.shape[-1])
+            scores = _log_odds(logits.reshape(-1, logits.shape[-1]))
             classes = jnp.arange(logits.shape[-1], dtype=jnp.int32)
-            against = jax.vmap(lambda s, k: _auc(s, truth.astype(jnp.int32) == k, flat), (1, 0))(scores, classes)
-            found["auc"] = against.mean()
+            found["auc"] = jax.vmap(lambda s, k: _auc(s, truth == k, flat), (1, 0))(scores, classes).mean()
     return found
 
 

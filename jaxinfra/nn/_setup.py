@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -52,40 +54,124 @@ def wants(apply: Any) -> tuple[str, ...]:
     return tuple(name for name in ("key", "mask") if name in names)
 
 
+def shape(verb: str, plan: _step.Plan, params: Any, rows: Data) -> Any:
+    """The shape and dtype of the logits of all rows: what is wrong with them is said of the user's arrays."""
+    layers.require(rows.mask is None or "mask" in plan.wants, f"{verb}: a mask is given, but apply takes none")
+    logits = _shape(plan, params, rows.x, rows.mask)
+    n = len(rows.weight)
+    fits = logits.shape[:1] == (n,)
+    layers.require(fits, f"{verb}: apply must give logits of the {n} rows of X, got shape {logits.shape}")
+    return logits
+
+
+def _shape(plan: _step.Plan, params: Any, x: Any, mask: Any) -> Any:
+    rows = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (x, mask))
+    return jax.eval_shape(lambda p, x, m: _step.forward(plan, p, x, m, None), params, *rows)
+
+
 def plan(
     verb: str, apply: Any, params: Any, rows: Data, loss: Any, precision: str, mesh: Any, rule: Any, augment: Any = None
-) -> tuple[Any, int]:
-    """(plan, number of classes) after the network has been tried on shapes alone."""
+) -> tuple[_step.Plan, Data, int]:
+    """(plan, rows as `targets` has them, number of classes) after the network has been tried on shapes alone."""
     layers.choice(verb, "precision", precision, PRECISIONS)
-    taken = wants(apply)
-    layers.require(rows.mask is None or "mask" in taken, f"{verb}: a mask is given, but apply takes none")
-    draft = _step.Plan(apply, "squared", rule, taken, PRECISIONS[precision], mesh)
-    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype), (rows.x, rows.mask))
-    logits = jax.eval_shape(lambda p, x, m: _step.forward(draft, p, x, m, None), params, *one)
+    draft = _step.Plan(apply, loss, rule, wants(apply), PRECISIONS[precision], mesh, augment)
+    logits = shape(verb, draft, params, rows)
+    steps = _stepwise(draft, params, rows, logits)
     if loss == "auto":
-        integer = jnp.issubdtype(rows.y.dtype, jnp.integer) or rows.y.dtype == jnp.bool_
-        if logits.ndim == rows.y.ndim + 1 and integer:
-            loss = "softmax"
-        elif logits.ndim == rows.y.ndim and integer:
-            loss = "sigmoid"
-        else:
-            loss = "squared"
+        loss = _automatic(verb, rows, logits, steps)
     if isinstance(loss, str):
         layers.choice(verb, "loss", loss, _metrics.LOSSES)
-        shape = logits.shape[:-1] if loss == "softmax" else logits.shape
-        fits = shape[1:] == rows.y.shape[1:]
-        layers.require(fits, f"{verb}: {loss} needs y of shape (n, *{shape[1:]}), got {rows.y.shape} beside logits "
-                       f"(n, *{logits.shape[1:]})")  # fmt: skip
     elif not callable(loss):
         raise TypeError(f"{verb}: loss must be one of {', '.join(_metrics.LOSSES)} or a function, got {loss!r}")
-    classes = logits.shape[-1] if loss == "softmax" else 2
-    labels(verb, rows, loss, classes)
     if augment is not None:
-        x = jax.ShapeDtypeStruct((2, *rows.x.shape[1:]), rows.x.dtype)
+        x = jax.ShapeDtypeStruct(rows.x.shape, rows.x.dtype)
         changed = jax.eval_shape(augment, jax.random.key(0), x)
         same = (changed.shape, changed.dtype) == (x.shape, x.dtype)
-        layers.require(same, f"{verb}: augment must keep shape and dtype, {x.shape} {x.dtype}, got {changed}")
-    return _step.Plan(apply, loss, rule, taken, PRECISIONS[precision], mesh, augment), classes
+        layers.require(same, f"{verb}: augment must keep shape and dtype, {x.shape} {x.dtype}, got {changed.shape} "
+                       f"{changed.dtype}")  # fmt: skip
+    # Under the softmax of a logit a step the steps are the classes.
+    draft = replace(draft, loss=loss, steps=steps and not (loss == "softmax" and len(logits.shape) == 2))
+    return draft, targets(verb, draft, rows, logits), logits.shape[-1] if loss == "softmax" else 2
+
+
+def _stepwise(plan: _step.Plan, params: Any, rows: Data, logits: Any) -> bool:
+    """Whether there is a prediction a step: with a step less in x (or one more) there is one less in the logits."""
+    x, mask = rows.x, rows.mask
+    if x.ndim < 2 or logits.shape[1:2] != x.shape[1:2] or (mask is not None and mask.shape != x.shape[:2]):
+        return False
+    other = jax.ShapeDtypeStruct((x.shape[0], x.shape[1] - 1 or 2, *x.shape[2:]), x.dtype)
+    seen = None if mask is None else jax.ShapeDtypeStruct(other.shape[:2], mask.dtype)
+    try:
+        return _shape(plan, params, other, seen).shape[1:2] == other.shape[1:2]
+    except Exception:  # it takes one length alone, and says so in its own way: the mask then speaks for steps
+        return mask is not None
+
+
+def _automatic(verb: str, rows: Data, logits: Any, steps: bool) -> str:
+    """The loss that y's dtype, shape and values speak for."""
+    y, classes = rows.y, len(logits.shape) > 1 + steps
+    integer = jnp.issubdtype(y.dtype, jnp.integer) or y.dtype == jnp.bool_
+    if integer and len(logits.shape) == y.ndim + 1:
+        return "softmax"
+    if y.shape != logits.shape:
+        return "squared"
+    real = _real(rows, steps)
+    if classes and y.shape[-1] > 1 and _distributions(real):
+        return "softmax"
+    if integer:
+        return "sigmoid"
+    zeros, ones = real == 0, real == 1
+    layers.require(
+        not (zeros.any() and ones.any() and (zeros | ones).all()),
+        f'{verb}: y holds only 0 and 1, as {y.dtype}: give loss="sigmoid" for classes, loss="squared" for a regression',
+    )
+    return "squared"
+
+
+def _real(rows: Data, steps: bool) -> np.ndarray:
+    """y of the rows that count, and where there is one a step of their real steps."""
+    y, there = np.asarray(rows.y), rows.weight > 0
+    return y[there] if not steps or rows.mask is None else y[there][np.asarray(rows.mask)[there]]
+
+
+def _distributions(y: np.ndarray) -> bool:
+    """Whether the last axis of y holds probabilities of classes, such as 0 and a single 1."""
+    rounding = float(jnp.finfo(y.dtype).eps) if jnp.issubdtype(y.dtype, jnp.floating) else 0.0
+    y = y.astype(np.float64)
+    return bool((y >= 0).all() and (np.abs(y.sum(-1) - 1) <= max(1e-3, rounding)).all())
+
+
+def targets(verb: str, plan: _step.Plan, rows: Data, logits: Any) -> Data:
+    """The rows, their y checked beside the logits: a row without a real step has weight 0, one-hot y are integers."""
+    if plan.steps and rows.mask is not None:
+        rows = rows._replace(weight=np.where(np.asarray(rows.mask).any(1), rows.weight, np.float32(0)))
+    counts(verb, rows)
+    y = rows.y
+    if not isinstance(plan.loss, str):
+        values = jax.eval_shape(plan.loss, logits, jax.ShapeDtypeStruct(y.shape, y.dtype))
+        fits = values.shape[:1] == (len(y),)
+        layers.require(fits, f"{verb}: loss must give a value for each of the {len(y)} rows, got shape {values.shape}")
+        return rows
+    wanted = [logits.shape[:-1]] * (plan.loss == "softmax") + [logits.shape]
+    layers.require(
+        y.shape in wanted,
+        f"{verb}: {plan.loss} needs y of shape {' or '.join(map(str, wanted))} beside logits {logits.shape}, "
+        f"got {y.shape}",
+    )
+    real = _real(rows, plan.steps)
+    if plan.loss == "softmax" and y.shape == logits.shape:
+        layers.require(_distributions(real), f"{verb}: the {y.shape[-1]} columns of y must be probabilities of the "
+                       "classes: none negative, their sum 1")  # fmt: skip
+        single = bool(np.isin(real, (0, 1)).all())
+        return rows._replace(y=np.asarray(y).argmax(-1).astype(np.int32)) if single else rows
+    if _metrics.classified(plan.loss):
+        classes = logits.shape[-1] if plan.loss == "softmax" else 2
+        low, high = real.min(), real.max()
+        if plan.loss == "softmax" and not np.issubdtype(real.dtype, np.integer):
+            raise TypeError(f"{verb}: y must hold integers 0..{classes - 1} under the softmax loss, got {real.dtype}")
+        inside = low >= 0 and high <= classes - 1
+        layers.require(bool(inside), f"{verb}: y must lie in 0..{classes - 1}, got {low}..{high}")
+    return rows
 
 
 def validation(verb: str, given: Any, portion: float, rows: Data) -> Data | None:
@@ -106,11 +192,25 @@ def validation(verb: str, given: Any, portion: float, rows: Data) -> Data | None
     return Data(*(None if array is None else array[cut:] for array in rows))
 
 
+def sorted_warning(verb: str, rows: Data, held: Data, loss: Any) -> None:
+    """Warn where the classes stand one after the other: of the last ones the training rows then have few, or none."""
+    if not _metrics.classified(loss) or rows.y.ndim != 1 or held.y.ndim != 1:
+        return
+    y = np.concatenate([np.asarray(part.y)[part.weight > 0] for part in (rows, held)])
+    changes, classes = np.count_nonzero(y[1:] != y[:-1]), len(np.unique(y))
+    if 1 < classes == changes + 1:
+        warnings.warn(
+            f"{verb}: validation_split holds out the last rows, and y is sorted by class: shuffle X and y first, or "
+            "give validation=(X, y)", UserWarning, stacklevel=3,
+        )  # fmt: skip
+
+
 def optimizer(given: Any, rate: Any, clip: float | None, params: Any) -> tuple[Any, Any]:
     """(transformation, its state at the start)."""
     if clip is not None and not clip > 0:
         raise ValueError(f"train.fit: clip_norm must be positive, got {clip}")
-    dtype = jnp.result_type(*jax.tree.leaves(params))
+    with _step.optax_promotion():
+        dtype = jnp.result_type(*jax.tree.leaves(_step.wide(params)))
     if not isinstance(given, str):
         rule = _step.clipped(given, clip)
         return rule, _start(rule, params)
@@ -125,25 +225,13 @@ def optimizer(given: Any, rate: Any, clip: float | None, params: Any) -> tuple[A
 
 def _start(rule: Any, params: Any) -> Any:
     with _step.optax_promotion():
-        return rule.init(params)
-
-
-def labels(verb: str, rows: Data, loss: Any, classes: int) -> None:
-    """Classes are integers 0..K-1, or probabilities under the sigmoid loss; in rows that count."""
-    if not _metrics.classified(loss):
-        return
-    y = np.asarray(rows.y)[rows.weight > 0]
-    low, high = y.min(), y.max()
-    if loss == "softmax" and not np.issubdtype(y.dtype, np.integer):
-        raise TypeError(f"{verb}: y must hold integers 0..{classes - 1} under the softmax loss, got {y.dtype}")
-    inside = low >= 0 and high <= classes - 1
-    layers.require(bool(inside), f"{verb}: y must lie in 0..{classes - 1}, got {low}..{high}")
+        return rule.init(_step.wide(params))
 
 
 def class_weighted(verb: str, value: Any, rows: Data, loss: Any, classes: int) -> Data:
     """Rows with their weights times those of their classes: {class: weight}, K weights, or "balanced".
 
-    Balanced gives every class that is there the same number of rows, counted without rows of weight 0.
+    Balanced gives every class that is there the same weight.
     """
     if value is None:
         return rows
@@ -157,8 +245,8 @@ def class_weighted(verb: str, value: Any, rows: Data, loss: Any, classes: int) -
     layers.require(bool((y == given).all()), f"{verb}: class_weight needs y of whole numbers, not probabilities")
     if isinstance(value, str):
         layers.choice(verb, "class_weight", value, ("balanced",))
-        counts = np.bincount(y[real], minlength=classes)
-        value = real.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        mass = np.bincount(y, rows.weight.astype(np.float64), classes)
+        value = mass.sum() / (np.count_nonzero(mass) * np.where(mass > 0, mass, 1))
     if isinstance(value, Mapping):
         strange = set(value) - set(range(classes))
         layers.require(not strange, f"{verb}: class_weight names classes outside 0..{classes - 1}: {sorted(strange)}")

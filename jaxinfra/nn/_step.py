@@ -32,7 +32,7 @@ class Plan:
     """What the compiled step depends on; hashable, so that a second run with the same plan compiles nothing.
 
     wants: which of "key" and "mask" `apply` takes. precision: the dtype of the forward and backward pass, or None.
-    augment: (key, x) -> x, of a batch in training, or None.
+    augment: (key, x) -> x, of a batch in training, or None. steps: whether each step of x has a prediction.
     """
 
     apply: Any
@@ -42,6 +42,7 @@ class Plan:
     precision: str | None
     mesh: Any
     augment: Any = None
+    steps: bool = False
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -71,6 +72,21 @@ def optax_promotion() -> Iterator[None]:
     """optax counts on JAX's standard promotion, whatever the user has set."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
+
+
+def wide(tree: Any) -> Any:
+    """Narrow floats as float32, in which optimizers count: 0.999 is 1 in bfloat16, and 1e-4 squared is 0 in float16."""
+
+    def leaf(a: Any) -> Any:
+        dtype = jnp.result_type(a)
+        return a.astype(jnp.float32) if jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4 else a
+
+    return jax.tree.map(leaf, tree)
+
+
+def like(tree: Any, other: Any) -> Any:
+    """The leaves of one tree in the dtypes of another."""
+    return jax.tree.map(lambda a, b: a if a.dtype == b.dtype else a.astype(b.dtype), tree, other)
 
 
 def forward(plan: Plan, params: Any, x: Any, mask: Any, key: Any) -> jax.Array:
@@ -111,24 +127,27 @@ def _train(plan: Plan, state: State, key: Any, decay: Any, x: Any, y: Any, weigh
         if plan.augment is not None:
             x = plan.augment(change, x)
         scale = 1 / jnp.where(total > 0, total, jnp.ones_like(total))
+        real_steps = mask if plan.steps else None
 
         def objective(params):
             logits = forward(plan, params, x, mask, own)
-            losses = _metrics.row_losses(plan.loss, logits, y, mask)
+            losses = _metrics.row_losses(plan.loss, logits, y, real_steps)
             share = losses * weight.astype(losses.dtype)
             right = weight * 0
             if _metrics.classified(plan.loss):
-                right = weight * _metrics.hits(plan.loss, logits, y, mask).astype(weight.dtype)
+                right = weight * _metrics.hits(plan.loss, logits, y, real_steps).astype(weight.dtype)
             return share.sum() * scale.astype(losses.dtype), right.sum() * scale
 
         (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
         loss, accuracy, gradient = _total(plan, (loss, accuracy, gradient))
         with optax_promotion():
             rule = optax.with_extra_args_support(plan.optimizer)
-            update, optimizer = rule.update(gradient, state.optimizer, state.params, value=loss)
+            update, optimizer = rule.update(wide(gradient), state.optimizer, wide(state.params), value=loss)
+            params = optax.apply_updates(state.params, update)
+            average = state.average
+            if average is not None:
+                average = optax.incremental_update(wide(params), average, 1 - decay)
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(update))
-        params = optax.apply_updates(state.params, update)
-        average = None if state.average is None else optax.incremental_update(params, state.average, 1 - decay)
         real = (state.bad < 0) & (total > 0)
         new = State(params, optimizer, average, state.step + 1, state.bad)
         new = jax.tree.map(lambda a, b: jnp.where(real & finite, a.astype(b.dtype), b), new, state)

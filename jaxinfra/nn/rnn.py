@@ -105,11 +105,12 @@ def _init(key: jax.Array, config: Config, dtype: Any) -> Params:
     keys = iter(jax.random.split(key, 2 + 2 * directions * config.layers))
     gates, hidden = _cells.CELLS[config.cell].gates, config.hidden
     square, glorot = nnx.initializers.orthogonal(), nnx.initializers.glorot_uniform()
+    wide = jnp.float32 if dtype.itemsize < 4 else dtype  # no library has a QR of narrow types
 
     def cell(inputs: int) -> Cell:
         kernel = glorot(next(keys), (inputs, gates * hidden), dtype)
         recurrent = jnp.concatenate(
-            [square(k, (hidden, hidden), dtype) for k in jax.random.split(next(keys), gates)], axis=1
+            [square(k, (hidden, hidden), wide).astype(dtype) for k in jax.random.split(next(keys), gates)], axis=1
         )
         bias = jnp.zeros((gates * hidden,), dtype)
         if config.cell == "lstm":  # remember by default (Jozefowicz, Zaremba, Sutskever 2015)

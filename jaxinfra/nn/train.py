@@ -52,6 +52,7 @@ def predict(
     rows = _setup.data("train.predict", X, np.zeros(np.shape(X)[:1], np.int32), None, mask)
     plan = _step.Plan(apply, "squared", None, _setup.wants(apply), None, mesh)
     _setup.divides("train.predict", batch_size, mesh)
+    _setup.shape("train.predict", plan, params, rows)
     return np.asarray(_loop.logits(plan, params, rows, batch_size))
 
 
@@ -62,7 +63,7 @@ def evaluate(
     y: Any,
     *,
     loss: Any = "auto",
-    metrics: tuple[str, ...] = _metrics.METRICS,
+    metrics: str | tuple[str, ...] = _metrics.METRICS,
     sample_weight: Any = None,
     mask: Any = None,
     batch_size: int = 256,
@@ -74,12 +75,13 @@ def evaluate(
     the ROC curve, exact, with more than two classes the mean of one against the rest.
     """
     rows = _setup.data("train.evaluate", X, y, sample_weight, mask)
-    plan, _ = _setup.plan("train.evaluate", apply, params, rows, loss, "float32", mesh, None)
+    plan, rows, _ = _setup.plan("train.evaluate", apply, params, rows, loss, "float32", mesh, None)
     _setup.divides("train.evaluate", batch_size, mesh)
     return _loop.measure(plan, params, rows, _names("train.evaluate", plan, metrics), batch_size)
 
 
 def _names(verb: str, plan: Any, metrics: Any) -> tuple[str, ...]:
+    metrics = (metrics,) if isinstance(metrics, str) else metrics
     for name in metrics:
         layers.choice(verb, "metrics", name, _metrics.METRICS)
     return tuple(metrics) if _metrics.classified(plan.loss) else ()
@@ -105,7 +107,7 @@ def fit(
     augment: Any = None,
     validation: Any = None,
     validation_split: float = 0.0,
-    metrics: tuple[str, ...] = ("accuracy",),
+    metrics: str | tuple[str, ...] = ("accuracy",),
     monitor: str | None = None,
     patience: int | None = None,
     min_delta: float = 0.0,
@@ -129,22 +131,26 @@ def fit(
     dropout follow from it.
 
     epochs, batch_size, steps_per_epoch: an epoch is one pass over the data, or `steps_per_epoch` batches of as many
-    passes as that takes. A last batch that is short counts as what it holds. loss: "softmax" (integers 0..K-1),
-    "sigmoid" (0, 1 or a probability), "squared", a function (logits, y) -> (n,), or "auto": softmax or sigmoid by the
-    shapes where y holds integers, else squared. optimizer: the name of one in optax, or such a transformation itself
-    (then without learning_rate). learning_rate: a number (traced) or a schedule of optax, step -> rate. clip_norm: the
+    passes as that takes. A last batch that is short counts as what it holds. loss: "softmax" (integers 0..K-1, or
+    probabilities of the classes (n, K), such as one-hot rows), "sigmoid" (0, 1 or a probability), "squared", a function
+    (logits, y) -> (n,), or "auto": softmax or sigmoid by the shapes where y holds integers, softmax where its rows
+    (n, K) have no negative entry and sum to 1, else squared; reals that are all 0 or 1 are an error. optimizer: the
+    name of one in optax, or such a transformation itself (then without learning_rate); narrow parameters have their
+    steps computed in float32. learning_rate: a number (traced) or a schedule of optax, step -> rate. clip_norm: the
     largest norm of a gradient.
 
-    sample_weight: (n,). class_weight: {class: weight}, K weights, or "balanced". mask: (n, t), passed on to `apply`.
-    augment: a pure function (key, x) -> x of the same shape, applied to each batch in training, such as random shifts.
-    validation: (X, y), (X, y, sample_weight) or (X, y, sample_weight, mask); validation_split: the share of the last
-    rows to hold out instead. metrics: of the validation set, from "accuracy", "auc", "confusion" (see `evaluate`).
-    monitor: the name in the history by which epochs are judged, "val_loss" or without validation "loss" unless given.
-    patience: stop after so many epochs without an improvement of more than min_delta. keep_best: whether to keep the
-    parameters of the best epoch. average: the decay of a moving average of the parameters, such as 0.999, by which
-    validation then goes. precision: "bfloat16" for the forward and backward pass; parameters, loss and
-    optimizer stay as they are. mesh: a `jax.sharding.Mesh`: batches are spread over all its devices, parameters are on
-    each, and the result is that of one device up to the order of sums (dropout draws on each device by itself).
+    sample_weight: (n,). class_weight: {class: weight}, K weights, or "balanced": to every class the same weight in all.
+    mask: (n, t), passed on to `apply`; where each step has a prediction, only real ones count, and a row without any is
+    absent. augment: a pure function (key, x) -> x of the same shape, applied to each batch in training, such as random
+    shifts. validation: (X, y), (X, y, sample_weight) or (X, y, sample_weight, mask); validation_split: the share of the
+    last rows to hold out instead (of data sorted by class: a UserWarning). metrics: of the validation set, one or more
+    of "accuracy", "auc", "confusion" (see `evaluate`). monitor: the name in the history by which epochs are judged,
+    "val_loss" or without validation "loss" unless given. patience: stop after so many epochs without an improvement of
+    more than min_delta. keep_best: whether to keep the parameters of the best epoch. average: the decay of a moving
+    average of the parameters, such as 0.999, by which validation then goes. precision: "bfloat16" for the forward and
+    backward pass; parameters, loss and optimizer stay as they are. mesh: a `jax.sharding.Mesh`: batches are spread over
+    all its devices, parameters are on each, and the result is that of one device up to the order of sums (dropout draws
+    on each device by itself).
 
     checkpoint: a folder; after each epoch the whole state is written there, whole or not at all, and the last two are
     kept. A run that finds its checkpoints goes on after the newest whole one, and ends with the same bits as if it had
@@ -180,13 +186,15 @@ def fit(
     layers.require(min_delta >= 0, f"{VERB}: min_delta must not be negative, got {min_delta}")
     layers.require(average is None or 0 < average < 1, f"{VERB}: average must lie in (0, 1), got {average}")
     rule, start = _setup.optimizer(optimizer, learning_rate, clip_norm, params)
-    plan, classes = _setup.plan(VERB, apply, params, rows, loss, precision, mesh, rule, augment)
+    plan, rows, classes = _setup.plan(VERB, apply, params, rows, loss, precision, mesh, rule, augment)
     names = _names(VERB, plan, metrics)
     rows = _setup.class_weighted(VERB, class_weight, rows, plan.loss, classes)
     _setup.counts(VERB, rows)
     if held is not None:
-        _setup.counts(f"{VERB}: validation", held)
-        _setup.labels(f"{VERB}: validation", held, plan.loss, classes)
+        aside = f"{VERB}: validation"
+        held = _setup.targets(aside, plan, held, _setup.shape(aside, plan, params, held))
+        if validation is None:
+            _setup.sorted_warning(VERB, rows, held, plan.loss)
     steps = -(-n // batch_size) if steps_per_epoch is None else steps_per_epoch
     layers.positive(VERB, steps_per_epoch=steps)
     chunk = _batches.chunk_steps(steps, batch_size * _batches.row_bytes(rows.x))
@@ -211,4 +219,5 @@ def fit(
     history = {name: np.asarray(values) for name, values in saved.record["history"].items()}
     state, record = saved.state, saved.record
     best = saved.best if keep_best and record["best_epoch"] else state.params
-    return Result(state.params, best, record["best_epoch"], state.average, history, status, message)
+    moving = None if state.average is None else _step.like(state.average, state.params)
+    return Result(state.params, best, record["best_epoch"], moving, history, status, message)
