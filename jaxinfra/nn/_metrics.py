@@ -13,14 +13,6 @@ import optax
 
 from jaxinfra.nn import layers
 
-LOSSES: dict[str, Callable[[Any, Any], Any]] = {
-    "softmax": lambda logits, y: _softmax(logits, y),
-    "sigmoid": lambda logits, y: optax.sigmoid_binary_cross_entropy(logits, y.astype(logits.dtype)),
-    "squared": lambda logits, y: jnp.square(logits - y.astype(logits.dtype)),
-}
-METRICS = ("accuracy", "auc", "confusion")
-BLOCK = 2**20  # entries that are counted one by one: in float32 2^24 + 1 is 2^24
-
 
 def _softmax(logits: jax.Array, y: jax.Array) -> jax.Array:
     """The cross-entropy of classes (...,), or of probabilities of classes (..., K)."""
@@ -28,6 +20,15 @@ def _softmax(logits: jax.Array, y: jax.Array) -> jax.Array:
         return optax.softmax_cross_entropy_with_integer_labels(logits, y)
     share = y.astype(logits.dtype)  # of a class without a share the logit may be -inf
     return -jnp.where(share == 0, jnp.zeros_like(share), share * jax.nn.log_softmax(logits, -1)).sum(-1)
+
+
+LOSSES: dict[str, Callable[[Any, Any], Any]] = {
+    "softmax": _softmax,
+    "sigmoid": lambda logits, y: optax.sigmoid_binary_cross_entropy(logits, y.astype(logits.dtype)),
+    "squared": lambda logits, y: jnp.square(logits - y.astype(logits.dtype)),
+}
+METRICS = ("accuracy", "auc", "confusion")
+BLOCK = 2**20  # entries that are counted one by one: in float32 2^24 + 1 is 2^24
 
 
 def row_losses(loss: Any, logits: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
