@@ -111,9 +111,14 @@ def row_dots(a: Pair, b: Pair) -> Pair:
 
 
 def exp(a: Pair) -> Pair:
-    """e^a for a pair of float32, a not above 0: 2^k times a series; only terms from r^3 on are rounded."""
+    """e^a for a pair of float32, a not above 0: 2^k times a series; only terms from r^3 on are rounded.
+
+    0 below 2^-120, where the parts would leave the range.
+    """
     ln2 = 0.6931471805599453
-    k = jnp.maximum(jnp.round(a[0] * (1 / ln2)), -120)
+    nothing = a[0] < -120 * ln2
+    a = jnp.where(nothing, 0, a[0]), jnp.where(nothing, 0, a[1])
+    k = jnp.round(a[0] * (1 / ln2))
     high = 0.693359375  # k times it is exact
     r = normalise(two_sum(a[0] - k * high, a[1] - k * (ln2 - high)))
     x = r[0]
@@ -125,5 +130,5 @@ def exp(a: Pair) -> Pair:
     # A one that compilers do not know: for GPUs they turn (1 + x) - 1 into x, and the error of the sum is lost.
     one = (_power_of_two(k - k), jnp.zeros_like(x))
     total = normalise(add(add(one, r), (0.5 * square[0], 0.5 * square[1] + tail)))
-    power = _power_of_two(k)
+    power = jnp.where(nothing, 0, _power_of_two(k))
     return total[0] * power, total[1] * power

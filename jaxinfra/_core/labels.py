@@ -14,16 +14,17 @@ import numpy as np
 from jaxinfra._core import checks
 
 
-def design(verb: str, X: Any, y: Any, n_classes: int | None) -> tuple[Any, Any, int, np.dtype]:
-    """X (n, p), y (n,) labels or (n, K) soft labels, K and the working dtype."""
+def design(verb: str, X: Any, y: Any, n_classes: int | None, sample_weight: Any) -> tuple[Any, Any, int, np.dtype]:
+    """X (n, p), y (n,) labels or (n, K) soft labels, K and the working dtype; rows of weight 0 are not looked at."""
     X, y, dtype = checks.design(verb, X, y)
+    counts = checks.counting(checks.weights(verb, sample_weight, X, y))
     if n_classes is not None:
         if isinstance(n_classes, bool) or not isinstance(n_classes, int | np.integer):
             raise TypeError(f"{verb}: n_classes is static and must be a whole number or None, got {n_classes!r}")
         if n_classes < 2:
             raise ValueError(f"{verb}: n_classes must be at least 2, got {n_classes}")
     if y.ndim == 2:
-        return X, y, _soft(verb, X, y, n_classes), dtype
+        return X, y, _soft(verb, X, y, n_classes, counts), dtype
     if jnp.issubdtype(y.dtype, jnp.floating):
         raise TypeError(
             f"{verb}: y {y.shape} has dtype {y.dtype}; it must hold integers 0..K-1 (y.astype(int)) or be (n, K)"
@@ -31,22 +32,30 @@ def design(verb: str, X: Any, y: Any, n_classes: int | None) -> tuple[Any, Any, 
     if n_classes is None:
         if isinstance(y, jax.core.Tracer):
             raise ValueError(f"{verb}: the values of y {y.shape} are traced, so n_classes must be given")
-        n_classes = max(2, int(np.asarray(y).max()) + 1)
+        there = np.unique(np.asarray(y)[np.broadcast_to(counts, y.shape)])
+        n_classes = max(2, int(there.max(initial=0)) + 1)
+        if there.size > 1 and there[0] >= 0 and len(there) <= there[-1]:
+            missing = int(np.setdiff1d(np.arange(there[-1]), there)[0])
+            raise ValueError(
+                f"{verb}: class {missing} has no rows; labels must be 0..K-1, got {', '.join(map(str, there[:5]))}"
+                f"{', ...' if there.size > 5 else ''}: pass np.unique(y, return_inverse=True)[1], or n_classes"
+            )
     if isinstance(y, np.ndarray):
-        bad = (y < 0) | (y >= n_classes)
+        bad = counts & ((y < 0) | (y >= n_classes))
         if bad.any():
             i = int(np.argmax(bad))
             raise ValueError(f"{verb}: labels must lie in 0..{n_classes - 1}, got y[{i}] = {y[i]}")
     return X, y, int(n_classes), dtype
 
 
-def _soft(verb: str, X: Any, y: Any, n_classes: int | None) -> int:
+def _soft(verb: str, X: Any, y: Any, n_classes: int | None, counts: Any) -> int:
     K = y.shape[1]
     if K < 2 or n_classes not in (None, K):
         want = "at least 2" if n_classes is None else str(n_classes)
         raise ValueError(f"{verb}: soft labels must have {want} columns, got X {X.shape} and y {y.shape}")
-    if isinstance(y, np.ndarray) and np.isfinite(y).all():
-        bad = (y < 0).any(1) | (np.abs(y.sum(1) - 1) > 1e-3)
+    if isinstance(y, np.ndarray):
+        with np.errstate(invalid="ignore"):  # NaN and inf have a Status of their own
+            bad = counts & np.isfinite(y).all(1) & ((y < 0).any(1) | (np.abs(y.sum(1) - 1) > 1e-3))
         if bad.any():
             i = int(np.argmax(bad))
             raise ValueError(f"{verb}: soft labels must not be negative and must sum to 1, got y[{i}] = {y[i]}")

@@ -55,8 +55,9 @@ _ADVICE = {
     "add a penalty such as l2, drop the columns that separate, or merge classes; the parameters are NaN.",
     Status.DOMAIN: "y lies outside what the model allows (a label outside 0..K-1, a negative count, y <= 0 for gamma): "
     "look at its smallest and largest value; the parameters are NaN.",
-    Status.INFEASIBLE: "No point meets the constraints (C not positive, nu outside 0..1 or above twice the share of "
-    "the smaller class, a negative weight): check the hyper-parameters and weights; the parameters are NaN.",
+    Status.INFEASIBLE: "No point meets the constraints (C not positive, nu outside 0..1, above twice the share of "
+    "the smaller class, or so small that no margin exists, a negative weight): check the hyper-parameters and weights; "
+    "the parameters are NaN.",
     Status.ONE_CLASS: "The rows of positive weight are all of one class, so the machine decides for it everywhere: "
     "check y and sample_weight.",
     Status.ZERO_SCALE: "The scale of the residuals is 0 (half of the rows or more are fitted exactly, or the loss is "

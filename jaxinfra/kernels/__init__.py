@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinfra._core import checks, compensated
+from jaxinfra._core import absent, checks, compensated
 from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot
 from jaxinfra._core.pytree import pytree, static
@@ -89,14 +89,20 @@ class Polynomial(Kernel):
         return jax.lax.integer_pow(self.gamma * dot(a, b.T) + self.coef0, int(self.degree))
 
     def pairs(self, a: Array, b: Array) -> Pair:
-        """The power by repeated products."""
+        """The power by repeated squaring."""
         product = compensated.matmul((a, jnp.zeros_like(a)), (b, jnp.zeros_like(b)))
         constant = jnp.broadcast_to(self.coef0, product[0].shape)
         gamma = (jnp.broadcast_to(self.gamma, product[0].shape), jnp.zeros_like(product[0]))
         base = compensated.normalise(compensated.add(compensated.multiply(gamma, product), (constant, 0 * constant)))
-        value = base
-        for _ in range(int(self.degree) - 1):
-            value = compensated.multiply(value, base)
+        value: Pair | None = None
+        for bit in f"{int(self.degree):b}":
+            value = compensated.multiply(value, value) if value else None
+            if bit == "1":
+                value = compensated.multiply(value, base) if value else base
+            # Else small blocks are one kernel, into which XLA copies each product as often as it is used: of degree 8
+            # it compiled for two minutes.
+            value = jax.lax.optimization_barrier(value)
+        assert value is not None
         return value
 
     def diagonal(self, a: Array) -> Array:
@@ -213,8 +219,10 @@ class Custom(Kernel):
         return self.function(a, b) if self.params is None else self.function(a, b, self.params)
 
 
-def scale(X: Any) -> Array:
+def scale(X: Any, sample_weight: Any = None) -> Array:
     """1 / (p var(X)), or 1 where X does not vary: scikit-learn's gamma="scale".
+
+    sample_weight: (n,), traced; how often each row stands in X, None means once.
 
     >>> import jax.numpy as jnp
     >>> from jaxinfra import kernels
@@ -222,7 +230,13 @@ def scale(X: Any) -> Array:
     0.5
     """
     X = _rows("kernels.scale", X)
-    spread = X.var() * X.shape[1]
+    if sample_weight is None:
+        spread = X.var() * X.shape[1]
+    else:
+        w = checks.rows_like("kernels.scale", "sample_weight", sample_weight, X, X)
+        X, w = absent.masked(X, jnp.asarray(w, X.dtype))
+        share = w / jnp.where(w.sum() > 0, w.sum(), 1)
+        spread = dot(share, (X - dot(share, X).mean()) ** 2).sum()
     return 1 / jnp.where(spread > 0, spread, 1)
 
 

@@ -12,7 +12,7 @@ from jax import lax
 from jax.custom_batching import sequential_vmap
 
 from jaxinfra import kernels
-from jaxinfra._core import checks, implicit, rows
+from jaxinfra._core import absent, checks, implicit, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.kernels import Kernel, Precomputed
@@ -43,8 +43,28 @@ class Machine(NamedTuple):
     kernel: Kernel
 
 
+def _parts(kernel: Kernel, kind: type[Kernel]) -> list[Any]:
+    """The kernels of a kind in a kernel, itself or in its sums and products."""
+    leaves = jax.tree.leaves(kernel, is_leaf=lambda v: isinstance(v, kind))
+    return [v for v in leaves if isinstance(v, kind)]
+
+
 def _contains(kernel: Kernel, kind: type[Kernel]) -> bool:
-    return any(isinstance(v, kind) for v in jax.tree.leaves(kernel, is_leaf=lambda v: isinstance(v, kind)))
+    return bool(_parts(kernel, kind))
+
+
+def _check_function(verb: str, custom: kernels.Custom, X: Any, dtype: Any) -> None:
+    """The function of a custom kernel gives real values, one for each pair of rows."""
+    n = X.shape[0]
+    rows, cast = jax.ShapeDtypeStruct(X.shape, dtype), kernels.cast(custom, dtype)
+    found = jax.eval_shape(cast.between, rows, rows)
+    name = f"{verb}: the function {getattr(custom.function, '__name__', custom.function)} of kernels.Custom"
+    if not isinstance(found, jax.ShapeDtypeStruct):
+        raise TypeError(f"{name} must return an array, got {type(found).__name__}")
+    if found.shape != (n, n):
+        raise ValueError(f"{name} must return the values between two sets of rows, ({n}, {n}), got {found.shape}")
+    if not jnp.issubdtype(found.dtype, jnp.floating):
+        raise TypeError(f"{name} must return floating-point values, got {found.dtype}: divide or use astype({dtype})")
 
 
 def kernel(verb: str, value: Any, X: Any, dtype: Any) -> Kernel | None:
@@ -67,7 +87,29 @@ def kernel(verb: str, value: Any, X: Any, dtype: Any) -> Kernel | None:
     for leaf in jax.tree.leaves(value):
         if isinstance(leaf, int | float | np.ndarray | np.generic) and not np.isfinite(leaf).all():
             raise ValueError(f"{verb}: the numbers of the kernel must be finite, got {value!r}")
+    for custom in _parts(value, kernels.Custom):
+        _check_function(verb, custom, X, dtype)
     return kernels.cast(value, dtype)
+
+
+def present(X: jax.Array, w: Any, kernel: Kernel | None) -> tuple[jax.Array, jax.Array | None]:
+    """The rows, and the weights in their dtype; rows of weight 0 that lie far away are filled."""
+    return (X, None) if w is None else _present(X, w, precomputed=isinstance(kernel, Precomputed))
+
+
+@partial(jax.jit, static_argnames="precomputed")
+@rows.replicated
+def _present(X: jax.Array, w: jax.Array, *, precomputed: bool) -> tuple[jax.Array, jax.Array]:
+    X, w = absent.filled(X, jnp.asarray(w, X.dtype))
+    if precomputed:
+        X, w = absent.filled(X.T, w)
+        X = X.T
+    return X, w
+
+
+def default(X: jax.Array, w: jax.Array | None) -> Kernel:
+    """The kernel of a machine that is given none."""
+    return kernels.cast(kernels.RBF(kernels.scale(X, w)), X.dtype)
 
 
 def positive(verb: str, name: str, value: Any, dtype: Any, shape: tuple[int, ...] = ()) -> Any:
@@ -152,8 +194,10 @@ def solve(
 
     init: (N,), made feasible first.  grams: what `matrices` gives, where it is shared.
     """
+    work, exact = grams or matrices(X, kernel)
     fine = jnp.array(True)
-    for leaf in jax.tree.leaves((X, kernel, dual.c, dual.lower, dual.upper, dual.total)):
+    # The diagonal is not where values of the kernel overflow.
+    for leaf in jax.tree.leaves((X, kernel, dual.c, dual.lower, dual.upper, dual.total, work.diagonal)):
         fine = fine & jnp.isfinite(leaf).all()
     fixed = implicit.frozen(dual)
     groups = [fixed.group == g for g in range(len(fixed.total))]
@@ -163,7 +207,6 @@ def solve(
     feasible = feasible & ((spread[0] - noise <= fixed.total) & (fixed.total <= spread[1] + noise)).all()
     # What cannot be solved is made trivial: all variables fixed.
     run = fixed._replace(**{k: jnp.where(fine & feasible, getattr(fixed, k), 0) for k in ("lower", "upper", "c")})
-    work, exact = grams or matrices(X, kernel)
     start = jnp.zeros_like(fixed.c) if init is None else jnp.where(jnp.isfinite(init), lax.stop_gradient(init), 0)
     found = _run(work, exact, run, run.feasible(start), tol, max_iter)
     live = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=False)
@@ -209,6 +252,8 @@ def decision(params: Machine, X: jax.Array) -> jax.Array:
     X, params = X.astype(dtype), jax.tree.map(lambda v: v.astype(dtype), params)
     coef = params.coef.T
     if isinstance(params.kernel, Precomputed):
+        # What stands beside a coefficient of 0 is not looked at.
+        X = jnp.where((coef != 0).reshape(len(coef), -1).any(1)[None], X, 0)
         value = dot(X, coef)
         return value + (params.intercept if value.ndim == 1 else params.intercept[None])
     about = params.vectors.mean(0)

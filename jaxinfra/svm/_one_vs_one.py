@@ -33,7 +33,7 @@ def design(
     verb: str, X: Any, y: Any, kernel: Any, class_weight: Any, sample_weight: Any, n_classes: int | None
 ) -> tuple[Labelled, dict[str, Any], np.dtype]:
     """The checked data but for the level, what is static, and the working dtype."""
-    X, y, K, dtype = labels.design(verb, X, y, n_classes)
+    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight)
     if y.ndim != 1:
         raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
     capacity = X.shape[0]
@@ -47,7 +47,8 @@ def design(
     weights = checks.weights(verb, sample_weight, X, y)
     static = {"classes": K, "balanced": balanced, "capacity": capacity}
     kernel = _machine.kernel(verb, kernel, X, dtype)
-    return Labelled(jnp.asarray(X, dtype), y, None, kernel, class_weight, weights), static, dtype
+    X, weights = _machine.present(jnp.asarray(X, dtype), weights, kernel)
+    return Labelled(X, y, None, kernel, class_weight, weights), static, dtype
 
 
 def pairs(classes: int) -> int:
@@ -68,16 +69,18 @@ def read(raw: Labelled, classes: int, balanced: bool) -> Read:
     """The data in the working dtype."""
     X, dtype = raw.X, raw.X.dtype
     y = jnp.asarray(raw.y).astype(jnp.int32)
-    w = jnp.ones(y.shape, dtype) if raw.sample_weight is None else jnp.asarray(raw.sample_weight, dtype)
+    w = jnp.ones(y.shape, dtype) if raw.sample_weight is None else raw.sample_weight
+    inside = (y >= 0) & (y < classes)
+    y = jnp.clip(y, 0, classes - 1)  # as where the rows of pairs were counted
     member = (y[None] == jnp.arange(classes, dtype=jnp.int32)[:, None]).astype(dtype)
     factor = raw.class_weight
     if balanced:
         each = (member * w[None]).sum(1)
         factor = each.sum() / classes / jnp.where(each > 0, each, 1)
     if factor is not None:
-        w = w * factor[jnp.clip(y, 0, classes - 1)]
-    kernel = kernels.cast(kernels.RBF(kernels.scale(X)), dtype) if raw.kernel is None else raw.kernel
-    return Read(y, w, ((y >= 0) & (y < classes)).all(), kernel)
+        w = w * factor[y]
+    kernel = _machine.default(X, raw.sample_weight) if raw.kernel is None else raw.kernel
+    return Read(y, w, (inside | (w == 0)).all(), kernel)
 
 
 def bounds(raw: Labelled, classes: int, balanced: bool) -> Read:
@@ -91,6 +94,11 @@ def bounds(raw: Labelled, classes: int, balanced: bool) -> Read:
 def shared(X: jax.Array, kernel: kernels.Kernel) -> Any:
     """The kernel matrix for several machines: all of it unless it is very large."""
     return _machine.matrices(X, kernel, full=True if X.shape[0] <= _machine.SHARED else None)
+
+
+def chosen(X: jax.Array, kernel: kernels.Kernel, at: jax.Array) -> jax.Array:
+    """Some rows; of a precomputed kernel their values among each other."""
+    return X[at[:, None], at[None]] if isinstance(kernel, kernels.Precomputed) else X[at]
 
 
 class Pair(NamedTuple):
@@ -113,9 +121,18 @@ def hinge(sign: jax.Array, bound: jax.Array) -> Dual:
     return Dual(-sign, lower, upper, none, jnp.zeros((1,), sign.dtype))
 
 
+class Machines(NamedTuple):
+    """What a solved dual stands for; `sound`: whether there is such a machine at all."""
+
+    coef: jax.Array
+    intercept: jax.Array
+    objective: jax.Array
+    sound: jax.Array
+
+
 # A pair's sign (+1 or -1, 0 for rows of neither class) and weights -> its dual, and the solved dual -> its machine.
 Build = Callable[[jax.Array, jax.Array], Dual]
-Finish = Callable[[Found], tuple[jax.Array, jax.Array, jax.Array]]
+Finish = Callable[[Found], "Machines"]
 
 
 def each(X: jax.Array, data: Read, classes: int, capacity: int, arrays: Any, solve: Callable[..., Any]) -> Any:
@@ -156,8 +173,11 @@ def fit(
         # Without one of the two classes nothing is to be decided.
         alone = ~(sign * w > 0).any() | ~(sign * w < 0).any()
         silent = alone & ((found.status == Status.CONVERGED) | (found.status == Status.INFEASIBLE)) & (w >= 0).all()
-        coef, intercept, objective = finish(found)
-        status = jnp.where(silent, Status.ONE_CLASS, found.status).astype(jnp.int32)
+        coef, intercept, objective, sound = finish(found)
+        lost = ~sound & (found.status <= Status.STALLED)
+        coef, intercept, objective = (jnp.where(lost, jnp.nan, v) for v in (coef, intercept, objective))
+        status = jnp.where(lost, Status.INFEASIBLE, found.status)
+        status = jnp.where(silent, Status.ONE_CLASS, status).astype(jnp.int32)
         only = jnp.where((sign * w > 0).any(), 1, jnp.where((sign * w < 0).any(), -1, jnp.nan)).astype(X.dtype)
         coef, intercept = jnp.where(silent, 0, coef), jnp.where(silent, only, intercept)
         zero = jnp.zeros((), X.dtype)
@@ -172,7 +192,7 @@ def fit(
 
         def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Pair:
             start = None if start is None else start[at]
-            pair = solve(X[at], sign, w, start, (work.among(at), exact.among(at)))
+            pair = solve(chosen(X, kernel, at), sign, w, start, (work.among(at), exact.among(at)))
             return pair._replace(coef=jnp.zeros((n,), X.dtype).at[rows].set(pair.coef, mode="drop"))
 
         pair = each(X, data, classes, capacity, init, within)
@@ -195,7 +215,8 @@ def evaluate(
 
     def at_pair(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, coef: jax.Array) -> Any:
         dual = build(sign, w)
-        return _machine.evaluate(X[at], data.kernel, dual, begin(jnp.where(rows < X.shape[0], coef[at], 0), dual))
+        values = begin(jnp.where(rows < X.shape[0], coef[at], 0), dual)
+        return _machine.evaluate(chosen(X, data.kernel, at), data.kernel, dual, values)
 
     if classes == 2:
         dual = build((2 * data.y - 1).astype(X.dtype), data.w)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra import kernels
-from jaxinfra._core import checks, rows
+from jaxinfra._core import absent, checks, rows
 from jaxinfra._core.types import Fit, Status, SupportInfo
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.svm import _machine
@@ -39,7 +39,8 @@ def design(verb: str, X: Any, y: Any, kernel: Any, sample_weight: Any) -> tuple[
         dtype = checks.working_dtype(X)
     weights = checks.weights(verb, sample_weight, X, target)
     kernel = _machine.kernel(verb, kernel, X, dtype)
-    return Rows(jnp.asarray(X, dtype), None if y is None else target, (), kernel, weights), dtype
+    X, weights = _machine.present(jnp.asarray(X, dtype), weights, kernel)
+    return Rows(X, None if y is None else target, (), kernel, weights), dtype
 
 
 class Problem(NamedTuple):
@@ -52,9 +53,10 @@ class Problem(NamedTuple):
 def read(raw: Rows, build: Callable[..., Dual]) -> Problem:
     """build(y, w, *levels) in the working dtype."""
     X, dtype = raw.X, raw.X.dtype
-    y = None if raw.y is None else jnp.asarray(raw.y).astype(dtype)
-    w = jnp.ones(X.shape[:1], dtype) if raw.sample_weight is None else jnp.asarray(raw.sample_weight).astype(dtype)
-    kernel = kernels.cast(kernels.RBF(kernels.scale(X)), dtype) if raw.kernel is None else raw.kernel
+    w = raw.sample_weight
+    (y,) = absent.present(w, None if raw.y is None else jnp.asarray(raw.y).astype(dtype))
+    kernel = _machine.default(X, w) if raw.kernel is None else raw.kernel
+    w = jnp.ones(X.shape[:1], dtype) if w is None else w
     return Problem(build(y, w, *[jnp.asarray(v, dtype) for v in raw.levels]), kernel)
 
 

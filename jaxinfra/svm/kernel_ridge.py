@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinfra import kernels
-from jaxinfra._core import affine, checks, implicit, rows
+from jaxinfra._core import absent, affine, checks, implicit, rows
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Status
 from jaxinfra.kernels import Kernel, Precomputed
 from jaxinfra.solvers import cholesky, gram
+from jaxinfra.solvers.moments import diagonal
 from jaxinfra.svm import _machine
 from jaxinfra.svm._machine import Machine
 
@@ -96,7 +96,8 @@ def _input(verb: str, X: Any, y: Any, l2: Any, kernel: Any, sample_weight: Any, 
     weights = checks.weights(verb, sample_weight, X, y)
     offset = checks.rows_like(verb, "offset", offset, X, y, columns=True)
     l2, kernel = _machine.positive(verb, "l2", l2, dtype), _machine.kernel(verb, kernel, X, dtype)
-    return _Input(jnp.asarray(X, dtype), y, l2, kernel, weights, offset), dtype
+    X, weights = _machine.present(jnp.asarray(X, dtype), weights, kernel)
+    return _Input(X, y, l2, kernel, weights, offset), dtype
 
 
 class _Problem(NamedTuple):
@@ -119,8 +120,10 @@ def _read(raw: _Input) -> _Problem:
     y = jnp.asarray(raw.y, dtype)
     if raw.offset is not None:
         y = y - affine.as_rows(jnp.asarray(raw.offset, dtype), y)
-    w = jnp.ones(X.shape[:1], dtype) if raw.sample_weight is None else jnp.asarray(raw.sample_weight, dtype)
-    kernel = kernels.cast(kernels.RBF(kernels.scale(X)), dtype) if raw.kernel is None else raw.kernel
+    w = raw.sample_weight
+    (y,) = absent.present(w, y)
+    kernel = _machine.default(X, w) if raw.kernel is None else raw.kernel
+    w = jnp.ones(X.shape[:1], dtype) if w is None else w
     return _Problem(X, y.reshape(len(y), -1), jnp.asarray(raw.l2, dtype) * w.sum(), kernel, w)
 
 
@@ -149,10 +152,11 @@ def _fit(
     finite = jnp.array(True)
     for leaf in jax.tree.leaves((X, jnp.where(w[:, None] > 0, y, 0), ridge, kernel, w)):
         finite &= jnp.isfinite(leaf).all()
-    # A row of weight w is one whose penalty is divided by w: with S = sqrt(w), (S K S + ridge) S^-1 a = S (y - b).
-    S = jnp.sqrt(jnp.where(sound & finite, w, 1))[:, None]
     K = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=True).values
     assert K is not None
+    finite &= jnp.isfinite(diagonal(K)).all()  # not where values overflow
+    # A row of weight w is one whose penalty is divided by w: with S = sqrt(w), (S K S + ridge) S^-1 a = S (y - b).
+    S = jnp.sqrt(jnp.where(sound & finite, w, 1))[:, None]
     M = S * K * S.T + jnp.where(sound & finite, ridge, 1) * jnp.eye(len(y), dtype=dtype)
     factor = cholesky.factor(M)
     border = cholesky.substitute(factor, S)[:, 0]

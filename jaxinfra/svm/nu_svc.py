@@ -10,11 +10,12 @@ import jax.numpy as jnp
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
+from jaxinfra._core.precision import eps
 from jaxinfra._core.types import Fit, SupportInfo
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.svm import _machine, _one_vs_one
 from jaxinfra.svm._machine import Found, Machine
-from jaxinfra.svm._one_vs_one import Labelled
+from jaxinfra.svm._one_vs_one import Labelled, Machines
 
 
 def fit(
@@ -56,7 +57,9 @@ def fit(
     Returns:
       Fit(params, info) as those of `svc.fit`; info.objective is that of the divided problem.
 
-    Status: as `svc.fit`.  INFEASIBLE with NaN also for a nu that the classes do not allow.
+    Status: as `svc.fit`.  INFEASIBLE with NaN also for a nu that the classes do not allow: above twice the share of the
+      smaller one, or so small that no plane separates them with so few margin errors (a margin within
+      info.optimality: raise nu, or lower tol).
 
     Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default.
 
@@ -103,10 +106,17 @@ def _begin(coef: jax.Array, dual: Dual) -> jax.Array:
     return dual.snapped(coef * (dual.total[0] / jnp.where(there > 0, there, 1)), 32)
 
 
-def _finish(found: Found) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Divided by the margin r; rho of the classes are r1 and -r2 of libsvm."""
+def _finish(found: Found) -> Machines:
+    """Divided by the margin r; rho of the classes are r1 and -r2 of libsvm.
+
+    Where the reduced hulls of the classes meet r is 0, and what is found of it is within the violation.
+    """
     r = 0.5 * (found.rho[0] - found.rho[1])
-    return found.b / r, -0.5 * (found.rho[0] + found.rho[1]) / r, found.objective / (r * r)
+    middle = -0.5 * (found.rho[0] + found.rho[1])
+    size = jnp.abs(found.rho).max()
+    sound = r > jnp.maximum(found.violation, 64 * eps(r.dtype) * size)
+    r = jnp.where(sound, r, 1)
+    return Machines(found.b / r, middle / r, found.objective / (r * r), sound)
 
 
 @_machine.compiled

@@ -15,7 +15,7 @@ from jaxinfra._core.types import Fit, SupportInfo
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.svm import _machine, _one_vs_one
 from jaxinfra.svm._machine import Found, Machine
-from jaxinfra.svm._one_vs_one import Labelled
+from jaxinfra.svm._one_vs_one import Labelled, Machines
 
 
 def fit(
@@ -107,8 +107,8 @@ def _begin(coef: jax.Array, dual: Dual) -> jax.Array:
     return coef
 
 
-def _finish(found: Found) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return found.b, -found.rho[0], found.objective
+def _finish(found: Found) -> Machines:
+    return Machines(found.b, -found.rho[0], found.objective, jnp.array(True))
 
 
 @_machine.compiled

@@ -1,0 +1,151 @@
+"""Machines at their edges: rows far away, values that overflow, odd kernels and labels, a nu without a margin."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinfra as ji
+from jaxinfra import kernels as K
+from jaxinfra._core import compensated
+
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((12, 4))
+THREE = np.argsort(np.argsort(X[:, 0])) // 4
+
+
+def test_exponentials_of_far_rows_are_0():
+    a = -np.array([0, 1e-3, 40, 83, 83.2, 88, 104, 1e4, 1e9, 3e38, np.inf], np.float32)
+    hi, lo = jax.jit(compensated.exp)((jnp.asarray(a), jnp.zeros(len(a), np.float32)))
+    found, exact = np.asarray(hi, float) + np.asarray(lo, float), np.exp(a.astype(float))
+    exact[exact < 2.0**-120] = 0
+    np.testing.assert_allclose(found, exact, rtol=1e-9, atol=2.0**-119)
+
+
+FAR = {
+    "svc": (ji.svc, np.array([0, 0, 1, 1]), {}),
+    "nu_svc": (ji.nu_svc, np.array([0, 0, 1, 1]), {"nu": 0.5}),
+    "svr": (ji.svr, np.array([0.0, 0.5, 1, 1]), {"epsilon": 0.1}),
+    "nu_svr": (ji.nu_svr, np.array([0.0, 0.5, 1, 1]), {"nu": 0.5}),
+    "one_class": (ji.one_class, None, {"nu": 0.5}),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "svc" else pytest.mark.slow) for n in FAR])
+def test_a_row_far_from_all_others(name):
+    """Its kernel values underflow: float32 decides as float64."""
+    model, y, more = FAR[name]
+    rows = np.array([[0.0], [1], [2], [500]])
+    fits = [ji.check(model.fit(*([a] if y is None else [a, y if y.dtype.kind == "i" else y.astype(a.dtype)]),
+                               kernel=K.RBF(1.0), **more)) for a in (rows, rows.astype(np.float32))]  # fmt: skip
+    if name == "svc":
+        np.testing.assert_allclose(fits[0].params.intercept, 0.1748, atol=1e-4)
+    np.testing.assert_allclose(fits[1].params.intercept, fits[0].params.intercept, atol=1e-3)
+    np.testing.assert_allclose(fits[1].params.coef, fits[0].params.coef, atol=1e-3)
+
+
+def test_precomputed_values_of_three_classes():
+    """The same machines as from the rows."""
+    gram = X @ X.T
+    for model in (ji.svc, ji.nu_svc):
+        rows = ji.check(model.fit(X, THREE, kernel=K.Linear(), tol=1e-8))
+        values = ji.check(model.fit(gram, THREE, kernel=K.Precomputed(), tol=1e-8))
+        np.testing.assert_allclose(values.params.coef, rows.params.coef, atol=1e-5)
+        np.testing.assert_allclose(
+            model.objective(values.params, gram, THREE), model.objective(rows.params, X, THREE), rtol=1e-6
+        )
+        np.testing.assert_array_equal(model.predict(values.params, gram), model.predict(rows.params, X))
+        assert model.optimality(values.params, gram, THREE) < 1e-6
+
+
+@pytest.mark.slow
+def test_path_of_precomputed_values_of_three_classes():
+    C = np.array([0.1, 1.0])
+    rows = ji.svc.path(X, THREE, C=C, kernel=K.Linear(), tol=1e-8)
+    values = ji.svc.path(X @ X.T, THREE, C=C, kernel=K.Precomputed(), tol=1e-8)
+    np.testing.assert_allclose(values.params.coef, rows.params.coef, atol=1e-5)
+
+
+def test_a_high_power_of_few_rows():
+    """It compiled for two minutes: XLA copied each product into each use."""
+    rows, y = X[:10, :3].astype(np.float32), np.arange(10) % 2
+    kernel = K.Polynomial(8, 1.0, 1.0)
+    fit = ji.svc.fit(rows, y, kernel=kernel)
+    exact = ji.check(ji.svc.fit(rows.astype(float), y, kernel=kernel))
+    np.testing.assert_allclose(
+        ji.svc.decision(fit.params, rows), ji.svc.decision(exact.params, rows.astype(float)), rtol=0.02, atol=0.02
+    )
+
+
+@pytest.mark.parametrize("degree", [2, 3, 5, 7, 8])
+def test_powers_in_pairs(degree):
+    rows = X[:10, :3].astype(np.float32)
+    hi, lo = jax.jit(lambda a: K.cast(K.Polynomial(degree, 1.0, 1.0), a.dtype).pairs(a, a))(rows)
+    wide = rows.astype(float)
+    error = np.abs(np.asarray(hi, float) + np.asarray(lo, float) - (wide @ wide.T + 1) ** degree)
+    bound = (np.abs(wide) @ np.abs(wide).T + 1) ** degree  # the sum may cancel before the power
+    assert (error / bound).max() < degree * 2.0**-34  # products in pairs carry some 36 bits
+
+
+def test_values_that_overflow():
+    rows, y = np.array([[1.0], [2], [3], [4]]) * 1e60, np.array([0, 0, 1, 1])
+    cubic = K.Polynomial(3, 1.0, 0.0)
+    for fit in (ji.nu_svc.fit(rows, y, nu=0.5, kernel=cubic), ji.svc.fit(rows, y, kernel=cubic)):
+        assert fit.info.status == ji.Status.NONFINITE
+        assert np.isnan(fit.params.coef).all() and np.isnan(fit.params.intercept)
+
+
+@pytest.mark.slow
+def test_values_that_overflow_in_float32():
+    rows = (5 + RNG.standard_normal((30, 4))).astype(np.float32)
+    kernel = K.Polynomial(8, 864.16, 0.0)
+    two, three = np.arange(30) % 2, np.arange(30) % 3
+    for model in (ji.svc, ji.nu_svc):
+        for y in (two, three):
+            assert (model.fit(rows, y, kernel=kernel).info.status == ji.Status.NONFINITE).all()
+    real = two.astype(np.float32)
+    for fit in (ji.svr.fit(rows, real, kernel=kernel), ji.nu_svr.fit(rows, real, kernel=kernel),
+                ji.one_class.fit(rows, kernel=kernel), ji.kernel_ridge.fit(rows, real, l2=0.1, kernel=kernel)):  # fmt: skip
+        assert fit.info.status == ji.Status.NONFINITE
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_nu_without_a_margin(dtype):
+    """The reduced hulls of the classes meet: there is no plane to divide by."""
+    y = np.array([0, 1] * 6)
+    rows = np.repeat(X[:6], 2, 0).astype(dtype)  # each row in both classes
+    for kernel in (K.Linear(), K.RBF(0.5)):
+        fit = ji.nu_svc.fit(rows, y, nu=0.3, kernel=kernel)
+        assert fit.info.status == ji.Status.INFEASIBLE and np.isnan(fit.params.coef).all()
+        with pytest.raises(Exception, match="margin"):
+            ji.check(fit)
+    # Both classes about the same centre.
+    both = np.array([[-1.0], [1], [-2], [2]], dtype)
+    assert ji.nu_svc.fit(both, np.array([0, 0, 1, 1]), nu=0.9, kernel=K.Linear()).info.status == ji.Status.INFEASIBLE
+
+
+def test_a_nu_with_a_margin_does_not_depend_on_the_order():
+    y = (X[:, 0] > 0).astype(int)
+    order = RNG.permutation(12)
+    fits = [ji.check(ji.nu_svc.fit(X[o], y[o], nu=0.4, kernel=K.RBF(0.5), tol=1e-8)) for o in (slice(None), order)]
+    np.testing.assert_allclose(*(ji.nu_svc.decision(f.params, X) for f in fits), atol=1e-5)
+
+
+@pytest.mark.parametrize("model", [ji.svc, ji.nu_svc, ji.linear_svm, ji.multinomial, ji.ordinal])
+def test_labels_that_do_not_begin_at_0(model):
+    with pytest.raises(ValueError, match=r"class 0 has no rows; labels must be 0\.\.K-1, got 1, 2"):
+        model.fit(X, THREE % 2 + 1)
+
+
+def test_functions_that_are_no_kernels():
+    y = THREE % 2
+    for function, message in (
+        (lambda a, b: (a[:, None] == b[None]).sum(-1), r"svc\.fit: .*Custom.* floating-point values, got int"),
+        (lambda a, b: a @ b.T @ jnp.ones(len(b)), r"svc\.fit: .*Custom.* \(12, 12\), got \(12,\)"),
+        (lambda a, b: (a @ b.T)[:, :3], r"svc\.fit: .*Custom.* \(12, 12\), got \(12, 3\)"),
+        (lambda a, b: None, r"svc\.fit: .*Custom.*array"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            ji.svc.fit(X, y, kernel=K.Custom(function))
