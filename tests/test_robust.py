@@ -164,6 +164,33 @@ def test_weighted_medians(rng):
             assert smallest(v, np.ones(9, dtype), np.asarray(k + 1, dtype)) == exact
 
 
+@pytest.mark.parametrize("dtype, far", [(np.float64, 1e14), (np.float32, 1e8)], ids=["x64", "x32"])
+def test_an_outlier_of_any_size(dtype, far, rng):
+    """It moves the fit no more than a nearer one does: starts and units are not those of least squares."""
+    X = rng.standard_normal((40, 2)).astype(dtype)
+    near = (X @ np.array([1, 2], dtype) + 0.1 * rng.standard_normal(40)).astype(dtype)
+    near[3] = 1000
+    beyond = near.copy()
+    beyond[3] = far
+    for fit in (
+        lambda y: ji.m_estimator.fit(X, y, norm=norms.Tukey()),
+        lambda y: ji.m_estimator.fit(X, y, scale=dtype(1)),
+        lambda y: ji.huber.fit(X, y),
+    ):
+        expected, found = (ji.check(fit(y)).params for y in (near, beyond))
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6 if dtype is np.float64 else 1e-3, atol=1e-6)
+        np.testing.assert_allclose(found.coef, [1, 2], atol=0.1)
+
+
+def test_a_line_and_one_outlier():
+    """Eleven of twelve rows are fitted exactly: no scale, and not another line."""
+    x, y = np.arange(12.0)[:, None], np.arange(12.0)
+    y[-1] = 100
+    for fit in (ji.m_estimator.fit(x, y, norm=norms.Tukey()), ji.m_estimator.fit(x, y), ji.huber.fit(x, y)):
+        assert fit.info.status == ji.Status.ZERO_SCALE and np.isnan(fit.params.coef).all()
+
+
 @pytest.mark.slow
 def test_a_scale_of_zero(rng):
     """More than half of the rows on a line: no scale, and no coefficients that look like an answer."""

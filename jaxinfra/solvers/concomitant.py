@@ -21,11 +21,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import implicit
+from jaxinfra._core.absent import masked
 from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
 from jaxinfra.norms import Huber
 from jaxinfra.solvers import linear_loss, newton
+from jaxinfra.solvers import scale as scales
 from jaxinfra.solvers.linear_loss import Data, Frame
 from jaxinfra.solvers.moments import mirror, symmetric_product
 
@@ -47,13 +49,15 @@ def _weight(w: jax.Array | None, like: jax.Array) -> jax.Array:
     return jnp.ones_like(like) if w is None else w
 
 
-def _standardised(f: Frame, theta: jax.Array, X: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Z, and the residuals in units of the scale."""
-    Z = (X - f.centre[None]) * f.scale[None]
+def _standardised(
+    f: Frame, theta: jax.Array, X: jax.Array, y: jax.Array, w: jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Z, the residuals in units of the scale, and the weights."""
+    Z, w = masked((X - f.centre[None]) * f.scale[None], w)
     eta = dot(Z, theta[: X.shape[1]])
     if len(theta) > X.shape[1] + 1:
         eta = eta + theta[-2]
-    return Z, (y - eta) / theta[-1]
+    return Z, (y - eta) / theta[-1], _weight(w, y)
 
 
 def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluation:
@@ -61,8 +65,7 @@ def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluati
     f, delta = problem.frame, problem.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        Z, z = _standardised(f, theta, X, y)
-        w = _weight(w, y)
+        Z, z, w = _standardised(f, theta, X, y, w)
         psi = w * jnp.clip(z, -delta, delta)
         parts = [-dot(psi[None], Z)[0]]
         if problem.fit_intercept:
@@ -84,9 +87,9 @@ def _hessian(
     f, delta = problem.frame, problem.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> jax.Array:
-        Z, z = _standardised(f, theta, X, y)
+        Z, z, w = _standardised(f, theta, X, y, w)
         inside, size = jnp.abs(z) <= delta, jnp.abs(z)
-        h = _weight(w, y) * jnp.where(inside, 1, outside * delta / jnp.where(inside, 1, size))
+        h = w * jnp.where(inside, 1, outside * delta / jnp.where(inside, 1, size))
         one = [jnp.ones_like(Z[:, :1])] if problem.fit_intercept else []
         V = jnp.concatenate([Z, *one, jnp.where(inside, z, 0)[:, None]], 1)
         if single:
@@ -108,14 +111,11 @@ def solve(
     dtype = data.X.dtype
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
 
-    f = linear_loss.frame(data.X, fit_intercept, blocked)
+    f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
     w = _weight(data.w, data.y)
-    weight = jnp.where(data.weight > 0, data.weight, 1)
-    mean = dot(w, data.y) / weight if fit_intercept else jnp.zeros((), dtype)
-    spread = jnp.sqrt(dot(w, (data.y - mean) ** 2) / weight)
-    unit = jnp.where((spread > 0) & jnp.isfinite(spread), spread, 1)
-    # y about its mean and in units of its spread: the scale then starts at 1.
-    problem = Problem(data._replace(y=(data.y - mean) / unit), delta, f, fit_intercept, blocked)
+    centre, unit = scales.frame(data.y, w, fit_intercept, blocked)
+    # The scale then starts at 1.
+    problem = Problem(data._replace(y=(data.y - centre) / unit), delta, f, fit_intercept, blocked)
 
     stride = newton.subsample(n, p, blocked=blocked)
     sample = None if stride is None else problem.data.every(stride)
@@ -144,7 +144,7 @@ def solve(
             longest=_longest,
         )  # fmt: skip
 
-    theta, metric = _start(init, f, mean, unit, fit_intercept), None
+    theta, metric = _start(init, f, centre, unit, fit_intercept), None
     if sample is not None:
         if init is None:
             theta = run(sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
@@ -153,7 +153,7 @@ def solve(
 
     s = state.theta[-1]
     coef, intercept = f.outer(state.theta[:-1] * unit, fit_intercept)
-    params = _attach(Scaled(coef, intercept + mean, s * unit), live, f, fit_intercept, blocked)
+    params = _attach(Scaled(coef, intercept + centre, s * unit), live, f, fit_intercept, blocked)
     return _finish(params, state, status, n_iter, live, unit, s <= _NOTHING * eps(dtype))
 
 
@@ -163,20 +163,21 @@ def _longest(theta: jax.Array, direction: jax.Array) -> jax.Array:
     return jnp.where(s + ds > 0.01 * s, 1, -0.99 * s / jnp.where(ds < 0, ds, -1))
 
 
-def _start(init: Scaled | None, f: Frame, mean: jax.Array, unit: jax.Array, fit_intercept: bool) -> jax.Array:
+def _start(init: Scaled | None, f: Frame, centre: jax.Array, unit: jax.Array, fit_intercept: bool) -> jax.Array:
     """init, or no columns and the scale of all residuals."""
-    one = jnp.ones(1, mean.dtype)
+    one = jnp.ones(1, unit.dtype)
     if init is None:
-        zero = jnp.zeros(len(f.scale) + (1 if fit_intercept else 0), mean.dtype)
+        zero = jnp.zeros(len(f.scale) + (1 if fit_intercept else 0), unit.dtype)
         return jnp.concatenate([zero, one])
-    coef, intercept, scale = (jnp.asarray(a, mean.dtype) for a in init)
-    inner = f.inner(Linear(coef, intercept - mean), fit_intercept)
+    coef, intercept, scale = (jnp.asarray(a, unit.dtype) for a in init)
+    inner = f.inner(Linear(coef, intercept - centre), fit_intercept)
     return jnp.append(inner, jnp.where(scale > 0, scale, unit)) / unit
 
 
 def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked: bool) -> Scaled:
     """params, differentiable: the gradient of the objective vanishes."""
     data, delta, l2 = live
+    data = data.masked()
     params = implicit.frozen(params)
 
     def residual(params: Scaled) -> Scaled:

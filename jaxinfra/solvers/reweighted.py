@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxinfra._core import implicit
+from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.rows import sum_blocks
@@ -34,6 +35,7 @@ from jaxinfra.solvers.newton import inverse_root
 # Steps of Huber's norm before one that is not monotone, at most, and the optimality at which they end.
 _FIRST, _COARSE = 20, 1e-2
 _NOTHING = 64  # units of rounding of the spread of y: a scale below is 0
+_FAR = 10  # units of y, beyond which a row says nothing of where to start
 _IDLE = 20  # steps without a smaller optimality after which it no longer falls
 
 
@@ -57,19 +59,18 @@ def solve(
     dtype = data.X.dtype
     p = data.X.shape[1]
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
-    f = linear_loss.frame(data.X, fit_intercept, blocked)
+    f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
     w = jnp.ones_like(data.y) if data.w is None else data.w
     weight = jnp.where(data.weight > 0, data.weight, 1)
-    mean = dot(w, data.y) / weight if fit_intercept else jnp.zeros((), dtype)
-    spread = jnp.sqrt(dot(w, (data.y - mean) ** 2) / weight)
-    unit = jnp.where((spread > 0) & jnp.isfinite(spread), spread, 1)
-    y = (data.y - mean) / unit  # the scale is of order 1
+    centre, unit = scale.frame(data.y, w, fit_intercept, blocked)
+    y = (data.y - centre) / unit  # the scale is of order 1
     q = p + fit_intercept
     norms = jnp.append(linear_loss.column_norms(data, f), jnp.ones(q - p, dtype))
 
     def residual(theta: jax.Array) -> jax.Array:
         r = y - dot(data.X, theta[:p] * f.scale)
-        return r + dot(f.centre, theta[:p] * f.scale) - theta[p] if fit_intercept else r
+        r = r + dot(f.centre, theta[:p] * f.scale) - theta[p] if fit_intercept else r
+        return jnp.where(w > 0, r, 0)
 
     def scale_of(r: jax.Array) -> jax.Array:
         if known is not None:
@@ -79,12 +80,13 @@ def solve(
     def normal(h: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
         """V'hV and V'hr in one pass."""
 
-        def sums(X: jax.Array, h: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
-            Z = (X - f.centre[None]) * f.scale[None]
+        def sums(X: jax.Array, h: jax.Array, r: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+            Z, w = masked((X - f.centre[None]) * f.scale[None], w)
+            h = h if w is None else jnp.where(jnp.isnan(w), w, h)
             V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
             return symmetric_product(V * h[:, None], V), dot((h * r)[None], V)[0]
 
-        H, g = sum_blocks(sums, (data.X, h, r), blocked=blocked)
+        H, g = sum_blocks(sums, (data.X, h, r, data.w), blocked=blocked)
         return mirror(H), g
 
     def step(state: _State) -> tuple[_State, Verdict]:
@@ -110,7 +112,7 @@ def solve(
         return new, Verdict(met | stuck, jnp.where(met, Status.CONVERGED, Status.STALLED))
 
     begin = _State(
-        _start(init, f, mean, unit, q, normal, w, y), jnp.ones((), dtype), jnp.asarray(jnp.inf, dtype),
+        _start(init, f, centre, unit, q, normal, w, y), jnp.ones((), dtype), jnp.asarray(jnp.inf, dtype),
         jnp.array(norm.redescending and init is None), jnp.int32(0), jnp.asarray(jnp.inf, dtype), jnp.int32(0),
     )  # fmt: skip
     state, status, n_iter = drive(step, begin, max_iter=max_iter)
@@ -118,7 +120,7 @@ def solve(
     r = residual(state.theta)
     s = scale_of(r)
     coef, intercept = f.outer(state.theta * unit, fit_intercept)
-    params = Scaled(coef, intercept + mean, s * unit)
+    params = Scaled(coef, intercept + centre, s * unit)
     params = _attach(params, live, r, estimator, q)
     z = r / jnp.where(s > 0, s, 1)
     value = dot(w, norm.rho(z)) / weight * (s * unit) ** 2
@@ -132,18 +134,18 @@ def solve(
 def _start(
     init: Linear | None,
     f: Frame,
-    mean: jax.Array,
+    centre: jax.Array,
     unit: jax.Array,
     q: int,
     normal: Callable[..., tuple[jax.Array, jax.Array]],
     w: jax.Array,
     y: jax.Array,
 ) -> jax.Array:
-    """init, or least squares."""
+    """init, or least squares of y without its outliers."""
     if init is not None:
         coef, intercept = (jnp.asarray(a, y.dtype) for a in (init.coef, init.intercept))
-        return f.inner(Linear(coef, intercept - mean), q > len(coef)) / unit
-    H, g = normal(w, y)
+        return f.inner(Linear(coef, intercept - centre), q > len(coef)) / unit
+    H, g = normal(w, jnp.clip(y, -_FAR, _FAR))
     T = inverse_root(H)
     return dot(T, dot(T.T, g))
 
@@ -155,6 +157,7 @@ def _attach(params: Scaled, live: tuple, r: jax.Array, estimator: str, q: int) -
 
     def residual(params: Scaled, live: tuple) -> Scaled:
         data, norm, known = live
+        data = data.masked()
         r = data.y - dot(data.X, params.coef) - params.intercept
         w = jnp.ones_like(r) if data.w is None else data.w
         share = w * norm.psi(r / params.scale) / w.sum()
@@ -184,7 +187,8 @@ def _finish(
     """The Fit: Status, and NaN where there is no solution."""
     data, norm, known = implicit.frozen(live)
     sound = data.weight > 0
-    finite = jnp.isfinite(data.y.sum() + data.weight)
+    X, w = masked(data.X, data.w)
+    finite = jnp.isfinite(data.y.sum() + data.weight + (0 if w is None else w.sum()))
     if data.w is not None:
         sound &= (data.w >= 0).all()
     for leaf in (*jax.tree.leaves(norm), *([] if known is None else [known])):
@@ -192,7 +196,7 @@ def _finish(
         finite &= ~jnp.isnan(leaf)
     code = jnp.where(jnp.isfinite(value), status, Status.NONFINITE)
     code = jnp.where(sound, code, Status.SINGULAR)
-    code = jnp.where(finite & jnp.isfinite(dot(jnp.ones_like(data.y), data.X)).all(), code, Status.NONFINITE)
+    code = jnp.where(finite & jnp.isfinite(dot(jnp.ones_like(data.y), X)).all(), code, Status.NONFINITE)
     code = code.astype(jnp.int32)
     good = code <= Status.STALLED
     or_nan = lambda v: jnp.where(good, v, jnp.nan)  # noqa: E731

@@ -28,12 +28,27 @@ _EXPECTED = (
     - _D * math.exp(-0.5 * _D**2) / math.sqrt(2 * math.pi)
 )
 _HALVINGS = 60
+_SAMPLE = 4096  # rows that a centre and a unit are taken from: bisection over all rows would take longer than the fit
 
 
 def mad(r: jax.Array, w: jax.Array) -> jax.Array:
     """The median absolute deviation of r (n,) from 0 with weights w (n,)."""
     lower, upper = order.median(jnp.abs(r), w)
     return 0.5 * (lower + upper) / NORMAL
+
+
+def frame(y: jax.Array, w: jax.Array, fit_intercept: bool, blocked: bool) -> tuple[jax.Array, jax.Array]:
+    """A centre and a unit of y (n,) that outliers of any size do not move: the median, 0 without an intercept, and the
+    median absolute deviation; the root mean square about it where half of the rows do not deviate."""
+    step = -(-len(y) // _SAMPLE) if blocked else 1
+    some, weight = y[::step], w[::step]
+    centre = 0.5 * sum(order.median(some, weight)) if fit_intercept else jnp.zeros((), y.dtype)
+    centre = jnp.where(jnp.isfinite(centre), centre, 0)
+    unit = mad(some - centre, weight)
+    total = w.sum()
+    rms = jnp.sqrt(dot(w, (y - centre) ** 2) / jnp.where(total > 0, total, 1))
+    unit = jnp.where((unit > 0) & jnp.isfinite(unit), unit, rms)
+    return centre, jnp.where((unit > 0) & jnp.isfinite(unit), unit, 1)
 
 
 def mad_rows(r: jax.Array, w: jax.Array) -> jax.Array:
