@@ -21,9 +21,18 @@ import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
 from jaxinfra._core.pytree import pytree
-from jaxinfra.links import Identity, Inverse, InverseSquared, Link, Log, Logit
+from jaxinfra.links import Cauchit, CLogLog, Identity, Inverse, InverseSquared, Link, Log, Logit, Probit
 
 Array = jax.Array
+
+
+def _mean(eta: Array, link: Link) -> tuple[Array, Array]:
+    """The mean and its slope.  Under the log link they do not underflow, nor does a power of the mean up to 2: of a row
+    of y = 0 far below all others V would be 0 and slope and information 0 / 0."""
+    if not isinstance(link, Log):
+        return link.inverse(eta), link.slope(eta)
+    mu = jnp.maximum(link.inverse(eta), jnp.finfo(eta.dtype).tiny ** 0.5)
+    return mu, mu
 
 
 class Family:
@@ -45,16 +54,17 @@ class Family:
 
     def loss(self, y: Array, eta: Array, link: Link) -> Array:
         """Half the unit deviance at the linear predictor."""
-        return self.half_deviance(y, link.inverse(eta))
+        return self.half_deviance(y, _mean(eta, link)[0])
 
     def slope(self, y: Array, eta: Array, link: Link) -> Array:
         """Derivative of `loss` with respect to eta: (mu - y) / V(mu) * dmu/deta."""
-        mu = link.inverse(eta)
-        return (mu - y) / self.variance(mu) * link.slope(eta)
+        mu, change = _mean(eta, link)
+        return (mu - y) / self.variance(mu) * change
 
     def information(self, eta: Array, link: Link) -> Array:
         """Expected second derivative of `loss` (Fisher): (dmu/deta)^2 / V(mu)."""
-        return link.slope(eta) ** 2 / self.variance(link.inverse(eta))
+        mu, change = _mean(eta, link)
+        return change**2 / self.variance(mu)
 
     def convex(self, link: Link) -> bool:
         """Whether `loss` is known to be convex in eta, so that its second derivative serves Newton's method."""
@@ -118,23 +128,23 @@ class Binomial(Family):
         entropy = xlogy(y, y) + xlogy(1 - y, 1 - y)
         if isinstance(link, Logit):
             return _softplus(eta) - y * eta + entropy
-        # 0 * inf where y is 0 or 1 and the mean is the other end must stay 0.
-        yes = jnp.where(y > 0, y * link.log_inverse(eta), 0)
+        yes = jnp.where(y > 0, y * link.log_inverse(eta), 0)  # not 0 times an infinite logarithm
         no = jnp.where(y < 1, (1 - y) * link.log_complement(eta), 0)
-        return entropy - yes - no
+        if isinstance(link, Probit | CLogLog | Cauchit):
+            return entropy - yes - no
+        mu = link.inverse(eta)  # other links have means that are no probability
+        return jnp.where((mu >= 0) & (mu <= 1), entropy - yes - no, jnp.nan)
 
     def slope(self, y: Array, eta: Array, link: Link) -> Array:
         """(1 - y) mu' / (1 - mu) - y mu' / mu."""
         if isinstance(link, Logit):
             return link.inverse(eta) - y
-        change = link.slope(eta)
-        return (1 - y) * change / link.complement(eta) - y * change / link.inverse(eta)
+        no = jnp.where(y < 1, (1 - y) * link.over_complement(eta), 0)
+        return no - jnp.where(y > 0, y * link.over_inverse(eta), 0)
 
     def information(self, eta: Array, link: Link) -> Array:
         """mu'^2 / (mu (1 - mu))."""
-        if isinstance(link, Logit):
-            return link.slope(eta)
-        return link.slope(eta) ** 2 / (link.inverse(eta) * link.complement(eta))
+        return link.over_inverse(eta) * link.over_complement(eta)
 
     def convex(self, link: Link) -> bool:
         """With the logit link."""
@@ -180,7 +190,8 @@ class Poisson(Family):
     def _deviance(self, y: Array, log_mu: Array, mu: Array) -> Array:
         # With d = log(mu / y) it is y (expm1(d) - d): where y is near mu, large counts do not cancel.
         d = log_mu - jnp.log(jnp.where(y > 0, y, 1))
-        return jnp.where(y > 0, jnp.where(d < 1, y * jnp.expm1(jnp.minimum(d, 1)), mu - y) - y * d, mu)
+        some = jnp.where(d < 1, y * jnp.expm1(jnp.minimum(d, 1)), mu - y) - y * d
+        return jnp.where(y > 0, some, jnp.where(mu >= 0, mu, jnp.nan))
 
     def valid(self, y: Array) -> Array:
         """0 or more; whole numbers are not asked for (quasi-Poisson)."""
@@ -196,7 +207,8 @@ class Poisson(Family):
         """(1 - y / mu) mu'."""
         if isinstance(link, Log):
             return jnp.exp(eta) - y
-        return (1 - y / link.inverse(eta)) * link.slope(eta)
+        mu = link.inverse(eta)
+        return (1 - jnp.where(y > 0, y / jnp.where(y > 0, mu, 1), 0)) * link.slope(eta)
 
     def convex(self, link: Link) -> bool:
         """With the log and identity links."""
@@ -254,8 +266,7 @@ class InverseGaussian(Family):
 @pytree
 class Tweedie(Family):
     """V = mu^power.  0 is Gaussian, 1 Poisson, between 1 and 2 amounts with exact zeros (rainfall, total claims), 2
-    gamma,
-    3 inverse Gaussian; powers between 0 and 1 do not exist.  The default link is the logarithm."""
+    gamma, 3 inverse Gaussian; powers between 0 and 1 do not exist.  The default link is the logarithm."""
 
     power: Any = 1.5
     link: ClassVar[Link] = Log()
@@ -281,8 +292,7 @@ class Tweedie(Family):
 
 @pytree
 class NegativeBinomial(Family):
-    """V = mu + alpha mu^2: counts that vary more than Poisson's; alpha -> 0 is Poisson.  The default link is the
-    logarithm."""
+    """V = mu + alpha mu^2: counts that vary more than Poisson's, to which alpha -> 0 leads.  The link is the log."""
 
     alpha: Any = 1.0
     link: ClassVar[Link] = Log()

@@ -45,6 +45,14 @@ class Link:
         """Derivative of the mean with respect to eta."""
         raise NotImplementedError
 
+    def over_inverse(self, eta: Array) -> Array:
+        """The slope over the mean, of a probability also where that underflows."""
+        return self.slope(eta) / self.inverse(eta)
+
+    def over_complement(self, eta: Array) -> Array:
+        """The slope over 1 - mean, of a probability also where that underflows."""
+        return self.slope(eta) / self.complement(eta)
+
     def log_inverse(self, eta: Array) -> Array:
         """Logarithm of the mean."""
         return jnp.log(self.inverse(eta))
@@ -108,6 +116,14 @@ class Logit(Link):
         """1 / (1 + exp(eta))."""
         return jax.nn.sigmoid(-eta)
 
+    def over_inverse(self, eta: Array) -> Array:
+        """1 - mu."""
+        return jax.nn.sigmoid(-eta)
+
+    def over_complement(self, eta: Array) -> Array:
+        """Mu."""
+        return jax.nn.sigmoid(eta)
+
     def slope(self, eta: Array) -> Array:
         """Mu (1 - mu)."""
         return jax.nn.sigmoid(eta) * jax.nn.sigmoid(-eta)
@@ -141,6 +157,14 @@ class Probit(Link):
         """The normal density."""
         return jnp.exp(-0.5 * eta * eta) * 0.3989422804014327
 
+    def over_inverse(self, eta: Array) -> Array:
+        """Mills' ratio, inverted: about -eta far below 0."""
+        return jnp.exp(-0.5 * eta * eta - 0.9189385332046728 - log_ndtr(eta))
+
+    def over_complement(self, eta: Array) -> Array:
+        """The same of -eta."""
+        return self.over_inverse(-eta)
+
     def log_inverse(self, eta: Array) -> Array:
         """Log Phi(eta)."""
         return log_ndtr(eta)
@@ -158,17 +182,30 @@ class CLogLog(Link):
         """Eta = log(-log(1 - mu))."""
         return jnp.log(-jnp.log1p(-mu))
 
+    def _rate(self, eta: Array) -> Array:
+        """exp(eta), held where exp(-exp(eta)) is 0 long since: infinity times that would be NaN."""
+        return jnp.exp(jnp.minimum(eta, 80))
+
     def inverse(self, eta: Array) -> Array:
         """Mu = 1 - exp(-exp(eta))."""
-        return -jnp.expm1(-jnp.exp(eta))
+        return -jnp.expm1(-self._rate(eta))
 
     def complement(self, eta: Array) -> Array:
         """exp(-exp(eta))."""
-        return jnp.exp(-jnp.exp(eta))
+        return jnp.exp(-self._rate(eta))
 
     def slope(self, eta: Array) -> Array:
         """exp(eta - exp(eta))."""
-        return jnp.exp(eta - jnp.exp(eta))
+        return self._rate(eta) * jnp.exp(-self._rate(eta))
+
+    def over_inverse(self, eta: Array) -> Array:
+        """exp(eta) / (exp(exp(eta)) - 1): 1 far below 0."""
+        rate = self._rate(eta)
+        return jnp.where(rate > 0, rate * jnp.exp(-rate) / -jnp.expm1(-jnp.where(rate > 0, rate, 1)), 1)
+
+    def over_complement(self, eta: Array) -> Array:
+        """exp(eta)."""
+        return jnp.exp(eta)
 
     def log_complement(self, eta: Array) -> Array:
         """-exp(eta)."""

@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import implicit
+from jaxinfra._core.absent import masked
+from jaxinfra._core.loop import when
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Fit, Info, Status, Thresholds
@@ -27,8 +29,6 @@ from jaxinfra.links import Link
 from jaxinfra.solvers import linear_loss, newton
 from jaxinfra.solvers.linear_loss import Data, Frame, weighted
 from jaxinfra.solvers.moments import mirror, symmetric_product
-
-_MOVED = 0.3  # of eta by the last step, see `penalised_likelihood`
 
 
 def _log1mexp(x: jax.Array) -> jax.Array:
@@ -77,10 +77,13 @@ def _slopes(a: jax.Array, b: jax.Array, y: jax.Array, K: int, link: Link) -> tup
     return jax.grad(total, (0, 1))(a, b)
 
 
-def _predictor(f: Frame, theta: jax.Array, X: jax.Array, offset: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-    Z = (X - f.centre[None]) * f.scale[None]
+def _predictor(
+    f: Frame, theta: jax.Array, X: jax.Array, w: jax.Array | None, offset: jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Z, eta and w."""
+    Z, w = masked((X - f.centre[None]) * f.scale[None], w)
     eta = dot(Z, theta[: X.shape[1]])
-    return Z, eta if offset is None else eta + offset
+    return Z, eta if offset is None else eta + offset, w
 
 
 def _evaluate(problem: Problem, theta: jax.Array) -> newton.Evaluation:
@@ -89,7 +92,7 @@ def _evaluate(problem: Problem, theta: jax.Array) -> newton.Evaluation:
     p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        Z, eta = _predictor(f, theta, X, offset)
+        Z, eta, w = _predictor(f, theta, X, w, offset)
         a, b, above, below = _around(theta[p:], y, eta, K)
         ga, gb = (weighted(w, g) for g in _slopes(a, b, y, K, link))
         value = weighted(w, -log_probability(a, b, y, K, link)).sum()
@@ -106,7 +109,7 @@ def _hessian(problem: Problem, theta: jax.Array) -> jax.Array:
     p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> tuple[jax.Array, ...]:
-        Z, eta = _predictor(f, theta, X, offset)
+        Z, eta, w = _predictor(f, theta, X, w, offset)
         a, b, above, below = _around(theta[p:], y, eta, K)
         slopes = lambda a, b: _slopes(a, b, y, K, link)  # noqa: E731
         one, none = jnp.ones_like(a), jnp.zeros_like(a)
@@ -132,7 +135,7 @@ def solve(
     live = (data, link, jnp.broadcast_to(l2, (p,)))
     data, link, l2 = implicit.frozen(live)
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
-    f = linear_loss.frame(data.X, True, blocked)
+    f = linear_loss.frame(data.X, data.w, True, blocked)
     problem = Problem(data, link, f, K, blocked)
     counts = dot((data.y[None] == jnp.arange(K, dtype=data.y.dtype)[:, None]).astype(dtype), _weights(data))
     scale = jnp.append(linear_loss.column_norms(data, f), jnp.ones(K - 1, dtype))
@@ -154,13 +157,32 @@ def solve(
         wary=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest,
     )  # fmt: skip
 
-    # As in `penalised_likelihood._separable`: towards infinity steps and gradient decay alike.
-    suspect = (status == Status.CONVERGED) & (state.ratio > 0.1) & ~(l2.min() > 0)
-    moved = linear_loss.moved(data, f, state.last[:p], _MOVED, blocked=blocked) > 0
-    status = jnp.where((suspect & moved) | (counts <= 0).any(), Status.SEPARABLE, status)
+    # As in `penalised_likelihood._separable`.
+    suspect = (status == Status.CONVERGED) & newton.strides(state.last, tol) & ~(l2.min() > 0)
+    falls = when(
+        suspect,
+        lambda _: _separates(problem, state.theta, state.last, (ridge * state.theta * state.last).sum()),
+        jnp.array(False),
+    )
+    status = jnp.where(falls | (counts <= 0).any(), Status.SEPARABLE, status)
     coef = state.theta[:p] * f.scale
     params = _attach(Thresholds(coef, state.theta[p:] + dot(f.centre, coef), link), live, problem)
     return _finish(params, state, status, n_iter, live, valid)
+
+
+def _separates(problem: Problem, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> jax.Array:
+    """`linear_loss.recedes` at theta along d, with the slope of the penalty."""
+    data, link, f, K, _ = problem
+    p = data.X.shape[1]
+    Z, eta, w = _predictor(f, theta, data.X, data.w, data.offset)
+    a, b, above, below = _around(theta[p:], data.y, eta, K)
+    ga, gb = _slopes(a, b, data.y, K, link)
+    change = dot(Z, d[:p])
+    up, down = dot(above, d[p:]) - change, dot(below, d[p:]) - change
+    # The outer classes have a threshold on one side alone.
+    most = jnp.maximum(jnp.abs(up) * above.sum(1), jnp.abs(down) * below.sum(1))
+    most = most if w is None else jnp.where(w > 0, most, 0)
+    return linear_loss.recedes(weighted(w, ga * up + gb * down), most, data.weight * penalty)
 
 
 def _weights(data: Data) -> jax.Array:
@@ -183,6 +205,7 @@ def _start(init: Thresholds | None, problem: Problem, counts: jax.Array) -> jax.
 def _attach(params: Thresholds, live: Any, problem: Problem) -> Thresholds:
     """params, differentiable: the gradient vanishes."""
     data, link, l2 = live
+    data = data.masked()
     f, K, p = problem.frame, problem.K, data.X.shape[1]
     params = implicit.frozen(params)
 
@@ -221,6 +244,8 @@ def _finish(
     code = jnp.where(jnp.isfinite(state.value), status, Status.NONFINITE)
     code = jnp.where(sound, code, Status.SINGULAR)
     code = jnp.where(valid.all(), code, Status.DOMAIN)
+    data = data.masked()
+    total += 0 if data.w is None else data.w.sum()
     finite = jnp.isfinite(total) & jnp.isfinite(dot(jnp.ones_like(data.X[:, 0]), data.X)).all()
     code = jnp.where(finite, code, Status.NONFINITE).astype(jnp.int32)
     or_nan = lambda v: jnp.where(code <= Status.STALLED, v, jnp.nan)  # noqa: E731
@@ -231,6 +256,7 @@ def _finish(
 @replicated
 def objective(params: Thresholds, data: Data, l2: jax.Array, *, K: int) -> jax.Array:
     """The objective at any params."""
+    data = data.masked()
     eta = dot(data.X, params.coef)
     eta = eta if data.offset is None else eta + data.offset
     a, b, _, _ = _around(params.thresholds, data.y, eta, K)

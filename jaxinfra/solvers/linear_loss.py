@@ -15,10 +15,12 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from jaxinfra._core.absent import masked
+from jaxinfra._core.implicit import frozen
 from jaxinfra._core.precision import dot
 from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Linear
-from jaxinfra.solvers.moments import mirror, power_of_two, weighted_product
+from jaxinfra.solvers.moments import mirror, provisional, weighted_product
 from jaxinfra.solvers.proximal_gradient import least_norm
 
 
@@ -77,6 +79,11 @@ class Data(NamedTuple):
         """One row in `step`."""
         return Data(*(None if a is None else a[::step] for a in self))  # type: ignore[arg-type]
 
+    def masked(self) -> Data:
+        """Zeros in X where the weight is 0."""
+        X, w = masked(self.X, self.w)
+        return self._replace(X=X, w=w)
+
     @property
     def weight(self) -> jax.Array:
         """The sum of the weights."""
@@ -104,15 +111,10 @@ class Frame(NamedTuple):
         return Linear(coef, theta[-1] - dot(self.centre, coef))
 
 
-def frame(X: jax.Array, fit_intercept: bool, blocked: bool) -> Frame:
-    """Centre and scale from X alone: with weights in it, each fold of a cross-validation would have an X of its own.
-
-    From a strided sample of some 64 rows on one device, where any values near the mean and the spread do.
-    """
-    step = -(-X.shape[0] // 64) if blocked else 1
-    A = X[::step]
-    centre = A.mean(0) if fit_intercept else jnp.zeros_like(A[0])
-    return Frame(centre, 1 / power_of_two(jnp.abs(A - centre[None]).max(0)))
+def frame(X: jax.Array, w: jax.Array | None, fit_intercept: bool, blocked: bool) -> Frame:
+    """Centre and scale of the rows that count, from a strided sample of some 64 rows on one device."""
+    centre, scale = provisional(X, w, fit_intercept, -(-X.shape[0] // 64) if blocked else 1)
+    return Frame(centre, 1 / scale)
 
 
 class Sums(NamedTuple):
@@ -136,12 +138,17 @@ def weighted(w: jax.Array | None, v: jax.Array) -> jax.Array:
     return v if w is None else jnp.where(w > 0, w * v, 0 * w)
 
 
+def spoiled(w: jax.Array | None, *terms: jax.Array) -> jax.Array | None:
+    """Rows of weight 0 of which some term is not finite, (n,): in a derivative 0 times that would be NaN."""
+    return None if w is None else (w == 0) & ~jnp.isfinite(sum(frozen(terms)))
+
+
 def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: bool) -> Sums:
     """F without penalty, and its gradient with respect to theta."""
     p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> Sums:
-        Z = (X - f.centre[None]) * f.scale[None]
+        Z, w = masked((X - f.centre[None]) * f.scale[None], w)
         eta = _predictor(Z, theta, offset)
         r = weighted(w, loss.slope(y, eta))
         g = dot(r[None], Z)[0]
@@ -164,7 +171,7 @@ def hessian(
     p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> jax.Array:
-        Z = (X - f.centre[None]) * f.scale[None]
+        Z, w = masked((X - f.centre[None]) * f.scale[None], w)
         eta = _predictor(Z, theta, offset)
         h = weighted(w, (loss.safe_curvature if safe else loss.curvature)(y, eta))
         V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if theta.shape[0] > p else Z
@@ -178,20 +185,35 @@ def hessian(
 
 def column_norms(data: Data, f: Frame) -> jax.Array:
     """Root mean squares of the columns of Z (p,), 1 where there is nothing."""
-    Z = (data.X - f.centre[None]) * f.scale[None]
-    w = jnp.ones_like(Z[:, 0]) if data.w is None else data.w
+    Z, w = masked((data.X - f.centre[None]) * f.scale[None], data.w)
+    w = jnp.ones_like(Z[:, 0]) if w is None else w
     square = dot(w[None], Z * Z)[0] / _positive(data.weight)
     return jnp.sqrt(_positive(square))
 
 
-def moved(data: Data, f: Frame, d: jax.Array, amount: float, *, blocked: bool) -> jax.Array:
-    """The weight of rows whose eta changes by more than `amount` when theta changes by d."""
+# Of the slopes' sum, and of a predictor: see `recedes`.
+_LEFT, _MOVED = 0.02, 0.01
 
-    def sums(X: jax.Array, w: jax.Array | None) -> jax.Array:
-        Z = (X - f.centre[None]) * f.scale[None]
-        return weighted(w, (jnp.abs(_predictor(Z, d, None)) > amount).astype(X.dtype)).sum()
 
-    return sum_blocks(sums, (data.X, data.w), blocked=blocked)
+def recedes(slopes: jax.Array, change: jax.Array, penalty: jax.Array) -> jax.Array:
+    """Whether the objective falls for ever along a direction: (), bool; of the slopes along it of each row's loss with
+    its weight, (n,), and of the penalty, (), and the change of each row's predictor, (n,), at the end of a fit whose
+    gradient has all but vanished.
+
+    At a minimum the slopes cancel to the tolerance.  Where there is none each vanishes by itself, all of one sign but
+    for rows that the direction barely moves; the curvature vanishes with them, so that a Newton step still moves a
+    predictor by 1 (logit), 1 / eta (probit) or exp(-eta) (cloglog) and not by next to nothing.
+    """
+    each = jnp.append(slopes, penalty)
+    return (jnp.abs(each.sum()) > _LEFT * jnp.abs(each).sum()) & (jnp.abs(change).max() > _MOVED)
+
+
+def separates(data: Data, f: Frame, loss: Loss, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> jax.Array:
+    """`recedes` at theta along d, with the slope of the penalty."""
+    Z, w = masked((data.X - f.centre[None]) * f.scale[None], data.w)
+    change = _predictor(Z, d, None)
+    slopes = weighted(w, loss.slope(data.y, _predictor(Z, theta, data.offset)) * change)
+    return recedes(slopes, change if w is None else jnp.where(w > 0, change, 0), data.weight * penalty)
 
 
 def _positive(a: jax.Array) -> jax.Array:
@@ -202,7 +224,7 @@ def _positive(a: jax.Array) -> jax.Array:
 @replicated
 def objective(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Array) -> jax.Array:
     """F with the L1 penalty at any params."""
-    coef = params.coef
+    coef, data = params.coef, data.masked()
     value = weighted(data.w, loss.value(data.y, _predictor(data.X, coef, data.offset) + params.intercept)).sum()
     return value / _positive(data.weight) + (l1 * jnp.abs(coef) + 0.5 * l2 * coef * coef).sum()
 
@@ -211,7 +233,7 @@ def objective(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Arr
 @replicated
 def subgradient(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Array, *, fit_intercept: bool) -> Linear:
     """The subgradient of `objective` of smallest norm; zero for the intercept where there is none to fit."""
-    coef = params.coef
+    coef, data = params.coef, data.masked()
     r = weighted(data.w, loss.slope(data.y, _predictor(data.X, coef, data.offset) + params.intercept))
     r = r / _positive(data.weight)
     g = least_norm(coef, dot(r[None], data.X)[0] + l2 * coef, l1)

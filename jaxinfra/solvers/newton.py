@@ -72,8 +72,7 @@ class State(NamedTuple):
     value: jax.Array  # F
     gradient: jax.Array  # of f
     optimality: jax.Array
-    last: jax.Array  # the step that led to theta ...
-    ratio: jax.Array  # ... and what it multiplied the optimality by
+    last: jax.Array  # the step that led to theta
     metric: jax.Array  # T with TT' = H^-1, or H itself with l1
     steps: jax.Array  # (MEMORY, q): the last steps ...
     changes: jax.Array  # ... and the changes of the gradient along them
@@ -85,6 +84,14 @@ class State(NamedTuple):
     trials: jax.Array
     best: jax.Array  # the smallest optimality so far ...
     idle: jax.Array  # ... and accepted steps that have not improved on it
+
+
+def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
+    """Whether a step is far longer than Newton's last one to a finite minimum, which leaves its square: (), bool.
+
+    theta is in units in which columns are about 1.
+    """
+    return jnp.abs(last).max() > 0.003 + 2 * jnp.sqrt(tol)
 
 
 def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
@@ -140,9 +147,11 @@ def minimise(
     """Minimise from theta (q,) until max_j |subgradient_j| / scale_j <= tol.  Returns (state, status, n_iter).
 
     form(theta): the metric there, T with TT' the inverse of the Hessian, or the Hessian itself if there is an l1.
-    metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.  wary: take one
-    step even from a start that meets tol, since a start may lie on the way to infinity.  longest(theta, direction): the
-    first step that is tried, where f is infinite beyond a known bound; None means 1.
+    metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.  wary: a point
+    that meets tol may lie on the way to infinity, or on the way from there to a minimum that an outlier hides: take one
+    step from a start, and go on while exact steps are long, down to sqrt(eps * tol), where what is left of the
+    gradient is not yet rounding.  longest(theta, direction): the first step that is tried, where f is infinite beyond a
+    known bound; None means 1.
     """
     q, dtype = theta.shape[0], theta.dtype
     unit = eps(dtype)
@@ -182,13 +191,14 @@ def minimise(
         steps = jnp.where(remember, jnp.concatenate([state.steps[1:], s[None]]), state.steps)
         changes = jnp.where(remember, jnp.concatenate([state.changes[1:], y[None]]), state.changes)
         theta, g = pick(tried, state.theta), pick(e.gradient, state.gradient)
-        last, ratio = pick(s, state.last), pick(optimality / state.optimality, state.ratio)
+        last = pick(s, state.last)
         optimality = pick(optimality, state.optimality)
         trials = jnp.where(accept, 0, state.trials + 1)
         since = jnp.where(accept, state.since + 1, state.since)
 
         # The next Hessian: always, or where the steps that are left at the present rate would cost more.
-        met = (optimality <= tol) & ~(first & wary)
+        small = (optimality <= tol) & ~(first & wary)
+        met = small & ~(wary & strides(last, tol) & (optimality > jnp.sqrt(unit * tol))) if exact else small
         if exact:
             renew = accept & ~met
         else:
@@ -209,16 +219,16 @@ def minimise(
         stalled = (trials > _TRIALS) | (idle > 8)
         whole = one if longest is None else longest(theta, d)
         new = State(
-            theta, pick(value, state.value), g, optimality, last, ratio, new_metric, steps, changes,
+            theta, pick(value, state.value), g, optimality, last, new_metric, steps, changes,
             jnp.where(renew, 0, since), jnp.where(renew | first, optimality, state.before), d, slope,
             jnp.where(accept | renew, whole, shorter), trials, jnp.where(better, optimality, state.best), idle,
         )  # fmt: skip
-        return new, Verdict(met | stalled, jnp.where(met, Status.CONVERGED, Status.STALLED))
+        return new, Verdict(met | stalled, jnp.where(small, Status.CONVERGED, Status.STALLED))
 
     whole, infinite = jnp.int32(0), jnp.asarray(jnp.inf, dtype)
     begin = State(
-        theta, infinite, jnp.zeros_like(theta), infinite, jnp.zeros_like(theta), one, jnp.eye(q, dtype=dtype) if metric
-        is None else metric,
+        theta, infinite, jnp.zeros_like(theta), infinite, jnp.zeros_like(theta),
+        jnp.eye(q, dtype=dtype) if metric is None else metric,
         empty, empty, whole, one, jnp.zeros_like(theta), zero, one, whole, infinite, whole,
     )  # fmt: skip
     return drive(step, begin, max_iter=max_iter)

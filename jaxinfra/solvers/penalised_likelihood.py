@@ -18,13 +18,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import implicit
+from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers import linear_loss, newton
 from jaxinfra.solvers.linear_loss import Data, Frame, Loss
-
-_MOVED = 0.3  # of eta: see `_separable`
 
 
 class Problem(NamedTuple):
@@ -108,7 +107,7 @@ def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, bl
 def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Problem:
     n, p = data.X.shape
     stride = newton.subsample(n, p, blocked=blocked)
-    f = linear_loss.frame(data.X, fit_intercept, blocked)
+    f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
     sample = None if stride is None else data.every(stride)
     norms = jnp.append(linear_loss.column_norms(sample or data, f), jnp.ones(1 if fit_intercept else 0, data.X.dtype))
     return Problem(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
@@ -148,7 +147,10 @@ def _solve(
         metric = metric_at(problem.sample, theta, single=True)
     state, status, n_iter = run(data, theta, metric, tol)
 
-    status = _separable(problem, state, status, penalised)
+    slope = (ridge * state.theta * state.last).sum()
+    if lasso is not None:
+        slope += (lasso * jnp.where(state.theta == 0, jnp.abs(state.last), jnp.sign(state.theta) * state.last)).sum()
+    status = _separable(problem, state, status, penalised, slope, tol)
     params = _attach(f.outer(state.theta, problem.fit_intercept), live, problem)
     return _finish(params, state, status, n_iter, live, valid)
 
@@ -188,32 +190,34 @@ def _start(problem: Problem, init: Linear | None) -> jax.Array:
     if not loss.needs_positive:
         return zero
     # coef = 0 has no mean: begin with the least-squares fit of the null model's eta.
-    Z = data.X * f.scale[None]
-    Zw = Z if data.w is None else Z * data.w[:, None]
+    Z, w = masked(data.X * f.scale[None], data.w)
+    Zw = Z if w is None else Z * w[:, None]
     T = newton.inverse_root(dot(Zw.T, Z))
     return dot(T, dot(T.T, Zw.sum(0) * _null(data, loss)))
 
 
-def _separable(problem: Problem, state: newton.State, status: jax.Array, penalised: jax.Array) -> jax.Array:
-    """SEPARABLE where the gradient has all but vanished and the last step still moved a predictor by a third.
+def _separable(
+    problem: Problem, state: newton.State, status: jax.Array, penalised: jax.Array, slope: jax.Array, tol: jax.Array
+) -> jax.Array:
+    """SEPARABLE where the gradient has all but vanished and the loss still falls along the last step.
 
-    Towards infinity the gradient and the curvature decay alike, so that each step moves eta by about 1 and divides the
-    gradient by a small factor.  At a finite maximum steps vanish with the gradient, or the gradient far faster.
+    Towards infinity steps stay long; to a finite maximum each is about the square of the one before.
     """
     if not problem.loss.may_separate:
         return status
     data, f = problem.data, problem.frame
-    suspect = (status == Status.CONVERGED) & (state.ratio > 0.1)
+    suspect = (status == Status.CONVERGED) & newton.strides(state.last, tol)
     # Where all columns are penalised only the intercept can diverge, and only if no intercept has the mean of y.
     alone = ~problem.loss.attains(_mean(data)) & problem.fit_intercept
-    along = lambda _: linear_loss.moved(data, f, state.last, _MOVED, blocked=problem.blocked) > 0  # noqa: E731
-    moved = when(suspect & ~penalised, along, jnp.array(False))
-    return jnp.where(alone | moved, Status.SEPARABLE, status)
+    along = lambda _: linear_loss.separates(data, f, problem.loss, state.theta, state.last, slope)  # noqa: E731
+    falls = when(suspect & ~penalised, along, jnp.array(False))
+    return jnp.where(alone | falls, Status.SEPARABLE, status)
 
 
 def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
     """params, differentiable: the gradient vanishes on the support, coef off it."""
     data, loss, l1, l2 = live
+    data = data.masked()
     f, fit_intercept = problem.frame, problem.fit_intercept
     weight = data.weight
     params = implicit.frozen(params)
@@ -225,8 +229,12 @@ def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
         eta = dot(data.X, coef) + params.intercept
         if data.offset is not None:
             eta = eta + data.offset
-        r = loss.slope(data.y, eta)
-        r = r / weight if data.w is None else data.w * r / weight
+        spoiled = linear_loss.spoiled(data.w, loss.slope(data.y, eta), loss.curvature(data.y, eta))
+        if data.w is None or spoiled is None:
+            r = loss.slope(data.y, eta) / weight
+        else:
+            eta = jnp.where(spoiled, implicit.frozen(eta)[jnp.argmax(data.w > 0)], eta)
+            r = data.w * jnp.where(spoiled, 0, loss.slope(data.y, eta)) / weight
         g = dot(r, data.X) + l2 * coef
         if l1 is not None:
             g = g + l1 * sign

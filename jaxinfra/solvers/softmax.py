@@ -27,7 +27,7 @@ from jaxinfra._core.loop import when
 from jaxinfra._core.precision import HIGHEST, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra.solvers.cholesky import inverse_factor
-from jaxinfra.solvers.moments import diagonal, mirror, power_of_two, symmetric_product
+from jaxinfra.solvers.moments import diagonal, mirror, provisional, symmetric_product
 
 # Up to so many parameters the Hessian is formed; beyond, its products with vectors are.
 DENSE = 640
@@ -55,13 +55,11 @@ class Scaling(NamedTuple):
     varies: jax.Array
 
     @classmethod
-    def of(cls, X: jax.Array, fit_intercept: bool) -> Scaling:
-        """From all rows alike, so that lanes that differ in their weights share Z."""
-        centre = X.mean(0) if fit_intercept else jnp.zeros_like(X[0])
-        rms = jnp.sqrt(((X - centre[None]) ** 2).mean(0))
+    def of(cls, X: jax.Array, weight: jax.Array, fit_intercept: bool) -> Scaling:
+        """From all rows that count alike, so that lanes that differ in their weights share Z."""
+        centre, scale = provisional(X, weight, fit_intercept)
         # A constant column is the intercept again: what centring leaves of it is rounding.
-        varies = rms > 8 * eps(X.dtype) * jnp.abs(centre)
-        return cls(centre, power_of_two(rms), varies)
+        return cls(centre, scale, scale > 8 * eps(X.dtype) * jnp.abs(centre))
 
     def columns(self, X: jax.Array, fit_intercept: bool) -> jax.Array:
         """Z (n, q)."""

@@ -29,6 +29,7 @@ from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
 from jaxinfra.solvers import softmax
+from jaxinfra.solvers.linear_loss import recedes
 from jaxinfra.solvers.moments import diagonal
 from jaxinfra.solvers.softmax import Curvature, Problem, Units
 
@@ -94,21 +95,32 @@ def search(evaluate: Evaluate, here: Point, d: jax.Array) -> tuple[Point, jax.Ar
 
 
 class Trend(NamedTuple):
-    """How far the last step moved eta, where the gradient is small; 0 before that."""
+    """How far the last step moved eta, where the gradient is small and yet the loss falls along it; 0 before that."""
 
     moved: jax.Array
 
     def judge(
-        self, data: Problem, step: jax.Array, small: jax.Array, accepted: jax.Array, bounded: jax.Array
+        self, data: Problem, new: Point, step: jax.Array, tol: jax.Array, accepted: jax.Array, bounded: jax.Array
     ) -> tuple[Trend, Verdict]:
-        """The verdict on a step (K, q) to a point whose gradient is `small`."""
+        """The verdict on a step (K, q) to a new point.
+
+        As `newton.minimise`, a fit that seems on its way to infinity goes on down to sqrt(eps * tol).
+        """
+        W, small, deep = new.W, new.optimality <= tol, new.optimality <= jnp.sqrt(eps(tol.dtype) * tol)
 
         def movement(_: jax.Array) -> jax.Array:
-            return jnp.where((data.T.sum(1) > 0)[None], jnp.abs(softmax.across(step, data.Z)), 0).max()
+            a, change = data.T.sum(1), softmax.across(step, data.Z)
+            slopes = jnp.exp(softmax.log_softmax(W, data.Z, data.offset)) * a[None] - data.T.T
+            slopes, change = (slopes * change).sum(0), jnp.where((a > 0)[None], jnp.abs(change), 0).max(0)
+            penalty = (data.l2 * W * step).sum()
+            if data.l1 is not None:
+                penalty += (data.l1 * jnp.where(W == 0, jnp.abs(step), jnp.sign(W) * step)).sum()
+            return jnp.where(recedes(slopes, change, penalty), change.max(), 0)
 
         moved = when(small & accepted & ~bounded, movement, jnp.zeros_like(self.moved))
         # Twice a step that is neither small nor much smaller than the one before, though the gradient vanishes.
-        separable = (moved > _MOVES) & (moved > self.moved / 2) & (self.moved > 0)
+        separable = deep & (moved > _MOVES) & (moved > self.moved / 2) & (self.moved > 0)
+        separable |= ~accepted & (self.moved > _MOVES)  # rounding came first
         done = (small & (moved <= _MOVES)) | separable | ~accepted
         status = jnp.where(separable, Status.SEPARABLE, jnp.where(small, Status.CONVERGED, Status.STALLED))
         return Trend(moved), Verdict(done, status)
@@ -123,7 +135,7 @@ def newton(
     def step(state: tuple[Point, Trend]) -> tuple[tuple[Point, Trend], Verdict]:
         here, trend = state
         new, _, accepted = search(evaluate, here, direction(here))
-        trend, verdict = trend.judge(data, new.W - here.W, new.optimality <= tol, accepted, bounded)
+        trend, verdict = trend.judge(data, new, new.W - here.W, tol, accepted, bounded)
         return (new, trend), verdict
 
     begin = (start, Trend(jnp.zeros_like(start.f)))

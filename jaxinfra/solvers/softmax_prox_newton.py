@@ -108,7 +108,7 @@ def solve(
         # Where the changes of F are within rounding, the residual falls in the long run but not at each step.
         better = (new.f < state.least - tiny * jnp.abs(state.least)) | (new.optimality < state.best)
         idle = jnp.where(better, 0, state.idle + 1)
-        trend, verdict = state.trend.judge(data, new.W - here.W, new.optimality <= tol, idle < _PATIENCE, bounded)
+        trend, verdict = state.trend.judge(data, new, new.W - here.W, tol, idle < _PATIENCE, bounded)
         least, best = jnp.minimum(new.f, state.least), jnp.minimum(new.optimality, state.best)
         return _State(new, 0.7 * L, least, best, idle, trend), verdict
 

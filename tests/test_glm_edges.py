@@ -1,0 +1,87 @@
+"""Generalised linear models where means under- and overflow, or leave the range of the family."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+import jaxinfra as ji
+from jaxinfra import families as FA
+from jaxinfra import links as L
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
+
+
+def fit(x, y, family, link=None, dtype=np.float64, **given):
+    x = np.asarray(x, dtype)[:, None]
+    found = ji.glm.fit(x, np.asarray(y, dtype), family=family, link=link, **given)
+    return found, np.asarray(ji.glm.predict(found.params, x), float)
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    "family", [FA.Poisson(), FA.NegativeBinomial(0.5), FA.Tweedie(1.5)], ids=lambda f: type(f).__name__
+)
+def test_a_mean_that_underflows(family, dtype):
+    """A row of y = 0 whose mean is 0 says nothing: the fit is that of the others.  (At 2000 the columns (x, 1) of the
+    others differ by 1e-3 of their size, whose square float32 cannot hold.)"""
+    x, y = [0, 0, 1, 1, 2, 2, 2000 if dtype is np.float64 else 200], [4, 6, 2, 3, 1, 1, 0]
+    found = ji.check(fit(x, y, family, dtype=dtype)[0])
+    others = ji.check(fit(x[:6], y[:6], family, dtype=dtype)[0])
+    np.testing.assert_allclose(found.params.coef, others.params.coef, rtol=1e-6 if dtype is np.float64 else 2e-2)
+
+
+@pytest.mark.parametrize(
+    "link, far, coef", [(L.CLogLog(), 12, 0.9668), (L.Probit(), 100, 0.8175)], ids=["cloglog", "probit"]
+)
+@DTYPES
+def test_a_probability_that_is_1(link, far, coef, dtype):
+    """log(1 - mu) and the slope over it have digits where mu and 1 - mu have none."""
+    x, y = np.array([0, 0, 1, 1, 2, 2, far]), np.array([0, 0, 1, 0, 1, 0, 1])
+    found, mean = fit(x, y, FA.Binomial(), link, dtype)
+    ji.check(found)
+    np.testing.assert_allclose(found.params.coef, coef, rtol=1e-3)
+    assert mean[-1] == 1
+
+
+OUTSIDE = {
+    "binomial_identity": (FA.Binomial(), L.Identity(), [0, 1, 2, 3], [0, 0, 1, 1], (0, 1)),
+    "binomial_log": (FA.Binomial(), L.Log(), [0, 0, 1, 1], [0, 1, 1, 1], (0, 1)),
+    "poisson_identity": (FA.Poisson(), L.Identity(), [0, 1, 2, 3], [0, 1, 2, 9], (0, np.inf)),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "binomial_log" else pytest.mark.slow) for n in OUTSIDE]
+)
+@DTYPES
+def test_means_stay_within_the_range_of_the_family(name, dtype):
+    """At a minimum on the edge the fit may stop early, and says so; beyond the edge it never is."""
+    family, link, x, y, (low, high) = OUTSIDE[name]
+    found, mean = fit(x, y, family, link, dtype)
+    rounding = 10 * np.finfo(dtype).eps
+    assert (mean >= low - rounding).all() and (mean <= high + rounding).all()
+
+    def loss(theta):
+        eta = theta[0] * np.asarray(x, float) + theta[1]
+        mu = np.exp(eta) if isinstance(link, L.Log) else eta
+        if (mu < low).any() or (mu > high).any():
+            return np.inf
+        return float(np.mean(np.asarray(family.half_deviance(np.asarray(y, float), np.clip(mu, 1e-300, high)))))
+
+    if found.info.status == ji.Status.CONVERGED:
+        starts = [minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000})
+                  for start in ([0.1, 0.3], [0.1, -1.0])]  # fmt: skip
+        assert found.info.objective <= min(s.fun for s in starts) + 1e-5
+    else:
+        assert found.info.status in (ji.Status.MAX_ITER, ji.Status.STALLED)
+
+
+def test_counts_of_0():
+    """Under the log link there is no finite minimum, under the square root there is one at 0."""
+    x, y = [0, 1, 2, 3], [0, 0, 0, 0]
+    assert fit(x, y, FA.Poisson())[0].info.status == ji.Status.SEPARABLE
+    found, mean = fit(x, y, FA.Poisson(), L.Sqrt())
+    assert found.info.status == ji.Status.CONVERGED and not mean.any()
+    assert fit(x, y, FA.Poisson(), L.Identity())[0].info.status in (ji.Status.CONVERGED, ji.Status.STALLED)
