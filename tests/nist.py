@@ -14,6 +14,7 @@ class Dataset(NamedTuple):
     y: np.ndarray
     certified: np.ndarray  # intercept first where there is one
     fit_intercept: bool
+    deviations: np.ndarray | None = None  # of the estimates, certified too
 
 
 def powers(x: np.ndarray, degree: int) -> np.ndarray:
@@ -30,12 +31,13 @@ def load(folder: Path, name: str) -> Dataset:
         assert match, f"{name}: no line numbers for {what}"
         return lines[int(match[1]) - 1 : int(match[2])]
 
-    certified = [float(m[1]) for line in span("Certified Values") if (m := re.match(r"\s+B\d\s+(\S+)", line))]
+    rows = [m for line in span("Certified Values") if (m := re.match(r"\s+B\d\s+(\S+)\s+(\S+)", line))]
+    certified, deviations = (np.array([float(m[k]) for m in rows]) for k in (1, 2))
     data = np.array([[float(v) for v in line.split()] for line in span("Data")])
     y, X = data[:, 0], data[:, 1:]
     intercept = not name.startswith("NoInt")
     terms = len(certified) - intercept
-    return Dataset(powers(X[:, 0], terms) if X.shape[1] < terms else X, y, np.array(certified), intercept)
+    return Dataset(powers(X[:, 0], terms) if X.shape[1] < terms else X, y, certified, intercept, deviations)
 
 
 def by_formula(name: str) -> Dataset:

@@ -323,3 +323,18 @@ def test_summary_of_classes_and_of_robust_models():
     assert "x2:3" in several and "intercept:0" in several
     robust = infer.summary(ji.huber, ji.huber.fit(X, Y), X, Y, kind="H2")
     assert "H2" in robust and "AIC" not in robust
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
+def test_log_likelihood_of_a_negative_binomial_near_poisson(dtype):
+    """Gamma(y + 1 / alpha) / Gamma(1 / alpha) has no digits left there."""
+    x, y = np.arange(4.0)[:, None].astype(dtype), np.array([0, 2, 1, 4], dtype)
+    for alpha in (0.0, 1e-16, 1e-6, 1e-3, 0.07, 0.5):
+        fixed = {"family": families.NegativeBinomial(dtype(alpha))}
+        fit = ji.glm.fit(x, y, **fixed)
+        mean = np.asarray(ji.glm.predict(fit.params, x), float)
+        each = (
+            stats.nbinom.logpmf(y, 1 / alpha, 1 / (1 + alpha * mean)) if alpha > 1e-9 else stats.poisson.logpmf(y, mean)
+        )
+        found = infer.log_likelihood(ji.glm, fit, x, y, fixed=fixed)
+        np.testing.assert_allclose(found, each.sum(), rtol=1e-9 if dtype is np.float64 else 3e-6)

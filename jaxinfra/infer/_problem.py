@@ -9,23 +9,30 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from jaxinfra._core import checks
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core import absent, checks
+from jaxinfra._core import compensated as cp
+from jaxinfra._core.implicit import frozen
+from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit
+from jaxinfra.infer._design import Design, design
+from jaxinfra.infer._inverse import Inverse, inverse
 from jaxinfra.linear import glm, huber, logistic, m_estimator, multinomial, ols, ordinal, quantile, ridge
 from jaxinfra.linear._glm_input import check as check_glm
 from jaxinfra.linear._glm_input import read as read_glm
-from jaxinfra.solvers.cholesky import inverse_factor
 
 SMOOTH = (ols, ridge, logistic, glm, huber, m_estimator, multinomial, ordinal)
 SINGLE = (ols, ridge, logistic, glm, huber, m_estimator, quantile)  # one linear predictor a row
 ROBUST = (huber, m_estimator)
+# Fits stop at their tolerance; users choose larger ones.
+LOOSE = 30
+
+T = TypeVar("T")
 
 
 class Given(NamedTuple):
@@ -69,21 +76,36 @@ def check(
     return Given(params, X, y, w, offset, traced), static
 
 
-class Problem(NamedTuple):
-    """A model of q parameters at its solution: coefficients first, then the intercept, scale apart.
+def present(given: Given) -> Given:
+    """What rows of weight 0 hold is not seen."""
+    exposure = given.traced.get("exposure")
+    X, y, offset, exposure = absent.replaced(given.w, given.X, given.y, given.offset, exposure)
+    traced = given.traced if exposure is None else {**given.traced, "exposure": exposure}
+    return given._replace(X=X, y=y, offset=offset, traced=traced)
 
-    V (n, q): what the parameters are multiplied by; slope and curvature (n,): the derivatives of each row's loss by its
-    predictor, a unit of weight; information (n,): what is expected of the curvature, for a GLM; w (n,); penalty (q,):
-    the second derivative of the penalty, in the units of the sum of losses.
+
+class Problem(NamedTuple):
+    """A model of q parameters theta at its solution: coefficients first, then the intercept, scale apart.
+
+    slope and curvature (n,): the derivatives of each row's loss by its predictor, a unit of weight; information (n,):
+    what is expected of the curvature, for a GLM; rises (n,): the sign of the derivative of the mean by the predictor;
+    w (n,); penalty (q,): the second derivative of the penalty by theta, in the units of the sum of losses.
     """
 
     theta: jax.Array
-    V: jax.Array
+    design: Design
+    predictor: jax.Array
     slope: jax.Array
     curvature: jax.Array
     information: jax.Array
+    rises: jax.Array
     w: jax.Array
     penalty: jax.Array
+
+    @property
+    def V(self) -> jax.Array:
+        """The rows in the coordinates of the design."""
+        return self.design.V
 
     @property
     def weight(self) -> jax.Array:
@@ -92,11 +114,28 @@ class Problem(NamedTuple):
 
     def inverse(self, h: jax.Array) -> Inverse:
         """The inverse of V' diag(w h) V with the penalty."""
-        return inverse(self.gram(h) + jnp.diag(self.penalty))
+        back = self.design.back
+        return inverse(self.V, self.w * h, dot(back.T, self.penalty[:, None] * back), back)
 
-    def gram(self, h: jax.Array) -> jax.Array:
-        """V' diag(w h) V."""
-        return dot(self.V.T, (self.w * h)[:, None] * self.V)
+    def inner(self, bread: Inverse, h: jax.Array) -> jax.Array:
+        """V' diag(w h) V in the white coordinates of an inverse."""
+        return bread.inner(self.V, self.w * h)
+
+    def solved(self, bread: Inverse, dispersion: jax.Array) -> jax.Array:
+        """Whether theta is where the gradient vanishes: (), bool.
+
+        Not where a Newton step moves a parameter by a twentieth of its error, and the predictors by more than the
+        tolerance of fits allows, in units of what they and the residuals vary by.
+        """
+        g = dot(self.w * self.slope, self.V) + dot(self.design.back.T, self.penalty * self.theta)
+        step, variance = bread.apply(g), dispersion * bread.variance
+        errors = jnp.where(variance > 0, jnp.abs(step) / jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
+        h = self.w * jnp.maximum(self.information, 0)
+        mean = dot(h, self.predictor) / jnp.where(h.sum() > 0, h.sum(), 1)
+        left = jnp.where(h > 0, self.w * self.slope**2 / jnp.where(h > 0, self.information, 1), 0)
+        size = dot(h, (self.predictor - mean) ** 2) + left.sum()
+        moved = dot(h, dot(self.V, step) ** 2)
+        return ~((errors.max() > 0.05) & (moved > (LOOSE * default_tol(size.dtype)) ** 2 * size))
 
 
 def total(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...]) -> Any:
@@ -134,111 +173,130 @@ def has_intercept(static: tuple[tuple[str, Any], ...]) -> bool:
     return bool(dict(static).get("fit_intercept", True))
 
 
+def predictor(given: Given) -> jax.Array:
+    """x'coef + intercept + offset, (n,), summed in pairs: with large means its terms cancel."""
+    dtype, params = dtype_of(given), given.params
+    X, coef, b = (jnp.asarray(a, dtype) for a in (given.X, params.coef, params.intercept))
+    offset = jnp.zeros_like(X[:, 0]) if given.offset is None else jnp.asarray(given.offset, dtype)
+    plain = dot(X, coef) + b + offset
+    exact = frozen((X, coef, b, offset))
+    eta = cp.sum_pairs(cp.mul(exact[0], jnp.broadcast_to(exact[1], X.shape)), 1)
+    eta = cp.add(cp.normalise(eta), cp.two_sum(jnp.broadcast_to(exact[2], offset.shape), exact[3]))
+    return plain + (eta[0] + eta[1] - frozen(plain))
+
+
 def single(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...]) -> Problem:
     """A model of one linear predictor; a scale of the residuals is taken as known."""
+    given = present(given)
     dtype, w, params = dtype_of(given), weights(given), given.params
-    X = jnp.asarray(given.X, dtype)
-    offset = jnp.zeros_like(w) if given.offset is None else jnp.asarray(given.offset, dtype)
-    value = total(model, given, static)
-    gradient = jax.grad(lambda o: value(params, w, o))
-    slope, curvature = jax.jvp(gradient, (offset,), (jnp.ones_like(offset),))
+    X, eta = jnp.asarray(given.X, dtype), predictor(given)
+    # The losses see the predictor alone.
+    none = params._replace(coef=jnp.zeros(1, dtype), intercept=jnp.zeros((), dtype))
+    alone = given._replace(params=none, X=jnp.zeros_like(X[:, :1]), offset=eta)
+    value = total(model, alone, static)
+    gradient = jax.grad(lambda o: value(none, w, o))
+    slope, curvature = jax.jvp(gradient, (eta,), (jnp.ones_like(eta),))
     each = jnp.where(w > 0, 1 / jnp.where(w > 0, w, 1), 0)
     curvature = curvature * each
-    information = curvature
+    information, rises = curvature, jnp.ones_like(eta)
     if model is glm:
         rest = {**given.traced, **dict(static)}
         raw, loss, _, _ = check_glm(
-            "infer", given.X, given.y, rest["family"], params.link, rest.get("exposure"), given.w, given.offset
+            "infer", alone.X, given.y, rest["family"], params.link, rest.get("exposure"), given.w, eta
         )
-        eta = dot(X, jnp.asarray(params.coef, dtype)) + params.intercept
-        known = read_glm(raw).offset
-        information = loss.family.information(eta if known is None else eta + known, loss.link)
-    theta, V = jnp.asarray(params.coef, dtype), X
+        moved: Any = read_glm(raw).offset  # by the exposure
+        information, rises = loss.family.information(moved, loss.link), jnp.sign(loss.link.slope(moved))
+    theta = jnp.asarray(params.coef, dtype)
     penalty = _penalty(given, static, theta.shape)
     if has_intercept(static):
-        theta = jnp.append(theta, params.intercept)
-        V, penalty = jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1), jnp.append(penalty, 0)
-    return Problem(theta, V, slope * each, curvature, information, w, penalty)
+        theta, penalty = jnp.append(theta, params.intercept), jnp.append(penalty, 0)
+    columns = design(X, w, has_intercept(static))
+    return Problem(theta, columns, eta, slope * each, curvature, information, rises, w, penalty)
 
 
 class General(NamedTuple):
     """A model of several predictors a row, of q parameters in the order of its leaves.
 
-    score (n, q): the derivative of each row's loss; H (q, q): the second derivative of their weighted sum; gauge
-    (q, g): orthonormal directions that change no prediction.
+    In the coordinates of its design: score (n, q), the derivative of each row's loss; H (q, q), the second derivative
+    of their weighted sum; D (q, q), that of the penalty; slope (q,), its first; gauge (q, g), orthonormal directions
+    that change no prediction, zeros where a penalty decides.
     """
 
     score: jax.Array
     H: jax.Array
     w: jax.Array
-    penalty: jax.Array
-    gauge: jax.Array
+    D: jax.Array
+    slope: jax.Array
+    back: jax.Array
+    gauge: jax.Array | None
+
+    @property
+    def inverse(self) -> Inverse:
+        """Of H with the penalty."""
+        none = jnp.zeros_like(self.score[:0])
+        return inverse(none, none[:, 0], self.H + self.D, self.back, self.gauge)
+
+    def fitted(self, bread: Inverse) -> jax.Array:
+        """H in the white coordinates of an inverse; its trace is the effective number of parameters."""
+        return dot(bread.root.T, dot(self.H, bread.root))
+
+    def solved(self, bread: Inverse) -> jax.Array:
+        """As `Problem.solved`, in units of a row's likelihood."""
+        g = dot(self.w, self.score) + self.slope
+        step, variance = bread.apply(g), bread.variance
+        errors = jnp.where(variance > 0, jnp.abs(step) / jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
+        return ~((errors.max() > 0.05) & (dot(g, step) > (LOOSE * default_tol(g.dtype)) ** 2 * self.w.sum()))
 
 
 def general(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...]) -> General:
     """Scores and Hessian by forward derivatives of each row's loss."""
+    given = present(given)
     dtype, w = dtype_of(given), weights(given)
+    X = jnp.asarray(given.X, dtype)
+    columns = design(X, w, model is ordinal or has_intercept(static))
+    p = X.shape[1]
+    scale, centre = columns.scale[:p], -columns.back[p:, :p]  # of no intercept none
+
+    def outer(inner: Any) -> Any:
+        """Parameters of X from those of the columns of the design."""
+        coef = inner.coef * scale.reshape(-1, *(1,) * (inner.coef.ndim - 1))
+        moved = dot(centre, inner.coef).sum(0)
+        if model is ordinal:
+            return inner._replace(coef=coef, thresholds=inner.thresholds + moved)
+        return inner._replace(coef=coef, intercept=inner.intercept - moved)
+
     offset = None if given.offset is None else jnp.asarray(given.offset, dtype)
-    value = total(model, given, static)
-    params = jax.tree.map(lambda v: jnp.asarray(v, dtype), given.params)
-    theta, unravel = ravel_pytree(params)
+    value = total(model, given._replace(X=columns.V[:, :p]), static)
+    theta, unravel = ravel_pytree(jax.tree.map(lambda v: jnp.asarray(v, dtype), given.params))
+    back = jax.jacfwd(lambda v: ravel_pytree(outer(unravel(v)))[0])(jnp.zeros_like(theta))
+    gamma = jax.scipy.linalg.solve_triangular(back, theta, lower=True)
     losses = jax.grad(lambda v, w: value(unravel(v), w, offset), 1)  # linear in w: the loss of every row
-    score = jax.jacfwd(lambda v: losses(v, w))(theta)
-    H = jax.hessian(lambda v: value(unravel(v), w, offset))(theta)
-    coef = params.coef
+    score = jax.jacfwd(lambda v: losses(v, w))(gamma)
+    H = jax.hessian(lambda v: value(unravel(v), w, offset))(gamma)
+    coef = given.params.coef
     penalty = jnp.pad(_penalty(given, static, coef.shape), (0, len(theta) - coef.size))
-    keep = jnp.arange(len(theta))
-    gauge = jnp.zeros((len(theta), 0), dtype)
+    gauge = None
     if model is multinomial:
-        p, K = coef.shape
-        gauge = jnp.kron(jnp.eye(p + 1, dtype=dtype), jnp.ones((K, 1), dtype) / jnp.sqrt(jnp.asarray(K, dtype)))
+        K = coef.shape[1]
+        free = (penalty.reshape(-1, K) == 0).all(1)
+        gauge = jnp.kron(jnp.diag(free.astype(dtype)), jnp.ones((K, 1), dtype) / jnp.sqrt(jnp.asarray(K, dtype)))
         if not has_intercept(static):
-            keep, gauge = keep[: p * K], gauge[: p * K, :p]
-    return General(score[:, keep], H[keep][:, keep], w, penalty[keep], gauge)
+            keep = slice(p * K)
+            score, H, back, penalty, theta = score[:, keep], H[keep, keep], back[keep, keep], penalty[keep], theta[keep]
+            gauge = gauge[keep, :p]
+    D = dot(back.T, penalty[:, None] * back)
+    return General(score, H, w, D, dot(back.T, penalty * theta), back, gauge)
 
 
-class Inverse(NamedTuple):
-    """H^-1 (q, q), a generalised one where H is singular, and which parameters H does not determine (q,)."""
-
-    matrix: jax.Array
-    lost: jax.Array
-
-    def sandwich(self, meat: jax.Array) -> jax.Array:
-        """H^-1 meat H^-1, NaN in the rows and columns of parameters that are not determined."""
-        return self.marked(dot(self.matrix, dot(meat, self.matrix)))
-
-    def marked(self, matrix: jax.Array) -> jax.Array:
-        """NaN in those rows and columns."""
-        return jnp.where(self.lost[:, None] | self.lost[None], jnp.nan, matrix)
-
-
-def inverse(H: jax.Array, gauge: jax.Array | None = None) -> Inverse:
-    """The inverse of a symmetric H.
-
-    Directions without curvature are left out; what is orthogonal to all of them keeps its inverse.  A gauge is a known
-    direction of that kind, on which parameters are 0 by convention.
-    """
-    q = H.shape[0]
-    diagonal = jnp.diagonal(H)
-    d = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
-    C = H / (d[:, None] * d[None])
-    limit = 64 * q * eps(H.dtype)
-    T = inverse_factor(C[None])[0]
-    # The diagonal of C^-1 are variance inflations.
-    plain = dot(T.T, T)
-    definite = jnp.isfinite(T).all() & (jnp.diagonal(plain).max() < 1 / limit) & (diagonal > 0).all()
-    # Of a matrix that is not needed an eigendecomposition with derivatives.
-    values, U = jnp.linalg.eigh(jnp.where(definite, jnp.diag(jnp.arange(1, q + 1, dtype=H.dtype)), C))
-    flat = values <= limit * jnp.maximum(values[-1], 1)
-    free = U / d[:, None]
-    matrix = dot(free * jnp.where(flat, 0, 1 / jnp.where(flat, 1, values))[None], free.T)
-    matrix = jnp.where(definite, jnp.where(definite, plain, 1) / (d[:, None] * d[None]), matrix)
-    null = jnp.where(flat[None], free, 0)
-    if gauge is not None and gauge.shape[1]:
-        null = null - dot(gauge, dot(gauge.T, null))
-        project = jnp.eye(q, dtype=H.dtype) - dot(gauge, gauge.T)
-        matrix = dot(project, dot(matrix, project))
-    size = jnp.abs(free).max()
-    lost = jnp.abs(null).max(1) > 1e3 * eps(H.dtype) ** 0.5 * size
-    lost = ~definite & (lost | ~jnp.isfinite(values).all())
-    return Inverse(jnp.where(jnp.isfinite(values).all(), matrix, jnp.nan), lost)
+def solution(verb: str, model: ModuleType, result: T, solved: jax.Array) -> T:
+    """`result`, if the parameters solve the problem that was given: a ValueError where not, NaN in compiled code."""
+    if isinstance(solved, jax.core.Tracer):
+        return jax.tree.map(lambda leaf: jnp.where(solved, leaf, jnp.nan), result)
+    if not solved:
+        name = model.__name__.rsplit(".", 1)[-1]
+        raise ValueError(
+            f"{verb}: these parameters do not minimise {name}.objective for the arguments given here: pass what "
+            f"{name}.fit was given, sample_weight and offset as they are and the others as fixed={{name: value}} (such "
+            "as family, exposure, l2, norm, tau, fit_intercept); if that is so, fit with a smaller tol"
+        )
+    return result

@@ -20,9 +20,11 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 from jax.scipy.stats import norm
 
-from jaxinfra._core import affine, order
+from jaxinfra._core import order
 from jaxinfra._core.precision import dot
 from jaxinfra.infer import _problem
+from jaxinfra.infer._design import design
+from jaxinfra.infer._inverse import inverse
 
 _ALPHA = 0.05
 
@@ -47,30 +49,49 @@ def _percentile(v: jax.Array, w: jax.Array, share: float) -> jax.Array:
 
 def covariance(
     given: _problem.Given, static: tuple[tuple[str, Any], ...], kind: str
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(matrix, sparsity 1 / f, residual degrees of freedom)."""
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """(matrix, sparsity 1 / f, residual degrees of freedom, whether the parameters solve the problem)."""
+    given = _problem.present(given)
     dtype, w = _problem.dtype_of(given), _problem.weights(given)
     tau = jnp.asarray({**given.traced, **dict(static)}.get("tau", 0.5), dtype)
     X = jnp.asarray(given.X, dtype)
-    V = jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1) if _problem.has_intercept(static) else X
-    r = jnp.asarray(given.y, dtype) - affine.decision("infer", given.params, X, given.offset)
+    V, back = design(X, w, _problem.has_intercept(static))
+    r = jnp.asarray(given.y, dtype) - _problem.predictor(given)
     n = w.sum()
     mean = dot(w, r) / n
-    deviation = jnp.sqrt(dot(w, (r - mean) ** 2) / n)
+    # R's quantreg divides by n - 1, Stata and statsmodels by n.
+    deviation = jnp.sqrt(dot(w, (r - mean) ** 2) / (n - 1 if kind == "powell" else n))
     spread = jnp.minimum(deviation, (_percentile(r, w, 0.75) - _percentile(r, w, 0.25)) / 1.34)
     h = _bandwidth(n, tau)
     h = spread * (ndtri(tau + h) - ndtri(tau - h))
     u = r / h
     f = dot(w, jnp.where(jnp.abs(u) <= 1, 0.75 * (1 - u * u), 0)) / (n * h)
-    square = dot(V.T, w[:, None] * V)
-    df = n - jnp.asarray(V.shape[1], dtype)
+    # What rounding of the parameters leaves of the rows that the quantile goes through.
+    params = jax.tree.map(lambda v: jnp.abs(jnp.asarray(v, dtype)), given.params)
+    size = jnp.abs(jnp.asarray(given.y, dtype)).max() + dot(jnp.abs(X), params.coef) + params.intercept
+    noise = 64 * jnp.finfo(dtype).eps * size
+    solved = _solved(V, w, r, tau, noise)
+    none = jnp.zeros((V.shape[1],) * 2, dtype)
     if kind == "powell":
-        H = _problem.inverse(dot(V.T, (w * norm.pdf(u) / h)[:, None] * V))
-        return H.sandwich(tau * (1 - tau) * square), 1 / f, df
-    Q = _problem.inverse(square)
+        density = w * norm.pdf(u) / h
+        H = inverse(V, density, none, back)
+        df = n - jnp.trace(H.inner(V, density))
+        return H.sandwich(tau * (1 - tau) * H.inner(V, w)), 1 / f, df, solved
+    Q = inverse(V, w, none, back)
+    df = n - jnp.trace(Q.inner(V, w))
     if kind == "iid":
-        return tau * (1 - tau) / f**2 * Q.marked(Q.matrix), 1 / f, df
+        return tau * (1 - tau) / f**2 * Q.plain, 1 / f, df, solved
     # The rows that the quantile goes through count as below, whatever rounding says.
-    noise = 64 * jnp.finfo(dtype).eps * jnp.abs(jnp.asarray(given.y, dtype)).max()
     D = jnp.where(r > noise, (tau / f) ** 2, ((1 - tau) / f) ** 2)
-    return Q.sandwich(dot(V.T, (w * D)[:, None] * V)), 1 / f, df
+    return Q.sandwich(Q.inner(V, w * D)), 1 / f, df, solved
+
+
+def _solved(V: jax.Array, w: jax.Array, r: jax.Array, tau: jax.Array, noise: jax.Array) -> jax.Array:
+    """Whether the rows that the quantile goes through can balance the others, column by column: (), bool.
+
+    Necessary for a minimum, to a hundredth of what the sum varies by from sample to sample.
+    """
+    on = jnp.abs(r) <= noise
+    pull = jnp.abs(dot(w * jnp.where(on, 0, jnp.where(r > 0, tau, tau - 1)), V))
+    reach = dot(jnp.where(on, w, 0), jnp.abs(V)) * jnp.maximum(tau, 1 - tau)
+    return ~(pull > reach + 0.01 * jnp.sqrt(tau * (1 - tau) * dot(w, V * V))).any()

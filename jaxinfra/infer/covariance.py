@@ -12,10 +12,11 @@ import jax.numpy as jnp
 
 from jaxinfra import families
 from jaxinfra._core import checks, rows
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import short_repr
 from jaxinfra.infer import _problem, _sparsity
-from jaxinfra.infer._problem import Given, Inverse, inverse
+from jaxinfra.infer._inverse import Inverse
+from jaxinfra.infer._problem import Given
 from jaxinfra.linear import glm, ols, quantile, ridge
 
 _SANDWICH = ("HC0", "HC1", "HC2", "HC3", "cluster")
@@ -110,7 +111,8 @@ def covariance(
     if groups is not None:
         groups, count = checks.groups(verb, groups, given.X.shape[0], n_groups)
     correction = checks.flag(verb, "correction", correction)
-    return _covariance(given, groups, model=model, static=static, kind=kind, count=count, correction=correction)
+    found = _covariance(given, groups, model=model, static=static, kind=kind, count=count, correction=correction)
+    return _problem.solution(verb, model, *found)
 
 
 @partial(jax.jit, static_argnames=("model", "static", "kind", "count", "correction"))
@@ -118,46 +120,70 @@ def covariance(
 def _covariance(
     given: Given, groups: jax.Array | None, *, model: ModuleType, static: tuple[tuple[str, Any], ...], kind: str,
     count: int, correction: bool,
-) -> Covariance:  # fmt: skip
+) -> tuple[Covariance, jax.Array]:  # fmt: skip
+    """The matrix, and whether the parameters solve the problem."""
     if model is quantile:
-        return Covariance(*_sparsity.covariance(given, static, kind))
+        matrix, dispersion, df, solved = _sparsity.covariance(given, static, kind)
+        return Covariance(matrix, dispersion, df), solved
     if model not in _problem.SINGLE:
         return _general(given, groups, model, static, kind, count, correction)
     p = _problem.single(model, given, static)
     expected = p.inverse(p.information)
     n, df = p.weight, residual_df(p, expected)
     dispersion = dispersion_of(p, given, model, static, df)
+    solved = p.solved(expected, dispersion)
     if kind in ("H1", "H2", "H3"):
-        return Covariance(_robust(p, kind, df), dispersion, df)
+        return Covariance(_robust(p, expected, kind, df), dispersion, df), solved
     if kind == "model":
-        return Covariance(dispersion * expected.sandwich(p.gram(p.information)), dispersion, df)
+        return Covariance(dispersion * expected.sandwich(p.inner(expected, p.information)), dispersion, df), solved
     # What the estimating equations really do, whatever the model expects of them.
-    bread = p.inverse(p.curvature)
+    bread = expected if p.curvature is p.information else p.inverse(p.curvature)
     u = p.slope
     if kind in ("HC2", "HC3"):
-        left = 1 - leverage_of(p, expected)
+        left, alone = without_own(p, expected)
         u = u / (jnp.sqrt(left) if kind == "HC2" else left)
+        # A row that is fitted exactly says nothing of its error: the parameters that it decides have none.
+        u, bread = jnp.where(jnp.isnan(left), 0, u), bread._replace(lost=bread.lost | alone.any(0))
     if kind == "cluster":
-        scores = (p.w * u)[:, None] * p.V
-        meat = _clustered(scores, groups, count, n, n - df, correction)
+        meat = _clustered((p.w * u)[:, None] * bread.white(p.V), p.w, groups, count, df, correction)
     else:
-        meat = p.gram(u * u) * (n / df if kind == "HC1" else 1)
-    return Covariance(bread.sandwich(meat), dispersion, df)
+        meat = p.inner(bread, u * u) * (over_df(n, df) if kind == "HC1" else 1)
+    return Covariance(bread.sandwich(meat), dispersion, df), solved
 
 
 def fitted_df(p: _problem.Problem, bread: Inverse) -> jax.Array:
     """The effective number of parameters: the trace of the smoother, which is the rank where nothing is penalised."""
-    return jnp.trace(dot(bread.matrix, p.gram(p.information)))
+    return jnp.trace(p.inner(bread, p.information))
 
 
 def residual_df(p: _problem.Problem, bread: Inverse) -> jax.Array:
-    """The weight of the rows less the effective number of parameters."""
-    return p.weight - fitted_df(p, bread)
+    """The weight of the rows less the effective number of parameters; 0 where that is rounding."""
+    left = p.weight - fitted_df(p, bread)
+    return jnp.where(left > p.theta.size * eps(left.dtype) ** 0.5, left, 0)
+
+
+def over_df(v: jax.Array, df: jax.Array) -> jax.Array:
+    """v / df, NaN where no degrees of freedom are left."""
+    return jnp.where(df > 0, v / jnp.where(df > 0, df, 1), jnp.nan)
 
 
 def leverage_of(p: _problem.Problem, bread: Inverse) -> jax.Array:
     """information_i v_i' H^-1 v_i, (n,): what of a unit of weight of row i goes into its own fit."""
-    return p.information * (dot(p.V, bread.matrix) * p.V).sum(1)
+    return p.information * (bread.white(p.V) ** 2).sum(1)
+
+
+def without_own(p: _problem.Problem, bread: Inverse) -> tuple[jax.Array, jax.Array]:
+    """1 - leverage, (n,), NaN where a row decides its fit alone; and which parameters such a row decides, (n, q).
+
+    The estimate moves by d = H^-1 v with the row's y, and information d_j^2 over the variance of parameter j is what
+    the row has of it: rounding where the row does not touch it.
+    """
+    white = bread.white(p.V)
+    h = p.information * (white**2).sum(1)
+    alone = h * jnp.minimum(p.w, 1) > 1 - 1e3 * eps(h.dtype)
+    d, variance = dot(white, bread.outer.T), (bread.outer**2).sum(1)
+    share = p.information[:, None] * d**2 > eps(h.dtype) ** 0.5 * variance[None]
+    return jnp.where(alone, jnp.nan, 1 - h), alone[:, None] & share
 
 
 def estimates_dispersion(model: ModuleType, family: Any) -> bool:
@@ -171,48 +197,54 @@ def dispersion_of(
     """Pearson's estimate, or 1 where the variance is known."""
     if estimates_dispersion(model, given.traced.get("family")):
         square = jnp.where(p.information > 0, p.slope**2 / jnp.where(p.information > 0, p.information, 1), 0)
-        return dot(p.w, square) / df
+        return over_df(dot(p.w, square), df)
     return jnp.ones((), p.V.dtype)
 
 
+@partial(jax.jit, static_argnames="count")
+def n_clusters(w: jax.Array, groups: jax.Array, count: int) -> jax.Array:
+    """The number of groups that have rows: (), of at most `count`."""
+    return (jax.ops.segment_max(w, groups, count) > 0).sum().astype(w.dtype)
+
+
 def _clustered(
-    scores: jax.Array, groups: jax.Array | None, count: int, n: jax.Array, q: jax.Array, correction: bool
+    scores: jax.Array, w: jax.Array, groups: jax.Array | None, count: int, df: jax.Array, correction: bool
 ) -> jax.Array:
     assert groups is not None
     sums = jax.ops.segment_sum(scores, groups, count)
     meat = dot(sums.T, sums)
-    return meat * (count / (count - 1) * (n - 1) / (n - q)) if correction else meat
+    if not correction:
+        return meat
+    G = n_clusters(w, groups, count)
+    return meat * over_df(G, G - 1) * over_df(w.sum() - 1, df)
 
 
-def _robust(p: _problem.Problem, kind: str, df: jax.Array) -> jax.Array:
+def _robust(p: _problem.Problem, weighted: Inverse, kind: str, df: jax.Array) -> jax.Array:
     """Huber's three estimates, from psi and its derivative."""
     n = p.weight
     mean = dot(p.w, p.information) / n
     variance = dot(p.w, (p.information - mean) ** 2) / n
     k = 1 + (n - df) / n * variance / mean**2
-    square = dot(p.w, p.slope**2) / df
-    plain = p.gram(jnp.ones_like(p.slope))
+    square = over_df(dot(p.w, p.slope**2), df)
     if kind == "H1":
-        flat = inverse(plain)
-        return k**2 * square / mean**2 * flat.marked(flat.matrix)
-    weighted = inverse(p.gram(p.information))
+        return k**2 * square / mean**2 * p.inverse(jnp.ones_like(p.slope)).plain
     if kind == "H2":
-        return k * square / mean * weighted.marked(weighted.matrix)
-    return square / k * weighted.sandwich(plain)
+        return k * square / mean * weighted.plain
+    return square / k * weighted.sandwich(p.inner(weighted, jnp.ones_like(p.slope)))
 
 
 def _general(
     given: Given, groups: jax.Array | None, model: ModuleType, static: tuple[tuple[str, Any], ...], kind: str,
     count: int, correction: bool,
-) -> Covariance:  # fmt: skip
+) -> tuple[Covariance, jax.Array]:  # fmt: skip
     p = _problem.general(model, given, static)
-    bread = inverse(p.H + jnp.diag(p.penalty), p.gauge)
-    n = p.w.sum()
-    df = n - jnp.trace(dot(bread.matrix, p.H))
+    bread, n = p.inverse, p.w.sum()
+    fitted = p.fitted(bread)
+    df = n - jnp.trace(fitted)
     if kind == "model":
-        meat = p.H
+        meat = fitted
     elif kind == "cluster":
-        meat = _clustered(p.w[:, None] * p.score, groups, count, n, n - df, correction)
+        meat = _clustered(p.w[:, None] * bread.white(p.score), p.w, groups, count, df, correction)
     else:
-        meat = dot(p.score.T, p.w[:, None] * p.score) * (n / df if kind == "HC1" else 1)
-    return Covariance(bread.sandwich(meat), jnp.ones((), n.dtype), df)
+        meat = bread.inner(p.score, p.w) * (over_df(n, df) if kind == "HC1" else 1)
+    return Covariance(bread.sandwich(meat), jnp.ones((), n.dtype), df), p.solved(bread)

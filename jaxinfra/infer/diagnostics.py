@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,16 @@ import jax.numpy as jnp
 from jaxinfra._core import checks, labels, rows
 from jaxinfra._core.precision import dot
 from jaxinfra.infer import _problem
-from jaxinfra.infer._problem import Given, Inverse, Problem
-from jaxinfra.infer.covariance import dispersion_of, leverage_of, residual_df
+from jaxinfra.infer._inverse import Inverse
+from jaxinfra.infer._problem import Given, Problem
+from jaxinfra.infer.covariance import (
+    dispersion_of,
+    estimates_dispersion,
+    leverage_of,
+    over_df,
+    residual_df,
+    without_own,
+)
 from jaxinfra.linear import huber, logistic, m_estimator, quantile
 
 RESIDUALS = ("response", "working", "pearson", "deviance", "standardized", "studentized")
@@ -28,11 +36,25 @@ def _check(
     return _problem.check(verb, model, params, X, y, fixed, sample_weight, offset, _SINGLE)
 
 
-def _at(model: ModuleType, given: Given, static: Any) -> tuple[Problem, Inverse, jax.Array, jax.Array]:
-    """The problem, H^-1, the leverages, and the residual degrees of freedom."""
+class _At(NamedTuple):
+    """The problem, H^-1, the residual degrees of freedom, and the dispersion."""
+
+    p: Problem
+    bread: Inverse
+    df: jax.Array
+    dispersion: jax.Array
+
+    @property
+    def solved(self) -> jax.Array:
+        """Whether the parameters solve the problem."""
+        return self.p.solved(self.bread, self.dispersion)
+
+
+def _at(model: ModuleType, given: Given, static: Any) -> _At:
     p = _problem.single(model, given, static)
     bread = p.inverse(p.information)
-    return p, bread, leverage_of(p, bread), residual_df(p, bread)
+    df = residual_df(p, bread)
+    return _At(p, bread, df, dispersion_of(p, given, model, static, df))
 
 
 def residuals(
@@ -62,13 +84,18 @@ def residuals(
     if model in _problem.ROBUST and kind not in _OF_ROBUST:
         raise ValueError(f"{verb}: kind of a robust model must be one of {', '.join(_OF_ROBUST)}, got {kind!r}")
     given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
-    return _residuals(given, model=model, static=static, kind=kind)
+    return _problem.solution(verb, model, *_residuals(given, model=model, static=static, kind=kind))
 
 
 @partial(jax.jit, static_argnames=("model", "static", "kind"))
 @rows.replicated
-def _residuals(given: Given, *, model: ModuleType, static: Any, kind: str) -> jax.Array:
-    p, _, h, df = _at(model, given, static)
+def _residuals(given: Given, *, model: ModuleType, static: Any, kind: str) -> tuple[jax.Array, jax.Array]:
+    at = _at(model, given, static)
+    return _residuals_at(at, given, model, static, kind), at.solved
+
+
+def _residuals_at(at: _At, given: Given, model: ModuleType, static: Any, kind: str) -> jax.Array:
+    p = at.p
     if kind == "response" or model in _problem.ROBUST:
         known = {k: given.traced[k] for k in ("exposure",) if k in given.traced}
         y = jnp.asarray(given.y, p.V.dtype)
@@ -79,23 +106,24 @@ def _residuals(given: Given, *, model: ModuleType, static: Any, kind: str) -> ja
         # The slope of a robust loss ends where a row counts as an outlier: its residual is read off y.
         if kind == "response":
             return r
-        return r / given.params.scale / (jnp.sqrt(1 - h) if kind == "standardized" else 1)
+        return r / given.params.scale / (jnp.sqrt(without_own(p, at.bread)[0]) if kind == "standardized" else 1)
     safe = jnp.where(p.information > 0, p.information, 1)
     if kind == "working":
         return jnp.where(p.information > 0, -p.slope / safe, 0)
+    # Where the mean falls with the predictor the slope of the loss has the sign of y - mu.
     if kind == "deviance":
+        given = _problem.present(given)
         offset = None if given.offset is None else jnp.asarray(given.offset, p.V.dtype)
         losses = jax.grad(lambda w: _problem.total(model, given, static)(given.params, w, offset))
-        return -jnp.sign(p.slope) * jnp.sqrt(2 * jnp.maximum(losses(p.w), 0))
-    pearson = jnp.where(p.information > 0, -p.slope / jnp.sqrt(safe), 0)
+        return -p.rises * jnp.sign(p.slope) * jnp.sqrt(2 * jnp.maximum(losses(p.w), 0))
+    pearson = jnp.where(p.information > 0, -p.rises * p.slope / jnp.sqrt(safe), 0)
     if kind == "pearson":
         return pearson
-    dispersion = dispersion_of(p, given, model, static, df)
-    internal = pearson / jnp.sqrt(dispersion * (1 - h))
-    if kind == "standardized":
+    internal = pearson / jnp.sqrt(at.dispersion * without_own(p, at.bread)[0])
+    if kind == "standardized" or not estimates_dispersion(model, given.traced.get("family")):
         return internal
     # Without row i the sum of squares is less by internal^2, and one degree of freedom is gone.
-    return internal * jnp.sqrt((df - 1) / (df - internal**2))
+    return internal * jnp.sqrt(over_df(at.df - 1, at.df - internal**2))
 
 
 def leverage(
@@ -113,14 +141,16 @@ def leverage(
     >>> print(ji.infer.leverage(ji.ols, ji.ols.fit(X, y).params, X, y).round(3))
     [0.5 0.5 0.5 0.5]
     """
-    given, static = _check("infer.leverage", model, params, X, y, fixed, sample_weight, offset)
-    return _leverage(given, model=model, static=static)
+    verb = "infer.leverage"
+    given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
+    return _problem.solution(verb, model, *_leverage(given, model=model, static=static))
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _leverage(given: Given, *, model: ModuleType, static: Any) -> jax.Array:
-    return _at(model, given, static)[2]
+def _leverage(given: Given, *, model: ModuleType, static: Any) -> tuple[jax.Array, jax.Array]:
+    at = _at(model, given, static)
+    return leverage_of(at.p, at.bread), at.solved
 
 
 def cooks_distance(
@@ -140,22 +170,23 @@ def cooks_distance(
 
     Source: Cook 1977; Pregibon 1981 for GLMs.
     """
-    given, static = _check("infer.cooks_distance", model, params, X, y, fixed, sample_weight, offset)
-    return _cooks(given, model=model, static=static)
+    verb = "infer.cooks_distance"
+    given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
+    return _problem.solution(verb, model, *_cooks(given, model=model, static=static))
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _cooks(given: Given, *, model: ModuleType, static: Any) -> jax.Array:
-    p, bread, h, df = _at(model, given, static)
-    square = p.slope**2 * (dot(p.V, bread.matrix) * p.V).sum(1)
+def _cooks(given: Given, *, model: ModuleType, static: Any) -> tuple[jax.Array, jax.Array]:
+    at = _at(model, given, static)
+    p, dispersion = at.p, at.dispersion
     if model is huber:  # the loss is in units of the scale ...
         dispersion = given.params.scale
     elif model is m_estimator:  # ... and here of its square
         dispersion = given.params.scale**2
-    else:
-        dispersion = dispersion_of(p, given, model, static, df)
-    return square / ((1 - h) ** 2 * dispersion * (p.weight - df))
+    left, _ = without_own(p, at.bread)
+    square = p.slope**2 * (at.bread.white(p.V) ** 2).sum(1)
+    return square / (left**2 * dispersion * (p.weight - at.df)), at.solved
 
 
 def leave_one_out(
@@ -180,19 +211,21 @@ def leave_one_out(
 
     Source: Miller 1974; Pregibon 1981.
     """
-    given, static = _check("infer.leave_one_out", model, params, X, y, fixed, sample_weight, offset)
-    return _leave_one_out(given, model=model, static=static)
+    verb = "infer.leave_one_out"
+    given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
+    return _problem.solution(verb, model, *_leave_one_out(given, model=model, static=static))
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _leave_one_out(given: Given, *, model: ModuleType, static: Any) -> jax.Array:
-    p = _problem.single(model, given, static)
-    bread = p.inverse(p.curvature)
-    step = dot(p.V, bread.matrix)
-    h = p.curvature * (step * p.V).sum(1)
-    without = p.theta[None] + step * (p.slope / (1 - h))[:, None]
-    return jnp.where(bread.lost[None], jnp.nan, without)
+def _leave_one_out(given: Given, *, model: ModuleType, static: Any) -> tuple[jax.Array, jax.Array]:
+    at = _at(model, given, static)
+    p = at.p._replace(information=at.p.curvature)
+    bread = at.bread if at.p.curvature is at.p.information else p.inverse(p.curvature)
+    left, alone = without_own(p, bread)
+    step = dot(bread.white(p.V), bread.outer.T) * jnp.where(jnp.isnan(left), 0, p.slope / left)[:, None]
+    # Without a row that decides a parameter alone that is free.
+    return jnp.where(bread.lost[None] | alone, jnp.nan, p.theta[None] + step), at.solved
 
 
 def influence(

@@ -15,7 +15,7 @@ from jaxinfra._core import checks
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import short_repr
 from jaxinfra.infer import _distributions, _problem, likelihood
-from jaxinfra.infer.covariance import Covariance, covariance, estimates_dispersion
+from jaxinfra.infer.covariance import Covariance, covariance, estimates_dispersion, n_clusters
 from jaxinfra.infer.likelihood import Counted
 from jaxinfra.linear import ridge
 
@@ -85,8 +85,9 @@ def inference(
     intercept = bool((fixed or {}).get("fit_intercept", True))
     level = _level(verb, level, C.matrix.dtype)
     if kind == "cluster":  # what is independent are the clusters
-        _, count = checks.groups(verb, groups, jnp.shape(X)[0], n_groups)
-        C = C._replace(df_residual=jnp.full_like(C.df_residual, count - 1))
+        groups, count = checks.groups(verb, groups, jnp.shape(X)[0], n_groups)
+        w = jnp.ones(jnp.shape(X)[0], C.matrix.dtype) if sample_weight is None else jnp.asarray(sample_weight)
+        C = C._replace(df_residual=(n_clusters(w, groups, count) - 1).astype(C.matrix.dtype))
     return _inference(params, C, level, use_t=checks.flag(verb, "use_t", use_t), intercept=intercept)
 
 

@@ -16,8 +16,8 @@ from jaxinfra._core import affine, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import short_repr
 from jaxinfra.infer import _problem
-from jaxinfra.infer._problem import Given, inverse
-from jaxinfra.infer.covariance import fitted_df
+from jaxinfra.infer._problem import Given
+from jaxinfra.infer.covariance import dispersion_of, fitted_df, residual_df
 from jaxinfra.linear import glm, logistic, multinomial, ols, ordinal, ridge
 from jaxinfra.linear._glm_input import check as check_glm
 from jaxinfra.linear._glm_input import read as read_glm
@@ -89,12 +89,8 @@ def _log_likelihood(
     if isinstance(family, families.Poisson):
         return dot(w, y * jnp.log(mu) - mu - gammaln(y + 1))
     if isinstance(family, families.NegativeBinomial):
-        size = 1 / family.alpha
-        return dot(
-            w,
-            gammaln(y + size) - gammaln(size) - gammaln(y + 1) - size * jnp.log1p(mu / size)
-            + y * (jnp.log(mu) - jnp.log(mu + size)),
-        )  # fmt: skip
+        itself = xlogy(y, y) - y - gammaln(y + 1) + _beyond_poisson(y, jnp.asarray(family.alpha, y.dtype))
+        return dot(w, itself - family.half_deviance(y, mu))
     if dispersion is None:
         q = data.X.shape[1] + _problem.has_intercept(static)
         dispersion = dot(w, (y - mu) ** 2 / family.variance(mu)) / (w.sum() - q)
@@ -102,6 +98,22 @@ def _log_likelihood(
         shape = 1 / dispersion
         return dot(w, shape * jnp.log(shape * y / mu) - shape * y / mu - jnp.log(y) - gammaln(shape))
     return -0.5 * dot(w, (y - mu) ** 2 / (y * mu**2 * dispersion) + jnp.log(2 * jnp.pi * dispersion * y**3))
+
+
+def _beyond_poisson(y: jax.Array, alpha: jax.Array) -> jax.Array:
+    """What the negative binomial's log likelihood at mu = y has over Poisson's: 0 at alpha = 0.
+
+    log Gamma(y + z) - log Gamma(z) - y log z + y - (y + z) log(1 + alpha y), z = 1 / alpha, in which for large z all
+    digits cancel; Stirling's series leaves -log(1 + alpha y) / 2 + s(y + z) - s(z), s the series of 1 / z.
+    """
+    few = alpha < 1 / 16
+    z = jnp.where(few, 16, 1 / jnp.where(few, 1, alpha))
+    direct = gammaln(y + z) - gammaln(z) - y * jnp.log(z) + y - (y + z) * jnp.log1p(y / z)
+
+    def series(a: jax.Array) -> jax.Array:
+        return a * (1 / 12 - a * a * (1 / 360 - a * a * (1 / 1260 - a * a / 1680)))
+
+    return jnp.where(few, series(alpha / (1 + alpha * y)) - series(alpha) - 0.5 * jnp.log1p(alpha * y), direct)
 
 
 def _gaussian(r: jax.Array, w: jax.Array, dispersion: jax.Array | None) -> jax.Array:
@@ -127,18 +139,25 @@ def counted(
     """What the criteria and the likelihood-ratio test are made of."""
     given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
     value = _log_likelihood(given, dispersion, model=model, static=static)
-    return Counted(value, *_count(given, model=model, static=static))
+    n_params, n, solved = _count(given, model=model, static=static)
+    return _problem.solution(verb, model, Counted(value, n_params, n), solved)
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _count(given: Given, *, model: ModuleType, static: tuple[tuple[str, Any], ...]) -> tuple[jax.Array, jax.Array]:
+def _count(
+    given: Given, *, model: ModuleType, static: tuple[tuple[str, Any], ...]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The effective number of parameters, the weight, and whether the parameters solve the problem."""
     n = _problem.weights(given).sum()
     if model in _problem.SINGLE:
-        single = _problem.single(model, given, static)
-        return fitted_df(single, single.inverse(single.information)), n
-    p = _problem.general(model, given, static)
-    return jnp.trace(dot(inverse(p.H + jnp.diag(p.penalty), p.gauge).matrix, p.H)), n
+        p = _problem.single(model, given, static)
+        bread = p.inverse(p.information)
+        dispersion = dispersion_of(p, given, model, static, residual_df(p, bread))
+        return fitted_df(p, bread), n, p.solved(bread, dispersion)
+    several = _problem.general(model, given, static)
+    bread = several.inverse
+    return jnp.trace(several.fitted(bread)), n, several.solved(bread)
 
 
 def aic(

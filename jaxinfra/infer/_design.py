@@ -1,0 +1,46 @@
+r"""The coordinates in which second derivatives are formed: columns about their means, in units of their spread."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core.implicit import frozen
+from jaxinfra._core.precision import dot, eps
+from jaxinfra.solvers.moments import power_of_two
+
+
+class Design(NamedTuple):
+    """V (n, q): the columns, each about its mean and in units of its spread, and a column of ones where there is an
+    intercept.  theta = back gamma, back (q, q): from the parameters of V to those of X.
+
+    (X, 1) itself would be squared with its means, and the errors of a year be those of its distance from the year 0.
+    """
+
+    V: jax.Array
+    back: jax.Array
+
+    @property
+    def scale(self) -> jax.Array:
+        """(p,): the columns of V are those of X less their means, times this."""
+        return jnp.diagonal(self.back)
+
+
+def design(X: jax.Array, w: jax.Array, fit_intercept: bool) -> Design:
+    """Of X (n, p) with weights w (n,).  Coordinates have no derivatives: nothing depends on them."""
+    p, dtype = X.shape[1], X.dtype
+    total = jnp.where(w.sum() > 0, w.sum(), 1)
+    centre = frozen(dot(w, X) / total) if fit_intercept else jnp.zeros_like(X[0])
+    Z = X - centre[None]
+    scale = 1 / power_of_two(jnp.abs(frozen(Z)).max(0))
+    Z = Z * scale[None]
+    # Of a column that varies less than this the predictor has lost all digits but two.
+    varies = jnp.sqrt(dot(w, frozen(Z) ** 2) / total) > 100 * eps(dtype) * jnp.abs(centre * scale)
+    Z = jnp.where(varies[None], Z, 0)
+    if not fit_intercept:
+        return Design(Z, jnp.diag(scale))
+    back = jnp.diag(jnp.append(scale, jnp.ones((), dtype)))
+    back = back - jnp.pad((centre * scale)[None], ((p, 0), (0, 1)))
+    return Design(jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1), back)
