@@ -84,7 +84,7 @@ def fit(
     verb = "calibrate.fit"
     if method not in ("platt", "temperature"):
         raise ValueError(f'{verb}: method must be "platt" or "temperature", got {method!r}')
-    X, y, K, _ = labels.design(verb, X, y, n_classes)
+    X, y, K, _ = labels.design(verb, X, y, n_classes, sample_weight)
     folds = checks.array(verb, "folds", folds)
     if folds.ndim != 2 or folds.shape[1] != X.shape[0]:
         raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {X.shape[0]}), got folds {folds.shape}")

@@ -86,7 +86,19 @@ def test_draws():
     for g in range(10):
         assert (together[:, g == GROUPS] == together[:, g == GROUPS][:, :1]).all()
     assert (together.sum() / np.bincount(GROUPS).mean() / 50).round(0) == 10
+    # Two groups without any weight: eight are drawn from eight.
+    absent = drawn((GROUPS < 8) * 1.0, n=50, groups=GROUPS, count=10)
+    assert not absent[:, GROUPS >= 8].any()
+    assert (sum(absent[:, np.argmax(g == GROUPS)] for g in range(8)) == 8).all()
     assert (drawn(n=50, bayesian=True) > 0).all()
+
+
+def test_groups_may_have_any_numbers():
+    """Gaps between them are no groups."""
+    expected = select.bootstrap(ji.ols, X, Y, key=KEY, n=20, groups=GROUPS).se
+    for groups in (100 * GROUPS, GROUPS - 7, (GROUPS + 1).astype(np.uint8)):
+        found = select.bootstrap(ji.ols, X, Y, key=KEY, n=20, groups=groups).se
+        np.testing.assert_array_equal(found.coef, expected.coef)
 
 
 @pytest.mark.slow

@@ -91,6 +91,11 @@ def weights(verb: str, value: ArrayLike, X: Any, y: Any) -> Any:
     return value
 
 
+def counting(w: Any) -> Any:
+    """Which rows count, (n,), as far as the host knows: rows of weight 0 may hold anything."""
+    return w > 0 if isinstance(w, np.ndarray) else np.True_
+
+
 def hyper(verb: str, name: str, value: ArrayLike, dtype: np.dtype, *, minimum: float | None = 0.0) -> Any:
     """A traced hyper-parameter in the working dtype; values on the host must be at least `minimum`.
 
@@ -201,16 +206,22 @@ def static_count(verb: str, name: str, value: Any, minimum: int = 1) -> int:
 
 
 def groups(verb: str, value: ArrayLike, n: int, n_groups: int | None) -> tuple[Any, int]:
-    """Group numbers (n,) from 0, and how many groups there are: static, counted on the host where it is None."""
+    """Group numbers (n,) from 0 without gaps, and how many groups there are at most: static.
+
+    On the host any whole numbers do, and None counts them.
+    """
     value = array(verb, "groups", value)
     if value.shape != (n,) or not jnp.issubdtype(value.dtype, jnp.integer):
         raise ValueError(f"{verb}: groups must be ({n},) whole numbers, got {value.dtype} {value.shape}")
-    if n_groups is None:
-        if isinstance(value, jax.core.Tracer):
+    if isinstance(value, jax.core.Tracer):
+        if n_groups is None:
             raise ValueError(f"{verb}: the values of groups are traced, so n_groups must be given")
-        n_groups = int(np.asarray(value).max()) + 1
-    if isinstance(value, np.ndarray) and ((value < 0) | (value >= n_groups)).any():
-        raise ValueError(f"{verb}: groups must lie in 0..{n_groups - 1}, got {value.min()} to {value.max()}")
+    else:
+        found, value = np.unique(np.asarray(value), return_inverse=True)
+        n_groups = len(found) if n_groups is None else n_groups
+        if len(found) > n_groups:
+            raise ValueError(f"{verb}: n_groups is {n_groups}, but groups has {len(found)} different numbers")
+        value = value.astype(np.int32)
     if n_groups < 2:
         raise ValueError(f"{verb}: there must be at least 2 groups, got {n_groups}")
     return value, n_groups

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinfra._core import checks, rows
+from jaxinfra._core import absent, checks, rows
 from jaxinfra.families import Family
 from jaxinfra.links import Link, Log
 from jaxinfra.losses import Likelihood
@@ -48,22 +48,23 @@ def check(
     family, link = jax.tree.map(
         lambda leaf: checks.hyper(verb, "family or link", leaf, dtype, minimum=None), (family, link)
     )
+    w, o = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
+    counts = checks.counting(w)
     known = not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(family))
     if isinstance(y, np.ndarray) and known:
         with jax.ensure_compile_time_eval():
             bad = ~np.asarray(family.valid(jnp.asarray(y, dtype)))
         # NaN and inf have a Status of their own.
-        if (bad := bad & np.isfinite(y)).any():
+        if (bad := counts & bad & np.isfinite(y)).any():
             i = int(np.argmax(bad))
             raise ValueError(f"{verb}: y is outside the range of {family!r}, got y[{i}] = {y[i]}")
     exposure = checks.rows_like(verb, "exposure", exposure, X, y)
     if exposure is not None:
         if not isinstance(link, Log):
             raise ValueError(f"{verb}: exposure means a factor of the mean, which needs the log link, got {link!r}")
-        if isinstance(exposure, np.ndarray) and (exposure <= 0).any():
-            i = int(np.argmax(exposure <= 0))
+        if isinstance(exposure, np.ndarray) and (bad := counts & (exposure <= 0)).any():
+            i = int(np.argmax(bad))
             raise ValueError(f"{verb}: exposure must be above 0, got exposure[{i}] = {exposure[i]}")
-    w, o = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
     return Input(X, y, exposure, w, o), Likelihood(family, link), not rows.on_mesh(X, y), dtype
 
 
@@ -71,6 +72,7 @@ def read(raw: Input) -> Data:
     """The data in the working dtype, log exposure in the offset."""
     dtype = checks.working_dtype(raw.X, raw.y)
     X, y, exposure, w, offset = (None if a is None else jnp.asarray(a, dtype) for a in raw)
+    y, exposure, offset = absent.present(w, y, exposure, offset)
     if exposure is not None:
         offset = jnp.log(exposure) + (jnp.zeros_like(exposure) if offset is None else offset)
     return Data(X, y, w, offset)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinfra._core import affine, checks, labels, rows
+from jaxinfra._core import absent, affine, checks, labels, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra.families import Binomial
@@ -125,13 +125,13 @@ def _input(
     X, y, dtype = checks.design(verb, X, y)
     if y.ndim != 1:
         raise ValueError(f"{verb}: y must have shape (n,) for two classes, got X {X.shape} and y {y.shape}")
+    weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
     # NaN and inf have a Status of their own.
-    if isinstance(y, np.ndarray) and (bad := ((y < 0) | (y > 1)) & np.isfinite(y)).any():
+    if isinstance(y, np.ndarray) and (bad := checks.counting(weights) & ((y < 0) | (y > 1)) & np.isfinite(y)).any():
         i = int(np.argmax(bad))
         more = " (for more than two classes use multinomial)" if y[i] > 1 else ""
         raise ValueError(f"{verb}: labels must be 0 or 1{more}, got y[{i}] = {y[i]}")
     balanced, class_weight = labels.class_weight(verb, class_weight, 2, dtype)
-    weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
     static = {"balanced": balanced, "blocked": not rows.on_mesh(X, y)}
     return _Input(X, y, class_weight, weights, offset), static, dtype
 
@@ -141,6 +141,7 @@ def _read(raw: _Input, balanced: bool) -> tuple[Data, jax.Array]:
     dtype = checks.working_dtype(raw.X, raw.y)
     X, y = jnp.asarray(raw.X, dtype), jnp.asarray(raw.y, dtype)
     w, offset = (None if a is None else jnp.asarray(a, dtype) for a in (raw.sample_weight, raw.offset))
+    y, offset = absent.present(w, y, offset)
     factor = raw.class_weight
     if balanced:
         each = jnp.stack([1 - y, y]).sum(1) if w is None else dot(jnp.stack([1 - y, y]), w)

@@ -100,7 +100,7 @@ def _input(
     verb: str, X: Any, y: Any, n_classes: int | None, class_weight: Any, sample_weight: Any, offset: Any
 ) -> tuple[multinomial.Input, dict[str, Any], np.dtype]:
     """The checked data, what is static, and the working dtype."""
-    X, y, K, dtype = labels.design(verb, X, y, n_classes)
+    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight)
     balanced, class_weight = labels.class_weight(verb, class_weight, K, dtype)
     weights = checks.weights(verb, sample_weight, X, y)
     raw = multinomial.Input(X, y, class_weight, weights, labels.offset(verb, offset, X, K))

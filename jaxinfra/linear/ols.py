@@ -47,12 +47,13 @@ def fit(
       :math:`\max_j |z_j^\top S r| / (\|z_j\| \|y\|)` before the last correction, n_iter the corrections.
 
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol: scale the columns or use float64.
-      NONFINITE with NaN parameters if X, y, sample_weight or offset hold NaN or inf (in rows of weight 0 too) or
+      NONFINITE with NaN parameters if X, y, sample_weight or offset hold NaN or inf in a row of positive weight, or
       their squares overflow.  SINGULAR with NaN parameters if a weight is negative or all are 0.
 
-    Rank policy: singular values of the centred X with columns scaled to unit norm, below eps * max(n, p) times the
-      largest, count as zero; the solution then has minimum norm in the original units.  (n < p: without scaling.)
-      So do columns whose squares underflow: centred norms below 1e-19 in float32, 1e-154 in float64.
+    Rank policy: singular values of the centred X with columns scaled to unit norm, below eps times the smaller of
+      max(n, p) and 64 + 8 min(n, p) times the largest, count as zero; the solution then has minimum norm in the
+      original units.  (n < p: without scaling.)  So do columns whose squares underflow: centred norms below 1e-19 in
+      float32, 1e-154 in float64.
 
     Precision: float64 gives 11 digits of the larger coefficients and 9 of all, whatever the residual: where rounding
       would leave fewer, corrections with residuals in one and a half times the precision restore them.  float32 input

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra import links
-from jaxinfra._core import checks, labels, rows
+from jaxinfra._core import absent, checks, labels, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Thresholds
 from jaxinfra.links import Link
@@ -98,7 +98,7 @@ class _Input(NamedTuple):
 def _input(
     verb: str, X: Any, y: Any, n_classes: int | None, sample_weight: Any, offset: Any
 ) -> tuple[_Input, int, np.dtype]:
-    X, y, K, dtype = labels.design(verb, X, y, n_classes)
+    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight)
     if y.ndim != 1:
         raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
     weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
@@ -116,7 +116,8 @@ def _link(verb: str, link: Any) -> Link:
 def _read(raw: _Input) -> Data:
     dtype = checks.working_dtype(raw.X)
     w, offset = (None if a is None else jnp.asarray(a, dtype) for a in (raw.sample_weight, raw.offset))
-    return Data(jnp.asarray(raw.X, dtype), jnp.asarray(raw.y, jnp.int32), w, offset)
+    y, offset = absent.present(w, jnp.asarray(raw.y, jnp.int32), offset)
+    return Data(jnp.asarray(raw.X, dtype), y, w, offset)
 
 
 @partial(jax.jit, static_argnames=("K", "blocked"))
@@ -127,6 +128,7 @@ def _fit(
 ) -> Fit:  # fmt: skip
     data = _read(raw)
     valid = (data.y >= 0) & (data.y < K)
+    data = data._replace(y=jnp.where(valid, data.y, 0))
     return cumulative.solve(data, link, l2, init, K=K, valid=valid, blocked=blocked, tol=tol, max_iter=max_iter)
 
 

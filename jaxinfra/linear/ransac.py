@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxinfra._core import affine, checks, implicit, order, rows
+from jaxinfra._core import absent, affine, checks, implicit, order, rows
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Status, short_repr
@@ -124,13 +124,14 @@ def _fit(
 ) -> Fit:  # fmt: skip
     live = _real_input.read(raw)
     X, y, w, _ = implicit.frozen(live)
+    X, w = absent.masked(X, w)
     w = jnp.ones_like(y) if w is None else w
     sound = (w >= 0).all() & (w.sum() > 0)
     c = _spread(y, jnp.where(sound, w, 1)) if threshold is None else implicit.frozen(threshold)
     sound &= c >= 0
     finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + w.sum() + c)
 
-    f = linear_loss.frame(X, fit_intercept, blocked)
+    f = linear_loss.frame(X, w, fit_intercept, blocked)
     Z = (X - f.centre[None]) * f.scale[None]
     V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
     draws = jnp.where(sound & finite, w, 1)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxinfra._core import affine, checks, implicit, rows
+from jaxinfra._core import absent, affine, checks, implicit, rows
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.linear import _real_input
@@ -83,6 +83,7 @@ def _fit(
 ) -> Fit:  # fmt: skip
     live = _real_input.read(raw)
     X, y, w, _ = implicit.frozen(live)
+    X, w = absent.masked(X, w)
     dtype = X.dtype
     w = jnp.ones_like(y) if w is None else w
     sound = (w >= 0).all() & (w.sum() > 0)
@@ -122,8 +123,8 @@ def _fits(
     data: linear_loss.Data, key: jax.Array, n_subsets: int, size: int, fit_intercept: bool
 ) -> tuple[linear_loss.Frame, _Fits]:
     """All subsets' fits, or those of the subsets drawn, differentiable in X and y."""
-    X, y = data.X, data.y
-    w = jnp.ones_like(y) if data.w is None else implicit.frozen(data.w)
+    X, y, w, _ = data.masked()
+    w = jnp.ones_like(y) if w is None else implicit.frozen(w)
     sound = (w >= 0).all() & (w.sum() > 0) & jnp.isfinite(w.sum())
     w = jnp.where(sound, w, 1)
     centre = dot(w, X) / w.sum() if fit_intercept else jnp.zeros_like(X[0])

@@ -102,9 +102,12 @@ def drawn(problem: Problem, bayesian: bool, count: int) -> Callable[[jax.Array],
         if problem.groups is not None:
             if bayesian:
                 times = jax.random.exponential(key, (count,), w.dtype)
-            else:
-                times = jnp.bincount(jax.random.randint(key, (count,), 0, count), length=count).astype(w.dtype)
-            return w * times[problem.groups]
+                return w * times[problem.groups]
+            # Of groups without any weight none is drawn, and as many as there are others.
+            there = jax.ops.segment_max(w, problem.groups, count) > 0
+            drawn = jax.random.randint(key, (count,), 0, jnp.maximum(there.sum(), 1))
+            drawn = jnp.where(jnp.arange(count) < there.sum(), jnp.argsort(~there, stable=True)[drawn], count)
+            return w * jnp.bincount(drawn, length=count).astype(w.dtype)[problem.groups]
         if bayesian:
             return jax.random.gamma(key, w)  # the sum of w exponential weights
         if problem.counts is not None:

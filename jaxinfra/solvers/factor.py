@@ -29,6 +29,15 @@ from jaxinfra.solvers.moments import diagonal
 FACTOR_ERROR = 1e-3
 
 
+def rank_tol(dtype: jnp.dtype, n: int, p: int) -> float:
+    """Singular values of X (n, p) below this times the largest are rounding.
+
+    LAPACK's eps * max(n, p) is what sums over n rows could lose; those in blocks of rows lose no more for a million
+    rows than for some dozens.
+    """
+    return eps(dtype) * min(max(n, p), 64 + 8 * min(n, p))
+
+
 class Factor(NamedTuple):
     """T (t, p, p) with H^+ = TT'; null (t, p, p): orthonormal basis of the null space in its first p - rank columns,
     zero elsewhere; scale (t, p): column norms; rank (t,); condition (t,) of the equilibrated A; error (t,): the

@@ -33,6 +33,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import implicit
+from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.types import Fit, GapInfo, Linear, Status
@@ -164,6 +165,7 @@ def _most(shape: tuple[int, ...], l2: jax.Array | None) -> int:
 def _attach(coef: jax.Array, live: Live, q: Problem, centre: bool) -> jax.Array:
     """coef (m, p), differentiable with its support and signs frozen."""
     X, y, w, l1, l2 = live
+    X, w = masked(X, w)
     frozen_l1, frozen_l2 = implicit.frozen((l1, l2))
     support = ((coef != 0) | (frozen_l1 == 0)) & (q.d > 0)[None]
     s = jnp.sign(coef)
@@ -215,6 +217,7 @@ def l1_max(
     """The smallest l1 for which l1 * factor leaves only coefficients of factor 0."""
     n, p = X.shape
     dtype = X.dtype
+    X, w = masked(X, w)
     weight, x_mean, y_mean = moments.weighted_means(X, y[:, None], w, fit_intercept)
     coef = jnp.zeros(p, dtype)
     if factor is not None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxinfra._core.absent import masked
 from jaxinfra._core.precision import dot, eps
 from jaxinfra.solvers import moments, refinement, residual
 from jaxinfra.solvers.active_set import Oracle
@@ -51,6 +52,7 @@ def prepare(
         M, v, c, vv = m.G * scale, None, m.c[:, 0] * scale, m.yy[0] * scale
         d, rounding = moments.diagonal(M), 8 * eps(X.dtype) * m.cancellation
     else:
+        X, w = masked(X, w)
         weight, x_mean, mean = moments.weighted_means(X, y[:, None], w, centre)
         y_mean = mean[0]
         share = jnp.full(n, 1 / n, X.dtype) if w is None else w / jnp.where(weight > 0, weight, 1)

@@ -23,8 +23,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import affine, checks, implicit
+from jaxinfra._core.absent import masked, present
 from jaxinfra._core.loop import Verdict, drive, when
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot
 from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra.solvers import factor, least_squares_dual, moments, refinement, residual
@@ -75,7 +76,7 @@ def _primal(
     dtype = X.dtype
     live: Data = (X, y, w, l2)
     X, y, w, l2 = implicit.frozen(live)
-    rank_tol = eps(dtype) * max(n, p)
+    rank_tol = factor.rank_tol(dtype, n, p)
     single = dtype == jnp.float64 and p >= _SINGLE_FROM and n >= 2 * p
 
     m = moments.moments(X, y, w, centre=centre, blocked=blocked, single=single)
@@ -139,13 +140,15 @@ def prepare(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array |
     X, y = jnp.asarray(X, dtype), jnp.asarray(y, dtype)
     if offset is not None:
         y = y - affine.as_rows(jnp.asarray(offset, dtype), y)
-    return X, y, None if w is None else jnp.asarray(w, dtype)  # type: ignore[return-value]
+    w = None if w is None else jnp.asarray(w, dtype)
+    return X, *present(w, y), w  # type: ignore[return-value]
 
 
 @jax.jit
 @replicated
 def objective(params: Linear, X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array | None) -> jax.Array:
     """The objective of this module at any params, in X's dtype."""
+    X, w = masked(X, w)
     r = y - affine.decision("objective", params, X)
     square = (r * r) if r.ndim == 1 else (r * r).sum(1)
     value = 0.5 * (square.mean() if w is None else dot(w, square) / w.sum())

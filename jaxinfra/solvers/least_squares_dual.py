@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import implicit
 from jaxinfra._core.loop import Verdict, drive, when
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit
 from jaxinfra.solvers import factor, moments, refinement
 from jaxinfra.solvers.factor import apply, project_out
@@ -33,7 +33,7 @@ def solve(
     A = A.T
     ridge = jnp.zeros((1, 1), dtype) if l2 is None else weight * l2
     valid = refinement.solvable(w, l2, weight)
-    finite = refinement.finite(X, y, w, l2)
+    finite = refinement.finite(A, target, w, l2)
     usable = implicit.frozen(valid & finite)
     A0, target0, ridge0 = (jnp.where(usable, a, 0) for a in implicit.frozen((A, target, ridge)))
     eye = jnp.eye(n, dtype=dtype)
@@ -47,7 +47,7 @@ def solve(
         return jnp.matmul(Q.swapaxes(-1, -2), Q, precision="highest")
 
     robust = lambda _: factor.eigen(  # noqa: E731
-        H, gram, jnp.broadcast_to(ridge0, (ridge0.shape[0], n)), eps(dtype) * max(n, p), equilibrate=False
+        H, gram, jnp.broadcast_to(ridge0, (ridge0.shape[0], n)), factor.rank_tol(dtype, n, p), equilibrate=False
     )
     f = when(~(f.error.max() < factor.FACTOR_ERROR) & usable, robust, f)
 

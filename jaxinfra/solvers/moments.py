@@ -8,7 +8,8 @@ Everything is taken about a centre m (the weighted column means, or zero without
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ import numpy as np
 from jax import lax
 from jax.custom_batching import custom_vmap
 
+from jaxinfra._core.absent import masked, present
 from jaxinfra._core.precision import dot
 from jaxinfra._core.rows import sum_blocks
 
@@ -99,20 +101,45 @@ def by_row(w: jax.Array | None, A: jax.Array) -> jax.Array:
     return A if w is None else A * w[:, None]
 
 
-def _provisional(A: jax.Array, w: jax.Array | None, centre: bool) -> tuple[jax.Array, jax.Array]:
-    """Centre and power-of-two scale of the columns.
+def provisional(A: jax.Array, w: jax.Array | None, centre: bool, step: int = 1) -> tuple[jax.Array, jax.Array]:
+    """Centre (p,) and power-of-two scale (p,) of the columns of A (n, p), from one row in `step`.
 
     Any values near the mean and the spread do: they keep Z'WZ from cancelling, overflowing or underflowing, and are
-    undone exactly afterwards.
+    undone exactly afterwards.  With weights from rows that count, of which the first is taken always.
     """
-    if not centre:
-        mean = jnp.zeros(A.shape[1], A.dtype)
-    elif w is None:
-        mean = A.mean(0)
-    else:
-        total = w.sum()
-        mean = dot(w, A) / jnp.where(total > 0, total, 1)
+    if w is not None:
+        return _counting(centre, step)(A, w)
+    A = A[::step]
+    mean = A.mean(0) if centre else jnp.zeros_like(A[0])
     return mean, power_of_two(jnp.abs(A - mean[None]).max(0))
+
+
+@cache
+def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """`provisional` with weights.  Lanes that share A share its centre and scale, those of the rows that count in any:
+    else each fold of a cross-validation would have an X of its own."""
+
+    def alone(A: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        first = jnp.argmax(w > 0)
+        A, here = (jnp.concatenate([a[first][None], a[::step]]) for a in (A, w > 0))
+        counts = here[:, None] & jnp.isfinite(A)
+        mean = jnp.where(counts, A, 0).sum(0) / jnp.maximum(counts.sum(0), 1).astype(A.dtype)
+        mean = mean if centre else jnp.zeros_like(mean)
+        return mean, power_of_two(jnp.where(counts, jnp.abs(A - mean[None]), 0).max(0))
+
+    @custom_vmap
+    def of(A: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return alone(A, w)
+
+    @of.def_vmap
+    def lanes(
+        axis_size: int, in_batched: list[bool], A: jax.Array, w: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], tuple[bool, bool]]:
+        if in_batched[0]:
+            return jax.vmap(alone, (0, 0 if in_batched[1] else None))(A, w), (True, True)
+        return of(A, w.max(0)), (False, False)
+
+    return of
 
 
 def power_of_two(a: jax.Array) -> jax.Array:
@@ -141,25 +168,25 @@ def moments(
     n, p, k = *X.shape, y.shape[1]
     q = p + centre  # columns of V before those of y
 
-    def provisional(step: int, X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        return _provisional(jnp.concatenate([X[::step], y[::step]], 1), None if w is None else w[::step], centre)
+    def about(step: int, X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, ...]:
+        return *provisional(X, w, centre, step), *provisional(y, w, centre, step)
 
     # One read of X must do on a CPU.  Elsewhere a strided sample of sharded rows would gather them all.
     step = -(-n // 64)
-    exact = partial(provisional, 1)
+    exact = partial(about, 1)
     if blocked and step > 1:
-        origin, scale = lax.platform_dependent(X, y, w, cpu=partial(provisional, step), default=exact)
+        origins = lax.platform_dependent(X, y, w, cpu=partial(about, step), default=exact)
     else:
-        origin, scale = exact(X, y, w)
-    if centre:
-        one = jnp.ones(1, dtype)
-        origin = jnp.concatenate([origin[:p], 0 * one, origin[p:]])
-        scale = jnp.concatenate([scale[:p], one, scale[p:]])
+        origins = exact(X, y, w)
+    (x0, x_scale, y0, y_scale), one = origins, [jnp.ones(1, dtype)] if centre else []
+    origin = jnp.concatenate([x0, *(0 * v for v in one), y0])
+    scale = jnp.concatenate([x_scale, *one, y_scale])
     inverse = 1 / scale  # exact: powers of two
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         one = [jnp.ones_like(X[:, :1])] if centre else []
         V = (jnp.concatenate([X, *one, y], 1) - origin[None]) * inverse[None]
+        V, w = masked(V, w)
         V = V.astype(jnp.float32 if single else dtype)
         Vw = by_row(None if w is None else w.astype(V.dtype), V)
         M = symmetric_product(Vw if k <= _TARGETS else Vw[:, :q], V).astype(dtype)
@@ -199,6 +226,9 @@ def weighted_means(
         return weight, jnp.zeros_like(X[0]), jnp.zeros_like(y[0])
     if w is None:
         return weight, X.mean(0), y.mean(0)
+    X, w = masked(X, w)
+    (y,) = present(w, y)
+    weight = w.sum()
     safe = jnp.where(weight > 0, weight, 1)
     return weight, dot(w, X) / safe, dot(w, y) / safe
 
@@ -210,6 +240,8 @@ def centred(
 
     Centred twice: the first mean is rounded, and that rounding would pass for one more singular value.
     """
+    X, w = masked(X, w)
+    (y,) = present(w, y)
     weight, x_mean, y_mean = weighted_means(X, y, w, centre)
     Z, v = X - x_mean[None], y - y_mean[None]
     _, dx, dy = weighted_means(Z, v, w, centre)
@@ -230,7 +262,7 @@ def gram(
     """
 
     def sums(X: jax.Array, w: jax.Array | None) -> tuple[jax.Array, ...]:
-        Z = X - m[None]
+        Z, w = masked(X - m[None], w)
         Q = Z if T is None else dot(Z, T)
         Qw = by_row(w, Q)
         return dot(Qw.T, Q), Qw.sum(0), jnp.asarray(X.shape[0], X.dtype) if w is None else w.sum()

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import checks, implicit
+from jaxinfra._core.absent import masked, present
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
@@ -43,7 +44,10 @@ def read(raw: Input, *, K: int, balanced: bool) -> Rows:
     X, y, class_weight, w, offset = raw
     dtype = checks.working_dtype(X, y)
     X = jnp.asarray(X, dtype)
-    w = jnp.ones_like(X[:, 0]) if w is None else jnp.asarray(w, dtype)
+    if w is not None:
+        y, offset = present(jnp.asarray(w, dtype), y, offset)
+        X, w = masked(X, jnp.asarray(w, dtype))
+    w = jnp.ones_like(X[:, 0]) if w is None else w
     if y.ndim == 1:
         labels = jnp.asarray(y, jnp.int32)
         Y = (labels[:, None] == jnp.arange(K, dtype=jnp.int32)[None]).astype(dtype)
@@ -88,7 +92,7 @@ def solve(
 ) -> Fit:  # fmt: skip
     """Fit the rows d with penalties that broadcast against coef (p, K), l1 None for none, from `start` or from none."""
     dtype, (p, K) = d.X.dtype, (d.X.shape[1], d.T.shape[1])
-    scaling = Scaling.of(lax.stop_gradient(d.X), fit_intercept)
+    scaling = Scaling.of(*lax.stop_gradient((d.X, d.T.sum(1))), fit_intercept)
     l2 = jnp.broadcast_to(l2, (p, K))
     penalty, valid = l2, d.valid & (l2 >= 0).all()
     finite = d.finite & jnp.isfinite(l2.sum()) & jnp.isfinite(scaling.scale).all()

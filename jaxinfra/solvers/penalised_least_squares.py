@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import implicit
+from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.rows import replicated
@@ -131,6 +132,7 @@ def _attach(
 ) -> jax.Array:  # fmt: skip
     """W, differentiable: the gradient vanishes where W is not at zero, W where it is."""
     X, y, w, l2 = live
+    X, w = masked(X, w)
     assert l2 is not None
     weight, x_mean, y_mean = moments.weighted_means(X, y, w, centre)
     Z, target = X - x_mean[None], y - y_mean[None]

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import implicit, order
+from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.types import Fit, Info, Linear, Status
@@ -32,6 +33,7 @@ def solve(
 ) -> Fit:  # fmt: skip
     """One quantile; X, y, w, l1 are constants, `live` are X and y once more."""
     n, dtype = len(y), X.dtype
+    X, w = masked(X, w)
     tau = implicit.frozen(tau)
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
     total = w.sum()
@@ -39,7 +41,7 @@ def solve(
     finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + total + l1.sum() + tau)
 
     # Rows times their weights, of mean 1, centred and scaled.
-    f = linear_loss.frame(X, fit_intercept, blocked)
+    f = linear_loss.frame(X, w, fit_intercept, blocked)
     mean = w / jnp.where(total > 0, total / n, 1)
     Z = (X - f.centre[None]) * f.scale[None]
     V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import implicit
+from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import Verdict
 from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.types import Fit, Linear, RankInfo, Status
@@ -96,6 +97,7 @@ def attach(q: jax.Array, coef: jax.Array, f: Factor, live: Data, centre: bool) -
     Jacobian [[-P0, -H], [-H, I]] is symmetric, with the inverse that `inverse` applies.
     """
     X, y, w, l2 = live
+    X, w = masked(X, w)
     weight, x_mean, y_mean = moments.weighted_means(X, y, w, centre)
     Z = X - x_mean[None]
     rows = (lambda u: u) if w is None else (lambda u: u * w[:, None])

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import compensated as cp
+from jaxinfra._core.absent import masked
 from jaxinfra._core.precision import dot
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra.solvers.moments import by_row
@@ -38,7 +39,7 @@ def plain(
     """The residual pass in the working precision.  y_mean (k,), coef (p, k), shift (k,)."""
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> Residual:
-        Z = X - x_mean[None]
+        Z, w = masked(X - x_mean[None], w)
         r = (y - y_mean[None]) - dot(Z, coef) - shift[None]
         rw = by_row(w, r)
         return Residual(_cross(Z, rw), rw.sum(0), (rw * r).sum(0))
@@ -68,6 +69,7 @@ def pairs(
         X: jax.Array, y: jax.Array, w: jax.Array | None, b: cp.Pair, beta: jax.Array
     ) -> tuple[cp.Pair, cp.Pair, cp.Pair]:
         """X'W r, W r and W r^2 of each row."""
+        X, w = masked(X, w)
         hi, lo = cp.sum_pairs(cp.mul(X, jnp.broadcast_to(beta, X.shape)), 1)
         shift = -jnp.broadcast_to(b[0], y.shape), -jnp.broadcast_to(b[1], y.shape)
         r, e = cp.normalise(cp.add(cp.two_sum(y, shift[0]), (-hi, shift[1] - lo)))

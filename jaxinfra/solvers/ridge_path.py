@@ -12,7 +12,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot
+from jaxinfra.solvers.factor import rank_tol
 from jaxinfra.solvers.moments import centred
 
 
@@ -22,14 +23,14 @@ def path(
     """coef (m, p, k), intercept (m, k), loo (m, k), gcv (m, k), dof (m,) for y (n, k) and l2 (m,)."""
     n, p = X.shape
     weight, x_mean, y_mean, A, v = centred(X, y, w, fit_intercept)
-    finite = jnp.isfinite(X.sum() + y.sum() + weight + l2.sum()) & (l2 >= 0).all() & (weight > 0)
+    finite = jnp.isfinite(A.sum() + v.sum() + weight + l2.sum()) & (l2 >= 0).all() & (weight > 0)
     if w is not None:
         finite &= (w >= 0).all()
     A = jnp.where(finite, A, 0)
     U, s, Vt = jnp.linalg.svd(A, full_matrices=False)
     mu = weight * l2
     # Without a penalty the rank policy of ols holds: what lies below rounding is zero.
-    counts = (mu > 0)[:, None] | (s > eps(X.dtype) * max(n, p) * s[0])[None]  # (m, r)
+    counts = (mu > 0)[:, None] | (s > rank_tol(X.dtype, n, p) * s[0])[None]  # (m, r)
     total = (s * s)[None] + mu[:, None]
     inverse = jnp.where(counts & (total > 0), 1 / jnp.where(total > 0, total, 1), 0)
     kept = (s * s)[None] * inverse

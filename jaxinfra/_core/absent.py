@@ -1,0 +1,114 @@
+"""A row of weight 0 is absent, whatever it holds: NaN, inf or a label that does not exist must reach no sum.
+
+    present   vectors of the rows, where data are read
+    masked    X in a pass over blocks of rows: one operation more on what the pass reads anyway
+    filled    X as a whole: for kernels, whose rows have no zero, and whose centre all rows have a part in
+    replaced  every row of weight 0, where the values of all rows decide something
+
+All but the last leave what 0 times is 0, so that the derivative with respect to a weight of 0 is that of a row that
+comes in.  Lanes of a batch that differ in their weights, such as the folds of a cross-validation, go on sharing one X:
+where a row that would spoil a sum counts in some of them, those lanes get a weight of NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+
+Pass = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+def _harmless(a: jax.Array) -> jax.Array:
+    """Where 0 times a, or times its square, is 0, and a sum of squares does not overflow."""
+    if not jnp.issubdtype(a.dtype, jnp.floating):
+        return jnp.ones(a.shape, bool)
+    return jnp.abs(a) < jnp.finfo(a.dtype).max ** 0.5 / 64
+
+
+def present(w: jax.Array | None, *arrays: jax.Array | None) -> tuple[Any, ...]:
+    """The arrays, whose leading axis are the rows, without what would spoil a sum in rows of weight 0."""
+    return _each(w, arrays, lambda a, here: _first(a, here))
+
+
+def replaced(w: jax.Array | None, *arrays: jax.Array | None) -> tuple[Any, ...]:
+    """The arrays, whose leading axis are the rows, with the first row that counts in place of those of weight 0."""
+    return _each(w, arrays, lambda a, here: jnp.where(_column(here, a), a, a[jnp.argmax(here)][None]))
+
+
+def _each(w: jax.Array | None, arrays: tuple[jax.Array | None, ...], change: Callable[..., jax.Array]) -> Any:
+    if w is None:
+        return arrays
+    here = jnp.asarray(w) > 0
+    return tuple(None if a is None else change(jnp.asarray(a), here) for a in arrays)
+
+
+def _column(here: jax.Array, a: jax.Array) -> jax.Array:
+    return here.reshape(-1, *(1,) * (a.ndim - 1))
+
+
+def _first(a: jax.Array, here: jax.Array) -> jax.Array:
+    return jnp.where(_column(here, a) | _harmless(a), a, a[jnp.argmax(here)][None])
+
+
+def _zero(a: jax.Array, here: jax.Array) -> jax.Array:
+    return jnp.where(_column(here, a) | _harmless(a), a, 0)
+
+
+def _near(a: jax.Array, here: jax.Array) -> jax.Array:
+    """The first row that counts for what lies ten times as far from it as any row that counts."""
+    first = a[jnp.argmax(here)][None]
+    away = jnp.abs(a - first)
+    spread = jnp.where(here[:, None], away, 0).max(0)
+    spread = jnp.where(spread > 0, spread, spread.max())
+    return jnp.where(here[:, None] | (away <= 10 * spread[None]), a, first)
+
+
+def _replacing(fill: Callable[[jax.Array, jax.Array], jax.Array]) -> Pass:
+    """(X, w) -> (fill(X, rows that count), w), with lanes that share X."""
+
+    def alone(X: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return fill(X, w > 0), w
+
+    @custom_vmap
+    def cleaned(X: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return alone(X, w)
+
+    @cleaned.def_vmap
+    def lanes(
+        axis_size: int, in_batched: list[bool], X: jax.Array, w: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], tuple[bool, bool]]:
+        if in_batched[0]:
+            w = w if in_batched[1] else jnp.broadcast_to(w, (axis_size, *w.shape))
+            return jax.vmap(alone)(X, w), (True, True)
+        sound = _harmless(X).all(1)
+        return (fill(X, (w > 0).any(0) & sound), jnp.where((w > 0) & ~sound[None], jnp.nan, w)), (False, True)
+
+    @jax.custom_jvp
+    def differentiable(X: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return cleaned(X, w)
+
+    @differentiable.defjvp
+    def derivative(
+        primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+        X, w = primals
+        return differentiable(X, w), (jnp.where(_column(w > 0, X) | _harmless(X), tangents[0], 0), tangents[1])
+
+    return differentiable
+
+
+_masked, _filled = _replacing(_zero), _replacing(_near)
+
+
+def masked(X: jax.Array, w: jax.Array | None) -> tuple[jax.Array, Any]:
+    """X (n, p) with zeros for what would spoil a sum in rows of weight 0, and w (n,)."""
+    return (X, None) if w is None else _masked(X, w)
+
+
+def filled(X: jax.Array, w: jax.Array | None) -> tuple[jax.Array, Any]:
+    """X with values of the first row that counts for those far from it in rows of weight 0, and w (n,)."""
+    return (X, None) if w is None else _filled(X, w)
