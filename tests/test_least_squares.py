@@ -62,6 +62,30 @@ def test_rank_and_minimum_norm(deficient):
     assert float(fit.params.coef[3]) == pytest.approx(0, abs=1e-12)
 
 
+def test_collinear_and_constant_columns_with_weights():
+    """A mean that is rounded is no column of its own."""
+    x, y, w = np.arange(3.0), np.array([2.0, 7, 3]), np.array([1.9, 1.6, 0.3])
+    both = np.c_[x, x, np.ones(3)]
+    fit = ji.check(ji.ols.fit(both, y, sample_weight=w))
+    V = np.c_[x, np.ones(3)]
+    expected = V @ np.linalg.solve(V.T @ (w[:, None] * V), V.T @ (w * y))
+    np.testing.assert_allclose(ji.ols.predict(fit.params, both), expected, rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_many_rows_in_single_precision_have_a_rank_of_their_own(rng):
+    """LAPACK's eps * n would take what differs by 0.01 for the same."""
+    a, b = rng.standard_normal((2, 200_000))
+    X = np.c_[a, a + 0.01 * b].astype(np.float32)
+    y = X[:, 0] - 2 * X[:, 1]
+    for fit in (ji.ols.fit(X, y), ji.ridge.fit(X, y, l2=0.0)):
+        assert ji.check(fit).info.rank == 2
+        np.testing.assert_allclose(fit.params.coef, [1, -2], rtol=1e-3)
+    # A sum and a constant are still no columns of their own.
+    same = np.c_[X[:, 0], b, X[:, 0] + b.astype(np.float32), np.full(len(a), 0.1)].astype(np.float32)
+    assert ji.check(ji.ols.fit(same, y)).info.rank == 2
+
+
 @pytest.mark.slow
 def test_derivative_at_constant_rank():
     """X = A B with inner size 2: rank 2 wherever A and B move."""

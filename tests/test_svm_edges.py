@@ -107,7 +107,8 @@ def test_values_that_overflow_in_float32():
             assert (model.fit(rows, y, kernel=kernel).info.status == ji.Status.NONFINITE).all()
     real = two.astype(np.float32)
     for fit in (ji.svr.fit(rows, real, kernel=kernel), ji.nu_svr.fit(rows, real, kernel=kernel),
-                ji.one_class.fit(rows, kernel=kernel), ji.kernel_ridge.fit(rows, real, l2=0.1, kernel=kernel)):  # fmt: skip
+                ji.one_class.fit(rows, kernel=kernel),
+                ji.kernel_ridge.fit(rows, real, l2=0.1, kernel=kernel)):  # fmt: skip
         assert fit.info.status == ji.Status.NONFINITE
 
 

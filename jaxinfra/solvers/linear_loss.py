@@ -138,9 +138,9 @@ def weighted(w: jax.Array | None, v: jax.Array) -> jax.Array:
     return v if w is None else jnp.where(w > 0, w * v, 0 * w)
 
 
-def spoiled(w: jax.Array | None, *terms: jax.Array) -> jax.Array | None:
+def spoiled(w: jax.Array, *terms: jax.Array) -> jax.Array:
     """Rows of weight 0 of which some term is not finite, (n,): in a derivative 0 times that would be NaN."""
-    return None if w is None else (w == 0) & ~jnp.isfinite(sum(frozen(terms)))
+    return (w == 0) & ~jnp.isfinite(sum(frozen(terms)))
 
 
 def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: bool) -> Sums:

@@ -229,10 +229,10 @@ def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
         eta = dot(data.X, coef) + params.intercept
         if data.offset is not None:
             eta = eta + data.offset
-        spoiled = linear_loss.spoiled(data.w, loss.slope(data.y, eta), loss.curvature(data.y, eta))
-        if data.w is None or spoiled is None:
+        if data.w is None:
             r = loss.slope(data.y, eta) / weight
         else:
+            spoiled = linear_loss.spoiled(data.w, loss.slope(data.y, eta), loss.curvature(data.y, eta))
             eta = jnp.where(spoiled, implicit.frozen(eta)[jnp.argmax(data.w > 0)], eta)
             r = data.w * jnp.where(spoiled, 0, loss.slope(data.y, eta)) / weight
         g = dot(r, data.X) + l2 * coef
