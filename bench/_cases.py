@@ -112,13 +112,12 @@ def subsets(X):
 
 
 def _logistic_optimum(X, y):
-    """Coefficients and intercept of logistic regression, l2 = RIDGE, by Newton's method in NumPy."""
+    """Coefficients and intercept of logistic regression, by Newton's method in NumPy."""
     V, y = np.column_stack([X, np.ones(len(X))]).astype(np.float64), np.asarray(y, np.float64)
-    ridge, theta = np.append(np.full(X.shape[1], RIDGE), 1e-12), np.zeros(V.shape[1])
+    theta = np.zeros(V.shape[1])
     for _ in range(12):
         p = 1 / (1 + np.exp(-V @ theta))
-        H = (V.T * (p * (1 - p))) @ V / len(V) + np.diag(ridge)
-        theta -= np.linalg.solve(H, V.T @ (p - y) / len(V) + ridge * theta)
+        theta -= np.linalg.solve((V.T * (p * (1 - p))) @ V, V.T @ (p - y))
     return theta
 
 

@@ -179,7 +179,8 @@ def test_an_outlier_of_any_size(dtype, far, rng):
     ):
         expected, found = (ji.check(fit(y)).params for y in (near, beyond))
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-6 if dtype is np.float64 else 1e-3, atol=1e-6)
+            rtol, atol = (1e-6, 1e-6) if dtype is np.float64 else (1e-3, 3e-5)  # rounding of 1000 in float32
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
         np.testing.assert_allclose(found.coef, [1, 2], atol=0.1)
 
 

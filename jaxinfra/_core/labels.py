@@ -34,10 +34,10 @@ def design(verb: str, X: Any, y: Any, n_classes: int | None, sample_weight: Any)
             raise ValueError(f"{verb}: the values of y {y.shape} are traced, so n_classes must be given")
         there = np.unique(np.asarray(y)[np.broadcast_to(counts, y.shape)])
         n_classes = max(2, int(there.max(initial=0)) + 1)
-        if there.size > 1 and there[0] >= 0 and len(there) <= there[-1]:
-            missing = int(np.setdiff1d(np.arange(there[-1]), there)[0])
+        missing = np.setdiff1d(np.arange(n_classes), np.asarray(y))  # of a class whose weights are 0 the Status tells
+        if there.size > 1 and there[0] >= 0 and missing.size:
             raise ValueError(
-                f"{verb}: class {missing} has no rows; labels must be 0..K-1, got {', '.join(map(str, there[:5]))}"
+                f"{verb}: class {missing[0]} has no rows; labels must be 0..K-1, got {', '.join(map(str, there[:5]))}"
                 f"{', ...' if there.size > 5 else ''}: pass np.unique(y, return_inverse=True)[1], or n_classes"
             )
     if isinstance(y, np.ndarray):

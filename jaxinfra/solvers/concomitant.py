@@ -113,7 +113,7 @@ def solve(
 
     f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
     w = _weight(data.w, data.y)
-    centre, unit = scales.frame(data.y, w, fit_intercept, blocked)
+    centre, unit = _frame(data.y, w, fit_intercept, blocked)
     # The scale then starts at 1.
     problem = Problem(data._replace(y=(data.y - centre) / unit), delta, f, fit_intercept, blocked)
 
@@ -155,6 +155,17 @@ def solve(
     coef, intercept = f.outer(state.theta[:-1] * unit, fit_intercept)
     params = _attach(Scaled(coef, intercept + centre, s * unit), live, f, fit_intercept, blocked)
     return _finish(params, state, status, n_iter, live, unit, s <= _NOTHING * eps(dtype))
+
+
+def _frame(y: jax.Array, w: jax.Array, fit_intercept: bool, blocked: bool) -> tuple[jax.Array, jax.Array]:
+    """A centre and a unit of y: its mean and deviation, of which rounding is least, unless outliers make nothing of the
+    other rows."""
+    total = w.sum()
+    mean = dot(w, y) / jnp.where(total > 0, total, 1) if fit_intercept else jnp.zeros((), y.dtype)
+    spread = jnp.sqrt(dot(w, (y - mean) ** 2) / jnp.where(total > 0, total, 1))
+    centre, unit = scales.frame(y, w, fit_intercept, blocked)
+    usual = (spread <= 100 * unit) & (spread > 0)
+    return jnp.where(usual, mean, centre), jnp.where(usual, spread, unit)
 
 
 def _longest(theta: jax.Array, direction: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ from jax import lax
 from jaxinfra._core import checks, implicit
 from jaxinfra._core.absent import masked, present
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import default_tol, dot
+from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers import softmax, softmax_newton, softmax_prox_newton
 from jaxinfra.solvers.proximal_gradient import least_norm
@@ -162,7 +162,8 @@ def path(
 
 
 def l1_max(d: Rows, u: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:
-    """max |g| / u of the gradient by coef of the model without columns."""
+    """max |g| / u of the gradient by coef of the model without columns, and a few units of rounding more: the sums of a
+    fit round otherwise, and with this penalty it has no coefficient that is not 0."""
     dtype, K = d.X.dtype, d.T.shape[1]
     zero = jnp.zeros((), dtype)
     b = null(d.T, d.offset, fit_intercept)
@@ -173,7 +174,8 @@ def l1_max(d: Rows, u: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.
     params = Linear(jnp.zeros((d.X.shape[1], K), dtype), b)
     g = gradient(params, d, None, zero, fit_intercept=True, blocked=blocked).coef
     usable = d.finite & d.valid & d.domain
-    return jnp.where(usable, (jnp.abs(g) / jnp.broadcast_to(u, g.shape)).max(), jnp.nan)
+    largest = (jnp.abs(g) / jnp.broadcast_to(u, g.shape)).max()
+    return jnp.where(usable, largest * (1 + 32 * eps(dtype)), jnp.nan)
 
 
 def _unscaled(
