@@ -120,8 +120,10 @@ def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple
     else each fold of a cross-validation would have an X of its own."""
 
     def alone(A: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
-        first = jnp.argmax(w > 0)
-        A, here = (jnp.concatenate([a[first][None], a[::step]]) for a in (A, w > 0))
+        here = w > 0
+        if step > 1:  # of rows that are spread over devices it would gather them all
+            first = jnp.argmax(here)
+            A, here = (jnp.concatenate([a[first][None], a[::step]]) for a in (A, here))
         counts = here[:, None] & jnp.isfinite(A)
         mean = jnp.where(counts, A, 0).sum(0) / jnp.maximum(counts.sum(0), 1).astype(A.dtype)
         mean = mean if centre else jnp.zeros_like(mean)
