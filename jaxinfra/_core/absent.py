@@ -36,7 +36,7 @@ def present(w: jax.Array | None, *arrays: jax.Array | None) -> tuple[Any, ...]:
 
 def replaced(w: jax.Array | None, *arrays: jax.Array | None) -> tuple[Any, ...]:
     """The arrays, whose leading axis are the rows, with the first row that counts in place of those of weight 0."""
-    return _each(w, arrays, lambda a, here: jnp.where(_column(here, a), a, a[jnp.argmax(here)][None]))
+    return _each(w, arrays, lambda a, here: jnp.where(_column(here, a), a, first_row(a, here)[None]))
 
 
 def _each(w: jax.Array | None, arrays: tuple[jax.Array | None, ...], change: Callable[..., jax.Array]) -> Any:
@@ -50,8 +50,14 @@ def _column(here: jax.Array, a: jax.Array) -> jax.Array:
     return here.reshape(-1, *(1,) * (a.ndim - 1))
 
 
+def first_row(a: jax.Array, here: jax.Array) -> jax.Array:
+    """The first row of a (n, ...) that is `here` (n,), 0 if none is: as a sum, which gathers no rows from devices."""
+    i = jnp.arange(len(here))
+    return jnp.where(_column(i == jnp.where(here, i, len(here)).min(), a), a, 0).sum(0).astype(a.dtype)
+
+
 def _first(a: jax.Array, here: jax.Array) -> jax.Array:
-    return jnp.where(_column(here, a) | _harmless(a), a, a[jnp.argmax(here)][None])
+    return jnp.where(_column(here, a) | _harmless(a), a, first_row(a, here)[None])
 
 
 def _zero(a: jax.Array, here: jax.Array) -> jax.Array:
@@ -60,7 +66,7 @@ def _zero(a: jax.Array, here: jax.Array) -> jax.Array:
 
 def _near(a: jax.Array, here: jax.Array) -> jax.Array:
     """The first row that counts for what lies ten times as far from it as any row that counts."""
-    first = a[jnp.argmax(here)][None]
+    first = first_row(a, here)[None]
     away = jnp.abs(a - first)
     spread = jnp.where(here[:, None], away, 0).max(0)
     spread = jnp.where(spread > 0, spread, spread.max())

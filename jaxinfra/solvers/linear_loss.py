@@ -112,8 +112,8 @@ class Frame(NamedTuple):
 
 
 def frame(X: jax.Array, w: jax.Array | None, fit_intercept: bool, blocked: bool) -> Frame:
-    """Centre and scale of the rows that count, from a strided sample of some 64 rows on one device."""
-    centre, scale = provisional(X, w, fit_intercept, -(-X.shape[0] // 64) if blocked else 1)
+    """Centre and scale of the rows that count."""
+    centre, scale = provisional(X, w, fit_intercept, blocked)
     return Frame(centre, 1 / scale)
 
 
@@ -204,8 +204,8 @@ def recedes(slopes: jax.Array, change: jax.Array, penalty: jax.Array) -> jax.Arr
     for rows that the direction barely moves; the curvature vanishes with them, so that a Newton step still moves a
     predictor by 1 (logit), 1 / eta (probit) or exp(-eta) (cloglog) and not by next to nothing.
     """
-    each = jnp.append(slopes, penalty)
-    return (jnp.abs(each.sum()) > _LEFT * jnp.abs(each).sum()) & (jnp.abs(change).max() > _MOVED)
+    whole, size = slopes.sum() + penalty, jnp.abs(slopes).sum() + jnp.abs(penalty)
+    return (jnp.abs(whole) > _LEFT * size) & (jnp.abs(change).max() > _MOVED)
 
 
 def separates(data: Data, f: Frame, loss: Loss, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> jax.Array:

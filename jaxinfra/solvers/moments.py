@@ -101,27 +101,36 @@ def by_row(w: jax.Array | None, A: jax.Array) -> jax.Array:
     return A if w is None else A * w[:, None]
 
 
-def provisional(A: jax.Array, w: jax.Array | None, centre: bool, step: int = 1) -> tuple[jax.Array, jax.Array]:
-    """Centre (p,) and power-of-two scale (p,) of the columns of A (n, p), from one row in `step`.
+def provisional(A: jax.Array, w: jax.Array | None, centre: bool, blocked: bool = False) -> tuple[jax.Array, jax.Array]:
+    """Centre (p,) and power-of-two scale (p,) of the columns of A (n, p), of the rows that count.
 
     Any values near the mean and the spread do: they keep Z'WZ from cancelling, overflowing or underflowing, and are
-    undone exactly afterwards.  With weights from rows that count, of which the first is taken always.
+    undone exactly afterwards.  So `blocked` takes them from some 64 rows on a CPU, where one read of A must do;
+    elsewhere a strided sample of sharded rows would gather them all.
     """
-    if w is not None:
-        return _counting(centre, step)(A, w)
-    A = A[::step]
-    mean = A.mean(0) if centre else jnp.zeros_like(A[0])
-    return mean, power_of_two(jnp.abs(A - mean[None]).max(0))
+
+    def of(step: int, A: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        if w is not None:
+            return _counting(centre, step)(A, w)
+        A = A[::step]
+        mean = A.mean(0) if centre else jnp.zeros_like(A[0])
+        return mean, power_of_two(jnp.abs(A - mean[None]).max(0))
+
+    step = -(-A.shape[0] // 64)
+    if not blocked or step == 1:
+        return of(1, A, w)
+    return lax.platform_dependent(A, w, cpu=partial(of, step), default=partial(of, 1))
 
 
 @cache
 def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-    """`provisional` with weights.  Lanes that share A share its centre and scale, those of the rows that count in any:
-    else each fold of a cross-validation would have an X of its own."""
+    """`provisional` with weights, from one row in `step` and the first that counts.  Lanes that share A share its
+    centre and scale, those of the rows that count in any: else each fold of a cross-validation would have an X of its
+    own."""
 
     def alone(A: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
         here = w > 0
-        if step > 1:  # of rows that are spread over devices it would gather them all
+        if step > 1:
             first = jnp.argmax(here)
             A, here = (jnp.concatenate([a[first][None], a[::step]]) for a in (A, here))
         counts = here[:, None] & jnp.isfinite(A)
@@ -170,17 +179,8 @@ def moments(
     n, p, k = *X.shape, y.shape[1]
     q = p + centre  # columns of V before those of y
 
-    def about(step: int, X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, ...]:
-        return *provisional(X, w, centre, step), *provisional(y, w, centre, step)
-
-    # One read of X must do on a CPU.  Elsewhere a strided sample of sharded rows would gather them all.
-    step = -(-n // 64)
-    exact = partial(about, 1)
-    if blocked and step > 1:
-        origins = lax.platform_dependent(X, y, w, cpu=partial(about, step), default=exact)
-    else:
-        origins = exact(X, y, w)
-    (x0, x_scale, y0, y_scale), one = origins, [jnp.ones(1, dtype)] if centre else []
+    (x0, x_scale), (y0, y_scale) = (provisional(A, w, centre, blocked) for A in (X, y))
+    one = [jnp.ones(1, dtype)] if centre else []
     origin = jnp.concatenate([x0, *(0 * v for v in one), y0])
     scale = jnp.concatenate([x_scale, *one, y_scale])
     inverse = 1 / scale  # exact: powers of two

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import implicit
-from jaxinfra._core.absent import masked
+from jaxinfra._core.absent import first_row, masked
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
@@ -233,7 +233,7 @@ def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
             r = loss.slope(data.y, eta) / weight
         else:
             spoiled = linear_loss.spoiled(data.w, loss.slope(data.y, eta), loss.curvature(data.y, eta))
-            eta = jnp.where(spoiled, implicit.frozen(eta)[jnp.argmax(data.w > 0)], eta)
+            eta = jnp.where(spoiled, first_row(implicit.frozen(eta), data.w > 0), eta)
             r = data.w * jnp.where(spoiled, 0, loss.slope(data.y, eta)) / weight
         g = dot(r, data.X) + l2 * coef
         if l1 is not None:
