@@ -75,7 +75,8 @@ def abstract(mesh: Mesh, dtype: str, *shape: int, rows: bool = True) -> jax.Shap
 def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) -> Iterator[Program]:
     """The weighted fit and predict of a model, with abstract arguments.
 
-    Centred rows and weighted centred rows are two copies of X, vectors over the rows together less than a third.
+    Centred rows and weighted centred rows are two copies of X, vectors over the rows together less than a third, and
+    several targets without what rows of weight 0 hold a copy of y.
     """
     wide = model.n < model.p  # few rows: the fit works on the n x n kernel
     p = WIDE_P if wide else p
@@ -97,6 +98,7 @@ def programs(model: Model, mesh: Mesh, dtype: str, p: int = P, copies: int = 3) 
     # Two rows a device are less than the tiles that hold them: like the path, the wide fit is bounded by all rows, and
     # one that works on sets of columns by four Gram matrices.
     bound = (64 * mesh.size if model.direct else 2 * p) if wide else copies
+    bound += (model.targets or 0) / p
     # The search for a vertex ranks all rows: it gathers vectors of them.
     vertex = model.module is ji.quantile
     bound = 7 if vertex else bound

@@ -54,10 +54,13 @@ def _standardised(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Z, the residuals in units of the scale, and the weights."""
     Z, w = masked((X - f.centre[None]) * f.scale[None], w)
-    eta = dot(Z, theta[: X.shape[1]])
-    if len(theta) > X.shape[1] + 1:
-        eta = eta + theta[-2]
-    return Z, (y - eta) / theta[-1], _weight(w, y)
+    return Z, _residuals(Z, y, theta), _weight(w, y)
+
+
+def _residuals(Z: jax.Array, y: jax.Array, theta: jax.Array) -> jax.Array:
+    p = Z.shape[1]
+    eta = dot(Z, theta[:p])
+    return (y - (eta + theta[-2] if len(theta) > p + 1 else eta)) / theta[-1]
 
 
 def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluation:
@@ -87,11 +90,12 @@ def _hessian(
     f, delta = problem.frame, problem.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> jax.Array:
-        Z, z, w = _standardised(f, theta, X, y, w)
+        Z = (X - f.centre[None]) * f.scale[None]
+        z = _residuals(Z, y, theta)
         inside, size = jnp.abs(z) <= delta, jnp.abs(z)
-        h = w * jnp.where(inside, 1, outside * delta / jnp.where(inside, 1, size))
         one = [jnp.ones_like(Z[:, :1])] if problem.fit_intercept else []
-        V = jnp.concatenate([Z, *one, jnp.where(inside, z, 0)[:, None]], 1)
+        V, w = masked(jnp.concatenate([Z, *one, jnp.where(inside, z, 0)[:, None]], 1), w)
+        h = linear_loss.weighted(w, jnp.where(inside, 1, outside * delta / jnp.where(inside, 1, size)))
         if single:
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
         return symmetric_product(V * h[:, None], V)

@@ -81,9 +81,9 @@ def solve(
         """V'hV and V'hr in one pass."""
 
         def sums(X: jax.Array, h: jax.Array, r: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-            Z, w = masked((X - f.centre[None]) * f.scale[None], w)
+            Z = (X - f.centre[None]) * f.scale[None]
+            V, w = masked(jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z, w)
             h = h if w is None else jnp.where(jnp.isnan(w), w, h)
-            V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
             return symmetric_product(V * h[:, None], V), dot((h * r)[None], V)[0]
 
         H, g = sum_blocks(sums, (data.X, h, r, data.w), blocked=blocked)
