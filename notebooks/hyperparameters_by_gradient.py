@@ -68,7 +68,7 @@ logistic = ji.select.cross_validate(ji.logistic, X, malignant, grid={"l2": l2}, 
 
 for name, cv in [("lasso", lasso), ("logistic", logistic)]:
     ends = Counter(ji.Status(code).name for code in cv.status.ravel().tolist())
-    print(f"{name}: losses of shape {cv.loss.shape}, fits {dict(ends)}")
+    print(f"{name}: losses of shape {cv.score.shape}, fits {dict(ends)}")
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(9.2, 4))
@@ -98,7 +98,7 @@ plt.show()
 # %%
 splits = [(np.flatnonzero(w), np.flatnonzero(w == 0)) for w in np.asarray(folds)]
 peer = LassoCV(alphas=np.asarray(l1), cv=splits, tol=1e-9, max_iter=100_000).fit(Q, score)
-print(f"lasso: largest difference of a fold's loss {np.abs(peer.mse_path_ / 2 - lasso.loss).max():.0e}; ", end="")
+print(f"lasso: largest difference of a fold's loss {np.abs(peer.mse_path_ / 2 - lasso.score).max():.0e}; ", end="")
 print(f"best penalty {l1[lasso.best]:.6f} and {peer.alpha_:.6f}")
 
 splits = [(np.flatnonzero(w), np.flatnonzero(w == 0)) for w in np.asarray(strata)]
@@ -113,7 +113,7 @@ peer = LogisticRegressionCV(
     use_legacy_attributes=False,
     l1_ratios=(0,),
 ).fit(X, malignant)
-print(f"logistic: largest difference {np.abs(-peer.scores_.reshape(10, -1).T - logistic.loss).max():.0e}; ", end="")
+print(f"logistic: largest difference {np.abs(-peer.scores_.reshape(10, -1).T - logistic.score).max():.0e}; ", end="")
 print(f"best penalty {l2[logistic.best]:.6f} and {1 / (peer.C_ * rows):.6f}")
 
 # %% [markdown]

@@ -80,12 +80,12 @@ def test_cross_validation_is_the_loop(data, model, name, fixed, compilations):
     grid = select.penalties(0.2, 4, ratio=0.05)
     cv = select.cross_validate(model, X, y, grid={name: grid}, folds=folds, fixed=fixed, sample_weight=w)
     expected = by_hand(model, X, y, w, folds, name, np.asarray(grid), **fixed)
-    np.testing.assert_allclose(cv.loss, expected, rtol=1e-7)
+    np.testing.assert_allclose(cv.score, expected, rtol=1e-7)
     np.testing.assert_allclose(cv.mean, expected.mean(1), rtol=1e-7)
     np.testing.assert_allclose(cv.se, expected.std(1, ddof=1) / np.sqrt(3), rtol=1e-6)
     best = int(np.argmin(expected.mean(1)))
     assert cv.best == best
-    assert repr(cv).startswith("CrossValidation(lanes of shape (4, 3): 12 CONVERGED,\n    loss=[[")
+    assert repr(cv).startswith("CrossValidation(lanes of shape (4, 3): 12 CONVERGED,\n    score=[[")
     assert f"best={best}" in repr(cv)
     bound = cv.mean[best] + cv.se[best]
     assert cv.best_1se == next(i for i in range(4) if cv.mean[i] <= bound) <= best
@@ -106,7 +106,7 @@ def test_agrees_with_sklearn_on_its_folds(data):
         for j, (train, test) in enumerate(splits):
             peer = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-10).fit(X[train], y[train])
             p = peer.predict_proba(X[test])[np.arange(len(test)), y[test]]
-            assert cv.loss[i, j] == pytest.approx(-np.log(p).mean(), rel=1e-6)
+            assert cv.score[i, j] == pytest.approx(-np.log(p).mean(), rel=1e-6)
 
 
 def test_a_score_of_ones_own(data):
@@ -121,7 +121,7 @@ def test_a_score_of_ones_own(data):
         score=errors,
         fixed={"class_weight": "balanced"},
     )
-    assert ((cv.loss * 20).round(6) == (cv.loss * 20).round()).all()  # whole errors of 20 rows
+    assert ((cv.score * 20).round(6) == (cv.score * 20).round()).all()  # whole errors of 20 rows
 
 
 def errors(params, X, y, sample_weight):
@@ -181,7 +181,7 @@ def test_bad_arguments(data):
     folds = np.asarray(select.kfold(60, 3))
     with pytest.raises(ValueError, match=r"folds must have shape \(F, n\) = \(F, 60\), got folds \(3, 59\)"):
         select.cross_validate(ji.ridge, X, y, grid={"l2": np.ones(2)}, folds=folds[:, 1:])
-    with pytest.raises(ValueError, match=r"same leading axis m >= 1, got l2 \(\)"):
+    with pytest.raises(ValueError, match=r"l2 must have a leading axis of candidates.* with m >= 1, got \(\)"):
         select.cross_validate(ji.ridge, X, y, grid={"l2": 1.0}, folds=folds)
     with pytest.raises(TypeError, match=r"ridge\.fit has no argument 'alpha'; it has X, y, l2"):
         select.cross_validate(ji.ridge, X, y, grid={"alpha": np.ones(2)}, folds=folds)
@@ -189,7 +189,7 @@ def test_bad_arguments(data):
         select.kfold(3, 4)
     with pytest.raises(ValueError, match="class 7 has one row only"):
         select.kfold(4, 2, stratify=np.array([1, 1, 1, 7]))
-    with pytest.raises(ValueError, match=r"every axis must have shape \(m,\), got l1 \(\)"):
+    with pytest.raises(ValueError, match=r"select.product: l1 must have a leading axis of candidates"):
         select.product({"l1": 1.0})
     with pytest.raises(ValueError, match="0 < ratio <= 1"):
         select.penalties(1.0, ratio=2.0)

@@ -32,20 +32,26 @@ def design(verb: str, X: Any, y: Any, n_classes: int | None, sample_weight: Any)
     if n_classes is None:
         if isinstance(y, jax.core.Tracer):
             raise ValueError(f"{verb}: the values of y {y.shape} are traced, so n_classes must be given")
-        there = np.unique(np.asarray(y)[np.broadcast_to(counts, y.shape)])
-        n_classes = max(2, int(there.max(initial=0)) + 1)
-        missing = np.setdiff1d(np.arange(n_classes), np.asarray(y))  # of a class whose weights are 0 the Status tells
-        if there.size > 1 and there[0] >= 0 and missing.size:
-            raise ValueError(
-                f"{verb}: class {missing[0]} has no rows; labels must be 0..K-1, got {', '.join(map(str, there[:5]))}"
-                f"{', ...' if there.size > 5 else ''}: pass np.unique(y, return_inverse=True)[1], or n_classes"
-            )
+        n_classes = _number(verb, np.asarray(y), counts)
     if isinstance(y, np.ndarray):
         bad = counts & ((y < 0) | (y >= n_classes))
         if bad.any():
             i = int(np.argmax(bad))
             raise ValueError(f"{verb}: labels must lie in 0..{n_classes - 1}, got y[{i}] = {y[i]}")
     return X, y, int(n_classes), dtype
+
+
+def _number(verb: str, y: np.ndarray, counts: Any) -> int:
+    """How many classes there are, of labels that are read."""
+    there = np.unique(y[np.broadcast_to(counts, y.shape)])
+    n_classes = max(2, int(there.max(initial=0)) + 1)
+    missing = np.setdiff1d(np.arange(n_classes), y)  # of a class whose weights are 0 the Status tells
+    if there.size > 1 and there[0] >= 0 and missing.size:
+        raise ValueError(
+            f"{verb}: class {missing[0]} has no rows; labels must be 0..K-1, got {', '.join(map(str, there[:5]))}"
+            f"{', ...' if there.size > 5 else ''}: pass np.unique(y, return_inverse=True)[1], or n_classes"
+        )
+    return n_classes
 
 
 def _soft(verb: str, X: Any, y: Any, n_classes: int | None, counts: Any) -> int:
@@ -62,14 +68,14 @@ def _soft(verb: str, X: Any, y: Any, n_classes: int | None, counts: Any) -> int:
     return K
 
 
-def counted(verb: str, model: Any, y: Any, fixed: Mapping[str, Any]) -> dict[str, Any]:
+def counted(verb: str, model: Any, y: Any, fixed: Mapping[str, Any], sample_weight: Any = None) -> dict[str, Any]:
     """Arguments of `model.fit` with n_classes, where it has that and y is about to be traced."""
     known = inspect.signature(model.fit).parameters
     if "n_classes" not in known or "n_classes" in fixed or jnp.issubdtype(y.dtype, jnp.floating) or y.ndim != 1:
         return dict(fixed)
     if isinstance(y, jax.core.Tracer):
         raise ValueError(f"{verb}: the values of y are traced, so fixed must hold n_classes")
-    return {**fixed, "n_classes": max(2, int(np.asarray(y).max()) + 1)}
+    return {**fixed, "n_classes": _number(verb, np.asarray(y), checks.counting(sample_weight))}
 
 
 def class_weight(verb: str, value: Any, K: int, dtype: np.dtype) -> tuple[bool, Any]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxinfra._core import auc
 from jaxinfra.nn import layers
 
 
@@ -74,28 +75,6 @@ def _confusion(loss: str, logits: jax.Array, y: jax.Array, weight: jax.Array) ->
     return table.at[block, truth.reshape(-1), guess.reshape(-1)].add(weight.reshape(-1)).sum(0)
 
 
-def _log_odds(logits: jax.Array) -> jax.Array:
-    """log p / (1 - p) of each class (n, K): the order of p, but where p is so near 1 that all are the same.
-
-    Of the likeliest class by the sum of the others; the others have p <= 1/2, where 1 - p is exact.
-    """
-    top = jax.nn.one_hot(jnp.argmax(logits, -1), logits.shape[1], dtype=jnp.bool_)
-    whole = jax.nn.logsumexp(logits, -1, keepdims=True)
-    rest = jax.nn.logsumexp(jnp.where(top, -jnp.inf, logits), -1, keepdims=True)
-    return logits - jnp.where(top, rest, whole + jnp.log1p(-jnp.exp(logits - whole)))
-
-
-def _auc(scores: jax.Array, positive: jax.Array, weight: jax.Array) -> jax.Array:
-    """The probability that a row of the class scores above one of another, ties half (Mann and Whitney 1947)."""
-    order = jnp.argsort(scores)
-    s = scores[order]
-    plus = jnp.where(positive, weight, jnp.zeros_like(weight))[order]
-    minus = jnp.where(positive, jnp.zeros_like(weight), weight)[order]
-    below = jnp.concatenate([jnp.zeros((1,), minus.dtype), jnp.cumsum(minus)])
-    low, high = jnp.searchsorted(s, s, side="left"), jnp.searchsorted(s, s, side="right")
-    return (plus * (below[low] + below[high]) / 2).sum() / (plus.sum() * minus.sum())
-
-
 @partial(jax.jit, static_argnames=("loss", "names"))
 def measure(loss: Any, names: tuple[str, ...], logits: Any, y: Any, weight: Any, mask: Any) -> dict[str, Any]:
     """Loss and metrics over a whole set, each weighted by `weight` (n,); mask: that of a prediction a step, or None."""
@@ -114,11 +93,12 @@ def measure(loss: Any, names: tuple[str, ...], logits: Any, y: Any, weight: Any,
     if "auc" in names:
         flat, truth = each.reshape(-1), truth.reshape(-1)
         if loss == "sigmoid":
-            found["auc"] = _auc(logits.reshape(-1), truth > 0, flat)
+            plus = jnp.where(truth > 0, flat, jnp.zeros_like(flat))
+            found["auc"] = auc.auc(logits.reshape(-1), plus, flat - plus)
         else:  # the mean over classes of one against the rest
-            scores = _log_odds(logits.reshape(-1, logits.shape[-1]))
-            classes = jnp.arange(logits.shape[-1], dtype=jnp.int32)
-            found["auc"] = jax.vmap(lambda s, k: _auc(s, truth == k, flat), (1, 0))(scores, classes).mean()
+            scores = auc.log_odds(logits.reshape(-1, logits.shape[-1]))
+            share = jax.nn.one_hot(truth, logits.shape[-1], dtype=flat.dtype)
+            found["auc"] = auc.one_against_rest(scores, share, flat)
     return found
 
 

@@ -42,7 +42,7 @@ def check(
     """The checked problem, and what of it is static."""
     X, y, _ = checks.design(verb, X, y)
     w = checks.weights(verb, sample_weight, X, y)
-    fixed = labels.counted(verb, model, y, fixed or {})
+    fixed = labels.counted(verb, model, y, fixed or {}, w)
     checks.arguments(verb, model, fixed)
     count = 0
     if groups is not None:

@@ -16,59 +16,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinfra._core import checks
+from jaxinfra._core import checks, labels
 from jaxinfra._core.types import Status, short_repr
-
-_PENALTIES = ("l1", "l2")
+from jaxinfra.select import _scores
+from jaxinfra.select._scores import Rows, Score
+from jaxinfra.select.grids import Candidates, product
 
 
 @short_repr
 class CrossValidation(NamedTuple):
-    """Losses of m candidates on F folds, and what to take from them.
+    """Scores of m candidates on F folds, and what to take from them.
 
-    loss (m, F): weighted mean loss on the rows left out, NaN where the fit did not converge; mean and se (m,): over the
-    folds, with the standard error of the mean; best (): the candidate of smallest mean; best_1se (): the first
-    candidate in the order of the grid whose mean is within one standard error of the smallest; status (m, F): of the
-    fits.
+    score (m, F): on the rows left out, NaN where the fit did not converge; mean and se (m,): over the folds, with the
+    standard error of the mean; best (): the candidate of the best mean, the largest of accuracies and the smallest of
+    losses; best_1se (): the first candidate in the order of the grid whose mean is within one standard error of it;
+    grid: the m candidates, `grid.at(best)` is what `fit` takes; status (m, F): of the fits.
     """
 
-    loss: jax.Array
+    score: jax.Array
     mean: jax.Array
     se: jax.Array
     best: jax.Array
     best_1se: jax.Array
+    grid: Candidates
     status: jax.Array
-
-
-def penalties(top: Any, m: int = 100, *, ratio: float = 1e-3) -> jax.Array:
-    """m penalties in decreasing geometric steps from `top`, such as a model's `l1_max`, to top * ratio.
-
-    top: (), traced.  m and ratio: static.
-
-    >>> import jaxinfra as ji
-    >>> print(ji.select.penalties(4.0, 3, ratio=1 / 4))
-    [4. 2. 1.]
-    """
-    if m < 1 or not 0 < ratio <= 1:
-        raise ValueError(f"select.penalties: m must be at least 1 and 0 < ratio <= 1, got m = {m}, ratio = {ratio}")
-    top = jnp.asarray(top, checks.working_dtype(jnp.asarray(top)))
-    return top * jnp.asarray(np.geomspace(1, ratio, m), top.dtype)
-
-
-def product(axes: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """The grid of all combinations: {name: (m_i,)} to {name: (m_1 m_2 ...,)}, the last name varying fastest.
-
-    >>> import jax.numpy as jnp
-    >>> import jaxinfra as ji
-    >>> grid = ji.select.product({"l1": jnp.array([2.0, 1.0]), "l2": jnp.array([0.5, 0.0])})
-    >>> print(grid["l1"], grid["l2"])
-    [2. 2. 1. 1.] [0.5 0.  0.5 0. ]
-    """
-    values = [jnp.asarray(checks.array("select.product", name, v)) for name, v in axes.items()]
-    if any(v.ndim != 1 for v in values):
-        shapes = ", ".join(f"{name} {v.shape}" for name, v in zip(axes, values, strict=True))
-        raise ValueError(f"select.product: every axis must have shape (m,), got {shapes}")
-    return dict(zip(axes, (v.ravel() for v in jnp.meshgrid(*values, indexing="ij")), strict=True))
 
 
 def kfold(n: int, n_folds: int = 5, *, key: Any = None, stratify: Any = None) -> jax.Array:
@@ -116,34 +87,50 @@ def cross_validate(
     folds: Any,
     fixed: Mapping[str, Any] | None = None,
     sample_weight: Any = None,
-    score: Callable[..., jax.Array] | None = None,
+    score: str | Callable[..., jax.Array] | None = None,
 ) -> CrossValidation:
-    r"""Loss on the rows left out, for every candidate of a grid and every fold, in one compiled call.
+    r"""Scores on the rows left out, for every candidate of a grid and every fold, in one compiled call.
 
     .. math:: L_{cf} = \frac{\sum_i s_i (1 - t_{fi})\, \mathrm{loss}(y_i, x_i; \hat\theta_{cf})}
                             {\sum_i s_i (1 - t_{fi})},
               \qquad \hat\theta_{cf} = \mathrm{fit}(\text{candidate } c,\ \text{weights } s\, t_f)
 
     Args:
-      model: a module with the verbs, such as `ji.lasso`; static.
-      X, y: the data of `model.fit`, traced.
-      grid: {hyper-parameter: (m, ...)}, traced: m candidates.  Where the model has a `path` over these names it is
-      used,
-        each candidate started at the one before: give penalties in decreasing order (`penalties`, `product`).
+      model: a module with the verbs, such as `ji.lasso`; static.  Every model of the library.
+      X, y: the data of `model.fit`, traced; for `one_class` y is above 0 for rows that belong inside.
+      grid: {hyper-parameter: (m_i, ...)}, traced: all combinations are candidates, as of `product`, the last name
+        varying fastest; or what `product` and `paired` return.  A kernel, a family or another tree varies in any of its
+        arrays: `{"C": C, "kernel": ji.kernels.RBF(gammas)}`.  Where the model has a `path` over these names it is used,
+        each candidate started at the one before: give penalties in decreasing order (`penalties`).
       folds: (F, n) training weights, traced: `kfold`, or any others, such as repeats or time splits.
       fixed: {argument of fit: value} for all candidates.  Booleans, whole numbers and strings are static, all else
-      traced.
-        Exposure and offset apply to the rows left out as well.
-      sample_weight: (n,), traced.
-      score: score(params, X, y, sample_weight) -> scalar to be minimised, static (pass one function, not a new lambda
-      each
-        time, which would compile again); None means the model's own objective without penalties: half the squared
-        error, the log loss, half the deviance.
+        traced.  Exposure and offset apply to the rows left out as well.
+      sample_weight: (n,), traced; of the fits and of the scores.
+      score: static; the name of a score, or score(params, X, y, sample_weight) -> scalar to be minimised (pass one
+        function, not a new lambda each time, which would compile again).  None is the model's own objective without
+        penalties, half the squared error, the log loss, half the deviance; the accuracy of support vector classifiers,
+        the squared error of machines for regression, the absolute error of `theil_sen` and `ransac`.
+
+        ================================================  ============================================================
+        squared_error, absolute_error, r2, pinball        of predicted numbers, the mean over targets; pinball at `tau`
+        deviance                                          of glm and of classifiers with probabilities
+        log_loss                                          of classifiers with probabilities, of glm with `Binomial`
+        accuracy, balanced_accuracy, f1, auc              of classes; f1 of class 1 or the mean of several, auc the mean
+                                                          of each class against the rest
+        hinge                                             of support vector classifiers
+        ================================================  ============================================================
+
+        `r2`, `accuracy`, `balanced_accuracy`, `f1` and `auc` are the better the larger.
 
     Returns:
-      CrossValidation with loss (m, F), mean, se, best, best_1se, status.
+      CrossValidation with score (m, F), mean, se, best, best_1se, grid, status.  NaN where a fold says nothing of the
+      score: `auc` of one class, `f1` of a class that is neither there nor predicted.
 
-    Derivatives: loss and mean with respect to every traced argument, forward and reverse, as those of the model's fit:
+    Raises:
+      ValueError for lengths that do not match, a name that is no score, a fold that is fitted without a class.
+      TypeError for an argument that `fit` does not have, a score that the model has no predictions for.
+
+    Derivatives: score and mean with respect to every traced argument, forward and reverse, as those of the model's fit:
       `jax.grad` of `mean` descends to the best penalty (`cv_loss` is the scalar for that).
 
     Cost: m F fits with shared X; the memory of F fits along a path, of m F fits otherwise.
@@ -152,22 +139,19 @@ def cross_validate(
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[1.0], [2.0], [3.0], [4.0]]), jnp.array([1.0, 2.0, 3.0, 4.5])
     >>> cv = ji.select.cross_validate(ji.ridge, X, y, grid={"l2": jnp.array([10.0, 0.1])}, folds=ji.select.kfold(4, 2))
-    >>> print(cv.loss.shape, cv.best)
-    (2, 2) 1
+    >>> print(cv.score.shape, cv.best, cv.grid.at(cv.best)["l2"])
+    (2, 2) 1 0.1
 
     Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10.  Elsewhere: sklearn's
     LassoCV, LogisticRegressionCV and GridSearchCV; cv.glmnet (lambda.min is best, lambda.1se is best_1se).
     """
     verb = "select.cross_validate"
-    folds, sample_weight = _check_folds(verb, model, X, y, folds, sample_weight)
-    grid = {name: checks.array(verb, name, value) for name, value in grid.items()}
-    lengths = {v.shape[0] if v.ndim else 0 for v in grid.values()}
-    if len(lengths) != 1 or 0 in lengths:
-        shapes = ", ".join(f"{name} {v.shape}" for name, v in grid.items())
-        raise ValueError(f"{verb}: every entry of grid must have the same leading axis m >= 1, got {shapes or 'none'}")
-    traced, static = checks.split(fixed or {})
-    checks.arguments(verb, model, (*grid, *(fixed or {})))
-    return _cross_validate(X, y, grid, folds, traced, sample_weight, model=model, static=static, score=score)
+    candidates = grid if isinstance(grid, Candidates) else product(grid)
+    checks.arguments(verb, model, (*candidates, *(fixed or {})))
+    X, y, folds, sample_weight = _check_folds(verb, model, X, y, folds, sample_weight)
+    traced, static = checks.split(labels.counted(verb, model, y, fixed or {}, sample_weight))
+    how = _scores.find(verb, model, candidates, score)
+    return _cross_validate(X, y, candidates, folds, traced, sample_weight, model=model, static=static, score=how)
 
 
 def cv_loss(
@@ -179,12 +163,13 @@ def cv_loss(
     folds: Any,
     fixed: Mapping[str, Any] | None = None,
     sample_weight: Any = None,
-    score: Callable[..., jax.Array] | None = None,
+    score: str | Callable[..., jax.Array] | None = None,
 ) -> jax.Array:
     """The mean cross-validated loss of one candidate, a scalar: minimise it over hyper-parameters with `jax.grad`.
 
     hyper: {hyper-parameter: value}, traced, of any shape that `fit` takes (one penalty a feature, say).  The others as
-    in `cross_validate`.
+    in `cross_validate`, but for scores without a slope (accuracy, balanced_accuracy, f1, auc: a TypeError); r2 enters
+    as 1 - r2.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -194,77 +179,75 @@ def cv_loss(
     >>> bool(slope > 0)  # a smaller penalty is better
     True
     """
-    grid = {name: jnp.asarray(value)[None] for name, value in hyper.items()}
-    return cross_validate(
-        model, X, y, grid=grid, folds=folds, fixed=fixed, sample_weight=sample_weight, score=score
-    ).mean[0]
+    one = Candidates({name: jax.tree.map(lambda v: jnp.asarray(v)[None], value) for name, value in hyper.items()})
+    how = _scores.find("select.cv_loss", model, one, score)
+    if not how.smooth:
+        raise TypeError(
+            f"select.cv_loss: accuracies and ranks have no slope, got score {score!r} of {model.__name__}: "
+            "give score, such as 'log_loss', 'hinge' or a function"
+        )
+    mean = cross_validate(
+        model, X, y, grid=one, folds=folds, fixed=fixed, sample_weight=sample_weight, score=score
+    ).mean
+    return 1 - mean[0] if how.rises else mean[0]
 
 
-def _check_folds(verb: str, model: ModuleType, X: Any, y: Any, folds: Any, sample_weight: Any) -> tuple[Any, Any]:
+def _check_folds(verb: str, model: ModuleType, X: Any, y: Any, folds: Any, sample_weight: Any) -> tuple[Any, ...]:
     X, y, _ = checks.design(verb, X, y)
     folds = checks.array(verb, "folds", folds)
     if folds.ndim != 2 or folds.shape[1] != X.shape[0]:
         raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {X.shape[0]}), got folds {folds.shape}")
     sample_weight = checks.weights(verb, sample_weight, X, y)
     # Fits of a fold that lacks a class end as SEPARABLE; where the values are known, say so at once.
-    labels = isinstance(y, np.ndarray) and not jnp.issubdtype(y.dtype, jnp.floating) and y.ndim == 1
-    if hasattr(model, "predict_proba") and labels and not isinstance(folds, jax.core.Tracer):
-        for number, fold in enumerate(np.asarray(folds)):
+    integers = isinstance(y, np.ndarray) and not jnp.issubdtype(y.dtype, jnp.floating) and y.ndim == 1
+    if _scores.classifies(model) and integers and not isinstance(folds, jax.core.Tracer):
+        for number, fold in enumerate(np.asarray(folds) if "y" in inspect.signature(model.fit).parameters else []):
             if missing := set(np.unique(y).tolist()) - set(np.unique(y[fold > 0]).tolist()):
                 raise ValueError(
                     f"{verb}: fold {number} is fitted without class {min(missing)}: "
                     "use kfold(..., stratify=y), or fewer folds"
                 )
-    return folds, sample_weight
+    return X, y, folds, sample_weight
 
 
 @partial(jax.jit, static_argnames=("model", "static", "score"))
 def _cross_validate(
-    X: Any, y: Any, grid: dict[str, Any], folds: jax.Array, traced: dict[str, Any], sample_weight: Any, *,
-    model: ModuleType, static: tuple[tuple[str, Any], ...], score: Callable[..., jax.Array] | None,
+    X: Any, y: Any, grid: Candidates, folds: jax.Array, traced: dict[str, Any], sample_weight: Any, *,
+    model: ModuleType, static: tuple[tuple[str, Any], ...], score: Score,
 ) -> CrossValidation:  # fmt: skip
     fixed = {**traced, **dict(static)}
     dtype = checks.working_dtype(X, y)
     weights = jnp.asarray(folds, dtype)
     total = jnp.ones(X.shape[0], dtype) if sample_weight is None else jnp.asarray(sample_weight, dtype)
-    loss = score or _own_loss(model, grid, fixed)
+    data = (X, y) if "y" in inspect.signature(model.fit).parameters else (X,)
+
+    def scored(params: Any, hyper: dict[str, Any], t: jax.Array) -> jax.Array:
+        return score.of(_scores.masked(Rows(model, params, X, y, total * (1 - t), {**fixed, **hyper})))
+
+    def one(hyper: Candidates, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        fit = model.fit(*data, sample_weight=total * t, **hyper, **fixed)
+        return scored(fit.params, hyper, t), fit.info.status
 
     def fold(t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        if _has_path(model, grid):
-            fit = model.path(X, y, sample_weight=total * t, **grid, **fixed)
-        else:
-            fit = jax.vmap(lambda hyper: model.fit(X, y, sample_weight=total * t, **hyper, **fixed))(grid)
-        return jax.vmap(lambda params: loss(params, X, y, total * (1 - t)))(fit.params), fit.info.status
+        if not _has_path(model, set(grid), set(fixed)):
+            return jax.vmap(lambda hyper: one(hyper, t))(grid)
+        fit = model.path(*data, sample_weight=total * t, **grid, **fixed)
+        return jax.vmap(lambda params, hyper: scored(params, hyper, t))(fit.params, grid), fit.info.status
 
-    losses, status = jax.vmap(fold, out_axes=1)(weights)
-    losses = jnp.where(status == Status.CONVERGED, losses, jnp.nan)
-    mean = losses.mean(1)
+    values, status = jax.vmap(fold, out_axes=1)(weights)
+    status = status.reshape(*values.shape, -1).max(-1)  # of several quantiles the worst
+    values = jnp.where(status == Status.CONVERGED, values, jnp.nan)
+    mean = values.mean(1)
     count = jnp.asarray(folds.shape[0], dtype)
-    se = jnp.sqrt(((losses - mean[:, None]) ** 2).sum(1) / jnp.maximum(count - 1, 1) / count)
-    ranked = jnp.where(jnp.isnan(mean), jnp.inf, mean)
+    se = jnp.sqrt(((values - mean[:, None]) ** 2).sum(1) / jnp.maximum(count - 1, 1) / count)
+    ranked = jnp.where(jnp.isnan(mean), jnp.inf, -mean if score.rises else mean)
     best = jnp.argmin(ranked).astype(jnp.int32)
     simplest = jnp.argmax(ranked <= ranked[best] + se[best]).astype(jnp.int32)
-    return CrossValidation(losses, mean, se, best, simplest, status)
+    return CrossValidation(values, mean, se, best, simplest, grid, status)
 
 
-def _has_path(model: ModuleType, grid: dict[str, Any]) -> bool:
-    """Whether the model fits a path over these hyper-parameters that says how each fit ended."""
-    accepted = inspect.signature(model.path).parameters if hasattr(model, "path") else {}
-    return "tol" in accepted and set(grid) <= set(_PENALTIES) & set(accepted)
-
-
-def _own_loss(model: ModuleType, grid: dict[str, Any], fixed: dict[str, Any]) -> Callable[..., jax.Array]:
-    """The objective of the model with penalties of 0."""
-    accepted = inspect.signature(model.objective).parameters
-    given = {name: value for name, value in fixed.items() if name in accepted and name not in _PENALTIES}
-    zero = {name: 0.0 for name in _PENALTIES if name in accepted}
-    unknown = set(grid) & set(accepted) - set(_PENALTIES)
-    if unknown:
-        raise TypeError(
-            f"select: {model.__name__}.objective depends on {min(unknown)!r}, which varies in the grid: give score"
-        )
-
-    def loss(params: Any, X: Any, y: Any, sample_weight: jax.Array) -> jax.Array:
-        return model.objective(params, X, y, sample_weight=sample_weight, **zero, **given)
-
-    return loss
+def _has_path(model: ModuleType, grid: set[str], fixed: set[str]) -> bool:
+    """Whether the model fits a path over this grid that says how each fit ended."""
+    known = inspect.signature(model.path).parameters if hasattr(model, "path") else {}
+    wanted = {name for name, p in known.items() if p.default is p.empty} - {"X", "y"}
+    return "tol" in known and grid <= set(_scores.PENALTIES) and wanted <= grid | fixed <= set(known)
