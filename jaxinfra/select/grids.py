@@ -20,10 +20,12 @@ class Candidates(dict[str, Any]):
         return {name: jax.tree.map(lambda leaf: leaf[i], value) for name, value in self.items()}
 
 
+def _flatten(grid: Candidates) -> tuple[list[tuple[Any, Any]], Any]:
+    return [(jax.tree_util.DictKey(name), value) for name, value in grid.items()], tuple(grid)
+
+
 jax.tree_util.register_pytree_with_keys(
-    Candidates,
-    lambda grid: ([(jax.tree_util.DictKey(name), value) for name, value in grid.items()], tuple(grid)),
-    lambda names, values: Candidates(zip(names, values, strict=True)),
+    Candidates, _flatten, lambda names, values: Candidates(zip(names, values, strict=True))
 )
 
 
