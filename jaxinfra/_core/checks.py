@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core.precision import warn_once_if_demoted
+from jaxinfra._core.types import Fit
 
 ArrayLike = Any
 
@@ -28,8 +29,12 @@ def array(verb: str, name: str, value: ArrayLike) -> jax.Array | np.ndarray:
     if value is None:
         raise TypeError(f"{_name(verb, name)} is None; it must be an array of real numbers")
     if not isinstance(value, jax.Array | np.ndarray):
+        for dense in ("toarray", "todense"):  # of SciPy and of JAX
+            if hasattr(value, dense):
+                kind = type(value).__name__
+                raise TypeError(f"{_name(verb, name)} is sparse ({kind}), which is not supported: pass X.{dense}()")
         try:
-            value = np.asarray(value)
+            value = _frame(verb, name, value) if hasattr(value, "columns") else np.asarray(value)
         except ValueError as error:
             raise ValueError(f"{_name(verb, name)} is not a rectangular array of numbers: {error}") from None
     dtype = value.dtype
@@ -45,6 +50,23 @@ def array(verb: str, name: str, value: ArrayLike) -> jax.Array | np.ndarray:
     return value
 
 
+def _frame(verb: str, name: str, frame: Any) -> np.ndarray:
+    """A data frame as an array; columns of booleans, whole and real numbers may stand side by side."""
+    values, labels = np.asarray(frame), list(frame.columns)
+    if values.dtype != object:
+        return values
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"{_name(verb, name)} has columns of the same name: {', '.join(map(str, labels))}")
+    columns = [np.asarray(frame[label]) for label in labels]
+    for label, column in zip(labels, columns, strict=True):
+        if column.dtype.kind not in "biuf":
+            raise TypeError(
+                f"{_name(verb, name)} has a column {label!r} of dtype {column.dtype}; all must hold real numbers: "
+                "encode its categories as numbers (pandas.get_dummies), or leave it out"
+            )
+    return np.column_stack(columns)
+
+
 def working_dtype(*arrays: ArrayLike) -> np.dtype:
     """The dtype a fit computes in: the promoted inexact dtype, at least float32, within JAX's current mode."""
     wide = jax.config.jax_enable_x64  # type: ignore[attr-defined]
@@ -56,6 +78,7 @@ def working_dtype(*arrays: ArrayLike) -> np.dtype:
 
 def design(verb: str, X: ArrayLike, y: ArrayLike) -> tuple[Any, Any, np.dtype]:
     """X (n, p) and y (n,) or (n, k), n >= 1 and p >= 1, with the working dtype."""
+    given = {name: a for name, a in (("X", X), ("y", y)) if not isinstance(a, list | tuple)}  # Python has no float32
     X, y = array(verb, "X", X), array(verb, "y", y)
     if X.ndim != 2:
         more = " (for a batch of data sets use jax.vmap)" if X.ndim > 2 else " (one feature: X[:, None])"
@@ -66,7 +89,7 @@ def design(verb: str, X: ArrayLike, y: ArrayLike) -> tuple[Any, Any, np.dtype]:
         raise ValueError(f"{verb}: X and y must have the same number of rows, got X {X.shape} and y {y.shape}")
     if X.shape[0] == 0 or X.shape[1] == 0 or 0 in y.shape:
         raise ValueError(f"{verb}: X and y must hold at least one row and one column, got X {X.shape} and y {y.shape}")
-    warn_once_if_demoted(verb, X=X, y=y)
+    warn_once_if_demoted(verb, **given)
     return X, y, working_dtype(X, y)
 
 
@@ -241,10 +264,18 @@ def flag(verb: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
+def fitted(verb: str, params: Any) -> Any:
+    """The params, also of a whole `Fit`, or a TypeError if they are none."""
+    params = params.params if isinstance(params, Fit) else params
+    if not hasattr(params, "coef"):
+        raise TypeError(f"{verb}: params must be the params of a fit (fit.params), got {type(params).__name__}")
+    return params
+
+
 def linear_params(verb: str, params: Any, X: ArrayLike) -> Any:
     """X (n, p) that fits the coefficients of `params`."""
     X = array(verb, "X", X)
-    coef = params.coef
+    coef = fitted(verb, params).coef
     if X.ndim != 2 or X.shape[1] != coef.shape[0]:
         raise ValueError(f"{verb}: X must have shape (n, {coef.shape[0]}), got X {X.shape} and coef {coef.shape}")
     return X

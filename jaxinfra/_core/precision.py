@@ -7,6 +7,7 @@ bfloat16 or TF32.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -25,19 +26,27 @@ class PrecisionWarning(UserWarning):
 _warned: set[str] = set()
 
 
+def _outside() -> int:
+    """The `stacklevel` for `warn_once_if_demoted` that points at the first line outside of this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def warn_once_if_demoted(verb: str, **arrays: object) -> None:
     """Say once per process that float64 NumPy data are computed in float32 because x64 is off."""
     if _warned or jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         return
     for name, value in arrays.items():
-        if isinstance(value, np.ndarray | np.generic) and value.dtype in (np.float64, np.longdouble):
+        if not isinstance(value, jax.Array) and np.asarray(value).dtype in (np.float64, np.longdouble):
             _warned.add(verb)
             warnings.warn(
                 f"{verb}: {name} is float64 but JAX runs in 32-bit mode, so the fit is computed in float32 (about 7 "
                 'digits). For float64 call jax.config.update("jax_enable_x64", True) before the first use of JAX, or '
                 "set JAX_ENABLE_X64=1; to silence this, pass float32.",
                 PrecisionWarning,
-                stacklevel=4,
+                stacklevel=_outside(),
             )
             return
 

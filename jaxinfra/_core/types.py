@@ -188,11 +188,14 @@ class FitError(ArithmeticError):
     """Raised by `check` for a fit that did not converge."""
 
 
-def check(fit: Fit) -> Fit:
+def check(fit: Fit, **data: Any) -> Fit:
     """Raise `FitError` on the host unless every lane of `fit` converged; return `fit` unchanged.
 
     fit: the result of any `fit`, batched or not, with concrete values (not inside `jit`: there, read
     `fit.info.status`).  The error names the first bad lane, its Status with advice, and how many lanes are bad.
+
+    data: what was fitted, by name, such as X=X, y=y: the error then says in which row and column the first value that
+    is not finite stands.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -204,6 +207,8 @@ def check(fit: Fit) -> Fit:
     ...     print(str(error)[:13])
     fit NONFINITE
     """
+    if not isinstance(fit, Fit):
+        raise TypeError(f"check: it takes what a fit returned, params and info, got {type(fit).__name__}")
     status = fit.info.status
     if isinstance(status, jax.core.Tracer):
         raise TypeError("check: the fit is being traced; inside jit or vmap read fit.info.status instead")
@@ -223,4 +228,16 @@ def check(fit: Fit) -> Fit:
         f"{k}={np.asarray(v)[tuple(bad[0])] if codes.ndim else np.asarray(v)}"
         for k, v in zip(fit.info._fields[1:], fit.info[1:], strict=True)
     )
-    raise FitError(f"{where} {code.name}: {code.advice} ({numbers})")
+    place = _not_finite(data) if code is Status.NONFINITE else ""
+    raise FitError(f"{where} {code.name}: {place or code.advice} ({numbers})")
+
+
+def _not_finite(data: dict[str, Any]) -> str:
+    """Where the first value that is not finite stands, or nothing if there is none."""
+    for name, value in data.items():
+        values = np.asarray(value)
+        if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
+            at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+            row = f"row {at[0]}" + (f", column {at[1]}" if len(at) > 1 else "")
+            return f"{name} holds {values[at]} in {row}"
+    return ""

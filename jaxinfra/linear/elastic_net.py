@@ -9,9 +9,11 @@ import jax
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers import lasso_path, least_squares
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -113,6 +115,7 @@ def _fit(
     )
 
 
+@public
 def path(
     X: Any,
     y: Any,
@@ -185,6 +188,7 @@ def _path(
     )
 
 
+@public
 def l1_max(
     X: Any,
     y: Any,
@@ -230,6 +234,7 @@ def _l1_max(
     return lasso_path.l1_max(X, y, w, penalty_weight, fit_intercept=fit_intercept, blocked=blocked)
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
@@ -241,6 +246,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("elastic_net.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The mean response, which for the elastic net is the linear predictor: (n,), in units of y.
 
@@ -252,6 +258,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("elastic_net.predict", params, X, offset)
 
 
+@public
 def objective(
     params: Linear, X: Any, y: Any, *, l1: Any, l2: Any, sample_weight: Any = None, offset: Any = None
 ) -> jax.Array:
@@ -271,6 +278,7 @@ def objective(
     return lasso_path.objective(params, X, y, w, l1, l2)
 
 
+@public
 def optimality(
     params: Linear,
     X: Any,

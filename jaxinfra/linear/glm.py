@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear
+from jaxinfra._core.verbs import public
 from jaxinfra.families import Family
 from jaxinfra.linear._glm_input import GLM, Input, check, read
 from jaxinfra.links import Link
@@ -18,6 +19,7 @@ from jaxinfra.losses import Likelihood
 from jaxinfra.solvers import linear_loss, penalised_likelihood
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -131,6 +133,7 @@ def _fit(
     )  # fmt: skip
 
 
+@public
 def path(
     X: Any, y: Any, *, family: Family, link: Link | None = None, l1: Any = 0.0, l2: Any = 0.0, exposure: Any = None,
     sample_weight: Any = None, offset: Any = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
@@ -182,6 +185,7 @@ def _path(
     )  # fmt: skip
 
 
+@public
 def decision(params: GLM, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,).
 
@@ -194,6 +198,7 @@ def decision(params: GLM, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("glm.decision", Linear(params.coef, params.intercept), X, offset)
 
 
+@public
 def predict(params: GLM, X: Any, *, offset: Any = None, exposure: Any = None) -> jax.Array:
     """The mean response (n,); with exposure (n,) the mean in so much time.
 
@@ -210,6 +215,7 @@ def predict(params: GLM, X: Any, *, offset: Any = None, exposure: Any = None) ->
     return mean * jnp.asarray(exposure, mean.dtype)
 
 
+@public
 def deviance(
     params: GLM, X: Any, y: Any, *, family: Family, sample_weight: Any = None, offset: Any = None, exposure: Any = None
 ) -> jax.Array:
@@ -227,6 +233,7 @@ def deviance(
     return 2 * data.weight * linear_loss.objective(Linear(params.coef, params.intercept), data, loss, zero, zero)
 
 
+@public
 def dispersion(
     params: GLM, X: Any, y: Any, *, family: Family, sample_weight: Any = None, offset: Any = None, exposure: Any = None,
     n_params: int | None = None,
@@ -252,6 +259,7 @@ def dispersion(
     return total / (data.weight - jnp.asarray(count, data.weight.dtype))
 
 
+@public
 def objective(
     params: GLM, X: Any, y: Any, *, family: Family, l1: Any = 0.0, l2: Any = 0.0, exposure: Any = None,
     sample_weight: Any = None, offset: Any = None,
@@ -271,6 +279,7 @@ def objective(
     return linear_loss.objective(Linear(params.coef, params.intercept), read(raw), loss, l1, l2)
 
 
+@public
 def optimality(
     params: GLM, X: Any, y: Any, *, family: Family, l1: Any = 0.0, l2: Any = 0.0, exposure: Any = None,
     sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,

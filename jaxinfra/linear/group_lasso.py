@@ -11,10 +11,12 @@ import numpy as np
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers import least_squares, penalised_least_squares
 from jaxinfra.solvers.group_norm import GroupNorm
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -139,6 +141,7 @@ def _path(
     return penalised_least_squares.single(fits) if single else fits
 
 
+@public
 def path(
     X: Any, y: Any, *, groups: Any, l1: Any, l2: Any = 0.0, group_weight: Any = None, sample_weight: Any = None,
     offset: Any = None, init: Linear | None = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
@@ -174,6 +177,7 @@ def path(
     )  # fmt: skip
 
 
+@public
 def l1_max(
     X: Any, y: Any, *, groups: Any, group_weight: Any = None, sample_weight: Any = None, offset: Any = None,
     fit_intercept: bool = True,
@@ -210,6 +214,7 @@ def _l1_max(
     return penalised_least_squares.l1_max(X, y[:, None], w, size, fit_intercept=fit_intercept, blocked=blocked)
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
@@ -221,6 +226,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("group_lasso.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The mean response, which is the linear predictor: (n,), in units of y.
 
@@ -232,6 +238,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("group_lasso.predict", params, X, offset)
 
 
+@public
 def objective(
     params: Linear, X: Any, y: Any, *, groups: Any, l1: Any, l2: Any = 0.0, group_weight: Any = None,
     sample_weight: Any = None, offset: Any = None,
@@ -253,6 +260,7 @@ def objective(
     return penalised_least_squares.objective(params, X, y, w, l2, h)
 
 
+@public
 def optimality(
     params: Linear, X: Any, y: Any, *, groups: Any, l1: Any, l2: Any = 0.0, group_weight: Any = None,
     sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,

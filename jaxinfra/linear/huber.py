@@ -12,11 +12,13 @@ from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Scaled
+from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
 from jaxinfra.solvers import concomitant
 
 
+@public
 def fit(
     X: Any, y: Any, *, delta: Any = 1.35, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
     init: Linear | Scaled | None = None, tol: Any = None, max_iter: Any = 100, fit_intercept: bool = True,
@@ -96,6 +98,7 @@ def _fit(
     )
 
 
+@public
 def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
@@ -108,6 +111,7 @@ def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("huber.decision", params, X, offset)
 
 
+@public
 def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
@@ -120,6 +124,7 @@ def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("huber.predict", params, X, offset)
 
 
+@public
 def objective(
     params: Scaled, X: Any, y: Any, *, delta: Any = 1.35, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None
 ) -> jax.Array:
@@ -147,6 +152,7 @@ def _objective(params: Scaled, raw: Input, delta: jax.Array, l2: jax.Array) -> j
     return loss + 0.5 * (l2 * params.coef * params.coef).sum()
 
 
+@public
 def optimality(
     params: Scaled, X: Any, y: Any, *, delta: Any = 1.35, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
     fit_intercept: bool = True,

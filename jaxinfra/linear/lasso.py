@@ -9,9 +9,11 @@ import jax
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers import lasso_path, least_squares
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -110,6 +112,7 @@ def _fit(
     )
 
 
+@public
 def path(
     X: Any,
     y: Any,
@@ -178,6 +181,7 @@ def _path(
     )
 
 
+@public
 def l1_max(
     X: Any,
     y: Any,
@@ -223,6 +227,7 @@ def _l1_max(
     return lasso_path.l1_max(X, y, w, penalty_weight, fit_intercept=fit_intercept, blocked=blocked)
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
@@ -234,6 +239,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("lasso.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The mean response, which for the lasso is the linear predictor: (n,), in units of y.
 
@@ -245,6 +251,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("lasso.predict", params, X, offset)
 
 
+@public
 def objective(params: Linear, X: Any, y: Any, *, l1: Any, sample_weight: Any = None, offset: Any = None) -> jax.Array:
     """Half the weighted mean of squared residuals plus sum(l1 * |coef|): what `fit` minimises.  A scalar.
 
@@ -261,6 +268,7 @@ def objective(params: Linear, X: Any, y: Any, *, l1: Any, sample_weight: Any = N
     return lasso_path.objective(params, X, y, w, l1, None)
 
 
+@public
 def optimality(
     params: Linear,
     X: Any,

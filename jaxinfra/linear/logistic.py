@@ -12,6 +12,7 @@ import numpy as np
 from jaxinfra._core import absent, affine, checks, labels, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear
+from jaxinfra._core.verbs import public
 from jaxinfra.families import Binomial
 from jaxinfra.links import Logit
 from jaxinfra.losses import Likelihood
@@ -21,6 +22,7 @@ from jaxinfra.solvers.linear_loss import Data
 _LOSS = Likelihood(Binomial(), Logit())
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -167,6 +169,7 @@ def _fit(
     )
 
 
+@public
 def path(
     X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, class_weight: Any = None, sample_weight: Any = None,
     offset: Any = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
@@ -208,6 +211,7 @@ def _path(
     )
 
 
+@public
 def l1_max(
     X: Any, y: Any, *, penalty_weight: Any = None, class_weight: Any = None, sample_weight: Any = None,
     offset: Any = None, fit_intercept: bool = True,
@@ -239,6 +243,7 @@ def _l1_max(raw: _Input, weight: jax.Array, *, balanced: bool, fit_intercept: bo
     return penalised_likelihood.l1_max(data, _LOSS, weight, fit_intercept=fit_intercept, blocked=blocked)
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The log odds X @ coef + intercept (+ offset): (n,).
 
@@ -250,6 +255,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("logistic.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The likelier class, 0 or 1: (n,) int32.
 
@@ -261,6 +267,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return (affine.decision("logistic.predict", params, X, offset) > 0).astype(jnp.int32)
 
 
+@public
 def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The probabilities of classes 0 and 1: (n, 2).
 
@@ -273,6 +280,7 @@ def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return jax.nn.sigmoid(jnp.stack([-eta, eta], 1))
 
 
+@public
 def objective(
     params: Linear, X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, class_weight: Any = None,
     sample_weight: Any = None, offset: Any = None,
@@ -291,6 +299,7 @@ def objective(
     return linear_loss.objective(params, _read(raw, static["balanced"])[0], _LOSS, l1, l2)
 
 
+@public
 def optimality(
     params: Linear, X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, class_weight: Any = None,
     sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,

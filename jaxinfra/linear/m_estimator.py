@@ -13,6 +13,7 @@ from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Scaled
+from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
 from jaxinfra.norms import Norm
@@ -21,6 +22,7 @@ from jaxinfra.solvers import reweighted
 _ESTIMATORS = ("mad", "proposal2")
 
 
+@public
 def fit(
     X: Any, y: Any, *, norm: Norm | None = None, scale: Any = "mad", sample_weight: Any = None, offset: Any = None,
     init: Linear | Scaled | None = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
@@ -120,6 +122,7 @@ def _fit(
     )  # fmt: skip
 
 
+@public
 def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
@@ -132,6 +135,7 @@ def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("m_estimator.decision", params, X, offset)
 
 
+@public
 def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
@@ -144,6 +148,7 @@ def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("m_estimator.predict", params, X, offset)
 
 
+@public
 def objective(
     params: Scaled, X: Any, y: Any, *, norm: Norm | None = None, sample_weight: Any = None, offset: Any = None
 ) -> jax.Array:
@@ -170,6 +175,7 @@ def _objective(params: Scaled, raw: Input, norm: Norm) -> jax.Array:
     return params.scale**2 * dot(w, norm.rho(z)) / w.sum()
 
 
+@public
 def optimality(
     params: Scaled, X: Any, y: Any, *, norm: Norm | None = None, sample_weight: Any = None, offset: Any = None,
     fit_intercept: bool = True,

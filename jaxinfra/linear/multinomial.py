@@ -12,9 +12,11 @@ from jax import lax
 
 from jaxinfra._core import affine, checks, labels, rows
 from jaxinfra._core.types import Fit, Linear
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers import multinomial
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -122,6 +124,7 @@ def _fit(
     return multinomial.solve(d, l1, l2, init, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked)
 
 
+@public
 def path(
     X: Any,
     y: Any,
@@ -175,17 +178,11 @@ def _path(
     return multinomial.path(d, l1, l2, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked)
 
 
+@public
 def l1_max(
-    X: Any,
-    y: Any,
-    *,
-    penalty_weight: Any = None,
-    n_classes: int | None = None,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> jax.Array:
+    X: Any, y: Any, *, penalty_weight: Any = None, n_classes: int | None = None, class_weight: Any = None,
+    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+) -> jax.Array:  # fmt: skip
     """The smallest l1 at which every coefficient is zero, for penalties l1 * penalty_weight.  A scalar.
 
     penalty_weight: positive, broadcast against coef (p, K); None means 1.  The others as in `fit`.
@@ -212,6 +209,7 @@ def _l1_max(
     return multinomial.l1_max(d, u, fit_intercept=fit_intercept, blocked=blocked)
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The logits X @ coef + intercept (+ offset): (n, K).
 
@@ -224,6 +222,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("multinomial.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The most probable class: (n,) int32 labels 0..K-1, the first of equals.
 
@@ -236,6 +235,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return lax.argmax(affine.decision("multinomial.predict", params, X, offset), 1, jnp.int32)
 
 
+@public
 def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The probability of every class: (n, K), rows that sum to 1.
 
@@ -248,6 +248,7 @@ def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return jax.nn.softmax(affine.decision("multinomial.predict_proba", params, X, offset), 1)
 
 
+@public
 def objective(
     params: Linear,
     X: Any,
@@ -282,6 +283,7 @@ def _objective(
     return multinomial.objective(params, multinomial.read(raw, K=K, balanced=balanced), l1, l2, blocked=blocked)
 
 
+@public
 def optimality(
     params: Linear,
     X: Any,

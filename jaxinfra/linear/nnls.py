@@ -10,10 +10,12 @@ import jax.numpy as jnp
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers import least_squares, penalised_least_squares
 from jaxinfra.solvers.nonnegative import Nonnegative
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -118,6 +120,7 @@ def _cost(l1: jax.Array) -> Nonnegative:
     return Nonnegative(l1)
 
 
+@public
 def path(
     X: Any, y: Any, *, l1: Any, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
     init: Linear | None = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
@@ -149,6 +152,7 @@ def path(
     )  # fmt: skip
 
 
+@public
 def l1_max(
     X: Any, y: Any, *, penalty_weight: Any = None, sample_weight: Any = None, offset: Any = None,
     fit_intercept: bool = True,
@@ -187,6 +191,7 @@ def _l1_max(
     return penalised_least_squares.l1_max(X, y[:, None], w, size, fit_intercept=fit_intercept, blocked=blocked)
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
@@ -198,6 +203,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("nnls.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The mean response, which is the linear predictor: (n,), in units of y.
 
@@ -209,6 +215,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("nnls.predict", params, X, offset)
 
 
+@public
 def objective(
     params: Linear, X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None
 ) -> jax.Array:
@@ -228,6 +235,7 @@ def objective(
     return penalised_least_squares.objective(params, X, y, w, l2, _cost(jnp.broadcast_to(l1, (X.shape[1],))))
 
 
+@public
 def optimality(
     params: Linear, X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
     fit_intercept: bool = True,

@@ -9,9 +9,11 @@ import jax
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers import least_squares
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -104,6 +106,7 @@ def _fit(
     return least_squares.solve(X, y, w, None, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,) or (n, k), in units of y.
 
@@ -115,6 +118,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("ols.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The mean response, which for least squares is the linear predictor: (n,) or (n, k), in units of y.
 
@@ -126,6 +130,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("ols.predict", params, X, offset)
 
 
+@public
 def objective(params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None) -> jax.Array:
     """Half the weighted mean of squared residuals, summed over targets: what `fit` minimises.  A scalar, in y^2.
 
@@ -141,6 +146,7 @@ def objective(params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offs
     return least_squares.objective(params, X, y, w, None)
 
 
+@public
 def optimality(
     params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True
 ) -> Linear:

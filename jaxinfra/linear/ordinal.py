@@ -13,6 +13,7 @@ from jaxinfra import links
 from jaxinfra._core import absent, checks, labels, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Thresholds
+from jaxinfra._core.verbs import public
 from jaxinfra.links import Link
 from jaxinfra.solvers import cumulative
 from jaxinfra.solvers.linear_loss import Data
@@ -20,6 +21,7 @@ from jaxinfra.solvers.linear_loss import Data
 _LINKS = (links.Logit, links.Probit, links.CLogLog, links.Cauchit)
 
 
+@public
 def fit(
     X: Any, y: Any, *, link: Link | None = None, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
     init: Thresholds | None = None, tol: Any = None, max_iter: Any = 100, n_classes: int | None = None,
@@ -132,6 +134,7 @@ def _fit(
     return cumulative.solve(data, link, l2, init, K=K, valid=valid, blocked=blocked, tol=tol, max_iter=max_iter)
 
 
+@public
 def decision(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef (+ offset), to be held against the thresholds: (n,).
 
@@ -155,6 +158,7 @@ def _decision(params: Thresholds, X: jax.Array, offset: jax.Array | None) -> jax
     return eta if offset is None else eta + jnp.asarray(offset, dtype)
 
 
+@public
 def predict(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
     """The likeliest class, 0..K-1: (n,) int32.
 
@@ -167,6 +171,7 @@ def predict(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
     return jnp.argmax(predict_proba(params, X, offset=offset), axis=1).astype(jnp.int32)
 
 
+@public
 def predict_proba(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
     """The probabilities of the classes 0..K-1: (n, K).
 
@@ -186,6 +191,7 @@ def _probabilities(params: Thresholds, eta: jax.Array) -> jax.Array:
     return jnp.exp(jnp.stack([cumulative.probability_of(params, eta, k) for k in classes], 1))
 
 
+@public
 def objective(
     params: Thresholds, X: Any, y: Any, *, l2: Any = 0.0, sample_weight: Any = None,
     offset: Any = None,
@@ -204,6 +210,7 @@ def objective(
     return cumulative.objective(params, _read(raw), l2, K=K)
 
 
+@public
 def optimality(
     params: Thresholds, X: Any, y: Any, *, l2: Any = 0.0, sample_weight: Any = None,
     offset: Any = None,

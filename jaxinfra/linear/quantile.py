@@ -13,11 +13,13 @@ from jax import lax
 from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Fit, Linear
+from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
 from jaxinfra.solvers import quantile_regression
 
 
+@public
 def fit(
     X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None,
     init: Linear | None = None, tol: Any = None, max_iter: Any = 100, fit_intercept: bool = True,
@@ -125,6 +127,7 @@ def _fit(
     return Fit(Linear(fit.params.coef.T, fit.params.intercept), fit.info)
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), or (n, m) for m quantiles, in units of y.
 
@@ -136,6 +139,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("quantile.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None, sort: bool = False) -> jax.Array:
     """The conditional quantiles: (n,), or (n, m), in units of y.
 
@@ -153,6 +157,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None, sort: bool = False) -
     return jnp.sort(eta, axis=-1) if checks.flag("quantile.predict", "sort", sort) and eta.ndim == 2 else eta
 
 
+@public
 def objective(
     params: Linear, X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None
 ) -> jax.Array:
@@ -181,6 +186,7 @@ def _objective(params: Linear, raw: Input, tau: jax.Array, l1: jax.Array) -> jax
     return dot(w, loss) / w.sum() + penalty.sum(0)
 
 
+@public
 def optimality(
     params: Linear, X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None,
     fit_intercept: bool = True,

@@ -12,6 +12,7 @@ from jaxinfra._core import absent, affine, checks, implicit, order, rows
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Status, short_repr
+from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
 from jaxinfra.solvers import least_squares, linear_loss, newton, subsets
@@ -41,6 +42,7 @@ class _Best(NamedTuple):
     trials: jax.Array
 
 
+@public
 def fit(
     X: Any, y: Any, *, key: Any, threshold: Any = None, n_trials: int = 1000, confidence: Any = 0.99,
     subset_size: int | None = None, sample_weight: Any = None, offset: Any = None, init: Linear | None = None,
@@ -213,6 +215,7 @@ def _best(
     return _Best(trials[best], agreed[best], square[best], made)
 
 
+@public
 def inliers(params: Linear, X: Any, y: Any, *, threshold: Any, offset: Any = None) -> jax.Array:
     """Which rows agree with the parameters to the threshold: (n,) of True and False.
 
@@ -228,6 +231,7 @@ def inliers(params: Linear, X: Any, y: Any, *, threshold: Any, offset: Any = Non
     return jnp.abs(_real_input.read(raw).y - affine.decision(verb, params, raw.X)) <= threshold
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
@@ -239,6 +243,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("ransac.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
@@ -250,6 +255,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("ransac.predict", params, X, offset)
 
 
+@public
 def objective(
     params: Linear, X: Any, y: Any, *, threshold: Any, sample_weight: Any = None, offset: Any = None
 ) -> jax.Array:
@@ -265,6 +271,7 @@ def objective(
     return least_squares.objective(params, X, y, w, None)
 
 
+@public
 def optimality(
     params: Linear, X: Any, y: Any, *, threshold: Any, sample_weight: Any = None, offset: Any = None,
     fit_intercept: bool = True,

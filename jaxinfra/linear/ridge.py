@@ -9,9 +9,11 @@ import jax
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear, short_repr
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers import least_squares, ridge_path
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -111,6 +113,7 @@ class Path(NamedTuple):
     dof: jax.Array
 
 
+@public
 def path(X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True) -> Path:
     r"""Ridge solutions for m penalties, with leave-one-out and GCV errors, from one factorisation.
 
@@ -171,6 +174,7 @@ def _path(
     return Path(out.coef[..., 0], out.intercept[:, 0], out.loo[:, 0], out.gcv[:, 0], out.dof)
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,) or (n, k), in units of y.
 
@@ -182,6 +186,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("ridge.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The mean response, which for ridge is the linear predictor: (n,) or (n, k), in units of y.
 
@@ -193,6 +198,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("ridge.predict", params, X, offset)
 
 
+@public
 def objective(params: Linear, X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None) -> jax.Array:
     """Half the weighted mean of squared residuals plus half of sum(l2 * coef^2): what `fit` minimises.  A scalar.
 
@@ -209,6 +215,7 @@ def objective(params: Linear, X: Any, y: Any, *, l2: Any, sample_weight: Any = N
     return least_squares.objective(params, X, y, w, l2)
 
 
+@public
 def optimality(
     params: Linear,
     X: Any,

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from jaxinfra._core import absent, affine, checks, implicit, rows
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
+from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
 from jaxinfra.solvers import linear_loss, spatial_median, subsets
 
 
+@public
 def fit(
     X: Any, y: Any, *, key: Any, n_subsets: int = 10_000, subset_size: int | None = None, sample_weight: Any = None,
     offset: Any = None, init: Linear | None = None, tol: Any = None, max_iter: Any = 500, fit_intercept: bool = True,
@@ -163,6 +165,7 @@ def _look(f: linear_loss.Frame, fits: _Fits, theta: jax.Array, *, classical: boo
     return spatial_median.distance(points, weight, theta)
 
 
+@public
 def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
@@ -174,6 +177,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("theil_sen.decision", params, X, offset)
 
 
+@public
 def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
@@ -185,6 +189,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
     return affine.decision("theil_sen.predict", params, X, offset)
 
 
+@public
 def objective(
     params: Linear, X: Any, y: Any, *, key: Any, n_subsets: int = 10_000, subset_size: int | None = None,
     sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
@@ -203,6 +208,7 @@ def objective(
     return _values("theil_sen.objective", params, *given)[0]
 
 
+@public
 def optimality(
     params: Linear, X: Any, y: Any, *, key: Any, n_subsets: int = 10_000, subset_size: int | None = None,
     sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,

@@ -231,7 +231,7 @@ def evaluate(X: jax.Array, kernel: Kernel, dual: Dual, b: jax.Array) -> tuple[ja
 def prepare(verb: str, params: Machine, X: Any) -> jax.Array:
     """X (m, p) that fits the vectors of a machine."""
     X = checks.array(verb, "X", X)
-    if params.vectors.ndim != 2:
+    if checks.fitted(verb, params).vectors.ndim != 2:
         raise ValueError(
             f"{verb}: one set of vectors at a time, got vectors {params.vectors.shape}; "
             f"for the machines of a vmapped fit write jax.vmap({verb}, in_axes=(0, None))"
@@ -272,8 +272,9 @@ def decision(params: Machine, X: jax.Array) -> jax.Array:
     return value + (params.intercept if value.ndim == 1 else params.intercept[None])
 
 
-def compact(verb: str, params: Machine) -> Machine:
+def compact(verb: str, params: Any) -> Machine:
     """The machine of the rows that are support vectors of any pair; on the host."""
+    params = checks.fitted(verb, params)
     coef = params.coef
     if isinstance(coef, jax.core.Tracer):
         raise TypeError(f"{verb}: the number of support vectors is a shape, so the machine must not be traced")
@@ -286,8 +287,9 @@ def compact(verb: str, params: Machine) -> Machine:
     return params._replace(coef=coef[..., keep], vectors=params.vectors[keep])
 
 
-def linear_coef(verb: str, params: Machine) -> jax.Array:
+def linear_coef(verb: str, params: Any) -> jax.Array:
     """The primal coefficients sum_i coef_i vectors_i of a linear kernel: (p,) or (pairs, p)."""
+    params = checks.fitted(verb, params)
     if not isinstance(params.kernel, kernels.Linear):
         raise ValueError(f"{verb}: only a linear kernel has coefficients of columns, got {params.kernel!r}")
     return dot(params.coef, params.vectors)

@@ -13,6 +13,7 @@ from jaxinfra._core import absent, affine, checks, implicit, rows
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Status
+from jaxinfra._core.verbs import public
 from jaxinfra.kernels import Kernel, Precomputed
 from jaxinfra.solvers import cholesky, gram
 from jaxinfra.solvers.moments import diagonal
@@ -20,6 +21,7 @@ from jaxinfra.svm import _machine
 from jaxinfra.svm._machine import Machine
 
 
+@public
 def fit(
     X: Any, y: Any, *, l2: Any, kernel: Kernel | None = None, sample_weight: Any = None, offset: Any = None,
     init: Machine | None = None, tol: Any = None, max_iter: Any = 5, fit_intercept: bool = True,
@@ -220,6 +222,7 @@ def _fit(
     return coef, intercept, live.kernel, info
 
 
+@public
 def decision(params: Machine, X: Any) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,) or (m, k).
 
@@ -232,6 +235,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
     return _machine.decision(params, _machine.prepare("kernel_ridge.decision", params, X))
 
 
+@public
 def predict(params: Machine, X: Any) -> jax.Array:
     """The predicted y, the same as `decision`: (m,) or (m, k).
 
@@ -244,6 +248,7 @@ def predict(params: Machine, X: Any) -> jax.Array:
     return _machine.decision(params, _machine.prepare("kernel_ridge.predict", params, X))
 
 
+@public
 def objective(params: Machine, X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None) -> jax.Array:
     """Half the weighted mean of squared residuals plus half of l2 coef'K coef: what `fit` minimises.  A scalar.
 
@@ -258,6 +263,7 @@ def objective(params: Machine, X: Any, y: Any, *, l2: Any, sample_weight: Any = 
     return _values(params.coef, params.intercept, raw)[0]
 
 
+@public
 def optimality(
     params: Machine, X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None,
     fit_intercept: bool = True,

@@ -13,6 +13,7 @@ from jaxinfra import kernels
 from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Status, SupportInfo, short_repr
+from jaxinfra._core.verbs import public
 from jaxinfra.losses import SquaredHinge
 from jaxinfra.solvers import interior_point, penalised_likelihood
 from jaxinfra.solvers.linear_loss import Data
@@ -35,6 +36,7 @@ class LinearMachine(NamedTuple):
     dual: jax.Array
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -192,6 +194,7 @@ def _fit(
     return params, SupportInfo(status, found.n_iter, found.objective, found.optimality, support)
 
 
+@public
 def decision(params: LinearMachine, X: Any) -> jax.Array:
     """X @ coef + intercept: (m,), positive for class 1, or (m, K).
 
@@ -205,6 +208,7 @@ def decision(params: LinearMachine, X: Any) -> jax.Array:
     return affine.decision("linear_svm.decision", Linear(params.coef, params.intercept), X)
 
 
+@public
 def predict(params: LinearMachine, X: Any) -> jax.Array:
     """The class of the largest decision: (m,) int32.
 
@@ -219,6 +223,7 @@ def predict(params: LinearMachine, X: Any) -> jax.Array:
     return ((value > 0) if value.ndim == 1 else value.argmax(1)).astype(jnp.int32)
 
 
+@public
 def objective(
     params: LinearMachine, X: Any, y: Any, *, C: Any = 1.0, loss: str = "hinge", class_weight: Any = None,
     sample_weight: Any = None, n_classes: int | None = None,
@@ -234,6 +239,7 @@ def objective(
     return _evaluate("linear_svm.objective", params, X, y, loss, C, class_weight, sample_weight, n_classes)[0]
 
 
+@public
 def optimality(
     params: LinearMachine, X: Any, y: Any, *, C: Any = 1.0, loss: str = "hinge", class_weight: Any = None,
     sample_weight: Any = None, n_classes: int | None = None,

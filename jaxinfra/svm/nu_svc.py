@@ -12,12 +12,14 @@ from jaxinfra import kernels
 from jaxinfra._core import checks, rows
 from jaxinfra._core.precision import eps
 from jaxinfra._core.types import Fit, SupportInfo
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.svm import _machine, _one_vs_one
 from jaxinfra.svm._machine import Found, Machine
 from jaxinfra.svm._one_vs_one import Labelled, Machines
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -133,6 +135,7 @@ def _fit(
     return result[0], result[1], data.kernel, result[2]
 
 
+@public
 def decision(params: Machine, X: Any) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
 
@@ -145,6 +148,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
     return _machine.decision(params, _machine.prepare("nu_svc.decision", params, X))
 
 
+@public
 def votes(params: Machine, X: Any) -> jax.Array:
     """How many of its pairs each class wins: (m, K) int32.
 
@@ -157,6 +161,7 @@ def votes(params: Machine, X: Any) -> jax.Array:
     return _one_vs_one.votes(_machine.decision(params, _machine.prepare("nu_svc.votes", params, X)))
 
 
+@public
 def predict(params: Machine, X: Any) -> jax.Array:
     """The class of the most votes, the first of them on a tie, as in libsvm: (m,) int32.
 
@@ -185,6 +190,7 @@ def _values(
     return _one_vs_one.evaluate(raw, data, coef, build, _begin, classes=classes, capacity=capacity)
 
 
+@public
 def objective(
     params: Machine, X: Any, y: Any, *, nu: Any = 0.5, class_weight: Any = None, sample_weight: Any = None,
     n_classes: int | None = None,
@@ -200,6 +206,7 @@ def objective(
     return _evaluate("nu_svc.objective", params, X, y, nu, params.kernel, class_weight, sample_weight, n_classes)[0]
 
 
+@public
 def optimality(
     params: Machine, X: Any, y: Any, *, nu: Any = 0.5, class_weight: Any = None, sample_weight: Any = None,
     n_classes: int | None = None,

@@ -10,11 +10,13 @@ import jax.numpy as jnp
 
 from jaxinfra import kernels
 from jaxinfra._core.types import Fit
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.svm import _machine, _single
 from jaxinfra.svm._machine import Machine
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -94,6 +96,7 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, nu: jax.Array) -> Dual:
     return Dual(jnp.concatenate([-y, -y]), lower, upper, group, jnp.stack([half, -half]))
 
 
+@public
 def decision(params: Machine, X: Any) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,).
 
@@ -106,6 +109,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
     return _machine.decision(params, _machine.prepare("nu_svr.decision", params, X))
 
 
+@public
 def predict(params: Machine, X: Any) -> jax.Array:
     """The predicted y, the same as `decision`: (m,).
 
@@ -118,6 +122,7 @@ def predict(params: Machine, X: Any) -> jax.Array:
     return _machine.decision(params, _machine.prepare("nu_svr.predict", params, X))
 
 
+@public
 def objective(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
     """The dual's objective, which `fit` minimises.  A scalar.
 
@@ -132,6 +137,7 @@ def objective(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, s
     return _single.evaluate(verb, params, raw, dtype, _build)[0]
 
 
+@public
 def optimality(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
     """The largest violation of the conditions: zero at the solution.  A scalar.
 

@@ -10,11 +10,13 @@ import jax.numpy as jnp
 
 from jaxinfra import kernels
 from jaxinfra._core.types import Fit
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.svm import _machine, _single
 from jaxinfra.svm._machine import Machine
 
 
+@public
 def fit(
     X: Any,
     *,
@@ -84,6 +86,7 @@ def _build(y: None, w: jax.Array, nu: jax.Array) -> Dual:
     return Dual(jnp.zeros_like(w), lower, upper, jnp.zeros(w.shape, jnp.int32), (nu * w.sum())[None])
 
 
+@public
 def decision(params: Machine, X: Any) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) - rho, positive inside the region: (m,).
 
@@ -96,6 +99,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
     return _machine.decision(params, _machine.prepare("one_class.decision", params, X))
 
 
+@public
 def predict(params: Machine, X: Any) -> jax.Array:
     """1 inside the region and -1 outside: (m,) int32.
 
@@ -109,6 +113,7 @@ def predict(params: Machine, X: Any) -> jax.Array:
     return jnp.where(value > 0, 1, -1).astype(jnp.int32)
 
 
+@public
 def objective(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
     """The dual's objective, which `fit` minimises.  A scalar.
 
@@ -123,6 +128,7 @@ def objective(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = No
     return _single.evaluate(verb, params, raw, dtype, _build)[0]
 
 
+@public
 def optimality(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
     """The largest violation of the conditions: zero at the solution.  A scalar.
 

@@ -12,12 +12,14 @@ from jax import lax
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
 from jaxinfra._core.types import Fit, SupportInfo
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.svm import _machine, _one_vs_one
 from jaxinfra.svm._machine import Found, Machine
 from jaxinfra.svm._one_vs_one import Labelled, Machines
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -125,6 +127,7 @@ def _fit(
     return result[0], result[1], data.kernel, result[2]
 
 
+@public
 def path(
     X: Any, y: Any, *, C: Any, kernel: kernels.Kernel | None = None, class_weight: Any = None,
     sample_weight: Any = None, n_classes: int | None = None, tol: Any = None, max_iter: Any = _machine.MAX_ITER,
@@ -188,6 +191,7 @@ def _path(
     return coef, intercept, kernel, info
 
 
+@public
 def decision(params: Machine, X: Any) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
 
@@ -200,6 +204,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
     return _machine.decision(params, _machine.prepare("svc.decision", params, X))
 
 
+@public
 def votes(params: Machine, X: Any) -> jax.Array:
     """How many of its pairs each class wins: (m, K) int32.
 
@@ -213,6 +218,7 @@ def votes(params: Machine, X: Any) -> jax.Array:
     return _one_vs_one.votes(_machine.decision(params, _machine.prepare("svc.votes", params, X)))
 
 
+@public
 def predict(params: Machine, X: Any) -> jax.Array:
     """The class of the most votes, the first of them on a tie, as in libsvm: (m,) int32.
 
@@ -240,6 +246,7 @@ def _values(
     return _one_vs_one.evaluate(raw, data, coef, _one_vs_one.hinge, _begin, classes=classes, capacity=capacity)
 
 
+@public
 def objective(
     params: Machine, X: Any, y: Any, *, C: Any = 1.0, class_weight: Any = None, sample_weight: Any = None,
     n_classes: int | None = None,
@@ -255,6 +262,7 @@ def objective(
     return _evaluate("svc.objective", params, X, y, C, params.kernel, class_weight, sample_weight, n_classes)[0]
 
 
+@public
 def optimality(
     params: Machine, X: Any, y: Any, *, C: Any = 1.0, class_weight: Any = None, sample_weight: Any = None,
     n_classes: int | None = None,

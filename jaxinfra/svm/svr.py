@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from jaxinfra import kernels
 from jaxinfra._core import checks
 from jaxinfra._core.types import Fit
+from jaxinfra._core.verbs import public
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.svm import _machine, _single
 from jaxinfra.svm._machine import Machine
 
 
+@public
 def fit(
     X: Any,
     y: Any,
@@ -98,6 +100,7 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, epsilon: jax.Array) -> Dual
     return Dual(c, lower, upper, jnp.zeros(c.shape, jnp.int32), jnp.zeros((1,), y.dtype))
 
 
+@public
 def decision(params: Machine, X: Any) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,).
 
@@ -110,6 +113,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
     return _machine.decision(params, _machine.prepare("svr.decision", params, X))
 
 
+@public
 def predict(params: Machine, X: Any) -> jax.Array:
     """The predicted y, the same as `decision`: (m,).
 
@@ -122,6 +126,7 @@ def predict(params: Machine, X: Any) -> jax.Array:
     return _machine.decision(params, _machine.prepare("svr.predict", params, X))
 
 
+@public
 def objective(
     params: Machine, X: Any, y: Any, *, C: Any = 1.0, epsilon: Any = 0.1, sample_weight: Any = None
 ) -> jax.Array:
@@ -138,6 +143,7 @@ def objective(
     return _single.evaluate(verb, params, raw, dtype, _build)[0]
 
 
+@public
 def optimality(
     params: Machine, X: Any, y: Any, *, C: Any = 1.0, epsilon: Any = 0.1, sample_weight: Any = None
 ) -> jax.Array:
