@@ -21,7 +21,7 @@ from jax import lax
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import default_tol, dot
+from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, GapInfo, Info, Linear, Status
 from jaxinfra.solvers import least_squares, moments, refinement, residual, semismooth_newton
@@ -107,6 +107,10 @@ def path(
         big = jnp.asarray(jnp.inf, dtype)
         begin = _State(h.clip(start), C, jnp.zeros_like(m.y_mean), big, big, big, jnp.int32(0), jnp.array(False))
         s, _, _ = drive(step, begin, max_iter=_CORRECTIONS)
+        if isinstance(h, GroupNorm):
+            # A group that rounding alone keeps from zero, as at l1_max, is at zero: 1 / |W_g| would mean nothing.
+            rounding = q.d * h.norms(s.W) <= 8 * eps(dtype) * h.norms(C).max()
+            s = s._replace(W=jnp.where(rounding[:, None], 0, s.W))
         status = jnp.where(s.optimality <= tol, Status.CONVERGED, jnp.where(s.spent, Status.MAX_ITER, Status.STALLED))
         solved = jnp.isfinite(s.W.sum() + s.objective + s.optimality)
         status = jnp.where(finite & solved, jnp.where(valid, status, Status.SINGULAR), Status.NONFINITE)
