@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,7 +59,7 @@ def test_grids():
 def by_hand(model, X, y, w, folds, name, values, **fixed):
     """Refit and score in a Python loop."""
     loss = np.empty((len(values), len(folds)))
-    zero = {k: 0.0 for k in ("l1", "l2") if k in model.objective.__kwdefaults__ or k == name}
+    zero = {k: 0.0 for k in ("l1", "l2") if k in inspect.signature(model.objective).parameters}
     for i, value in enumerate(values):
         for j, fold in enumerate(np.asarray(folds)):
             fit = ji.check(model.fit(X, y, sample_weight=w * fold, **{name: value}, **fixed))

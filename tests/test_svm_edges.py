@@ -150,3 +150,23 @@ def test_functions_that_are_no_kernels():
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             ji.svc.fit(X, y, kernel=K.Custom(function))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [6, 30])
+def test_indefinite_kernels_end_at_a_stationary_point(n):
+    """Of symmetric random matrices; a diagonal below 0 gave steps in the wrong direction (8 of 20 sets with n = 6)."""
+    A = np.random.default_rng(0).standard_normal((40, n, n))
+    A, y = (A + A.transpose(0, 2, 1)) / 2, np.arange(n) % 2
+
+    def fit(A):
+        return ji.svc.fit(A, y, kernel=K.Precomputed(), n_classes=2)
+
+    found = jax.jit(jax.vmap(fit))(A)
+    assert (np.asarray(found.info.status) == ji.Status.CONVERGED).all()
+    sign = 2.0 * y - 1
+    for matrix, b in zip(A, np.asarray(found.params.coef), strict=True):
+        low, high = np.minimum(0, sign), np.maximum(0, sign)
+        assert (low <= b).all() and (b <= high).all() and abs(b.sum()) < 1e-12
+        f = matrix @ b - sign
+        assert f[b > low].max() - f[b < high].min() <= 1e-3

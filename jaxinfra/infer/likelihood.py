@@ -182,7 +182,7 @@ def aic(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> print(ji.infer.aic(ji.ols, ji.ols.fit(X, y), X, y).round(3))
+    >>> print(f"{ji.infer.aic(ji.ols, ji.ols.fit(X, y), X, y):.3f}")
     15.352
 
     Source: Akaike 1974.  Elsewhere: statsmodels' aic, R's AIC, which counts a dispersion.
@@ -203,7 +203,7 @@ def bic(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> print(ji.infer.bic(ji.ols, ji.ols.fit(X, y), X, y).round(3))
+    >>> print(f"{ji.infer.bic(ji.ols, ji.ols.fit(X, y), X, y):.3f}")
     14.124
 
     Source: Schwarz 1978.  Elsewhere: statsmodels' bic (of a GLM bic_llf), R's BIC, which counts a dispersion.

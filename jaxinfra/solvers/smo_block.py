@@ -57,7 +57,7 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
     q, dtype = b.shape[0], b.dtype
     index, diagonal = lax.iota(jnp.int32, q), jnp.diagonal(K)
     # Rounding of K_ii + K_jj - 2 K_ij: below it, the curvature is zero (duplicated rows) or negative (indefinite K).
-    floor = 4 * eps(dtype) * diagonal
+    floor = 4 * eps(dtype) * jnp.abs(diagonal)
     tiny = jnp.asarray(jnp.finfo(dtype).tiny, dtype)
     inside = [group == g for g in range(groups)]
 
