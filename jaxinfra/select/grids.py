@@ -60,6 +60,8 @@ def product(axes: Mapping[str, Any]) -> Candidates:
     values = {name: _axis(verb, name, value) for name, value in axes.items()}
     if not values:
         raise ValueError(f"{verb}: there must be at least one hyper-parameter, got none")
+    if len(values) == 1:  # as it is: nothing is compiled for it
+        return Candidates({name: value for name, (value, _) in values.items()})
     lengths = {name: m for name, (_, m) in values.items()}
     place = np.indices(tuple(lengths.values())).reshape(len(lengths), -1)
     return Candidates(
