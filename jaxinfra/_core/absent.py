@@ -31,7 +31,7 @@ def _harmless(a: jax.Array) -> jax.Array:
 
 def present(w: jax.Array | None, *arrays: jax.Array | None) -> tuple[Any, ...]:
     """The arrays, whose leading axis are the rows, without what would spoil a sum in rows of weight 0."""
-    return _each(w, arrays, lambda a, here: _first(a, here))
+    return _each(w, arrays, _first)
 
 
 def replaced(w: jax.Array | None, *arrays: jax.Array | None) -> tuple[Any, ...]:

@@ -32,7 +32,9 @@ def array(verb: str, name: str, value: ArrayLike) -> jax.Array | np.ndarray:
         for dense in ("toarray", "todense"):  # of SciPy and of JAX
             if hasattr(value, dense):
                 kind = type(value).__name__
-                raise TypeError(f"{_name(verb, name)} is sparse ({kind}), which is not supported: pass X.{dense}()")
+                raise TypeError(
+                    f"{_name(verb, name)} is sparse ({kind}), which is not supported: pass {name}.{dense}()"
+                )
         try:
             value = _frame(verb, name, value) if hasattr(value, "columns") else np.asarray(value)
         except ValueError as error:

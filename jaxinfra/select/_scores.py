@@ -37,11 +37,11 @@ class Rows(NamedTuple):
         """Of the model."""
         return self.model.__name__.rpartition(".")[2]
 
-    def call(self, verb: str, **more: Any) -> jax.Array:
+    def call(self, verb: str) -> jax.Array:
         """A verb of params and X with what it takes of the arguments of the fit."""
         function = getattr(self.model, verb)
         known = inspect.signature(function).parameters
-        return function(self.params, self.X, **{k: v for k, v in self.given.items() if k in known}, **more)
+        return function(self.params, self.X, **{k: v for k, v in self.given.items() if k in known})
 
     def mean(self, losses: jax.Array) -> jax.Array:
         """The weighted mean of losses (n,) or (n, k)."""
@@ -56,10 +56,15 @@ class Score(NamedTuple):
     smooth: bool = True
 
 
+def supervised(model: ModuleType) -> bool:
+    """Whether `fit` takes y; else y says which rows belong inside."""
+    return "y" in inspect.signature(model.fit).parameters
+
+
 def classifies(model: ModuleType) -> bool:
     """Whether y are labels: also of a region that rows lie in or not."""
-    known = inspect.signature(model.fit).parameters
-    return hasattr(model, "predict_proba") or "n_classes" in known or "y" not in known
+    classes = hasattr(model, "predict_proba") or "n_classes" in inspect.signature(model.fit).parameters
+    return classes or not supervised(model)
 
 
 def _residual(rows: Rows) -> jax.Array:
@@ -140,7 +145,7 @@ def _shares(rows: Rows) -> jax.Array:
     y = jnp.asarray(rows.y)
     if not classifies(rows.model):
         raise TypeError(f"select: {rows.name} predicts numbers, no classes: take squared_error or absolute_error")
-    if "y" not in inspect.signature(rows.model.fit).parameters:
+    if not supervised(rows.model):
         return jax.nn.one_hot((y > 0).astype(jnp.int32), 2, dtype=rows.w.dtype)
     if y.ndim == 2:
         return y.astype(rows.w.dtype)
@@ -229,7 +234,7 @@ def find(verb: str, model: ModuleType, grid: Mapping[str, Any], score: Any) -> S
                     f"give score, such as {'deviance' if 'family' in accepted else 'squared_error'!r}"
                 )
             return own(model)
-        if "y" not in known:
+        if not supervised(model):
             raise TypeError(f"{verb}: {model.__name__} has no loss of rows left out: give score, such as 'accuracy'")
         # Duals are no losses of other rows, and those of subsets are no sums over rows.
         score = "accuracy" if classifies(model) else "absolute_error" if "key" in known else "squared_error"

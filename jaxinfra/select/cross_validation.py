@@ -200,8 +200,9 @@ def _check_folds(verb: str, model: ModuleType, X: Any, y: Any, folds: Any, sampl
     sample_weight = checks.weights(verb, sample_weight, X, y)
     # Fits of a fold that lacks a class end as SEPARABLE; where the values are known, say so at once.
     integers = isinstance(y, np.ndarray) and not jnp.issubdtype(y.dtype, jnp.floating) and y.ndim == 1
-    if _scores.classifies(model) and integers and not isinstance(folds, jax.core.Tracer):
-        for number, fold in enumerate(np.asarray(folds) if "y" in inspect.signature(model.fit).parameters else []):
+    labelled = _scores.classifies(model) and _scores.supervised(model) and integers
+    if labelled and not isinstance(folds, jax.core.Tracer):
+        for number, fold in enumerate(np.asarray(folds)):
             if missing := set(np.unique(y).tolist()) - set(np.unique(y[fold > 0]).tolist()):
                 raise ValueError(
                     f"{verb}: fold {number} is fitted without class {min(missing)}: "
@@ -219,7 +220,7 @@ def _cross_validate(
     dtype = checks.working_dtype(X, y)
     weights = jnp.asarray(folds, dtype)
     total = jnp.ones(X.shape[0], dtype) if sample_weight is None else jnp.asarray(sample_weight, dtype)
-    data = (X, y) if "y" in inspect.signature(model.fit).parameters else (X,)
+    data = (X, y) if _scores.supervised(model) else (X,)
 
     def scored(params: Any, hyper: dict[str, Any], t: jax.Array) -> jax.Array:
         return score.of(_scores.masked(Rows(model, params, X, y, total * (1 - t), {**fixed, **hyper})))

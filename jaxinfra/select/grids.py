@@ -93,10 +93,9 @@ def paired(axes: Mapping[str, Any]) -> Candidates:
 
 def _axis(verb: str, name: str, value: Any) -> tuple[Any, int]:
     """The value with a leading axis on every array, and its length; what has none is shared by all."""
-    treedef = jax.tree.structure(value)
-    if jax.tree_util.treedef_is_leaf(treedef) or isinstance(value, list | tuple):
-        value = checks.array(verb, name, value)
-    leaves = [checks.array(verb, name, leaf) for leaf in jax.tree.leaves(value)]
+    value = checks.array(verb, name, value) if isinstance(value, list | tuple) else value
+    flat, tree = jax.tree.flatten(value)
+    leaves = [checks.array(verb, name, leaf) for leaf in flat]
     lengths = {leaf.shape[0] for leaf in leaves if leaf.ndim}
     if len(lengths) != 1 or 0 in lengths:
         shapes = " and ".join(str(leaf.shape) for leaf in leaves) or "no array"
@@ -109,4 +108,4 @@ def _axis(verb: str, name: str, value: Any) -> tuple[Any, int]:
     spread = [
         leaf if leaf.ndim else (np if isinstance(leaf, np.ndarray) else jnp).broadcast_to(leaf, m) for leaf in leaves
     ]
-    return jax.tree.unflatten(jax.tree.structure(value), spread), m
+    return jax.tree.unflatten(tree, spread), m

@@ -49,15 +49,8 @@ def _weight(w: jax.Array | None, like: jax.Array) -> jax.Array:
     return jnp.ones_like(like) if w is None else w
 
 
-def _standardised(
-    f: Frame, theta: jax.Array, X: jax.Array, y: jax.Array, w: jax.Array | None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Z, the residuals in units of the scale, and the weights."""
-    Z, w = masked((X - f.centre[None]) * f.scale[None], w)
-    return Z, _residuals(Z, y, theta), _weight(w, y)
-
-
 def _residuals(Z: jax.Array, y: jax.Array, theta: jax.Array) -> jax.Array:
+    """In units of the scale."""
     p = Z.shape[1]
     eta = dot(Z, theta[:p])
     return (y - (eta + theta[-2] if len(theta) > p + 1 else eta)) / theta[-1]
@@ -68,7 +61,8 @@ def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluati
     f, delta = problem.frame, problem.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        Z, z, w = _standardised(f, theta, X, y, w)
+        Z, w = masked((X - f.centre[None]) * f.scale[None], w)
+        z, w = _residuals(Z, y, theta), _weight(w, y)
         psi = w * jnp.clip(z, -delta, delta)
         parts = [-dot(psi[None], Z)[0]]
         if problem.fit_intercept:
