@@ -33,7 +33,7 @@ endif
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help bench test test-all test-rest core aot torch notebooks run-notebooks lint format clean
+.PHONY: help bench test test-all test-rest hostile core aot torch notebooks run-notebooks lint format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ test-all: $(VENV)/.test  ## all tests
 test-rest: $(VENV)/.test  ## the tests that `make test` leaves out
 	@echo "test-rest: what make test leaves out, with $$($(BIN)/python --version)"
 	@$(PYTEST) -m slow $(ARGS)
+
+hostile: $(VENV)/.test  ## 20000 random hostile fits, each certified (minutes); ARGS="--fits 500 --models svc,ols"
+	@$(BIN)/python -m tests.hostile $(ARGS)
 
 core: $(VENV)/.test  ## the little that the oldest Python has to show
 	@echo "core: imports, pytrees and a fit of each engine, with $$($(BIN)/python --version)"

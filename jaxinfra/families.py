@@ -57,9 +57,9 @@ class Family:
         return self.half_deviance(y, _mean(eta, link)[0])
 
     def slope(self, y: Array, eta: Array, link: Link) -> Array:
-        """Derivative of `loss` with respect to eta: (mu - y) / V(mu) * dmu/deta."""
+        """Derivative of `loss` with respect to eta: (mu - y) / V(mu) * dmu/deta; NaN where V(mu) overflows, not 0."""
         mu, change = _mean(eta, link)
-        return (mu - y) / self.variance(mu) * change
+        return (mu - y) / jnp.where((V := self.variance(mu)) < jnp.inf, V, jnp.nan) * change
 
     def information(self, eta: Array, link: Link) -> Array:
         """Expected second derivative of `loss` (Fisher): (dmu/deta)^2 / V(mu)."""

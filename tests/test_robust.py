@@ -88,6 +88,33 @@ def test_reference(norm, scale, outliers):
     np.testing.assert_allclose(fit.params.scale, reference.scale_of(r, w, scale, 4), rtol=1e-12)
 
 
+@pytest.mark.parametrize("k2", [2.5, 1.345])
+def test_cutoff_of_proposal_2(k2, outliers):
+    """statsmodels calls it d; R's 1.345 makes another scale."""
+    import statsmodels.api as sm
+
+    X, y, _ = outliers
+
+    def fit(k2):
+        return ji.m_estimator.fit(X, y, scale="proposal2", k2=k2, tol=1e-12)
+
+    params = ji.check(fit(k2)).params
+    constant = sm.add_constant(X, prepend=False)
+    theirs = sm.RLM(y, constant, M=sm.robust.norms.HuberT(1.345)).fit(
+        scale_est=sm.robust.scale.HuberScale(d=k2, tol=1e-12, maxiter=500), tol=1e-12, maxiter=500
+    )
+    np.testing.assert_allclose(
+        [*params.coef, params.intercept, params.scale], [*theirs.params, theirs.scale], rtol=1e-6
+    )
+    slope = jax.jvp(lambda k2: fit(k2).params.scale, (k2,), (1.0,))[1]
+    ends = [float(fit(k2 + d).params.scale) for d in (-1e-4, 1e-4)]
+    np.testing.assert_allclose(slope, (ends[1] - ends[0]) / 2e-4, rtol=1e-4)
+    if k2 == 2.5:
+        np.testing.assert_allclose(fit(None).params.scale, params.scale, rtol=1e-15)
+        with pytest.raises(ValueError, match='k2 is the cutoff of scale="proposal2"'):
+            ji.m_estimator.fit(X, y, k2=1.345)
+
+
 @pytest.mark.slow
 def test_outliers_do_not_move_them(outliers):
     """Within 4 of their standard errors; these are 0.04 without the outliers, and least squares is off by several."""

@@ -47,8 +47,8 @@ _ADVICE = {
     Status.MAX_ITER: "Raise max_iter, loosen tol, or scale the columns of X; the parameters are the best so far.",
     Status.STALLED: "Rounding stopped the progress: loosen tol, scale the columns of X, or compute in float64 "
     '(jax.config.update("jax_enable_x64", True)).',
-    Status.NONFINITE: "The data, weights or hyper-parameters hold NaN or inf, or overflowed: look at them with "
-    "jnp.isfinite; the parameters are NaN.",
+    Status.NONFINITE: "The data, weights or hyper-parameters hold NaN or inf (look at them with jnp.isfinite), or the "
+    "squares of a column, y or weights leave the range of the dtype: scale them; the parameters are NaN.",
     Status.SINGULAR: "The problem has no solution that the data determine (no rows of positive weight, a negative "
     "penalty, tau outside 0..1): check sample_weight and the hyper-parameters; the parameters are NaN.",
     Status.SEPARABLE: "The likelihood has no finite maximum (the classes can be separated, or one of them is absent): "

@@ -25,7 +25,8 @@ import numpy as np
 
 from jaxinfra._core import absent, checks, compensated
 from jaxinfra._core.compensated import Pair
-from jaxinfra._core.precision import dot
+from jaxinfra._core.implicit import frozen
+from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.pytree import pytree, static
 from jaxinfra.kernels._kernel import Kernel, Product, Scaled, Sum, cast
 
@@ -141,7 +142,10 @@ class RBF(Kernel):
         """exp(2 (x'z - |x|^2 / 2 - |z|^2 / 2) gamma)."""
         weighted = np.ndim(self.gamma) > 0
         product = dot(a[0] * self.gamma[None] if weighted else a[0], b[0].T)
-        half = jnp.minimum(product - a[1][:, None] - b[1][None], 0)
+        sizes = a[1][:, None] + b[1][None]
+        half = product - sizes
+        # Where rounding is all there is, the rows are the same; the derivative is the other rows' and stays.
+        half = half - frozen(jnp.where(half > -4 * eps(half.dtype) * sizes, half, 0))
         return jnp.exp(2 * half if weighted else (2 * self.gamma) * half)
 
     def diagonal(self, a: tuple[Array, Array]) -> Array:
@@ -166,6 +170,8 @@ class RBF(Kernel):
         (high_a, low_a), (high_b, low_b) = a[1], b[1]
         sizes = compensated.add((high_a[:, None], low_a[:, None]), (high_b[None], low_b[None]))
         product = compensated.normalise(compensated.add(product, (-sizes[0], -sizes[1])))
+        same = frozen(product[0] > -16 * eps(sizes[0].dtype) ** 1.5 * sizes[0])
+        product = tuple(part - frozen(jnp.where(same, part, 0)) for part in product)  # type: ignore[assignment]
         if not np.ndim(self.gamma):
             gamma = jnp.broadcast_to(self.gamma, product[0].shape)
             product = compensated.multiply(product, (gamma, jnp.zeros_like(gamma)))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import checks
+from jaxinfra._core.centre import bulk
 from jaxinfra._core.compensated import Pair
 from jaxinfra._core.pytree import pytree
 
@@ -31,7 +32,7 @@ class Kernel:
             raise ValueError(f"kernel: X (n, p) and Z (m, p) must have equal columns, got {X.shape} and {Z.shape}")
         dtype = checks.working_dtype(X, Z)
         X, Z = jnp.asarray(X, dtype), jnp.asarray(Z, dtype)
-        about, kernel = Z.mean(0), cast(self, dtype)
+        about, kernel = bulk(Z), cast(self, dtype)
         return kernel.between(kernel.features(X, about), kernel.features(Z, about))
 
     def features(self, X: Array, about: Array) -> Any:

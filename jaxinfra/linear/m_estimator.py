@@ -18,14 +18,16 @@ from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
 from jaxinfra.norms import Norm
 from jaxinfra.solvers import reweighted
+from jaxinfra.solvers import scale as scales
 
 _ESTIMATORS = ("mad", "proposal2")
 
 
 @public
 def fit(
-    X: Any, y: Any, *, norm: Norm | None = None, scale: Any = "mad", sample_weight: Any = None, offset: Any = None,
-    init: Linear | Scaled | None = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
+    X: Any, y: Any, *, norm: Norm | None = None, scale: Any = "mad", k2: Any = None, sample_weight: Any = None,
+    offset: Any = None, init: Linear | Scaled | None = None, tol: Any = None, max_iter: Any = 200,
+    fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Solve the estimating equations of a robust norm: regression that large residuals do not move.
 
@@ -38,8 +40,10 @@ def fit(
       X: (n, p) real, traced.
       y: (n,) real, traced.
       norm: one of `jaxinfra.norms`, its constants traced; None means Huber(1.345).
-      scale: "mad" (the median of |r| over 0.6745) or "proposal2" (Huber's, d = 2.5, which gives way to fewer outliers),
-        static: estimated anew at every step; or a number, traced: the known scale, in units of y.
+      scale: "mad" (the median of |r| over 0.6745) or "proposal2" (Huber's, which gives way to fewer outliers), static:
+        estimated anew at every step; or a number, traced: the known scale, in units of y.
+      k2: of proposal2, the residual in units of the scale beyond which all count alike, above 0, traced; None means
+        2.5, which is statsmodels' d; MASS::rlm has 1.345.
       sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
         stands there twice.  proposal2 takes sum(sample_weight) as the number of rows.
       offset: (n,) in units of y, traced; subtracted from y.
@@ -66,7 +70,7 @@ def fit(
 
     Precision: float64 reaches an optimality of 1e-12 and below, float32 about 1e-6.
 
-    Derivatives: params with respect to X, y, the constants of the norm, a known scale, sample_weight and offset,
+    Derivatives: params with respect to X, y, the constants of the norm, k2, a known scale, sample_weight and offset,
       forward and reverse, all orders, exact while the rows that define the median or cross a kink of psi stay the same.
 
     Cost: n p^2 flops, p^3 / 3 and, for the scale, some 64 sums over n a step; 10 to 50 steps.  Memory: p^2 and five
@@ -85,9 +89,9 @@ def fit(
     verb = "m_estimator.fit"
     raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
     checks.init(verb, init, raw.X, raw.y)
-    estimator, known = _scale(verb, scale, dtype)
+    estimator, constant = _scale(verb, scale, k2, dtype)
     return _fit(
-        raw, _norm(verb, norm, dtype), known, None if init is None else Linear(init.coef, init.intercept),
+        raw, _norm(verb, norm, dtype), constant, None if init is None else Linear(init.coef, init.intercept),
         checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter), estimator=estimator,
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(raw.X, raw.y),
     )  # fmt: skip
@@ -101,23 +105,26 @@ def _norm(verb: str, norm: Any, dtype: np.dtype) -> Norm:
     return jax.tree.map(lambda v: _real_input.scalar(verb, f"a constant of {norm!r}", v, dtype, above=0.0), norm)
 
 
-def _scale(verb: str, scale: Any, dtype: np.dtype) -> tuple[str, Any]:
-    """The name of the estimator, and the scale if it is known."""
+def _scale(verb: str, scale: Any, k2: Any, dtype: np.dtype) -> tuple[str, Any]:
+    """The name of the estimator, and the number that it takes: proposal 2's cutoff, or the scale that is known."""
+    if k2 is not None and not (isinstance(scale, str) and scale == "proposal2"):
+        raise ValueError(f'{verb}: k2 is the cutoff of scale="proposal2", got k2 = {k2!r} with scale = {scale!r}')
     if isinstance(scale, str):
         if scale not in _ESTIMATORS:
             raise ValueError(f'{verb}: scale must be "mad", "proposal2" or a number, got {scale!r}')
-        return scale, None
+        k2 = scales.K2 if k2 is None else k2
+        return scale, _real_input.scalar(verb, "k2", k2, dtype, above=0.0) if scale == "proposal2" else None
     return "known", _real_input.scalar(verb, "scale", scale, dtype, above=0.0)
 
 
 @partial(jax.jit, static_argnames=("estimator", "fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
-    raw: Input, norm: Norm, known: jax.Array | None, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
-    estimator: str, fit_intercept: bool, blocked: bool,
+    raw: Input, norm: Norm, constant: jax.Array | None, init: Linear | None, tol: jax.Array | None,
+    max_iter: jax.Array, *, estimator: str, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     return reweighted.solve(
-        _real_input.read(raw), norm, known, init, estimator=estimator, fit_intercept=fit_intercept, blocked=blocked,
+        _real_input.read(raw), norm, constant, init, estimator=estimator, fit_intercept=fit_intercept, blocked=blocked,
         tol=tol, max_iter=max_iter,
     )  # fmt: skip
 

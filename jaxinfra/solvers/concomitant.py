@@ -118,7 +118,7 @@ def solve(
     stride = newton.subsample(n, p, blocked=blocked)
     sample = None if stride is None else problem.data.every(stride)
     one = jnp.ones(2 if fit_intercept else 1, dtype)
-    scale = jnp.append(linear_loss.column_norms(sample or problem.data, f), one)
+    scale = jnp.append(linear_loss.column_norms(sample or problem.data, f, fit_intercept), one)
     # The objective is in units of `unit` as well, so the penalty on coef / unit is larger by it.
     ridge = jnp.append(l2 * f.scale**2 * unit, 0 * one)
 

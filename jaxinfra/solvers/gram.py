@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 
 from jaxinfra._core import compensated
+from jaxinfra._core.centre import bulk
 from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot
 
@@ -181,8 +182,9 @@ def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> 
 
 def pairs(kernel: Any, X: jax.Array) -> Gram:
     """The Gram matrix whose values between rows are asked for as `kernel.pairs`."""
-    features = kernel.features(X, X.mean(0))
-    return Gram(kernel, kernel.pair_features(X, X.mean(0)), None, kernel.diagonal(features))
+    about = bulk(X)
+    features = kernel.features(X, about)
+    return Gram(kernel, kernel.pair_features(X, about), None, kernel.diagonal(features))
 
 
 def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full: bool | None = None) -> Gram:
@@ -197,7 +199,7 @@ def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full:
     # Rows are centred before digits are dropped.
     wide = np.promote_types(X.dtype, dtype)
     X, kernel = X.astype(wide), jax.tree.map(lambda v: v.astype(wide), kernel)
-    features, kernel = jax.tree.map(lambda v: v.astype(dtype), (kernel.features(X, X.mean(0)), kernel))
+    features, kernel = jax.tree.map(lambda v: v.astype(dtype), (kernel.features(X, bulk(X)), kernel))
     if full is None:
         full = n * n * jnp.dtype(dtype).itemsize <= FULL
     values = kernel.between(features, features) if full else None

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core.absent import masked
 from jaxinfra._core.implicit import frozen
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Linear
 from jaxinfra.solvers.moments import mirror, provisional, weighted_product
@@ -183,11 +183,15 @@ def hessian(
     return mirror(H) / _positive(data.weight)
 
 
-def column_norms(data: Data, f: Frame) -> jax.Array:
-    """Root mean squares of the columns of Z (p,), 1 where there is nothing."""
+def column_norms(data: Data, f: Frame, centre: bool) -> jax.Array:
+    """Root mean squares of the columns of Z (p,), about their means if `centre`; 1 where there is nothing."""
     Z, w = masked((data.X - f.centre[None]) * f.scale[None], data.w)
     w = jnp.ones_like(Z[:, 0]) if w is None else w
-    square = dot(w[None], Z * Z)[0] / _positive(data.weight)
+    total = _positive(data.weight)
+    square = dot(w[None], Z * Z)[0] / total
+    if centre:
+        mean = dot(w[None], Z)[0] / total
+        square = jnp.maximum(square - mean**2, eps(square.dtype) * square)
     return jnp.sqrt(_positive(square))
 
 

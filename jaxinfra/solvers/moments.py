@@ -19,6 +19,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from jaxinfra._core.absent import masked, present
+from jaxinfra._core.centre import bulk
 from jaxinfra._core.precision import dot
 from jaxinfra._core.rows import sum_blocks
 
@@ -113,7 +114,7 @@ def provisional(A: jax.Array, w: jax.Array | None, centre: bool, blocked: bool =
         if w is not None:
             return _counting(centre, step)(A, w)
         A = A[::step]
-        mean = A.mean(0) if centre else jnp.zeros_like(A[0])
+        mean = bulk(A) if centre else jnp.zeros_like(A[0])
         return mean, power_of_two(jnp.abs(A - mean[None]).max(0))
 
     step = -(-A.shape[0] // 64)
@@ -132,9 +133,10 @@ def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple
         here = w > 0
         if step > 1:
             first = jnp.argmax(here)
-            A, here = (jnp.concatenate([a[first][None], a[::step]]) for a in (A, here))
+            A, w, here = (jnp.concatenate([a[first][None], a[::step]]) for a in (A, w, here))
         counts = here[:, None] & jnp.isfinite(A)
-        mean = jnp.where(counts, A, 0).sum(0) / jnp.maximum(counts.sum(0), 1).astype(A.dtype)
+        share = jnp.where(counts, (w / jnp.where(here.any(), w.max(), 1))[:, None], 0)
+        mean = bulk(jnp.where(counts, A, 0), share)
         mean = mean if centre else jnp.zeros_like(mean)
         return mean, power_of_two(jnp.where(counts, jnp.abs(A - mean[None]), 0).max(0))
 
@@ -154,12 +156,20 @@ def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple
 
 
 def power_of_two(a: jax.Array) -> jax.Array:
-    """The largest power of two not above a, from its exponent bits; 1 where a is 0, subnormal or not finite."""
+    """The largest power of two not above a, from its exponent bits, kept where its reciprocal is normal too; 1 where a
+    is 0 or not finite."""
     uint, bits, top = (jnp.uint64, 52, 2**11 - 1) if a.dtype == jnp.float64 else (jnp.uint32, 23, 2**8 - 1)
     exponent = lax.bitcast_convert_type(a, uint) & uint(top << bits)
     power = lax.bitcast_convert_type(exponent, a.dtype)
-    # Between 2^-100 and 2^100 its reciprocal is normal too, in float32 as well.
-    return jnp.where((power > 2.0**-100) & (power < 2.0**100), power, 1)
+    most = 2.0 ** (top // 2 - 2)
+    return jnp.where((a > 0) & (a < jnp.inf), jnp.clip(power, 1 / most, most), 1)
+
+
+def in_range(square: jax.Array, scale: jax.Array) -> jax.Array:
+    """scale where square (sums of squares of what it divided) times its square is a normal number or 0; else NaN: such
+    a column would pass for a constant one."""
+    normal = jnp.abs(square) * scale**2 >= jnp.finfo(square.dtype).tiny
+    return jnp.where((square == 0) | normal, scale, jnp.nan)
 
 
 # Up to so many targets join the columns of X in the symmetric product.
@@ -196,6 +206,7 @@ def moments(
         return M[:q], yy
 
     M, yy = sum_blocks(sums, (X, y, w), blocked=blocked, parts=parts)
+    scale = in_range(jnp.concatenate([diagonal(M[:, :q]), yy]), scale)
     M = jnp.concatenate([mirror(M[:, :q]), M[:, q:]], 1) * scale[:q, None] * scale[None]
     yy = yy * scale[q:] ** 2
     weight = jnp.asarray(n, dtype) if w is None else w.sum()

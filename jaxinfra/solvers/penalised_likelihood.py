@@ -109,7 +109,8 @@ def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Prob
     stride = newton.subsample(n, p, blocked=blocked)
     f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
     sample = None if stride is None else data.every(stride)
-    norms = jnp.append(linear_loss.column_norms(sample or data, f), jnp.ones(1 if fit_intercept else 0, data.X.dtype))
+    norms = linear_loss.column_norms(sample or data, f, fit_intercept)
+    norms = jnp.append(norms, jnp.ones(1 if fit_intercept else 0, data.X.dtype))
     return Problem(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
 
 
@@ -162,10 +163,11 @@ def _null(data: Data, loss: Loss) -> jax.Array:
 
 
 def _mean(data: Data) -> jax.Array:
-    """The weighted mean of y; exact where all y are the same, since both sums then round alike."""
+    """The weighted mean of y; exact where all y are the same: rounding would make one class two."""
     w = jnp.ones_like(data.y) if data.w is None else data.w
-    weight = dot(w, jnp.ones_like(data.y))
-    return dot(w, data.y) / jnp.where(weight > 0, weight, 1)
+    low, high = jnp.where(w > 0, data.y, jnp.inf).min(), jnp.where(w > 0, data.y, -jnp.inf).max()
+    mean = dot(w, data.y) / jnp.where(data.weight > 0, data.weight, 1)
+    return jnp.where(low == high, low, mean)
 
 
 def _null_slope(data: Data, loss: Loss) -> jax.Array:

@@ -61,8 +61,11 @@ def solve(
         """Near an optimal vertex its exchanges are faster; where none is found, all the way."""
         goal = jnp.where(state.tried, jnp.minimum(tol, _NEAR), jnp.asarray(_NEAR, dtype))
         goal = null * jnp.maximum(goal, 64 * eps(dtype))
-        point, status, n_iter = pinball.solve(program, state.point, goal=goal, max_iter=max_iter, blocked=blocked)
-        corner, exchanges = vertex.solve(program, point, max_iter=max_iter)
+        most = max_iter - state.n_iter
+        point, status, n_iter = pinball.solve(program, state.point, goal=goal, max_iter=most, blocked=blocked)
+        # Exchanges that lead nowhere leave half of the iterations for the way inside.
+        most = jnp.where(state.tried, most - n_iter, (most - n_iter) // 2)
+        corner, exchanges = vertex.solve(program, point, max_iter=most)
         new = _State(point, corner, jnp.array(True), state.n_iter + n_iter + exchanges)
         return new, Verdict(corner.optimal | state.tried, status)
 
@@ -76,7 +79,10 @@ def solve(
     exact = corner.optimal & (values[0] <= values[1] * (1 + 64 * eps(dtype)))
     theta = jnp.where(exact | (values[0] <= values[1]), corner.b, point.b)
     value = jnp.where(exact, values[0], values.min())
-    gap = jnp.where(exact, 0, jnp.maximum(value - dot(program.y, point.d), 0)) / null
+    # What rounding has left of V'd + e = 0 may be worth as much as theta is large.
+    infeasible = dot(jnp.abs(theta), jnp.abs(dot(point.d, program.V) + point.e))
+    gap = jnp.where(exact, 0, jnp.maximum(value - dot(program.y, point.d), 0) + infeasible) / null
+    status = jnp.where(status == Status.CONVERGED, Status.STALLED, status)
     status = jnp.where(gap <= tol, Status.CONVERGED, status)
 
     status = jnp.where(jnp.isfinite(value), status, Status.NONFINITE)

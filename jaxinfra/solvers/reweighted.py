@@ -50,12 +50,15 @@ class _State(NamedTuple):
 
 
 def solve(
-    data: Data, norm: Norm, known: jax.Array | None, init: Linear | None, *, estimator: str, fit_intercept: bool,
+    data: Data, norm: Norm, constant: jax.Array | None, init: Linear | None, *, estimator: str, fit_intercept: bool,
     blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
 ) -> Fit:  # fmt: skip
-    """Fit data, its offset already taken from y.  estimator: "mad", "proposal2" or "known" (then the scale)."""
-    live = (data, norm, known)
-    data, norm, known = implicit.frozen(live)
+    """Fit data, its offset already taken from y.
+
+    estimator: "mad", "proposal2" (constant is its cutoff) or "known" (constant is the scale).
+    """
+    live = (data, norm, constant)
+    data, norm, constant = implicit.frozen(live)
     dtype = data.X.dtype
     p = data.X.shape[1]
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
@@ -65,7 +68,7 @@ def solve(
     centre, unit = scale.frame(data.y, w, fit_intercept, blocked)
     y = (data.y - centre) / unit  # the scale is of order 1
     q = p + fit_intercept
-    norms = jnp.append(linear_loss.column_norms(data, f), jnp.ones(q - p, dtype))
+    norms = jnp.append(linear_loss.column_norms(data, f, fit_intercept), jnp.ones(q - p, dtype))
 
     def residual(theta: jax.Array) -> jax.Array:
         r = y - dot(data.X, theta[:p] * f.scale)
@@ -73,9 +76,9 @@ def solve(
         return jnp.where(w > 0, r, 0)
 
     def scale_of(r: jax.Array) -> jax.Array:
-        if known is not None:
-            return known / unit
-        return scale.mad(r, w) if estimator == "mad" else scale.proposal2(r, w, q)
+        if constant is None:
+            return scale.mad(r, w)
+        return constant / unit if estimator == "known" else scale.proposal2(r, w, q, constant)
 
     def normal(h: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
         """V'hV and V'hr in one pass."""
@@ -156,7 +159,7 @@ def _attach(params: Scaled, live: tuple, r: jax.Array, estimator: str, q: int) -
     rows = scale.mad_rows(r, jnp.ones_like(r) if live[0].w is None else implicit.frozen(live[0].w))
 
     def residual(params: Scaled, live: tuple) -> Scaled:
-        data, norm, known = live
+        data, norm, constant = live
         data = data.masked()
         r = data.y - dot(data.X, params.coef) - params.intercept
         w = jnp.ones_like(r) if data.w is None else data.w
@@ -164,9 +167,9 @@ def _attach(params: Scaled, live: tuple, r: jax.Array, estimator: str, q: int) -
         if estimator == "mad":
             at = params.scale - 0.5 * jnp.abs(r[rows]).sum() / scale.NORMAL
         elif estimator == "proposal2":
-            at = scale.proposal2_equation(r, w, q, params.scale)
+            at = scale.proposal2_equation(r, w, q, constant, params.scale)
         else:
-            at = params.scale - known
+            at = params.scale - constant
         intercept = share.sum() if q > len(params.coef) else params.intercept
         return Scaled(dot(share, data.X), intercept, at)
 
@@ -185,13 +188,13 @@ def _finish(
     params: Scaled, value: jax.Array, optimality: jax.Array, status: jax.Array, n_iter: jax.Array, live: tuple
 ) -> Fit:
     """The Fit: Status, and NaN where there is no solution."""
-    data, norm, known = implicit.frozen(live)
+    data, norm, constant = implicit.frozen(live)
     sound = data.weight > 0
     X, w = masked(data.X, data.w)
     finite = jnp.isfinite(data.y.sum() + data.weight + (0 if w is None else w.sum()))
     if data.w is not None:
         sound &= (data.w >= 0).all()
-    for leaf in (*jax.tree.leaves(norm), *([] if known is None else [known])):
+    for leaf in (*jax.tree.leaves(norm), *([] if constant is None else [constant])):
         sound &= leaf > 0
         finite &= ~jnp.isnan(leaf)
     code = jnp.where(jnp.isfinite(value), status, Status.NONFINITE)

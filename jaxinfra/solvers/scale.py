@@ -1,8 +1,8 @@
 r"""Scales of residuals for M-estimators: the median absolute deviation, and Huber's proposal 2.
 
 mad         median |r| / 0.6745, about 0
-proposal2   the root s of  sum_i w_i min((r_i / s)^2, d^2) / 2 = h sum w,  d = 2.5, where h is what normal errors expect
-            times (sum w - q) / sum w for q parameters
+proposal2   the root s of  sum_i w_i min((r_i / s)^2, k^2) / 2 = h sum w, where h is what normal errors expect times
+            (sum w - q) / sum w for q parameters
 
 Both are 1 for standard normal residuals.  Source: Huber, Robust Statistics (1981), sections 5.1 and 7.8; statsmodels'
 HuberScale for the constants.
@@ -20,13 +20,7 @@ from jaxinfra._core import order
 from jaxinfra._core.precision import dot
 
 NORMAL = 0.6744897501960817  # the upper quartile of the standard normal distribution
-_D = 2.5
-_EXPECTED = (
-    _D**2
-    + (1 - _D**2) * 0.5 * math.erfc(-_D / math.sqrt(2))
-    - 0.5
-    - _D * math.exp(-0.5 * _D**2) / math.sqrt(2 * math.pi)
-)
+K2 = 2.5  # statsmodels' d; MASS::rlm has 1.345
 _HALVINGS = 60
 _SAMPLE = 4096  # rows that a centre and a unit are taken from: bisection over all rows would take longer than the fit
 
@@ -57,34 +51,37 @@ def mad_rows(r: jax.Array, w: jax.Array) -> jax.Array:
     return jnp.stack([jnp.argmax(size == m) for m in order.median(jnp.abs(r), w)])
 
 
-def expected(w: jax.Array, q: int) -> jax.Array:
-    """The right-hand side of proposal 2 over sum w."""
+def expected(w: jax.Array, q: int, k: jax.Array) -> jax.Array:
+    """The right-hand side of proposal 2 over sum w: E min(z^2, k^2) / 2 of a standard normal z, less q parameters."""
+    tail = 0.5 * lax.erfc(k / math.sqrt(2))
+    normal = 0.5 - tail - k * jnp.exp(-0.5 * k * k) / math.sqrt(2 * math.pi) + k * k * tail
     total = w.sum()
-    return jnp.asarray(_EXPECTED, w.dtype) * (total - q) / jnp.where(total > 0, total, 1)
+    return normal * (total - q) / jnp.where(total > 0, total, 1)
 
 
-def proposal2(r: jax.Array, w: jax.Array, q: int) -> jax.Array:
-    """Huber's proposal 2 of r (n,) with weights w (n,) and q parameters; 0 where too few residuals are not 0."""
-    aim = 2 * expected(w, q) * w.sum()
+def proposal2(r: jax.Array, w: jax.Array, q: int, k: jax.Array) -> jax.Array:
+    """Huber's proposal 2 of r (n,) with weights w (n,), q parameters and the cutoff k (); 0 where too few residuals are
+    not 0."""
+    aim = 2 * expected(w, q, k) * w.sum()
     square = r * r
     top = jnp.sqrt(dot(w, square) / jnp.where(aim > 0, aim, 1))
-    there = (aim > 0) & (jnp.where(r != 0, w, 0).sum() * _D**2 > aim)
+    there = (aim > 0) & (jnp.where(r != 0, w, 0).sum() * k**2 > aim)
 
     def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = ends
         s = 0.5 * (low + high)
-        more = dot(w, jnp.minimum(square, (_D * s) ** 2)) > aim * s * s
+        more = dot(w, jnp.minimum(square, (k * s) ** 2)) > aim * s * s
         return jnp.where(more, s, low), jnp.where(more, high, s)
 
     s = lax.fori_loop(0, _HALVINGS, halve, (jnp.zeros_like(top), top))[1]
     # Exact for the rows that are inside.
-    inside = jnp.abs(r) <= _D * s
-    left = aim - _D**2 * jnp.where(inside, 0, w).sum()
+    inside = jnp.abs(r) <= k * s
+    left = aim - k**2 * jnp.where(inside, 0, w).sum()
     exact = jnp.sqrt(jnp.where(inside, w * square, 0).sum() / jnp.where(left > 0, left, 1))
     return jnp.where(there, jnp.where(left > 0, exact, s), 0)
 
 
-def proposal2_equation(r: jax.Array, w: jax.Array, q: int, s: jax.Array) -> jax.Array:
+def proposal2_equation(r: jax.Array, w: jax.Array, q: int, k: jax.Array, s: jax.Array) -> jax.Array:
     """What is 0 at proposal 2's scale s."""
     z = r / s
-    return 0.5 * dot(w, jnp.minimum(z * z, _D**2)) / w.sum() - expected(w, q)
+    return 0.5 * dot(w, jnp.minimum(z * z, k**2)) / w.sum() - expected(w, q, k)

@@ -56,7 +56,8 @@ def _basis(program: Program, point: Point) -> jax.Array:
     def take(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         R, chosen = carry
         left = (R * R).sum(1)
-        first = jnp.argmax(left > eps(R.dtype) ** 0.75 * size)
+        independent = left > eps(R.dtype) ** 0.75 * size
+        first = jnp.argmax(jnp.where(independent.any(), independent.astype(left.dtype), left))
         u = R[first] / jnp.sqrt(left[first])
         return R - dot(R, u)[:, None] * u[None], chosen.at[k].set(candidates[first])
 
@@ -93,7 +94,7 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
         up, down = d_basis - high[state.basis], low[state.basis] - d_basis
         outside = jnp.maximum(up, down)
         worst = jnp.argmax(outside)
-        optimal = outside[worst] <= 1e3 * unit * (high - low).max()
+        optimal = jnp.isfinite(b).all() & (outside[worst] <= 1e3 * unit * (high - low).max())
         # Along the edge: dr = +1 or -1 in the row that leaves, 0 in the rest of the basis.
         sign = jnp.where(up[worst] > down[worst], 1, -1).astype(b.dtype)
         leaves = jnp.arange(len(b), dtype=worst.dtype) == worst
@@ -103,7 +104,8 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
         rise = jnp.where(dr < 0, (low - d) * dr, (high - d) * dr)
         t = order.smallest(kink, rise, outside[worst])
         enters = jnp.argmax((kink == t) & (rise > 0)).astype(state.basis.dtype)
-        lost = ~jnp.isfinite(b).all() | ~jnp.isfinite(t)
+        # At an optimal vertex no edge leads down, and there is no t.
+        lost = ~optimal & ~(jnp.isfinite(b).all() & jnp.isfinite(t))
         basis = jnp.where(leaves & ~optimal & ~lost, enters, state.basis)
         return _State(b, basis), Verdict(optimal | lost, jnp.where(lost, Status.STALLED, Status.CONVERGED))
 

@@ -13,6 +13,7 @@ from jax.custom_batching import sequential_vmap
 
 from jaxinfra import kernels
 from jaxinfra._core import absent, checks, implicit, rows
+from jaxinfra._core.centre import bulk
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.kernels import Kernel, Precomputed
@@ -20,6 +21,7 @@ from jaxinfra.solvers import dual_implicit, dual_solver, gram
 from jaxinfra.solvers.box_dual import Dual
 from jaxinfra.solvers.dual_solver import Solution
 from jaxinfra.solvers.gram import Gram
+from jaxinfra.svm import _linear_kernel
 
 TOL = 1e-3  # libsvm's
 MAX_ITER = 10_000
@@ -196,8 +198,9 @@ def solve(
     """
     work, exact = grams or matrices(X, kernel)
     fine = jnp.array(True)
-    # The diagonal is not where values of the kernel overflow.
-    for leaf in jax.tree.leaves((X, kernel, dual.c, dual.lower, dual.upper, dual.total, work.diagonal)):
+    # The diagonal and the features are not where values of the kernel overflow.
+    checked = (X, kernel, dual.c, dual.lower, dual.upper, dual.total, work.diagonal, work.features)
+    for leaf in jax.tree.leaves(checked):
         fine = fine & jnp.isfinite(leaf).all()
     fixed = implicit.frozen(dual)
     groups = [fixed.group == g for g in range(len(fixed.total))]
@@ -256,7 +259,9 @@ def decision(params: Machine, X: jax.Array) -> jax.Array:
         X = jnp.where((coef != 0).reshape(len(coef), -1).any(1)[None], X, 0)
         value = dot(X, coef)
         return value + (params.intercept if value.ndim == 1 else params.intercept[None])
-    about = params.vectors.mean(0)
+    if isinstance(params.kernel, kernels.Linear):
+        return _linear_kernel.decision(params.coef, params.intercept, params.vectors, X)
+    about = bulk(params.vectors)
     kernel, vectors = params.kernel, params.kernel.features(params.vectors, about)
 
     def block(X: jax.Array) -> jax.Array:
@@ -292,7 +297,7 @@ def linear_coef(verb: str, params: Any) -> jax.Array:
     params = checks.fitted(verb, params)
     if not isinstance(params.kernel, kernels.Linear):
         raise ValueError(f"{verb}: only a linear kernel has coefficients of columns, got {params.kernel!r}")
-    return dot(params.coef, params.vectors)
+    return _linear_kernel.slope(params.coef, params.vectors)
 
 
 # Of the classifiers.

@@ -14,7 +14,7 @@ from jaxinfra import kernels
 from jaxinfra._core import checks, labels
 from jaxinfra._core.types import Status, SupportInfo
 from jaxinfra.solvers.box_dual import Dual
-from jaxinfra.svm import _machine
+from jaxinfra.svm import _linear_kernel, _machine
 from jaxinfra.svm._machine import Found
 
 
@@ -92,7 +92,8 @@ def bounds(raw: Labelled, classes: int, balanced: bool) -> Read:
 
 
 def shared(X: jax.Array, kernel: kernels.Kernel) -> Any:
-    """The kernel matrix for several machines: all of it unless it is very large."""
+    """The kernel matrix of `_linear_kernel.centred` rows for several machines: all of it unless it is very large."""
+    X = _linear_kernel.centred(X, kernel)[0]
     return _machine.matrices(X, kernel, full=True if X.shape[0] <= _machine.SHARED else None)
 
 
@@ -163,7 +164,8 @@ def fit(
 
     begin(coef, dual): the variables of the dual that coefficients stand for; grams: what `shared` gives.
     """
-    X, kernel = raw.X, data.kernel
+    kernel = data.kernel
+    X, centre = _linear_kernel.centred(raw.X, kernel)
     n = X.shape[0]
 
     def solve(X: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None, grams: Any) -> Pair:
@@ -188,7 +190,7 @@ def fit(
         sign = (2 * data.y - 1).astype(X.dtype)
         pair = solve(X, jnp.where(data.valid, sign, 0), data.w, init, grams)
     else:
-        work, exact = grams or shared(X, kernel)
+        work, exact = grams or shared(raw.X, kernel)
 
         def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Pair:
             start = None if start is None else start[at]
@@ -200,7 +202,8 @@ def fit(
             status=pair.status.max(), n_iter=pair.n_iter.sum(dtype=jnp.int32),
             objective=pair.objective.sum(), violation=pair.violation.max(),
         )  # fmt: skip
-    coef, intercept = (jnp.where(data.valid, v, jnp.nan) for v in (pair.coef, pair.intercept))
+    intercept = _linear_kernel.outer(pair.intercept, pair.coef, X, centre, kernel)
+    coef, intercept = (jnp.where(data.valid, v, jnp.nan) for v in (pair.coef, intercept))
     status = jnp.where(data.valid, pair.status, Status.DOMAIN).astype(jnp.int32)
     support = (jnp.abs(coef) > 0).reshape(-1, n).any(0).sum(dtype=jnp.int32)
     return coef, intercept, SupportInfo(status, pair.n_iter, pair.objective, pair.violation, support)
@@ -211,7 +214,7 @@ def evaluate(
     capacity: int,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """The sum of the duals' objectives and the largest of their violations."""
-    X = raw.X
+    X, _ = _linear_kernel.centred(raw.X, data.kernel)
 
     def at_pair(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, coef: jax.Array) -> Any:
         dual = build(sign, w)

@@ -14,7 +14,7 @@ from jaxinfra import kernels
 from jaxinfra._core import absent, checks, rows
 from jaxinfra._core.types import Fit, Status, SupportInfo
 from jaxinfra.solvers.box_dual import Dual
-from jaxinfra.svm import _machine
+from jaxinfra.svm import _linear_kernel, _machine
 from jaxinfra.svm._machine import Machine
 
 
@@ -61,27 +61,37 @@ def read(raw: Rows, build: Callable[..., Dual]) -> Problem:
 
 
 def fit(
-    verb: str, raw: Rows, dtype: Any, build: Callable[..., Dual], init: Machine | None, tol: Any, max_iter: Any
-) -> Fit:
-    """The machine that minimises the dual."""
+    verb: str, raw: Rows, dtype: Any, build: Callable[..., Dual], init: Machine | None, tol: Any, max_iter: Any, *,
+    zero_sum: bool = True,
+) -> Fit:  # fmt: skip
+    """The machine that minimises the dual; zero_sum: whether its variables sum to 0."""
     start = _machine.initial(verb, init, raw.X.shape[0], dtype)
     tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
-    coef, intercept, kernel, info = _fit(raw, start, tol, max_iter, build=build)
+    coef, intercept, kernel, info = _fit(raw, start, tol, max_iter, build=build, zero_sum=zero_sum)
     return Fit(Machine(coef, intercept, raw.X, kernel), info)
 
 
-@partial(jax.jit, static_argnames=("build",))
+@partial(jax.jit, static_argnames=("build", "zero_sum"))
 @rows.replicated
 def _fit(
-    raw: Rows, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, build: Callable[..., Dual]
+    raw: Rows,
+    init: jax.Array | None,
+    tol: jax.Array,
+    max_iter: jax.Array,
+    *,
+    build: Callable[..., Dual],
+    zero_sum: bool,
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:
     dual, kernel = read(raw, build)
     n = raw.X.shape[0]
     start = None if init is None else variables(init, dual)
-    found = _machine.solve(raw.X, kernel, dual, start, tol=tol, max_iter=max_iter)
+    X, centre = _linear_kernel.centred(raw.X, kernel) if zero_sum else (raw.X, None)
+    found = _machine.solve(X, kernel, dual, start, tol=tol, max_iter=max_iter)
     # Rows of weight 0 are absent, and without any row no number is better than another.
     empty = (found.status == Status.CONVERGED) & ~(dual.lower < dual.upper).any()
     coef, intercept = (jnp.where(empty, jnp.nan, v) for v in (dual.by_row(found.b, n), -found.rho.mean()))
+    if centre is not None:
+        intercept = _linear_kernel.outer(intercept, coef, X, centre, kernel)
     status = jnp.where(empty, Status.SINGULAR, found.status).astype(jnp.int32)
     support = (jnp.abs(coef) > 0).sum(dtype=jnp.int32)
     return coef, intercept, kernel, SupportInfo(status, found.n_iter, found.objective, found.violation, support)
@@ -94,16 +104,22 @@ def variables(coef: jax.Array, dual: Dual) -> jax.Array:
     return jnp.concatenate([jnp.maximum(coef, 0), jnp.minimum(coef, 0)])
 
 
-def evaluate(verb: str, params: Machine, raw: Rows, dtype: Any, build: Callable[..., Dual]) -> Any:
+def evaluate(
+    verb: str, params: Machine, raw: Rows, dtype: Any, build: Callable[..., Dual], *, zero_sum: bool = True
+) -> Any:
     """The dual's objective and violation at the coefficients of a machine."""
-    return _values(raw, _machine.initial(verb, params, raw.X.shape[0], dtype), build=build)
+    coef = _machine.initial(verb, params, raw.X.shape[0], dtype)
+    return _values(raw, coef, build=build, zero_sum=zero_sum)
 
 
-@partial(jax.jit, static_argnames=("build",))
+@partial(jax.jit, static_argnames=("build", "zero_sum"))
 @rows.replicated
-def _values(raw: Rows, coef: jax.Array, *, build: Callable[..., Dual]) -> tuple[jax.Array, jax.Array]:
+def _values(
+    raw: Rows, coef: jax.Array, *, build: Callable[..., Dual], zero_sum: bool
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     dual, kernel = read(raw, build)
-    return _machine.evaluate(raw.X, kernel, dual, variables(coef, dual))
+    X = _linear_kernel.centred(raw.X, kernel)[0] if zero_sum else raw.X
+    return _machine.evaluate(X, kernel, dual, variables(coef, dual))
 
 
 def within(bad: jax.Array, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -17,7 +17,7 @@ from jaxinfra._core.verbs import public
 from jaxinfra.kernels import Kernel, Precomputed
 from jaxinfra.solvers import cholesky, gram
 from jaxinfra.solvers.moments import diagonal
-from jaxinfra.svm import _machine
+from jaxinfra.svm import _linear_kernel, _machine
 from jaxinfra.svm._machine import Machine
 
 
@@ -103,13 +103,14 @@ def _input(verb: str, X: Any, y: Any, l2: Any, kernel: Any, sample_weight: Any, 
 
 
 class _Problem(NamedTuple):
-    """X, y - offset (n, k), l2 times the sum of weights, the kernel, and the weights."""
+    """Centred X, y - offset (n, k), l2 times the sum of weights, the kernel, the weights and the centre."""
 
     X: jax.Array
     y: jax.Array
     ridge: jax.Array
     kernel: Kernel
     w: jax.Array
+    centre: jax.Array
 
     def times(self, a: jax.Array) -> jax.Array:
         """K a (n, k)."""
@@ -117,7 +118,7 @@ class _Problem(NamedTuple):
         return jax.vmap(live.times, 1, 1)(a)
 
 
-def _read(raw: _Input) -> _Problem:
+def _read(raw: _Input, fit_intercept: bool) -> _Problem:
     X, dtype = raw.X, raw.X.dtype
     y = jnp.asarray(raw.y, dtype)
     if raw.offset is not None:
@@ -126,7 +127,10 @@ def _read(raw: _Input) -> _Problem:
     (y,) = absent.present(w, y)
     kernel = _machine.default(X, w) if raw.kernel is None else raw.kernel
     w = jnp.ones(X.shape[:1], dtype) if w is None else w
-    return _Problem(X, y.reshape(len(y), -1), jnp.asarray(raw.l2, dtype) * w.sum(), kernel, w)
+    centre = jnp.zeros_like(X[0])
+    if fit_intercept:
+        X, centre = _linear_kernel.centred(X, kernel)
+    return _Problem(X, y.reshape(len(y), -1), jnp.asarray(raw.l2, dtype) * w.sum(), kernel, w, centre)
 
 
 def _size(y: jax.Array, w: jax.Array) -> jax.Array:
@@ -145,18 +149,19 @@ class _Solution(NamedTuple):
 def _fit(
     raw: _Input, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool
 ) -> tuple[jax.Array, jax.Array, Kernel, Info]:
-    live = _read(raw)
+    live = _read(raw, fit_intercept)
     fixed = implicit.frozen(live)
-    X, y, ridge, kernel, w = fixed
+    X, y, ridge, kernel, w, _ = fixed
     dtype = X.dtype
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
     sound = (w >= 0).all() & (w.sum() > 0) & (ridge > 0)
-    finite = jnp.array(True)
-    for leaf in jax.tree.leaves((X, jnp.where(w[:, None] > 0, y, 0), ridge, kernel, w)):
-        finite &= jnp.isfinite(leaf).all()
-    K = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=True).values
+    work = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=True)
+    K = work.values
     assert K is not None
-    finite &= jnp.isfinite(diagonal(K)).all()  # not where values overflow
+    finite = jnp.array(True)
+    # The diagonal and the features are not where values overflow.
+    for leaf in jax.tree.leaves((X, jnp.where(w[:, None] > 0, y, 0), ridge, kernel, w, work.features, diagonal(K))):
+        finite &= jnp.isfinite(leaf).all()
     # A row of weight w is one whose penalty is divided by w: with S = sqrt(w), (S K S + ridge) S^-1 a = S (y - b).
     S = jnp.sqrt(jnp.where(sound & finite, w, 1))[:, None]
     M = S * K * S.T + jnp.where(sound & finite, ridge, 1) * jnp.eye(len(y), dtype=dtype)
@@ -216,6 +221,8 @@ def _fit(
     status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
     or_nan = lambda v: jnp.where(status <= Status.STALLED, v, jnp.nan)  # noqa: E731
     info = Info(status, n_iter, or_nan(value / jnp.where(sound, w.sum(), 1)), or_nan(optimality))
+    if fit_intercept:
+        b = _linear_kernel.outer(b, a.T, live.X, live.centre, kernel)
     coef, intercept = or_nan(a.T), or_nan(b)
     if raw.y.ndim == 1:
         coef, intercept = coef[0], intercept[0]
@@ -286,8 +293,8 @@ def optimality(
 @jax.jit
 @rows.replicated
 def _values(coef: jax.Array, intercept: jax.Array, raw: _Input) -> tuple[jax.Array, jax.Array, jax.Array]:
-    problem = _read(raw)
-    _, y, ridge, _, w = problem
+    problem = _read(raw, False)  # at any coef, whatever its sum
+    _, y, ridge, _, w, _ = problem
     a = jnp.asarray(coef, y.dtype).reshape(-1, len(y)).T
     Ka = problem.times(a)
     r = y - Ka - jnp.asarray(intercept, y.dtype).reshape(1, -1)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxinfra import kernels
 from jaxinfra._core import affine, checks, implicit, rows
@@ -17,7 +16,7 @@ from jaxinfra._core.verbs import public
 from jaxinfra.losses import SquaredHinge
 from jaxinfra.solvers import interior_point, penalised_likelihood
 from jaxinfra.solvers.linear_loss import Data
-from jaxinfra.svm import _machine, _one_vs_one
+from jaxinfra.svm import _linear_kernel, _machine, _one_vs_one
 from jaxinfra.svm._one_vs_one import Labelled
 
 LOSSES = ("hinge", "squared_hinge")
@@ -127,14 +126,12 @@ class _One(NamedTuple):
 
 def _hinge(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: Any, max_iter: jax.Array) -> _One:
     """The interior point as the start of the block method, which makes it exact and certifies it."""
-    # The sum of the dual variables is 0, so a shift of X changes the intercept alone.
-    centre = lax.stop_gradient(X.mean(0))
-    X = X - centre[None]
+    kernel = kernels.Linear()
+    X, centre = _linear_kernel.centred(X, kernel)
     dual = _one_vs_one.hinge(sign, bound)
     fixed, Z = implicit.frozen((dual, X))
     wide = _machine.certificate_dtype(X.dtype)
     start, _ = interior_point.solve(*(v.astype(wide) for v in (Z, fixed.c, fixed.lower, fixed.upper)))
-    kernel = kernels.Linear()
     found = _machine.solve(
         X, kernel, dual, start.astype(X.dtype), tol=tol, max_iter=max_iter,
         grams=_machine.matrices(Z, kernel, full=False),
@@ -280,7 +277,8 @@ def _values(
     value = 0.5 * (coef**2).sum() + (weight * (short if loss == "hinge" else short**2)).sum()
     if loss == "hinge":
         duals = [_one_vs_one.hinge(sign[:, k], bound) for k in range(sign.shape[1])]
-        found = [_machine.evaluate(raw.X, kernels.Linear(), d, beta[:, k])[1] for k, d in enumerate(duals)]
+        X, _ = _linear_kernel.centred(raw.X, kernels.Linear())
+        found = [_machine.evaluate(X, kernels.Linear(), d, beta[:, k])[1] for k, d in enumerate(duals)]
         return value, jnp.stack(found).max()
     pull = 2 * weight * sign * short
     gradient = jnp.concatenate([coef - dot(raw.X.T, pull), -pull.sum(0)[None]])

@@ -72,7 +72,7 @@ def fit(
     """
     verb = "one_class.fit"
     raw, dtype = _input(verb, X, nu, kernel, sample_weight)
-    return _single.fit(verb, raw, dtype, _build, init, tol, max_iter)
+    return _single.fit(verb, raw, dtype, _build, init, tol, max_iter, zero_sum=False)
 
 
 def _input(verb: str, X: Any, nu: Any, kernel: Any, sample_weight: Any) -> Any:
@@ -125,7 +125,7 @@ def objective(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = No
     """
     verb = "one_class.objective"
     raw, dtype = _input(verb, X, nu, params.kernel, sample_weight)
-    return _single.evaluate(verb, params, raw, dtype, _build)[0]
+    return _single.evaluate(verb, params, raw, dtype, _build, zero_sum=False)[0]
 
 
 @public
@@ -140,7 +140,7 @@ def optimality(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = N
     """
     verb = "one_class.optimality"
     raw, dtype = _input(verb, X, nu, params.kernel, sample_weight)
-    return _single.evaluate(verb, params, raw, dtype, _build)[1]
+    return _single.evaluate(verb, params, raw, dtype, _build, zero_sum=False)[1]
 
 
 compact = partial(_machine.compact, "one_class.compact")

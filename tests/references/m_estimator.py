@@ -51,13 +51,12 @@ def _median(v, w):
     return 0.5 * (lower + v[np.searchsorted(total, half * (1 + 1e-12))])
 
 
-def scale_of(r, w, estimator, q):
+def scale_of(r, w, estimator, q, d=2.5):
     """mad or proposal2; a number is itself."""
     if estimator == "mad":
         return _median(np.abs(r), w) / normal.ppf(0.75)
     if estimator != "proposal2":
         return float(estimator)
-    d = 2.5
     h = (w.sum() - q) / w.sum() * (d**2 + (1 - d**2) * normal.cdf(d) - 0.5 - d * normal.pdf(d))
     s = _median(np.abs(r), w) / normal.ppf(0.75)
     for _ in range(10_000):
@@ -75,14 +74,14 @@ def _data(X, y, sample_weight, offset, fit_intercept):
     return np.c_[X, np.ones(len(y))] if fit_intercept else X, y, w
 
 
-def fit(X, y, *, norm, scale="mad", sample_weight=None, offset=None, fit_intercept=True):
+def fit(X, y, *, norm, scale="mad", k2=2.5, sample_weight=None, offset=None, fit_intercept=True):
     """coef, intercept and scale."""
     V, y, w = _data(X, y, sample_weight, offset, fit_intercept)
     p, q = np.shape(X)[1], V.shape[1]
     b = np.linalg.lstsq(np.sqrt(w)[:, None] * V, np.sqrt(w) * y, rcond=None)[0]
     for _ in range(20_000):
         r = y - V @ b
-        s = scale_of(r, w, scale, q)
+        s = scale_of(r, w, scale, q, k2)
         z = r / s
         h = w * np.where(z == 0, 1, psi(norm, z) / np.where(z == 0, 1, z))
         new = np.linalg.solve((V.T * h) @ V, V.T @ (h * y))
@@ -90,7 +89,7 @@ def fit(X, y, *, norm, scale="mad", sample_weight=None, offset=None, fit_interce
         b = new
         if done:
             break
-    return b[:p], b[p] if fit_intercept else 0.0, scale_of(y - V @ b, w, scale, q)
+    return b[:p], b[p] if fit_intercept else 0.0, scale_of(y - V @ b, w, scale, q, k2)
 
 
 def gradient(coef, intercept, s, X, y, *, norm, sample_weight=None, fit_intercept=True):

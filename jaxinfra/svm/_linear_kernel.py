@@ -1,0 +1,48 @@
+"""Machines with a linear kernel on data far from 0, such as years: sums that cancel are taken about a centre.
+
+Where the dual variables b sum to 0, a shift c of the rows changes only what the intercept feels:
+
+    sum_i b_i x_i'x + intercept = sum_i b_i (x_i - c)'(x - c) + (intercept + c'w),    w = sum_i b_i x_i
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core import implicit
+from jaxinfra._core.centre import bulk
+from jaxinfra._core.precision import dot, eps
+from jaxinfra.kernels import Kernel, Linear
+
+
+def centred(X: jax.Array, kernel: Kernel) -> tuple[jax.Array, jax.Array]:
+    """X about a centre (p,), and that; X and 0 where the kernel is not `Linear`."""
+    if not isinstance(kernel, Linear):
+        return X, jnp.zeros_like(X[0])
+    centre = bulk(implicit.frozen(X))
+    return X - centre[None], centre
+
+
+def outer(intercept: jax.Array, coef: jax.Array, X: jax.Array, centre: jax.Array, kernel: Kernel) -> jax.Array:
+    """The intercept that goes with coef (..., n) and rows as they were given, of that for the centred rows X."""
+    return intercept - dot(dot(coef, X), centre) if isinstance(kernel, Linear) else intercept
+
+
+@jax.jit
+def slope(coef: jax.Array, vectors: jax.Array) -> jax.Array:
+    """sum_i coef_i vectors_i: (p,) or (pairs, p).
+
+    A sum of coefficients that is rounding is 0: times a centre far from 0 it would be most of the result.
+    """
+    centre, total = bulk(vectors), coef.sum(-1)
+    total = jnp.where(jnp.abs(total) > 8 * eps(coef.dtype) * jnp.abs(coef).sum(-1), total, 0)
+    return dot(coef, vectors - centre[None]) + jnp.multiply.outer(total, centre)
+
+
+def decision(coef: jax.Array, intercept: jax.Array, vectors: jax.Array, X: jax.Array) -> jax.Array:
+    """X w + intercept: (m,) or (m, pairs)."""
+    w, centre = slope(coef, vectors), bulk(vectors)
+    level = dot(w, centre) + intercept
+    value = dot(X - centre[None], w.T)
+    return value + (level if value.ndim == 1 else level[None])

@@ -1,0 +1,152 @@
+"""A short campaign of hostile fits, and what longer ones (`make hostile`) have found."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+import jaxinfra as ji
+from jaxinfra import families, kernels, links
+from tests import hostile
+from tests.test_contract import close
+
+SHORT = ("ols", "nnls", "logistic_l2", "gamma", "quantile", "huber", "svr")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORT)
+def test_no_wrong_answer(name):
+    found = hostile.campaign([name], [(8, 3)], [np.float64], 64, seed=1, show=lambda line: None)
+    assert not found.faults
+    assert found.fits == 128 and found.certified > 20
+
+
+def test_a_wrong_answer_is_noticed():
+    """A certificate that holds for anything would hold here too."""
+    model = hostile.MODELS["ols"]
+    X, y, w = hostile.draw(np.random.default_rng(3), "real", 40, 3, np.float64)
+    fit = model.fit(X, y, w)
+    assert hostile.fault(model, X, y, w, fit)[0] == ""
+    off = fit._replace(params=fit.params._replace(coef=np.asarray(fit.params.coef) * (1 + 1e-5)))
+    assert "times what is allowed" in hostile.fault(model, X, y, w, off)[0]
+    lost = fit._replace(info=fit.info._replace(status=np.int32(ji.Status.SINGULAR)))
+    assert hostile.fault(model, X, y, w, lost)[0] == "SINGULAR with numbers"
+    bad = np.where(np.arange(40)[:, None] == 2, np.nan, X)
+    assert "not finite" in hostile.fault(model, bad, y, w, fit)[0]
+
+
+def rows(n=40, p=3, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    return X, X @ np.array([1.0, -1.0, 0.5])[:p] + rng.standard_normal(n)
+
+
+def least(X, y, tau):
+    """The smallest mean of pinball losses, by a linear program on an orthonormal basis of the columns."""
+    n = len(y)
+    V = np.linalg.qr(np.c_[X, np.ones(n)])[0] * np.sqrt(n)
+    cost = np.r_[np.zeros(V.shape[1]), np.full(n, tau / n), np.full(n, (1 - tau) / n)]
+    bounds = [(None, None)] * V.shape[1] + [(0, None)] * (2 * n)
+    return linprog(cost, A_eq=np.hstack([V, np.eye(n), -np.eye(n)]), b_eq=y, bounds=bounds).fun
+
+
+def test_quantile_ends_at_a_vertex():
+    """It is exact there, and is found from inside at once: no optimal vertex was ever taken for one."""
+    X, y = rows()
+    fit = ji.check(ji.quantile.fit(X, y, tau=0.3))
+    assert fit.info.optimality == 0 and fit.info.n_iter < 15
+    assert (np.abs(y - ji.quantile.decision(fit.params, X)) < 1e-12).sum() == 4
+    assert fit.info.objective == pytest.approx(least(X, y, 0.3), rel=1e-9)
+
+
+def test_quantile_with_a_row_far_away():
+    """The dual's infeasibility is worth something where coefficients are large."""
+    X, y = rows()
+    X[7] *= 1e7
+    fit = ji.quantile.fit(X, y, tau=0.3)
+    best = least(X, y, 0.3)
+    assert fit.info.status == ji.Status.CONVERGED
+    assert ji.quantile.objective(fit.params, X, y, tau=0.3) == pytest.approx(best, rel=1e-6)
+
+
+def test_quantile_keeps_to_max_iter():
+    X, y = rows()
+    X[:, 2] = X[:, 1] + 1e-9 * X[:, 2]
+    for most in (1, 3, 7):
+        assert ji.quantile.fit(X, y, tau=0.3, max_iter=most).info.n_iter <= most
+
+
+@pytest.mark.parametrize("dtype, far", [(np.float64, 1e7), (np.float32, 1e4)])
+@pytest.mark.parametrize("model", [ji.logistic, ji.multinomial])
+def test_a_far_row_of_little_weight(model, dtype, far):
+    """Gradients are in units of the columns' weighted spread: coefficients were 0 and CONVERGED."""
+    X, y = rows()
+    y, w = (y > 0).astype(np.int32), np.ones(40)
+    X[0] *= far
+    w[0] = 1e-3 / far
+    few = ji.check(model.fit(X[1:], y[1:], l2=0.01)).params
+    fit = ji.check(model.fit(X.astype(dtype), y, sample_weight=w.astype(dtype), l2=0.01)).params
+    close(fit.coef, few.coef, 0.02, "nearly without it")
+
+
+def test_one_class_in_a_batch():
+    """Sums that round otherwise than alone made one class two."""
+    X, _ = rows(8)
+    w = np.random.default_rng(2).uniform(0.5, 2, (64, 8))
+    fits = jax.jit(jax.vmap(lambda w: ji.logistic.fit(X, np.ones(8), sample_weight=w)))(w)
+    assert (fits.info.status == ji.Status.SEPARABLE).all()
+
+
+@pytest.mark.parametrize("dtype, far", [(np.float64, 1e163), (np.float32, 1e25)])
+def test_variances_that_overflow(dtype, far):
+    """mu^2 is infinite and the slope was 0 everywhere."""
+    X, y = rows()
+    fit = ji.glm.fit(X.astype(dtype), (np.exp(y) * far).astype(dtype), family=families.Gamma(), link=links.Log())
+    assert fit.info.status == ji.Status.NONFINITE
+
+
+@pytest.mark.parametrize("model, given", [(ji.nnls, {}), (ji.lasso, {"l1": 0.01}), (ji.ols, {})])
+def test_squares_that_vanish(model, given):
+    """The column would pass for a constant one."""
+    X, y = rows()
+    X[:, 0] *= 1e-170
+    assert model.fit(X, y, **given).info.status == ji.Status.NONFINITE
+
+
+def gaussian(X, gamma):
+    return np.exp(-gamma * ((X[:, None] - X[None]) ** 2).sum(-1))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_gaussian_kernels_with_a_row_far_away(dtype):
+    """Rows keep the digits that set them apart, and a row is where it is: its kernel value with itself was not 1."""
+    X, y = rows()
+    X[7] *= 1e8
+    X = X.astype(dtype)
+    fit = ji.check(ji.kernel_ridge.fit(X, y.astype(dtype), l2=0.1, kernel=kernels.RBF(0.5)))
+    K, n = gaussian(X.astype(float), 0.5), len(X)
+    system = np.block([[K + 0.1 * n * np.eye(n), np.ones((n, 1))], [np.ones((1, n)), np.zeros((1, 1))]])
+    close(fit.params.coef, np.linalg.solve(system, np.append(y, 0))[:n], 1e-6 if dtype is np.float64 else 1e-3)
+    fit = ji.check(ji.one_class.fit(X * dtype(1e9), kernel=kernels.RBF(0.5)))
+    close(fit.params.coef, np.full(n, 0.5), 1e-3, "all rows are alone")
+
+
+def test_a_kernel_that_overflows():
+    X, _ = rows()
+    X[7] = 1e200
+    for fit in (ji.one_class.fit(X, kernel=kernels.RBF(0.5)), ji.kernel_ridge.fit(X, X[:, 0], l2=0.1)):
+        assert fit.info.status == ji.Status.NONFINITE
+
+
+@pytest.mark.parametrize("model, given", [(ji.svr, {}), (ji.nu_svr, {}), (ji.kernel_ridge, {"l2": 0.1}), (ji.svc, {})])
+def test_linear_kernels_far_from_0(model, given):
+    """Years in float32: the machine of centred rows, whose intercept alone differs."""
+    x = np.tile(np.arange(2000.0, 2020.0), 2)[:, None]
+    y = 0.3 * (x[:, 0] - x.mean()) + np.random.default_rng(0).standard_normal(40)
+    y = (y > 0).astype(int) if model is ji.svc else y.astype(np.float32)
+    given = {"kernel": kernels.Linear(), **given}
+    near, far = (X.astype(np.float32) for X in (x - x.mean(), x))
+    expected, fit = (ji.check(model.fit(X, y, **given)).params for X in (near, far))
+    close(model.decision(fit, far), model.decision(expected, near), 1e-3)
