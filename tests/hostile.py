@@ -150,9 +150,7 @@ def draw(rng: np.random.Generator, kind: str, n: int, p: int, dtype: Any) -> tup
     with np.errstate(all="ignore"):
         for _ in range(rng.integers(0, 4)):
             X, y, w = [np.array(v) for v in HOSTILE[rng.integers(len(HOSTILE))](rng, X, y, w, top)]
-        X, y, w = X.astype(dtype), y if y.dtype.kind == "i" else y.astype(dtype), w.astype(dtype)
-    # XLA takes subnormal numbers for 0; of a weight that decides whether the row is there.
-    return X, y, np.where(np.abs(w) < np.finfo(dtype).tiny, 0, w)
+        return X.astype(dtype), y if y.dtype.kind == "i" else y.astype(dtype), w.astype(dtype)
 
 
 def _column(change: Callable[..., Any]) -> Callable[..., Any]:
@@ -283,8 +281,14 @@ def unfounded(model: Model, X: np.ndarray, y: np.ndarray, w: np.ndarray, status:
     return ""
 
 
+def _flushed(a: np.ndarray) -> np.ndarray:
+    """0 for subnormal numbers, as XLA takes them."""
+    return a if a.dtype.kind == "i" else np.where(np.abs(a) < np.finfo(a.dtype).tiny, 0, a)
+
+
 def fault(model: Model, X: np.ndarray, y: np.ndarray, w: np.ndarray, fit: ji.Fit) -> tuple[str, float]:
     """What is wrong with a fit, or nothing; and the certificate's excess, NaN where there is none."""
+    X, y, w = (_flushed(a) for a in (X, y, w))
     status = Status(int(fit.info.status))
     params = [np.asarray(leaf) for leaf in jax.tree.leaves(fit.params)]
     main = np.asarray(fit.params.coef)

@@ -99,6 +99,17 @@ def test_one_class_in_a_batch():
     assert (fits.info.status == ji.Status.SEPARABLE).all()
 
 
+@pytest.mark.parametrize("dtype, unit", [(np.float64, 1e-200), (np.float32, 1e-30)])
+def test_counts_in_any_unit(dtype, unit):
+    """The unit of gradients is the slope's size, whose square is 0 here."""
+    X, y = rows()
+    y = np.random.default_rng(1).poisson(np.exp(0.5 * X[:, 0] + 1)).astype(float)
+    few = ji.check(ji.glm.fit(X, y, family=families.Poisson())).params
+    fit = ji.glm.fit(*(a.astype(dtype) for a in (X, y * unit)), family=families.Poisson())
+    if fit.info.status != ji.Status.STALLED:
+        close(ji.check(fit).params.coef, few.coef, 1e-6 if dtype is np.float64 else 2e-3)
+
+
 @pytest.mark.parametrize("dtype, far", [(np.float64, 1e163), (np.float32, 1e25)])
 def test_variances_that_overflow(dtype, far):
     """mu^2 is infinite and the slope was 0 everywhere."""

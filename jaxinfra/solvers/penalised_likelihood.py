@@ -175,8 +175,11 @@ def _null_slope(data: Data, loss: Loss) -> jax.Array:
     eta = _null(data, loss) + (jnp.zeros_like(data.y) if data.offset is None else data.offset)
     slope = loss.slope(data.y, eta)
     w = jnp.ones_like(data.y) if data.w is None else data.w
-    square = dot(w, slope * slope) / jnp.where(data.weight > 0, data.weight, 1)
-    return jnp.sqrt(jnp.where((square > 0) & jnp.isfinite(square), square, 1))
+    slope = jnp.where(w > 0, slope, 0)
+    top = jnp.abs(slope).max()  # of which the square may leave the range
+    top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
+    square = dot(w, (slope / top) ** 2) / jnp.where(data.weight > 0, data.weight, 1)
+    return top * jnp.sqrt(jnp.where((square > 0) & jnp.isfinite(square), square, 1))
 
 
 def _start(problem: Problem, init: Linear | None) -> jax.Array:
