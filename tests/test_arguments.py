@@ -134,3 +134,10 @@ def test_lists_are_taken():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_allclose(ji.ols.fit(X.tolist(), Y.tolist()).params.coef, ji.ols.fit(X, Y).params.coef)
+
+
+@pytest.mark.parametrize("name", ["offset", "sample_weight"])
+def test_fixed_is_what_does_not_vary_by_row(name):
+    fit = ji.ols.fit(X, Y)
+    with pytest.raises(ValueError, match=f"{name} is an argument of its own, not one of fixed"):
+        ji.infer.inference(ji.ols, fit, X, Y, fixed={name: np.ones(6)})

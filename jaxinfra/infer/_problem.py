@@ -61,6 +61,8 @@ def check(
         names = ", ".join(m.__name__.rsplit(".", 1)[-1] for m in allowed)
         raise TypeError(f"{verb}: model must be one of {names}; for others bootstrap them (select.bootstrap)")
     fixed = dict(fixed or {})
+    if both := sorted({"offset", "sample_weight"} & set(fixed)):
+        raise ValueError(f"{verb}: {both[0]} is an argument of its own, not one of fixed: {both[0]}=...")
     if not checks.is_zero(fixed.pop("l1", 0)) and model is not quantile:
         raise ValueError(f"{verb}: with an L1 penalty the parameters have no such errors: use select.bootstrap")
     if fixed.pop("class_weight", None) is not None:
