@@ -161,3 +161,17 @@ def test_linear_kernels_far_from_0(model, given):
     near, far = (X.astype(np.float32) for X in (x - x.mean(), x))
     expected, fit = (ji.check(model.fit(X, y, **given)).params for X in (near, far))
     close(model.decision(fit, far), model.decision(expected, near), 1e-3)
+
+
+@pytest.mark.parametrize("model, given", [
+    (ji.svc, {"kernel": kernels.Linear()}), (ji.svr, {"kernel": kernels.Polynomial(2)}), (ji.linear_svm, {}),
+])  # fmt: skip
+def test_columns_in_units_that_are_slow(model, given):
+    """Said before the fit: with one column of 1e7 it takes minutes and ends at max_iter."""
+    X, y = rows()
+    X[:, 1] *= 1e7
+    y = (y > 0).astype(int)
+    message = r"fit: column 1 of X has a standard deviation of 8e\+06.*scale the columns"
+    with pytest.warns(UserWarning, match=message) as said:
+        model.fit(X, y, max_iter=1, **given)
+    assert said[0].filename == __file__

@@ -26,8 +26,8 @@ class PrecisionWarning(UserWarning):
 _warned: set[str] = set()
 
 
-def _outside() -> int:
-    """The `stacklevel` for `warn_once_if_demoted` that points at the first line outside of this package."""
+def outside() -> int:
+    """The `stacklevel` for a warning of the caller that points at the first line outside of this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
         frame, level = frame.f_back, level + 1
@@ -46,7 +46,7 @@ def warn_once_if_demoted(verb: str, **arrays: object) -> None:
                 'digits). For float64 call jax.config.update("jax_enable_x64", True) before the first use of JAX, or '
                 "set JAX_ENABLE_X64=1; to silence this, pass float32.",
                 PrecisionWarning,
-                stacklevel=_outside(),
+                stacklevel=outside(),
             )
             return
 
