@@ -5,6 +5,8 @@ A machine's decisions on its own rows are too sure of themselves, so each fold i
     platt         P(second of a pair) = 1 / (1 + exp(-(slope d + offset))) for every pair, coupled over the pairs
     temperature   softmax(slope * scores), where a class scores its decisions over all its pairs
 
+Where a model decides class by class and not pair by pair, d of a pair is the difference of its classes.
+
 Source: Platt 1999; Lin, Lin and Weng 2007 (targets); Wu, Lin and Weng 2004, section 4 (coupling); Guo, Pleiss, Sun and
 Weinberger 2017 (temperature).
 """
@@ -23,10 +25,15 @@ from jax import lax
 from jaxinfra._core import checks, labels
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.families import Binomial
+from jaxinfra.linear import logistic, multinomial
 from jaxinfra.links import Logit
 from jaxinfra.losses import Likelihood
 from jaxinfra.solvers import penalised_likelihood
 from jaxinfra.solvers.linear_loss import Data
+from jaxinfra.svm import linear_svm, nu_svc, svc
+
+_PAIR_BY_PAIR = (svc, nu_svc)
+_CLASSIFIERS = (*_PAIR_BY_PAIR, linear_svm, logistic, multinomial)
 
 
 @short_repr
@@ -56,7 +63,7 @@ def fit(
     """Fit every fold, decide the rows that it left out, and learn probabilities from these decisions.
 
     Args:
-      model: a module with `fit` and `decision`, static: svc, nu_svc, linear_svm.
+      model: svc, nu_svc, linear_svm, logistic or multinomial, static.
       X, y: as in the model's `fit`, y (n,) integers 0..K-1.
       folds: (F, n) training weights as of `select.kfold(n, F, stratify=y)`, traced.
       method: "platt" or "temperature", static.
@@ -82,9 +89,12 @@ def fit(
     Elsewhere: sklearn.calibration.CalibratedClassifierCV, SVC(probability=True), libsvm -b 1.
     """
     verb = "calibrate.fit"
+    _check(verb, model)
     if method not in ("platt", "temperature"):
         raise ValueError(f'{verb}: method must be "platt" or "temperature", got {method!r}')
     X, y, K, _ = labels.design(verb, X, y, n_classes, sample_weight)
+    if model is logistic and K > 2:
+        raise ValueError(f"{verb}: logistic is for two classes, got {K}: use multinomial")
     folds = checks.array(verb, "folds", folds)
     if folds.ndim != 2 or folds.shape[1] != X.shape[0]:
         raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {X.shape[0]}), got folds {folds.shape}")
@@ -101,11 +111,11 @@ def _fit(
     dtype = checks.working_dtype(X)
     X, folds = jnp.asarray(X, dtype), jnp.asarray(folds, dtype)
     w = jnp.ones(X.shape[0], dtype) if weights is None else jnp.asarray(weights, dtype)
+    given = {**({} if model is logistic else {"n_classes": classes}), **traced, **dict(static)}
 
     def held_out(fold: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = model.fit(X, y, sample_weight=fold * w, n_classes=classes, **traced, **dict(static))
-        value = model.decision(found.params, X)
-        value = value[:, None] if value.ndim == 1 else value
+        found = model.fit(X, y, sample_weight=fold * w, **given)
+        value = _by_pair(model, model.decision(found.params, X))
         return jnp.where((fold > 0)[:, None], 0, value), found.info.status
 
     values, status = jax.vmap(held_out)(folds)
@@ -115,6 +125,23 @@ def _fit(
     learn = _platt if method == "platt" else _temperature
     found = learn(values, jnp.asarray(y).astype(jnp.int32), w, classes)
     return found._replace(status=jnp.maximum(found.status, status.max()))
+
+
+def _check(verb: str, model: Any) -> None:
+    if model not in _CLASSIFIERS:
+        names = ", ".join(m.__name__.rsplit(".", 1)[-1] for m in _CLASSIFIERS)
+        own = ", which has probabilities of its own (predict_proba)" if hasattr(model, "predict_proba") else ""
+        raise TypeError(f"{verb}: model must be one of {names}, got {getattr(model, '__name__', model)!r}{own}")
+
+
+def _by_pair(model: ModuleType, value: jax.Array) -> jax.Array:
+    """Decisions (m,) or (m, columns) as those of pairs, positive for the second class of it: (m, pairs)."""
+    if value.ndim == 1:
+        return value[:, None]
+    if model in _PAIR_BY_PAIR:
+        return value
+    first, second = labels.pairs(value.shape[1])
+    return value[:, second] - value[:, first]
 
 
 def _logistic(x: jax.Array, target: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -180,8 +207,8 @@ def predict_proba(model: ModuleType, params: Any, calibration: Calibration, X: A
     >>> print(ji.calibrate.predict_proba(ji.svc, params, half, jnp.array([[0.0]])))
     [[0.5 0.5]]
     """
-    value = model.decision(params, X)
-    return _probabilities(value[:, None] if value.ndim == 1 else value, calibration)
+    _check("calibrate.predict_proba", model)
+    return _probabilities(_by_pair(model, model.decision(params, X)), calibration)
 
 
 @jax.jit

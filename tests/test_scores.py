@@ -235,3 +235,18 @@ def test_labels_that_begin_at_1_are_named(data):
         select.cv_loss(ji.logistic, X, targets["binary"], hyper={"l2": 0.1}, folds=folds_of(y), score="auc")
     with pytest.raises(ValueError, match="same number of values, got l1 2, l2 1"):
         select.paired({"l1": [1.0, 2.0], "l2": [1.0]})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_bootstrapped(data, name):
+    """With the defaults of `bootstrap`: one draw is the fit of its weights."""
+    X, targets = data
+    grid, kind = MODELS[name]
+    model, y = getattr(ji, name), targets[kind]
+    if name == "multitask_lasso":
+        y = np.stack([y, -y], 1)
+    fixed = {**select.product(grid).at(0), **NEEDS.get(name, {})}
+    found = select.bootstrap(model, X, y, key=jax.random.key(1), n=3, fixed=fixed)
+    assert (np.asarray(found.status) == ji.Status.CONVERGED).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.estimate))

@@ -13,6 +13,7 @@ from jax import lax
 
 from jaxinfra._core import checks, implicit, labels
 from jaxinfra._core.types import Status
+from jaxinfra.select._scores import supervised
 
 # Weights of the fits of a batch: more than that leave the cache, fewer make small products (1000 logistic fits of
 # 1000 x 20 take 99 ms in batches of 250, 113 ms in batches of 100, 106 ms all at once).
@@ -74,13 +75,17 @@ def runner(
         status = fit.info.status.max()  # of several quantiles the worst; CONVERGED is 0
         return jax.tree.map(lambda v: jnp.where(status == Status.CONVERGED, v, jnp.nan), value), status
 
-    whole = model.fit(problem.X, problem.y, sample_weight=problem.weights, **fixed)
+    def of_rows(w: Any, y: Any, **given: Any) -> Any:
+        """The fit of X and, unless the model has none, y."""
+        return model.fit(problem.X, *((y,) if supervised(model) else ()), sample_weight=w, **given)
+
+    whole = of_rows(problem.weights, problem.y, **fixed)
     start = {}
     if "init" in known and "init" not in fixed:  # NaN is no start
         start["init"] = jax.tree.map(lambda v: jnp.where(jnp.isfinite(v), v, 0), implicit.frozen(whole.params))
 
     def fit(w: jax.Array, y: Any = problem.y) -> tuple[Any, jax.Array]:
-        return answer(model.fit(problem.X, y, sample_weight=w, **{**start, **fixed}))
+        return answer(of_rows(w, y, **{**start, **fixed}))
 
     return fit, answer(whole)[0]
 

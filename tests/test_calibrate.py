@@ -1,0 +1,68 @@
+"""Every classifier through `calibrate` with its defaults; `test_svm` holds the method against libsvm's."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+import jaxinfra as ji
+from tests.test_contract import close
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((120, 3))
+ETA = 1.5 * X[:, 0] + RNG.logistic(size=120)
+LABELS = {2: (ETA > 0).astype(int), 4: np.digitize(ETA, [-1.5, 0, 1.5])}
+CLASSIFIERS = ["svc", "nu_svc", "linear_svm", "logistic", "multinomial"]
+CASES = [(name, K, "platt") for name in CLASSIFIERS for K in LABELS if name != "logistic" or K == 2]
+CASES += [("multinomial", 4, "temperature"), ("linear_svm", 4, "temperature")]
+
+
+def folds(y):
+    return ji.select.kfold(120, 3, key=jax.random.key(0), stratify=y)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, K, method", CASES)
+def test_every_classifier(name, K, method):
+    """Probabilities sum to 1 and tell more than the shares of the classes."""
+    model, y = getattr(ji, name), LABELS[K]
+    fixed = {"nu": 0.3} if name == "nu_svc" else {}
+    found = ji.calibrate.fit(model, X, y, folds=folds(y), method=method, fixed=fixed)
+    assert found.status == ji.Status.CONVERGED
+    fit = ji.check(model.fit(X, y, **fixed))
+    p = np.asarray(ji.calibrate.predict_proba(model, fit, found, X))
+    assert p.shape == (120, K)
+    close(p.sum(1), np.ones(120), 1e-12)
+    share = np.bincount(y) / 120
+    assert -np.log(p[np.arange(120), y]).mean() < 0.95 * -(share * np.log(share)).sum()
+    if method == "temperature":  # of scores class by class
+        scores = float(found.slope) * K * np.asarray(model.decision(fit, X))
+        close(p, np.exp(scores) / np.exp(scores).sum(1, keepdims=True), 1e-9)
+
+
+def test_logistic_is_a_regression_on_its_decisions():
+    y = LABELS[2]
+    weights = folds(y)
+    found = ji.calibrate.fit(ji.logistic, X, y, folds=weights)
+    value = np.zeros(120)
+    for fold in np.asarray(weights):
+        params = ji.logistic.fit(X, y, sample_weight=fold).params
+        value[fold == 0] = np.asarray(ji.logistic.decision(params, X))[fold == 0]
+    ones, zeros = y.sum(), 120 - y.sum()
+    target = np.where(y == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))
+    params = ji.logistic.fit(value[:, None], target).params
+    close(np.append(found.slope, found.offset), np.append(params.coef, params.intercept), 1e-5)
+
+
+@pytest.mark.parametrize("name, message", [
+    ("ordinal", "got 'jaxinfra.linear.ordinal', which has probabilities of its own"),
+    ("ols", "got 'jaxinfra.linear.ols'"),
+])  # fmt: skip
+def test_other_models_are_named(name, message):
+    y = LABELS[4]
+    names = "model must be one of svc, nu_svc, linear_svm, logistic, multinomial, "
+    with pytest.raises(TypeError, match=names + message):
+        ji.calibrate.fit(getattr(ji, name), X, y, folds=folds(y))
+    with pytest.raises(ValueError, match="logistic is for two classes, got 4: use multinomial"):
+        ji.calibrate.fit(ji.logistic, X, y, folds=folds(y))
