@@ -24,9 +24,15 @@ from jaxinfra.kernels import Kernel, Linear, Polynomial
 _FAST, _FAST_INSIDE = 100.0, 1000.0
 
 
-def warn_of_units(verb: str, X: Any, kernel: Any) -> None:
-    """Say of columns on the host that a fit will be slow in their units."""
+def warn_of_units(verb: str, X: Any, weights: Any, kernel: Any) -> None:
+    """Say of rows on the host that a fit will be slow in the units of a column."""
     if not (verb.endswith((".fit", ".path")) and isinstance(X, np.ndarray) and isinstance(kernel, Linear | Polynomial)):
+        return
+    if weights is not None:
+        if not isinstance(weights, np.ndarray):
+            return  # which rows count is not known here
+        X = X[weights > 0]
+    if not len(X):
         return
     with np.errstate(all="ignore"):
         spread = X.std(0, dtype=float)

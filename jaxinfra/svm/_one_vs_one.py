@@ -47,7 +47,7 @@ def design(
     weights = checks.weights(verb, sample_weight, X, y)
     static = {"classes": K, "balanced": balanced, "capacity": capacity}
     kernel = _machine.kernel(verb, kernel, X, dtype)
-    _linear_kernel.warn_of_units(verb, X, kernel)
+    _linear_kernel.warn_of_units(verb, X, weights, kernel)
     X, weights = _machine.present(jnp.asarray(X, dtype), weights, kernel)
     return Labelled(X, y, None, kernel, class_weight, weights), static, dtype
 

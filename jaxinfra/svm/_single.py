@@ -39,7 +39,7 @@ def design(verb: str, X: Any, y: Any, kernel: Any, sample_weight: Any) -> tuple[
         dtype = checks.working_dtype(X)
     weights = checks.weights(verb, sample_weight, X, target)
     kernel = _machine.kernel(verb, kernel, X, dtype)
-    _linear_kernel.warn_of_units(verb, X, kernel)
+    _linear_kernel.warn_of_units(verb, X, weights, kernel)
     X, weights = _machine.present(jnp.asarray(X, dtype), weights, kernel)
     return Rows(X, None if y is None else target, (), kernel, weights), dtype
 
