@@ -124,6 +124,8 @@ def test_squares_that_vanish(model, given):
     X, y = rows()
     X[:, 0] *= 1e-170
     assert model.fit(X, y, **given).info.status == ji.Status.NONFINITE
+    X[:, 0] = 1e-170 / 3
+    assert model.fit(X, y, **given).info.status == ji.Status.CONVERGED
 
 
 def gaussian(X, gamma):

@@ -50,12 +50,12 @@ def fit(
 
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol: scale the columns or use float64.
       NONFINITE with NaN parameters if X, y, sample_weight or offset hold NaN or inf in a row of positive weight, or
-      their squares overflow.  SINGULAR with NaN parameters if a weight is negative or all are 0.
+      their squares leave the range of the dtype: centred norms above 1e19 or below 1e-19 in float32, 1e154 and 1e-154
+      in float64.  SINGULAR with NaN parameters if a weight is negative or all are 0.
 
     Rank policy: singular values of the centred X with columns scaled to unit norm, below eps times the smaller of
       max(n, p) and 64 + 8 min(n, p) times the largest, count as zero; the solution then has minimum norm in the
-      original units.  (n < p: without scaling.)  So do columns whose squares underflow: centred norms below 1e-19 in
-      float32, 1e-154 in float64.
+      original units.  (n < p: without scaling.)
 
     Precision: float64 gives 11 digits of the larger coefficients and 9 of all, whatever the residual: where rounding
       would leave fewer, corrections with residuals in one and a half times the precision restore them.  float32 input

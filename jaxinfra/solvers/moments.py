@@ -20,7 +20,7 @@ from jax.custom_batching import custom_vmap
 
 from jaxinfra._core.absent import masked, present
 from jaxinfra._core.centre import bulk
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.rows import sum_blocks
 
 
@@ -165,11 +165,12 @@ def power_of_two(a: jax.Array) -> jax.Array:
     return jnp.where((a > 0) & (a < jnp.inf), jnp.clip(power, 1 / most, most), 1)
 
 
-def in_range(square: jax.Array, scale: jax.Array) -> jax.Array:
+def in_range(square: jax.Array, scale: jax.Array, origin: jax.Array) -> jax.Array:
     """scale where square (sums of squares of what it divided) times its square is a normal number or 0; else NaN: such
-    a column would pass for a constant one."""
+    a column would pass for a constant one.  One that is constant but for the rounding of its origin is."""
     normal = jnp.abs(square) * scale**2 >= jnp.finfo(square.dtype).tiny
-    return jnp.where((square == 0) | normal, scale, jnp.nan)
+    constant = (square == 0) | (scale <= 16 * eps(scale.dtype) * jnp.abs(origin))
+    return jnp.where(constant | normal, scale, jnp.nan)
 
 
 # Up to so many targets join the columns of X in the symmetric product.
@@ -206,7 +207,7 @@ def moments(
         return M[:q], yy
 
     M, yy = sum_blocks(sums, (X, y, w), blocked=blocked, parts=parts)
-    scale = in_range(jnp.concatenate([diagonal(M[:, :q]), yy]), scale)
+    scale = in_range(jnp.concatenate([diagonal(M[:, :q]), yy]), scale, origin)
     M = jnp.concatenate([mirror(M[:, :q]), M[:, q:]], 1) * scale[:q, None] * scale[None]
     yy = yy * scale[q:] ** 2
     weight = jnp.asarray(n, dtype) if w is None else w.sum()
