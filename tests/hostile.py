@@ -264,9 +264,10 @@ def unfounded(model: Model, X: np.ndarray, y: np.ndarray, w: np.ndarray, status:
         return ""
     classes = len(np.unique(y))
     random_subsets = model.module in (ji.theil_sen, ji.ransac, ji.m_estimator)
-    if status is Status.NONFINITE:
+    allowed = in_range(model.y, y)
+    if status is Status.NONFINITE and allowed:
         return "of ordinary numbers"
-    if status is Status.DOMAIN and in_range(model.y, y):
+    if status is Status.DOMAIN and allowed:
         return "of a y that the model allows"
     if status is Status.ONE_CLASS and classes > 1:
         return "of two classes"
