@@ -44,7 +44,9 @@ from tests.registry import BY_NAME, CLASSES, MACHINES, OTHERS, Model, distinct
 # No block size divides the rows of one device, as with real data.  Compile times grow with all of these.
 LOCAL_ROWS, P, WIDE_P = 8_250, 16, 512
 # One model an engine.
-IN_DOUBLE = ("ols", "ridge_wide", "lasso", "multitask_lasso", "logistic", "multinomial", "huber", "quantile")
+IN_DOUBLE = (
+    "ols", "ridge_wide", "lasso", "multitask_lasso", "logistic", "multinomial", "huber", "m_estimator", "quantile",
+)  # fmt: skip
 KINDS = ["all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"]
 COMPILER = re.compile("jax|libtpu")  # names of the packages on which a compiled program depends
 COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(?:-start)?\(")

@@ -210,7 +210,10 @@ def pinball(problem, params, tau):
     best = linprog(cost, A_eq=equal, b_eq=(y / unit).astype(float), bounds=bounds)
     if best.status:
         return np.nan
-    loss = lambda r: problem.w @ np.maximum(tau * r, (tau - 1) * r)  # noqa: E731
+
+    def loss(r):
+        return problem.w @ np.maximum(tau * r, (tau - 1) * r)
+
     level = np.sort(y / unit)[min(np.searchsorted(np.cumsum(problem.w[np.argsort(y)]), tau), n - 1)]
     null = loss(y / unit - level)
     noise = (problem.rounding(coef, intercept) + SLACK * problem.eps * np.abs(problem.y)) / unit

@@ -94,9 +94,8 @@ def trained(name: str, C: float, gamma: float):
     return flip * coef[0], flip * rho[0]
 
 
-@pytest.mark.parametrize(
-    "name, Cs, gamma, dtype", [("a9a.bz2", (0.01, 1.0, 1000.0), 0.05, np.float64), ("mnist", (10.0,), 0.02, np.float32)]
-)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name, Cs, gamma", [("a9a.bz2", (0.01, 1.0, 1000.0), 0.05), ("mnist", (10.0,), 0.02)])
 def test_c_svc_of_5000_rows(name, Cs, gamma, dtype):
     """Larger than what a whole matrix is computed for: rows in a ring, in float32 first."""
     X, y = large(name)

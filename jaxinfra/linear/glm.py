@@ -68,7 +68,7 @@ def fit(
       Fit(params, info): params is GLM(coef (p,), intercept (), link), in units of eta per unit of x; info.objective the
       minimum, info.n_iter the evaluations, info.optimality the largest :math:`|g_j| / (\mathrm{rms}(x_j)\, u)` over the
       columns and the intercept, with g the gradient (with L1 the subgradient of smallest norm), rms that of the column
-      about a value near its mean, and u the root mean square of the loss's slope in eta without columns.
+      about its mean, and u the root mean square of the loss's slope in eta without columns.
 
     Status: CONVERGED.  DOMAIN with NaN parameters where y is out of range, or the power or alpha of the family (a
       ValueError where the values are on the host).  SEPARABLE with NaN if no finite parameters minimise (a group of

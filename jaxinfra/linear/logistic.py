@@ -63,7 +63,7 @@ def fit(
       Fit(params, info): params.coef (p,) and params.intercept () in log odds per unit of x; info.objective the minimum
       (for probabilities less their entropy), info.n_iter the evaluations, info.optimality the largest :math:`|g_j| /
       (\mathrm{rms}(x_j) \sqrt{\bar y (1 - \bar y)})` over the columns and the intercept, g the gradient, or with L1 the
-      subgradient of smallest norm, and rms that of the column about a value near its mean (for large data over a
+      subgradient of smallest norm, and rms that of the column about its mean (for large data over a
       subsample of the rows).
 
     Status: CONVERGED.  SEPARABLE with NaN parameters if no finite parameters minimise: the columns without penalty

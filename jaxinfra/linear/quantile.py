@@ -40,7 +40,7 @@ def fit(
       init: Linear to start from, coef (p,) and intercept (), or for m quantiles (p, m) and (m,); None starts at least
         squares.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most interior-point iterations, and most exchanges after them, traced.
+      max_iter: most interior-point iterations and exchanges together, traced.
       fit_intercept: static.
 
     Returns:
