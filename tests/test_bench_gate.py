@@ -85,15 +85,16 @@ def test_gate_verdicts():
     assert _gate.larger({"kernels": 100, "temp_bytes": 8}, {"kernels": 101, "temp_bytes": 9}) == ["temp_bytes"]
 
 
-def test_gate_finds_a_planted_slow_down(tmp_path, monkeypatch):
-    # The package of this checkout, and one whose least squares are fitted three times over.
+def test_gate_finds_a_planted_slow_down(tmp_path):
+    # The package of this checkout, and one whose least squares wait: a hundred times what a fit of this size takes, so
+    # that no noise of the machine, which the twins show, comes near.
     trees = [tmp_path / name for name in ("base", "head")]
     for tree in trees:
         shutil.copytree(ROOT / "jaxinfra", tree / "jaxinfra")
     slow = trees[1] / "jaxinfra" / "linear" / "ols.py"
     slow.write_text(
         slow.read_text()
-        + "\n_fit_once = fit\n\n\ndef fit(*a, **k):\n    return [_fit_once(*a, **k) for _ in range(3)][0]\n"
+        + "\nimport time\n\n_fit_now = fit\n\n\ndef fit(*a, **k):\n    time.sleep(0.05)\n    return _fit_now(*a, **k)\n"
     )
     with _gate._Fits(trees[0]) as base, _gate._Fits(trees[1]) as head, _gate._Fits(trees[0]) as twin:
         processes = {"base": base, "head": head, "twin": twin}
