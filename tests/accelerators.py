@@ -145,12 +145,12 @@ def others(mesh: Mesh, dtype: str) -> Iterator[Program]:
 
 
 def path(mesh: Mesh, dtype: str) -> Program:
-    """The ridge path: its singular value decomposition gathers the rows."""
+    """The ridge path."""
     n, p = 64 * mesh.size, 8
     place = NamedSharding(mesh, PartitionSpec("rows"))
     X, y = (jax.ShapeDtypeStruct(shape, dtype, sharding=place) for shape in [(n, p), (n,)])
     run = lambda X, y: ji.ridge.path(X, y, l2=np.geomspace(0.01, 1, 8))  # noqa: E731
-    return Program(f"ridge.path {dtype} {n}x{p}", run, (X, y), 32 * mesh.size, True)
+    return Program(f"ridge.path {dtype} {n}x{p}", run, (X, y), 32 * mesh.size)
 
 
 def networks(mesh: Mesh) -> Iterator[Program]:

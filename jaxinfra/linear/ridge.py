@@ -137,7 +137,8 @@ def path(X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = No
     Derivatives: with respect to l2 exact, all orders; with respect to the data they go through the SVD and need
       distinct singular values.
 
-    Cost: one SVD of X (n p min(n, p) flops, several times), then n p flops a penalty and target.
+    Cost: one SVD of X (n p min(n, p) flops, several times), then n p flops a penalty and target.  Up to 40 columns, or
+      rows, it comes from products and from small calls of LAPACK's, which stay on one thread (`solvers.factor.svd`).
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -21,12 +21,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxinfra._core import implicit
 from jaxinfra._core.precision import HIGHEST, dot, eps
 from jaxinfra.solvers.cholesky import inverse_factor
-from jaxinfra.solvers.moments import diagonal
+from jaxinfra.solvers.moments import diagonal, power_of_two
 
 # A factor may be used while the expected relative error of TT' is below this: each correction then gains 3 digits.
 FACTOR_ERROR = 1e-3
+# Largest eigendecomposition and svd that LAPACK computes on one thread.  Beyond, where divide and conquer and blocked
+# reflections begin, its BLAS wakes threads that on a busy machine wait for a core: eigh of 26 x 26 takes 2.9 to 15 ms
+# instead of 0.07 beside two busy programs on 2 cores.  (A system with one right side wakes none at 100.)
+_EIGH, _SVD = 25, 40
 
 
 def rank_tol(dtype: jnp.dtype, n: int, p: int) -> float:
@@ -78,6 +83,61 @@ def cholesky(H: jax.Array, cancellation: jax.Array, *, single: bool = False, equ
     )
 
 
+def _eigenvectors(G: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """V and s with G = V diag(s) V' for symmetric G, positive semidefinite but for rounding."""
+    if _EIGH < G.shape[-1] <= _SVD:
+        V, s, _ = lax.linalg.svd(G, full_matrices=False)
+        return V, s
+    return lax.linalg.eigh(G)  # type: ignore[return-value]
+
+
+def _orthonormal(gram: Callable[[jax.Array], jax.Array], d: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """T and R (t, p, p) with orthonormal columns of AT and AT R = A D^-1, from gram(T) = (AT)'(AT); d (t, p).
+
+    Directions in which A D^-1 is zero beside its largest singular value are zero in AT too.
+    """
+    p, dtype = d.shape[-1], d.dtype
+    floor = 8 * p * eps(dtype)
+
+    def resolve(_: jax.Array, basis: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        T, R = basis
+        V, s = _eigenvectors(gram(T))
+        s = jnp.sqrt(jnp.maximum(s, floor * s.max(-1, keepdims=True)))
+        safe = jnp.where(s > 0, s, 1)
+        return dot(T, V / safe[:, None, :]), s[:, :, None] * dot(V.mT, R)
+
+    eye = jnp.broadcast_to(jnp.eye(p, dtype=dtype), (*d.shape, p))
+    return lax.fori_loop(0, 3, resolve, (eye / d[:, :, None], eye))
+
+
+def svd(A: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The thin singular value decomposition U (n, r), s (r,), Vt (r, p) of A (n, p), by `_orthonormal`.
+
+    Columns of U (rows of Vt where n < p) are zero where s is below rounding.  LAPACK's would sweep over the rows with
+    its own threads (float32 1000 x 20 beside two busy programs: 46 ms instead of 0.3), and gather the rows of a mesh.
+    Here it decomposes r x r only.
+    """
+    if min(A.shape) > _SVD:
+        return lax.linalg.svd(A, full_matrices=False)  # type: ignore[return-value]
+    if A.shape[0] < A.shape[1]:
+        U, s, Vt = svd(A.T)
+        return Vt.T, s, U.T
+    frozen = implicit.frozen(A)
+    unit = power_of_two(jnp.abs(frozen).max())
+    frozen = frozen / unit
+    squared = lambda A: dot(A.T, A)[None]  # noqa: E731
+    d = column_scale(squared(frozen))
+    _, R = _orthonormal(lambda T: squared(dot(frozen, T[0])), d)
+    _, s, Vt = implicit.frozen(lax.linalg.svd(R[0] * d, full_matrices=False))
+    keep = s > rank_tol(A.dtype, *A.shape) * s[0]
+    # A V = Q diag(s).  One round more, of Cholesky and open to derivatives: Q'Q is the identity, but for rounding.
+    Q = dot(A / unit, Vt.T) * jnp.where(keep, 1 / jnp.where(keep, s, 1), 0)[None]
+    G = dot(Q.T, Q) + jnp.diag(jnp.where(keep, 0, 1).astype(A.dtype))
+    L_inv = inverse_factor(G[None])[0]
+    U, s, Vt = lax.linalg.svd(dot(L_inv, dot(G, s[:, None] * Vt)) * unit, full_matrices=False)
+    return dot(Q, dot(L_inv.T, U)), s, Vt
+
+
 def eigen(
     H: jax.Array,
     gram: Callable[[jax.Array], jax.Array],
@@ -93,19 +153,7 @@ def eigen(
     """
     p, dtype = H.shape[-1], H.dtype
     d = column_scale(H) if equilibrate else jnp.ones(H.shape[:2], dtype)
-    unit = eps(dtype)
-    floor = 8 * p * unit
-
-    def resolve(_: jax.Array, basis: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        T, R = basis
-        G = gram(T) + dot(T.mT * ridge[:, None, :], T)
-        V, s = lax.linalg.eigh(G)
-        s = jnp.sqrt(jnp.maximum(s, floor * s.max(-1, keepdims=True)))
-        safe = jnp.where(s > 0, s, 1)
-        return dot(T, V / safe[:, None, :]), s[:, :, None] * dot(V.mT, R)
-
-    eye = jnp.broadcast_to(jnp.eye(p, dtype=dtype), H.shape)
-    T, R = lax.fori_loop(0, 3, resolve, (eye / d[:, :, None], eye))
+    T, R = _orthonormal(lambda T: gram(T) + dot(T.mT * ridge[:, None, :], T), d)
     # Now A D^-1 = Q R with orthonormal Q, so R has its singular values and right singular vectors.
     _, s, Vt = lax.linalg.svd(R, full_matrices=False)
     top = s[:, :1]
@@ -119,7 +167,7 @@ def eigen(
     null = jnp.where(jnp.arange(p, dtype=jnp.int32)[None, None, :] < (p - rank)[:, None, None], Q, 0)
     T = T - dot(null, dot(null.mT, T))  # into the row space, which makes TT' the Moore-Penrose inverse
     condition = jnp.where(rank > 0, top[:, 0] / jnp.where(keep, s, jnp.inf).min(-1), jnp.nan)
-    return Factor(T, null, d, rank, condition, unit * condition)
+    return Factor(T, null, d, rank, condition, eps(dtype) * condition)
 
 
 def apply(T: jax.Array, g: jax.Array) -> jax.Array:

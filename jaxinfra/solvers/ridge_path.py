@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core.precision import dot
-from jaxinfra.solvers.factor import rank_tol
+from jaxinfra.solvers.factor import rank_tol, svd
 from jaxinfra.solvers.moments import centred
 
 
@@ -27,7 +27,7 @@ def path(
     if w is not None:
         finite &= (w >= 0).all()
     A = jnp.where(finite, A, 0)
-    U, s, Vt = jnp.linalg.svd(A, full_matrices=False)
+    U, s, Vt = svd(A)
     mu = weight * l2
     # Without a penalty the rank policy of ols holds: what lies below rounding is zero.
     counts = (mu > 0)[:, None] | (s > rank_tol(X.dtype, n, p) * s[0])[None]  # (m, r)
