@@ -72,6 +72,30 @@ def test_collinear_and_constant_columns_with_weights():
     np.testing.assert_allclose(ji.ols.predict(fit.params, both), expected, rtol=1e-12)
 
 
+def test_minimum_norm_of_collinear_and_constant_columns_with_weights(rng):
+    """And its derivative: the rounding of a constant column's mean is no scale of that column."""
+    steps = rng.permuted(np.tile([[0.0, 1, 2, 3, 4], [0, 0, 1, 2, 4]], (60, 1, 1)), axis=2).swapaxes(1, 2)
+    A = steps * [1, 1000] + rng.choice([0, 5, 1000], size=(60, 1, 1))
+    X = np.concatenate([A, A.sum(2, keepdims=True), np.full((60, 5, 1), 100.0)], 2)
+    y, w = rng.standard_normal((60, 5)), rng.uniform(0.5, 2, size=(60, 5))
+    coef = lambda X, y, w: ji.ols.fit(X, y, sample_weight=w).params.coef  # noqa: E731
+    found, slope = jax.jit(lambda *data: (jax.vmap(coef)(*data), jax.vmap(jax.jacobian(coef, 2))(*data)))(X, y, w)
+
+    null = np.linalg.qr(np.array([[1.0, 1, -1, 0], [0, 0, 0, 1]]).T)[0]
+
+    def expected(A, y, w):
+        Z, v = A - np.average(A, axis=0, weights=w), y - np.average(y, weights=w)
+        some = np.append(np.linalg.lstsq(np.sqrt(w)[:, None] * Z, np.sqrt(w) * v, rcond=1e-12)[0], [0, 0])
+        return some - null @ (null.T @ some)
+
+    for A_, y_, w_, coef_, slope_ in zip(A, y, w, np.asarray(found), np.asarray(slope), strict=True):
+        right = expected(A_, y_, w_)
+        close(coef_, right, 1e-9)
+        h = 1e-5 * np.eye(5)
+        numerical = np.stack([expected(A_, y_, w_ + e) - expected(A_, y_, w_ - e) for e in h], 1) / 2e-5
+        np.testing.assert_allclose(slope_, numerical, atol=1e-6 * np.abs(right).max())
+
+
 @pytest.mark.slow
 def test_many_rows_in_single_precision_have_a_rank_of_their_own(rng):
     """LAPACK's eps * n would take what differs by 0.01 for the same."""

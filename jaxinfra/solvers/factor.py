@@ -91,12 +91,12 @@ def _eigenvectors(G: jax.Array) -> tuple[jax.Array, jax.Array]:
     return lax.linalg.eigh(G)  # type: ignore[return-value]
 
 
-def _orthonormal(gram: Callable[[jax.Array], jax.Array], d: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """T and R (t, p, p) with orthonormal columns of AT and AT R = A D^-1, from gram(T) = (AT)'(AT); d (t, p).
+def _orthonormal(gram: Callable[[jax.Array], jax.Array], scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """T and R (t, p, p) with orthonormal columns of AT and AT R = A D, from gram(T) = (AT)'(AT); scale (t, p) of D.
 
-    Directions in which A D^-1 is zero beside its largest singular value are zero in AT too.
+    Directions in which AD is zero beside its largest singular value are zero in AT too.
     """
-    p, dtype = d.shape[-1], d.dtype
+    p, dtype = scale.shape[-1], scale.dtype
     floor = 8 * p * eps(dtype)
 
     def resolve(_: jax.Array, basis: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -106,8 +106,8 @@ def _orthonormal(gram: Callable[[jax.Array], jax.Array], d: jax.Array) -> tuple[
         safe = jnp.where(s > 0, s, 1)
         return dot(T, V / safe[:, None, :]), s[:, :, None] * dot(V.mT, R)
 
-    eye = jnp.broadcast_to(jnp.eye(p, dtype=dtype), (*d.shape, p))
-    return lax.fori_loop(0, 3, resolve, (eye / d[:, :, None], eye))
+    eye = jnp.broadcast_to(jnp.eye(p, dtype=dtype), (*scale.shape, p))
+    return lax.fori_loop(0, 3, resolve, (eye * scale[:, :, None], eye))
 
 
 def svd(A: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -127,7 +127,7 @@ def svd(A: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     frozen = frozen / unit
     squared = lambda A: dot(A.T, A)[None]  # noqa: E731
     d = column_scale(squared(frozen))
-    _, R = _orthonormal(lambda T: squared(dot(frozen, T[0])), d)
+    _, R = _orthonormal(lambda T: squared(dot(frozen, T[0])), 1 / d)
     _, s, Vt = implicit.frozen(lax.linalg.svd(R[0] * d, full_matrices=False))
     keep = s > rank_tol(A.dtype, *A.shape) * s[0]
     # A V = Q diag(s).  One round more, of Cholesky and open to derivatives: Q'Q is the identity, but for rounding.
@@ -153,14 +153,16 @@ def eigen(
     """
     p, dtype = H.shape[-1], H.dtype
     d = column_scale(H) if equilibrate else jnp.ones(H.shape[:2], dtype)
-    T, R = _orthonormal(lambda T: gram(T) + dot(T.mT * ridge[:, None, :], T), d)
+    # A column that is zero in H is left out: what `gram` makes of it is the rounding of its mean.
+    inverse = jnp.where(diagonal(H) > 0, 1 / d, 0) if equilibrate else d
+    T, R = _orthonormal(lambda T: gram(T) + dot(T.mT * ridge[:, None, :], T), inverse)
     # Now A D^-1 = Q R with orthonormal Q, so R has its singular values and right singular vectors.
     _, s, Vt = lax.linalg.svd(R, full_matrices=False)
     top = s[:, :1]
     keep = (s > rank_tol * top) & (top > 0)
     rank = keep.sum(-1).astype(jnp.int32)
     V = Vt.mT
-    T = V * jnp.where(keep, 1 / jnp.where(keep, s, 1), 0)[:, None, :] / d[:, :, None]
+    T = V * jnp.where(keep, 1 / jnp.where(keep, s, 1), 0)[:, None, :] * inverse[:, :, None]
     # Null space of A = D^-1 (null space of A D^-1), orthonormalised; reversed so that its columns come first in QR.
     N = jnp.where(keep[:, None, :], 0, V / d[:, :, None])[:, :, ::-1]
     Q, _ = jnp.linalg.qr(N)

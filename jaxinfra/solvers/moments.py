@@ -166,11 +166,12 @@ def power_of_two(a: jax.Array) -> jax.Array:
 
 
 def in_range(square: jax.Array, scale: jax.Array, origin: jax.Array) -> jax.Array:
-    """scale where square (sums of squares of what it divided) times its square is a normal number or 0; else NaN: such
-    a column would pass for a constant one.  One that is constant but for the rounding of its origin is."""
+    """scale where square (sums of squares of what it divided) times its square is a normal number; else NaN: such a
+    column would pass for a constant one.  0 for one that is constant but for the rounding of its origin: that rounding
+    is no column."""
     normal = jnp.abs(square) * scale**2 >= jnp.finfo(square.dtype).tiny
     constant = (square == 0) | (scale <= 16 * eps(scale.dtype) * jnp.abs(origin))
-    return jnp.where(constant | normal, scale, jnp.nan)
+    return jnp.where(constant, 0, jnp.where(normal, scale, jnp.nan))
 
 
 # Up to so many targets join the columns of X in the symmetric product.
