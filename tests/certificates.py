@@ -59,7 +59,7 @@ def stationary(problem, slope, noise, null, coef, l2=0.0):
     allowed = 10 * problem.tol * np.max(null) + np.max(problem.size(noise))
     penalty = np.asarray(l2, LONG) * coef
     gradient = problem.centred.T @ (weights * slope) + penalty
-    allowed_gradient = spread * allowed + SLACK * problem.eps * np.abs(penalty)
+    allowed_gradient = spread * allowed + SLACK * problem.eps * np.abs(penalty) + np.asarray(l2, LONG) * problem.tiny
     lost = problem.lost.reshape(spread.shape)
     part = np.where(
         lost | (gradient == 0), 0, np.abs(gradient) / np.where(allowed_gradient > 0, allowed_gradient, TINY)
@@ -103,6 +103,25 @@ def smooth(problem, params, loss="squared", l2=0.0):
     return stationary(problem, slope, noise, null, coef, l2)
 
 
+def least_squares(problem, fit):
+    """And of the smallest norm, where nothing is on the edge of the rank that the fit found."""
+    gradient = smooth(problem, fit.params)
+    coef = np.asarray(fit.params.coef, float)
+    spread = np.where(problem.lost, 1, problem.size(problem.centred)).astype(float)
+    Z = (np.where(problem.lost, 0, problem.centred) * np.sqrt(problem.w)[:, None] / spread).astype(float)
+    s, V = np.linalg.svd(Z)[1:]
+    s = np.concatenate([s, np.zeros(len(coef) - len(s))])
+    rank = int(fit.info.rank)
+    all_but_constant = problem.lost & (np.ptp(problem.X, axis=0) > 0)
+    if all_but_constant.any() or rank == 0 or (s[rank:] > 1e-13 * s[0]).any() or s[rank - 1] < 1e-6 * s[0]:
+        return gradient
+    null = np.linalg.qr(V[rank:].T / spread[:, None])[0]
+    noise = SLACK * problem.eps * spread.max() / spread.min() * s[0] / s[rank - 1]
+    # Beside a y that is all but constant coefficients are rounding of it.
+    unit = max(np.abs(coef).max(), SLACK * float(problem.eps * np.abs(problem.y).max()) / spread.min(), 1e-300)
+    return max(gradient, float(np.linalg.norm(null.T @ (coef / unit)) / (problem.tol + noise)))
+
+
 def multinomial(problem, params, l2):
     coef, intercept = longs(params.coef, params.intercept)
     K = len(intercept)
@@ -129,29 +148,6 @@ def cumulative(problem, params, l2):
     return max(
         np.where(problem.lost, 0, np.abs(g) / (spread * allowed + 1e-300)).max(initial=0), np.abs(level).max() / allowed
     )
-
-
-def huber(problem, params, delta=1.35):
-    coef, intercept, scale = longs(*params)
-    z = (problem.y - problem.X @ coef - intercept) / scale
-    noise = (problem.rounding(coef, intercept) + SLACK * problem.eps * np.abs(problem.y)) / scale
-    equation = abs(problem.w @ np.minimum(z * z, delta**2) - 1)
-    allowed = 10 * problem.tol + 2 * delta * problem.w @ np.minimum(noise, delta)
-    psi = np.clip(z, -delta, delta)
-    return max(stationary(problem, -psi, np.minimum(noise, 2 * delta), LONG(1), coef), float(equation / allowed))
-
-
-def m_estimator(problem, params, psi):
-    coef, intercept, scale = longs(*params)
-    r = problem.y - problem.X @ coef - intercept
-    noise = (problem.rounding(coef, intercept) + SLACK * problem.eps * np.abs(problem.y)) / scale
-    order = np.argsort(np.abs(r))
-    sums = np.cumsum(problem.w[order])
-    # Weights that sum to one half up to rounding make every value between two rows a median.
-    low, high = (np.abs(r)[order][min(np.searchsorted(sums, 0.5 + d), len(r) - 1)] for d in (-1e-5, 1e-5))
-    slack = scale * (10 * problem.tol + noise.max())
-    off = max(low / LONG(0.6744897501960817) - scale - slack, scale - slack - high / LONG(0.6744897501960817)) / slack
-    return max(stationary(problem, -psi(r / scale), np.minimum(noise, 10), LONG(1), coef), float(off))
 
 
 def nonnegative(problem, params, l1, l2):

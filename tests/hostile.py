@@ -26,6 +26,7 @@ import numpy as np
 import jaxinfra as ji
 from jaxinfra import Status, families, kernels, links, norms
 from tests import certificates as certified
+from tests import certificates_robust as robust
 
 SHAPES = [(1, 1), (2, 1), (3, 8), (8, 3), (40, 3), (40, 8)]
 BATCHED, LANES = (8, 3), 8
@@ -37,11 +38,11 @@ KEY = 0
 
 @dataclass(frozen=True)
 class Model:
-    """What is fitted to which kind of y, and its certificate (problem, fit) -> excess, None if it has none."""
+    """What is fitted to which kind of y, and its certificate (problem, fit) -> excess, NaN where it has none."""
 
     module: Any
     y: str
-    certificate: Callable[..., float] | None
+    certificate: Callable[..., float]
     given: dict[str, Any] = field(default_factory=dict)
 
     def fit(self, X: Any, y: Any, w: Any) -> ji.Fit:
@@ -81,7 +82,7 @@ def _tukey_psi(z):
 
 RBF, LINEAR = kernels.RBF(0.5), kernels.Linear()
 MODELS = {
-    "ols": Model(ji.ols, "real", _smooth("squared")),
+    "ols": Model(ji.ols, "real", certified.least_squares),
     "ridge": Model(ji.ridge, "real", _smooth("squared", l2=0.3), {"l2": 0.3}),
     "lasso": Model(ji.lasso, "real", _gap(0.3), {"l1": 0.3}),
     "elastic_net": Model(ji.elastic_net, "real", _gap(0.2, 0.1), {"l1": 0.2, "l2": 0.1}),
@@ -102,14 +103,16 @@ MODELS = {
         {"family": families.Gamma(), "link": links.Log(), "l2": 0.05},
     ),
     "tweedie": Model(ji.glm, "amount", _smooth("tweedie", l2=0.05), {"family": families.Tweedie(1.5), "l2": 0.05}),
-    "huber": Model(ji.huber, "real", lambda q, f: certified.huber(q, f.params)),
-    "m_estimator": Model(ji.m_estimator, "real", lambda q, f: certified.m_estimator(q, f.params, _huber_psi)),
+    "huber": Model(ji.huber, "real", lambda q, f: robust.huber(q, f.params)),
+    "m_estimator": Model(ji.m_estimator, "real", lambda q, f: robust.m_estimator(q, f.params, _huber_psi)),
     "tukey": Model(
-        ji.m_estimator, "real", lambda q, f: certified.m_estimator(q, f.params, _tukey_psi), {"norm": norms.Tukey()}
+        ji.m_estimator, "real", lambda q, f: robust.m_estimator(q, f.params, _tukey_psi), {"norm": norms.Tukey()}
     ),
     "quantile": Model(ji.quantile, "real", lambda q, f: certified.pinball(q, f.params, 0.3), {"tau": 0.3}),
-    "theil_sen": Model(ji.theil_sen, "real", None, {"n_subsets": 100}),
-    "ransac": Model(ji.ransac, "real", None, {"n_trials": 128}),
+    "theil_sen": Model(
+        ji.theil_sen, "real", lambda q, f: robust.spatial_median(q, f.params, 100), {"n_subsets": 100}
+    ),
+    "ransac": Model(ji.ransac, "real", robust.consensus, {"n_trials": 128}),
     "kernel_ridge": Model(
         ji.kernel_ridge, "real", lambda q, f: certified.kernel_ridge(q, f.params, certified.rbf(0.5), 0.1),
         {"l2": 0.1, "kernel": RBF},
@@ -309,12 +312,21 @@ def fault(model: Model, X: np.ndarray, y: np.ndarray, w: np.ndarray, fit: ji.Fit
         return "CONVERGED with y out of range", np.nan
     if not all(np.isfinite(leaf).all() for leaf in params):
         return "CONVERGED with parameters that are not finite", np.nan
-    if model.certificate is None:
-        return "", np.nan
     eps = np.finfo(X.dtype).eps
     with np.errstate(all="ignore"):
         excess = model.certificate(certified.Problem(X, y, w, eps, eps**0.5), fit)
     return (f"CONVERGED, {excess:.3g} times what is allowed" if excess > 1 else ""), excess
+
+
+def of_no_rows(model: Model, dtype: Any) -> str:
+    """What is wrong with the answer to data without a row, which is a ValueError before anything is computed."""
+    y = np.zeros((0, 2) if model.y == "targets" else 0, np.int32 if model.y in ("binary", "classes") else dtype)
+    try:
+        fit = model.fit(np.zeros((0, 2), dtype), y, np.ones(0, dtype))
+    except ValueError as error:
+        verb = model.module.__name__.rpartition(".")[2] + ".fit"
+        return "" if str(error).startswith(verb) else f"no rows: {error}"
+    return f"no rows: {Status(int(fit.info.status)).name}"
 
 
 @dataclass
@@ -345,6 +357,9 @@ def campaign(names: list[str], shapes: list[tuple[int, int]], dtypes: list[Any],
         # Subsets of rows that determine the parameters: fewer rows are a ValueError.
         enough = [(n, p) for n, p in shapes if model.module not in (ji.theil_sen, ji.ransac) or n > p]
         for dtype in dtypes:
+            found.fits += 1
+            if why := of_no_rows(model, dtype):
+                found.faults.append((name, np.dtype(dtype).name, why))
             for n, p in enough:
                 lanes = batched and (n, p) == BATCHED
                 one = jax.jit(model.fit)

@@ -110,6 +110,24 @@ def test_many_rows_in_single_precision_have_a_rank_of_their_own(rng):
     assert ji.check(ji.ols.fit(same, y)).info.rank == 2
 
 
+@pytest.mark.parametrize("dtype, ratio", [(np.float64, 1e6), (np.float32, 1e3)])
+def test_wide_data_with_one_large_column(dtype, ratio, rng):
+    """What a correction changes is below the rounding of the kernel's coefficients, not of the columns'.
+
+    And its size has no unit: squares of y that underflow are not small beside y.
+    """
+    X, y = rng.standard_normal((5, 8)), rng.standard_normal(5)
+    X[:, 5] *= ratio
+    X, y = X.astype(dtype), y.astype(dtype)
+    tiny = dtype(np.finfo(dtype).tiny ** 0.55)
+    expected = np.linalg.lstsq(X - X.mean(0, dtype=float), y - y.mean(dtype=float), rcond=1e-12)[0]
+    for unit in (dtype(1), tiny):
+        fit = ji.check(ji.ols.fit(X, y * unit))
+        assert float(fit.info.optimality) < 20 * np.finfo(dtype).eps
+        close(fit.params.coef / unit, expected, 1e-9 if dtype is np.float64 else 1e-4)
+        close(ji.ols.predict(fit.params, X) / unit, y, 100 * np.finfo(dtype).eps)
+
+
 @pytest.mark.slow
 def test_derivative_at_constant_rank():
     """X = A B with inner size 2: rank 2 wherever A and B move."""

@@ -72,6 +72,40 @@ def test_theil_sen_in_float32(data):
 
 
 @pytest.mark.slow
+def test_theil_sen_in_any_unit_of_y_and_of_the_weights(data):
+    """Squares of distances and products of weights overflow, or underflow to a subset that does not count."""
+    X, y = (np.asarray(a, np.float32) for a in data)
+    w = np.linspace(0.5, 2, 14, dtype=np.float32)
+    fit = lambda y, w: ji.check(ji.theil_sen.fit(X, y, key=KEY, sample_weight=w)).params.coef  # noqa: E731
+    expected = fit(y, w)
+    for unit in (1e30, 1e-25):
+        close(fit(y * np.float32(unit), w) / np.float32(unit), expected, 1e-3)
+    for unit in (1e20, 1e-20):
+        close(fit(y, w * np.float32(unit)), expected, 1e-3)
+
+
+@pytest.mark.slow
+def test_theil_sen_takes_no_rounding_for_a_slope():
+    """Of a subset that holds a row twice the last pivot is rounding over the one before it, here 6e-5 of the first."""
+    X = np.array(
+        [[-0.3618232, 0.5410759, -0.30989197], [1.4306939, 1.4847772, -0.6256391], [-0.4693299, 1.0402908, 2.064371],
+         [-1.2554882, -0.83989346, -1.272535], [-0.4693299, 1.0402908, 2.064371], [0.21626474, 0.6068708, 1.240324],
+         [0.2278286, 0.98646635, -0.74778247], [0.21626474, 0.6068708, 1.240324]], np.float32,
+    )  # fmt: skip
+    y = [0.4610003, 3.1820855, -3.7340813, 1.2682155, -3.7340813, -3.2521837, 2.2152443, -3.2521837]
+    w = [0.67266494, 0.89138, 1.44639, 1.6118166, 0.9662155, 1.0172515, 1.4815341, 0.8682751]
+    found = [ji.check(ji.theil_sen.fit(X.astype(t), np.asarray(y, t), key=KEY, sample_weight=np.asarray(w, t)))
+             for t in (np.float32, np.float64)]  # fmt: skip
+    close(found[0].info.objective, found[1].info.objective, 1e-3)
+    close(found[0].params.coef, found[1].params.coef, 1e-2)
+
+
+def test_theil_sen_of_a_slope_that_overflows():
+    fit = ji.theil_sen.fit([[1e-5], [2e-5]], [0.0, 1e306], key=KEY)
+    assert fit.info.status == ji.Status.NONFINITE and np.isnan(fit.params.coef).all()
+
+
+@pytest.mark.slow
 def test_theil_sen_is_scipys_and_scikit_learns(data):
     """One column: the median of the slopes.  Several, in standard units: scikit-learn's spatial median."""
     X, y = data

@@ -29,6 +29,17 @@ def _harmless(a: jax.Array) -> jax.Array:
     return jnp.abs(a) < jnp.finfo(a.dtype).max ** 0.5 / 64
 
 
+def weights(w: Any, dtype: Any) -> Any:
+    """w (n,) in the working dtype, or None.
+
+    NaN, which every fit sees, where their sum has no normal reciprocal: XLA multiplies by that, which it takes for 0.
+    """
+    if w is None:
+        return None
+    w = jnp.asarray(w, dtype)
+    return jnp.where(w.sum() <= jnp.finfo(dtype).max / 8, w, jnp.nan)
+
+
 def present(w: jax.Array | None, *arrays: jax.Array | None) -> tuple[Any, ...]:
     """The arrays, whose leading axis are the rows, without what would spoil a sum in rows of weight 0."""
     return _each(w, arrays, _first)

@@ -72,6 +72,7 @@ def read(raw: Input) -> Data:
     """The data in the working dtype, log exposure in the offset."""
     dtype = checks.working_dtype(raw.X, raw.y)
     X, y, exposure, w, offset = (None if a is None else jnp.asarray(a, dtype) for a in raw)
+    w = absent.weights(w, dtype)
     y, exposure, offset = absent.present(w, y, exposure, offset)
     if exposure is not None:
         offset = jnp.log(exposure) + (jnp.zeros_like(exposure) if offset is None else offset)

@@ -142,7 +142,8 @@ def _read(raw: _Input, balanced: bool) -> tuple[Data, jax.Array]:
     """The data in the working dtype, with the weights of the classes in w, and where y is valid."""
     dtype = checks.working_dtype(raw.X, raw.y)
     X, y = jnp.asarray(raw.X, dtype), jnp.asarray(raw.y, dtype)
-    w, offset = (None if a is None else jnp.asarray(a, dtype) for a in (raw.sample_weight, raw.offset))
+    w = absent.weights(raw.sample_weight, dtype)
+    offset = None if raw.offset is None else jnp.asarray(raw.offset, dtype)
     y, offset = absent.present(w, y, offset)
     factor = raw.class_weight
     if balanced:

@@ -117,7 +117,8 @@ def _link(verb: str, link: Any) -> Link:
 
 def _read(raw: _Input) -> Data:
     dtype = checks.working_dtype(raw.X)
-    w, offset = (None if a is None else jnp.asarray(a, dtype) for a in (raw.sample_weight, raw.offset))
+    w = absent.weights(raw.sample_weight, dtype)
+    offset = None if raw.offset is None else jnp.asarray(raw.offset, dtype)
     y, offset = absent.present(w, jnp.asarray(raw.y, jnp.int32), offset)
     return Data(jnp.asarray(raw.X, dtype), y, w, offset)
 

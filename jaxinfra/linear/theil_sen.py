@@ -49,7 +49,8 @@ def fit(
       fits; info.optimality the length of the mean of the unit vectors towards them, 0 at their median.
 
     Status: CONVERGED.  SINGULAR with NaN if no subset determines the parameters, for a negative weight or if all
-      weights are 0.  NONFINITE with NaN if the input holds NaN or inf.  MAX_ITER; STALLED.
+      weights are 0.  NONFINITE with NaN if the input holds NaN or inf, or if a parameter overflows.  MAX_ITER;
+      STALLED.
 
     Derivatives: params with respect to X, y and offset, forward and reverse, all orders, of the subsets as drawn.
 
@@ -104,7 +105,9 @@ def _fit(
         theta, status, n_iter = spatial_median.solve(fits.points, fits.weight, start, tol=tol, max_iter=max_iter)
         value, optimality = _look(f, fits, implicit.frozen(theta), classical=False)
     params = f.outer(theta, fit_intercept)
+    in_range = jnp.isfinite(params.coef).all() & jnp.isfinite(params.intercept)
 
+    status = jnp.where(in_range, status, Status.NONFINITE)
     status = jnp.where((fits.weight.sum() > 0) & sound, status, Status.SINGULAR)
     status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
     or_nan = lambda v: jnp.where(status <= Status.STALLED, v, jnp.nan)  # noqa: E731
@@ -137,13 +140,13 @@ def _fits(
         i, j = (subsets.draw(key, w, n_subsets, size) if every is None else every).T
         run, rise = (X[i, 0] - X[j, 0]) * f.scale[0], y[i] - y[j]
         slope = rise / jnp.where(run == 0, 1, run)
-        share = jnp.ones_like(run) if every is None else w[i] * w[j]
+        share = jnp.ones_like(run) if every is None else subsets.shares(w, every)
         return f, _Fits(slope[:, None], jnp.where(run == 0, 0, share))
     drawn = subsets.draw(key, w, n_subsets, size) if every is None else jnp.asarray(every)
     Z = (X - f.centre[None]) * f.scale[None]
     V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
     points, regular = subsets.solve(V, y, drawn)
-    share = jnp.ones(len(points), X.dtype) if every is None else jnp.prod(w[drawn], axis=1)
+    share = jnp.ones(len(points), X.dtype) if every is None else subsets.shares(w, drawn)
     return f, _Fits(points, jnp.where(regular, share, 0))
 
 

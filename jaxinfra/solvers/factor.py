@@ -154,7 +154,8 @@ def eigen(
     p, dtype = H.shape[-1], H.dtype
     d = column_scale(H) if equilibrate else jnp.ones(H.shape[:2], dtype)
     # A column that is zero in H is left out: what `gram` makes of it is the rounding of its mean.
-    inverse = jnp.where(diagonal(H) > 0, 1 / d, 0) if equilibrate else d
+    there = diagonal(H) > 0
+    inverse = jnp.where(there, 1 / d, 0) if equilibrate else d
     T, R = _orthonormal(lambda T: gram(T) + dot(T.mT * ridge[:, None, :], T), inverse)
     # Now A D^-1 = Q R with orthonormal Q, so R has its singular values and right singular vectors.
     _, s, Vt = lax.linalg.svd(R, full_matrices=False)
@@ -164,7 +165,10 @@ def eigen(
     V = Vt.mT
     T = V * jnp.where(keep, 1 / jnp.where(keep, s, 1), 0)[:, None, :] * inverse[:, :, None]
     # Null space of A = D^-1 (null space of A D^-1), orthonormalised; reversed so that its columns come first in QR.
-    N = jnp.where(keep[:, None, :], 0, V / d[:, :, None])[:, :, ::-1]
+    # A zero column's direction gets the smallest scale, beside which the rounding of the others' stays small.
+    smallest = jnp.where(there, d, jnp.inf).min(-1, keepdims=True)
+    scale = jnp.where(there | (smallest == jnp.inf), d, smallest)
+    N = jnp.where(keep[:, None, :], 0, V / scale[:, :, None])[:, :, ::-1]
     Q, _ = jnp.linalg.qr(N)
     null = jnp.where(jnp.arange(p, dtype=jnp.int32)[None, None, :] < (p - rank)[:, None, None], Q, 0)
     T = T - dot(null, dot(null.mT, T))  # into the row space, which makes TT' the Moore-Penrose inverse

@@ -22,8 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinfra._core import affine, checks, implicit
-from jaxinfra._core.absent import masked, present
+from jaxinfra._core import absent, affine, checks, implicit
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot
 from jaxinfra._core.rows import replicated
@@ -140,15 +139,15 @@ def prepare(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array |
     X, y = jnp.asarray(X, dtype), jnp.asarray(y, dtype)
     if offset is not None:
         y = y - affine.as_rows(jnp.asarray(offset, dtype), y)
-    w = None if w is None else jnp.asarray(w, dtype)
-    return X, *present(w, y), w  # type: ignore[return-value]
+    w = absent.weights(w, dtype)
+    return X, *absent.present(w, y), w  # type: ignore[return-value]
 
 
 @jax.jit
 @replicated
 def objective(params: Linear, X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array | None) -> jax.Array:
     """The objective of this module at any params, in X's dtype."""
-    X, w = masked(X, w)
+    X, w = absent.masked(X, w)
     r = y - affine.decision("objective", params, X)
     square = (r * r) if r.ndim == 1 else (r * r).sum(1)
     value = 0.5 * (square.mean() if w is None else dot(w, square) / w.sum())

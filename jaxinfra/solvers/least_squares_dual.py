@@ -29,6 +29,7 @@ def solve(
     """As `least_squares.solve`, for y (n, k) and l2 (t, 1) or None."""
     n, p = X.shape
     dtype = X.dtype
+    w = moments.in_units(w)
     weight, x_mean, y_mean, A, target = moments.centred(X, y, w, centre)
     A = A.T
     ridge = jnp.zeros((1, 1), dtype) if l2 is None else weight * l2
@@ -51,25 +52,29 @@ def solve(
     )
     f = when(~(f.error.max() < factor.FACTOR_ERROR) & usable, robust, f)
 
-    norm_y = jnp.sqrt((target0**2).sum(0))
-    ones = jnp.ones_like(f.scale)
-    column = jnp.sqrt((A0**2).sum(1))[None]
+    norm_y = moments.norms(target0)
+    column = moments.norms(A0.T)[None]
     column = jnp.where(column > 0, column, 1)
 
-    def step(state: State) -> tuple[State, Verdict]:
-        a = state.coef
-        coef = dot(A0, a)
+    # Beside a the corrections add up in coef: next to a large column what they change is below the rounding of a.
+    def step(carry: tuple[State, jax.Array]) -> tuple[tuple[State, jax.Array], Verdict]:
+        state, a = carry
+        coef = state.coef
         r = target0 - dot(A0.T, coef)
         d = apply(f.T, project_out(f.null, r - ridge0.T * a))
-        size = refinement.relative(d, a + d, ones, jnp.zeros_like(norm_y))
+        move = dot(A0, d)
+        size = refinement.relative(move, coef + move, column, norm_y)
         gradient = dot(A0, r) - ridge0.T * coef
         objective = 0.5 * ((r * r).sum() + (ridge0.T * coef * coef).sum()) / jnp.where(weight > 0, weight, 1)
         optimality = refinement.scaled_gradient(gradient, column, norm_y)
-        return refinement.judge(state, State(a + d, state.shift, size, objective, optimality, state.paired))
+        new = State(coef + move, state.shift, size, objective, optimality, state.paired)
+        state, verdict = refinement.judge(state, new)
+        return (state, a + d), verdict
 
     # The kernel has no residual in pairs: the corrections start as if they were, and end where rounding stops them.
-    begin = refinement.start(apply(f.T, target0), jnp.zeros_like(y_mean), paired=True)
-    state, status, n_iter = drive(step, begin, max_iter=max_iter)
+    a = apply(f.T, target0)
+    begin = refinement.start(dot(A0, a), jnp.zeros_like(y_mean), paired=True)
+    (state, a), status, n_iter = drive(step, (begin, a), max_iter=max_iter)
 
     def kernel(a: jax.Array) -> jax.Array:
         return dot(A.T, dot(A, a)) + ridge.T * a
@@ -77,8 +82,9 @@ def solve(
     def condition(a: jax.Array) -> jax.Array:
         return project_out(f.null, kernel(target - kernel(a))) - apply(f.null, a)
 
-    a = project_out(f.null, state.coef)
+    a = project_out(f.null, a)
     a = implicit.root(condition, a, lambda b: -(apply(f.T, apply(f.T, b)) + apply(f.null, b)))
     coef = dot(A, a)
+    coef += implicit.frozen(state.coef - coef)
     intercept = y_mean - dot(x_mean, coef) if centre else jnp.zeros_like(y_mean)
     return refinement.finish(coef, intercept, state, status, n_iter, f, tol, valid, finite)

@@ -20,6 +20,7 @@ from jax.custom_batching import custom_vmap
 
 from jaxinfra._core.absent import masked, present
 from jaxinfra._core.centre import bulk
+from jaxinfra._core.implicit import frozen
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.rows import sum_blocks
 
@@ -166,12 +167,29 @@ def power_of_two(a: jax.Array) -> jax.Array:
 
 
 def in_range(square: jax.Array, scale: jax.Array, origin: jax.Array) -> jax.Array:
-    """scale where square (sums of squares of what it divided) times its square is a normal number; else NaN: such a
-    column would pass for a constant one.  0 for one that is constant but for the rounding of its origin: that rounding
-    is no column."""
+    """scale where square (sums of squares of what it divided) times its square is a normal number or 0; else NaN: such
+    a column would pass for a constant one.  One that is constant but for the rounding of its origin is."""
     normal = jnp.abs(square) * scale**2 >= jnp.finfo(square.dtype).tiny
-    constant = (square == 0) | (scale <= 16 * eps(scale.dtype) * jnp.abs(origin))
-    return jnp.where(constant, 0, jnp.where(normal, scale, jnp.nan))
+    constant = (square == 0) | rounded(scale, origin)
+    return jnp.where(constant | normal, scale, jnp.nan)
+
+
+def in_units(w: jax.Array | None) -> jax.Array | None:
+    """The weights w (n,) by the power of two below their largest, for what depends on their ratios alone: a root of
+    theirs times a residual then underflows only where the residual does."""
+    return None if w is None else w / power_of_two(frozen(w.max()))
+
+
+def rounded(scale: jax.Array, origin: jax.Array) -> jax.Array:
+    """Whether a column whose spread is `scale` is constant but for the rounding of its origin, or all but constant."""
+    return scale <= 16 * eps(scale.dtype) * jnp.abs(origin)
+
+
+def norms(A: jax.Array) -> jax.Array:
+    """The Euclidean norms of the columns of A (n, k), which neither overflow nor underflow."""
+    unit = power_of_two(frozen(jnp.abs(A).max(0)))
+    B = A / unit[None]
+    return unit * jnp.sqrt((B * B).sum(0))
 
 
 # Up to so many targets join the columns of X in the symmetric product.
@@ -217,6 +235,9 @@ def moments(
         total = M[p]
         mean = total / jnp.where(weight > 0, weight, 1)
         M = M - mean[:q, None] * total[None]
+        # Of a constant column centring leaves the rounding of its origin, which is no column.
+        constant = rounded(scale[:p], origin[:p]) & (diagonal(M[:p, :p]) <= eps(dtype) ** 0.5 * raw)
+        M = jnp.where(jnp.pad(constant, (0, 1))[:, None] | jnp.pad(constant, (0, 1 + k))[None], 0, M)
         yy = jnp.maximum(yy - mean[q:] * total[q:], 0)
         origin = origin + mean
         left = jnp.maximum(diagonal(M[:p, :p]), jnp.finfo(dtype).eps * raw)

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinfra._core import checks, implicit
-from jaxinfra._core.absent import masked, present
+from jaxinfra._core import absent, checks, implicit
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.types import Fit, Info, Linear, Status
@@ -44,9 +43,9 @@ def read(raw: Input, *, K: int, balanced: bool) -> Rows:
     X, y, class_weight, w, offset = raw
     dtype = checks.working_dtype(X, y)
     X = jnp.asarray(X, dtype)
-    if w is not None:
-        y, offset = present(jnp.asarray(w, dtype), y, offset)
-        X, w = masked(X, jnp.asarray(w, dtype))
+    w = absent.weights(w, dtype)
+    y, offset = absent.present(w, y, offset)
+    X, w = absent.masked(X, w)
     w = jnp.ones_like(X[:, 0]) if w is None else w
     if y.ndim == 1:
         labels = jnp.asarray(y, jnp.int32)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core.precision import dot
 from jaxinfra.solvers.factor import rank_tol, svd
-from jaxinfra.solvers.moments import centred
+from jaxinfra.solvers.moments import centred, in_units
 
 
 def path(
@@ -22,6 +22,7 @@ def path(
 ) -> tuple[jax.Array, ...]:
     """coef (m, p, k), intercept (m, k), loo (m, k), gcv (m, k), dof (m,) for y (n, k) and l2 (m,)."""
     n, p = X.shape
+    w = in_units(w)
     weight, x_mean, y_mean, A, v = centred(X, y, w, fit_intercept)
     finite = jnp.isfinite(A.sum() + v.sum() + weight + l2.sum()) & (l2 >= 0).all() & (weight > 0)
     if w is not None:

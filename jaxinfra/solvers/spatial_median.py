@@ -19,6 +19,7 @@ from jaxinfra._core import implicit, order
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
+from jaxinfra.solvers.moments import norms
 
 
 def median(v: jax.Array, w: jax.Array) -> jax.Array:
@@ -31,7 +32,7 @@ def median(v: jax.Array, w: jax.Array) -> jax.Array:
 class _View(NamedTuple):
     """The points from one of them or from between: what pulls, and what holds."""
 
-    away: jax.Array  # theta - theta_t, (m, q)
+    away: jax.Array  # unit vectors of theta - theta_t, (m, q)
     inverse: jax.Array  # v_t / distance, 0 of the points that theta is
     pull: jax.Array  # the gradient without those points
     rest: jax.Array  # its length beyond what those points hold
@@ -40,10 +41,11 @@ class _View(NamedTuple):
 
 def _view(points: jax.Array, v: jax.Array, theta: jax.Array) -> _View:
     away = theta[None] - points
-    length = jnp.sqrt((away * away).sum(1))
+    length = norms(away.T)
     there = length > eps(points.dtype) * jnp.abs(theta).max()
-    inverse = jnp.where(there, v / jnp.where(there, length, 1), 0)
-    pull = dot(inverse, away)
+    length = jnp.where(there, length, 1)
+    inverse, away = jnp.where(there, v / length, 0), away / length[:, None]
+    pull = dot(jnp.where(there, v, 0), away)
     size = jnp.sqrt(dot(pull, pull))
     rest = jnp.maximum(size - jnp.where(there, 0, v).sum(), 0)
     return _View(away, inverse, pull, rest, rest / jnp.where(size > 0, size, 1))
@@ -51,9 +53,8 @@ def _view(points: jax.Array, v: jax.Array, theta: jax.Array) -> _View:
 
 def _curvature(view: _View) -> jax.Array:
     """The Hessian, without the points that theta is."""
-    square = (view.away * view.away).sum(1)
-    unit = view.away * jnp.where(view.inverse > 0, view.inverse / jnp.where(square > 0, square, 1), 0)[:, None]
-    return view.inverse.sum() * jnp.eye(view.away.shape[1], dtype=view.away.dtype) - dot(view.away.T, unit)
+    eye = jnp.eye(view.away.shape[1], dtype=view.away.dtype)
+    return view.inverse.sum() * eye - dot(view.away.T, view.inverse[:, None] * view.away)
 
 
 def _shares(weight: jax.Array) -> jax.Array:
@@ -65,7 +66,7 @@ def distance(points: jax.Array, weight: jax.Array, theta: jax.Array) -> tuple[ja
     """The mean distance from theta, and the length of its smallest subgradient."""
     v = _shares(weight)
     view = _view(points, v, theta)
-    return dot(v, jnp.sqrt((view.away * view.away).sum(1))), view.rest
+    return dot(v, norms((theta[None] - points).T)), view.rest
 
 
 def solve(
@@ -89,10 +90,9 @@ def solve(
     theta, status, n_iter = drive(step, theta, max_iter=max_iter)
 
     def residual(theta: jax.Array) -> jax.Array:
-        away = theta[None] - points
-        square = (away * away).sum(1)
         there = _view(fixed, v, implicit.frozen(theta)).inverse > 0
-        return dot(v * jnp.where(there, 1 / jnp.sqrt(jnp.where(there, square, 1)), 0), away)
+        away = jnp.where(there[:, None], theta[None] - points, 1)
+        return dot(jnp.where(there, v / norms(away.T), 0), away)
 
     def inverse(b: jax.Array) -> jax.Array:
         return jnp.linalg.solve(_curvature(_view(fixed, v, implicit.frozen(theta))), b)

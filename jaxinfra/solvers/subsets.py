@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxinfra._core.implicit import frozen
 from jaxinfra._core.precision import dot, eps
 
 
@@ -49,11 +50,28 @@ def all_of(n: int, size: int, most: int) -> np.ndarray | None:
     return np.array(list(itertools.combinations(range(n), size)), np.int32).reshape(-1, size)
 
 
+def shares(w: jax.Array, rows: jax.Array) -> jax.Array:
+    """The products of the weights w (n,) of each subset's rows (count, size), the largest near 1: they neither overflow
+    nor all underflow."""
+    mantissa, exponent = jnp.frexp(w)
+    product, total = jnp.prod(mantissa[rows], axis=1), exponent[rows].sum(1)
+    top = jnp.where(product > 0, total, jnp.iinfo(total.dtype).min).max()
+    return jnp.ldexp(product, jnp.where(product > 0, total - top, 0))
+
+
 def solve(V: jax.Array, y: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Least squares of each subset: (count, q), and whether its rows determine it."""
+    """Least squares of each subset: (count, q), and whether its rows determine it.
+
+    By its condition, not by the pivots: after a small pivot that of a dependent column is rounding over it.
+    """
     Q, R = jnp.linalg.qr(V[rows])
-    pivots = jnp.abs(jnp.diagonal(R, axis1=1, axis2=2))
-    regular = pivots.min(1) > eps(V.dtype) ** 0.75 * pivots.max(1)
-    R = jnp.where(regular[:, None, None], R, jnp.eye(V.shape[1], dtype=V.dtype)[None])
+    eye = jnp.eye(V.shape[1], dtype=V.dtype)[None]
+    fixed = frozen(R)
+    pivots = jnp.abs(jnp.diagonal(fixed, axis1=1, axis2=2)).min(1)
+    fixed = jnp.where((pivots > 0)[:, None, None], fixed, eye)
+    inverse = lax.linalg.triangular_solve(fixed, jnp.broadcast_to(eye, R.shape), left_side=True)
+    condition = jnp.abs(fixed).max((1, 2)) * jnp.abs(inverse).max((1, 2))
+    regular = (pivots > 0) & (condition * eps(V.dtype) ** 0.75 < 1)
+    R = jnp.where(regular[:, None, None], R, eye)
     right = jnp.where(regular[:, None], dot(Q.mT, y[rows][..., None])[..., 0], 0)
     return lax.linalg.triangular_solve(R, right[..., None], left_side=True)[..., 0], regular

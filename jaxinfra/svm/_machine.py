@@ -102,7 +102,7 @@ def present(X: jax.Array, w: Any, kernel: Kernel | None) -> tuple[jax.Array, jax
 @partial(jax.jit, static_argnames="precomputed")
 @rows.replicated
 def _present(X: jax.Array, w: jax.Array, *, precomputed: bool) -> tuple[jax.Array, jax.Array]:
-    X, w = absent.filled(X, jnp.asarray(w, X.dtype))
+    X, w = absent.filled(X, absent.weights(w, X.dtype))
     if precomputed:
         X, w = absent.filled(X.T, w)
         X = X.T
