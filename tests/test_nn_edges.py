@@ -53,6 +53,24 @@ def test_one_hot_labels_are_those_of_integers(small):
     same(run((params, X, strange), sample_weight=weight).params, run(small, sample_weight=weight).params)
 
 
+@pytest.mark.parametrize("columns", [1, 2])
+def test_logits_that_are_nan_are_of_no_class(small, columns):
+    """Else a network that broke off would have the accuracy of one that calls all the first class."""
+    _, X, y = small
+    apply = lambda params, x: x[:, :2] if columns == 2 else x[:, 0]  # noqa: E731
+    lost = X.copy()
+    lost[3, 0] = np.nan
+    given = {"loss": "softmax" if columns == 2 else "sigmoid", "metrics": ("accuracy", "auc", "confusion")}
+    found = train.evaluate(apply, {}, lost, y, **given)
+    assert np.isnan(found["accuracy"]) and np.isnan(found["auc"]) and np.isnan(found["confusion"]).any()
+    # In a row that is absent stands anything.
+    absent = train.evaluate(apply, {}, lost, y, sample_weight=(np.arange(len(y)) != 3).astype(np.float32), **given)
+    rest = train.evaluate(apply, {}, np.delete(X, 3, 0), np.delete(y, 3), **given)
+    for name in ("accuracy", "auc"):
+        np.testing.assert_allclose(absent[name], rest[name], rtol=1e-6)
+    np.testing.assert_array_equal(absent["confusion"], rest["confusion"])
+
+
 def test_soft_labels_have_the_cross_entropy(small):
     params, X, y = small
     soft = np.where(np.eye(2)[y] > 0, 0.8, 0.2).astype(np.float32)

@@ -9,13 +9,15 @@ import jax.numpy as jnp
 def auc(scores: jax.Array, plus: jax.Array, minus: jax.Array) -> jax.Array:
     """The probability that a row of the class scores above one of another, ties half (Mann and Whitney 1947).
 
-    scores (n,); plus, minus (n,): the weight of a row as one of the class, and as one of the others.
+    scores (n,); plus, minus (n,): the weight of a row as one of the class, and as one of the others.  NaN where a row
+    with a weight has a score of NaN, or one of the two has no row.
     """
     order = jnp.argsort(scores)
     s, plus, minus = scores[order], plus[order], minus[order]
     below = jnp.concatenate([jnp.zeros((1,), minus.dtype), jnp.cumsum(minus)])
     low, high = jnp.searchsorted(s, s, side="left"), jnp.searchsorted(s, s, side="right")
-    return (plus * (below[low] + below[high]) / 2).sum() / (plus.sum() * minus.sum())
+    area = (plus * (below[low] + below[high]) / 2).sum() / (plus.sum() * minus.sum())
+    return jnp.where((jnp.isnan(s) & (plus + minus > 0)).any(), jnp.nan, area)
 
 
 def one_against_rest(scores: jax.Array, share: jax.Array, weight: jax.Array) -> jax.Array:

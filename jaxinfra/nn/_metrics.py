@@ -59,10 +59,16 @@ def _classes(loss: Any, logits: jax.Array, y: jax.Array) -> tuple[jax.Array, jax
     return truth.astype(jnp.int32), guess.astype(jnp.int32)
 
 
+def _unknown(loss: Any, logits: jax.Array) -> jax.Array:
+    """Where there is no likeliest class, because a logit is NaN."""
+    return jnp.isnan(logits).any(-1) if loss == "softmax" else jnp.isnan(logits)
+
+
 def hits(loss: Any, logits: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """(n,): 1 where the likeliest class is y's; of a prediction a step the share of real steps."""
+    """(n,): 1 where the likeliest class is y's, NaN where there is none; of a prediction a step the share of real
+    steps."""
     truth, guess = _classes(loss, logits, y)
-    right = (truth == guess).astype(logits.dtype)
+    right = jnp.where(_unknown(loss, logits), jnp.nan, (truth == guess).astype(logits.dtype))
     return right if right.ndim == 1 else row_losses(lambda a, _: a, right, y, mask)
 
 
@@ -71,6 +77,7 @@ def _confusion(loss: str, logits: jax.Array, y: jax.Array, weight: jax.Array) ->
     classes = logits.shape[-1] if loss == "softmax" else 2
     truth, guess = _classes(loss, logits, y)
     block = jnp.arange(truth.size, dtype=jnp.int32) // jnp.int32(BLOCK)
+    weight = jnp.where(_unknown(loss, logits) & (weight > 0), jnp.nan, weight)
     table = jnp.zeros((-(-truth.size // BLOCK), classes, classes), weight.dtype)
     return table.at[block, truth.reshape(-1), guess.reshape(-1)].add(weight.reshape(-1)).sum(0)
 
@@ -87,7 +94,8 @@ def measure(loss: Any, names: tuple[str, ...], logits: Any, y: Any, weight: Any,
     each = jnp.broadcast_to(weight.reshape((-1,) + (1,) * (truth.ndim - 1)), truth.shape)
     each = each if mask is None else layers.blank(each, mask)
     if "accuracy" in names:
-        found["accuracy"] = (hits(loss, logits, y, mask) * weight).sum() / total
+        right = hits(loss, logits, y, mask)
+        found["accuracy"] = jnp.where(weight > 0, right * weight, jnp.zeros_like(right)).sum() / total
     if "confusion" in names:
         found["confusion"] = _confusion(loss, logits, y, each)
     if "auc" in names:

@@ -50,7 +50,7 @@ def all_of(n: int, size: int, most: int) -> np.ndarray | None:
     return np.array(list(itertools.combinations(range(n), size)), np.int32).reshape(-1, size)
 
 
-def shares(w: jax.Array, rows: jax.Array) -> jax.Array:
+def shares(w: jax.Array, rows: jax.Array | np.ndarray) -> jax.Array:
     """The products of the weights w (n,) of each subset's rows (count, size), the largest near 1: they neither overflow
     nor all underflow."""
     mantissa, exponent = jnp.frexp(w)

@@ -83,7 +83,8 @@ def fit(
       of support vectors does not change.
 
     Cost: hinge: 15 to 25 products n p^2 (interior point), then a few blocks that make the support vectors exact.
-    squared_hinge: that of `logistic.fit`.  Memory: one copy of X.
+    squared_hinge: that of `logistic.fit`.  Memory: one copy of X.  Hinge with a column of a standard deviation
+    above 1000 takes many more blocks: scale it.  A UserWarning says so where X is NumPy.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

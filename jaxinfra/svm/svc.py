@@ -78,7 +78,8 @@ def fit(
 
     Cost: the kernel's rows of the support vectors, each once or a few times (n p flops each), and two vectors of a few
     hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.5 GB beside X; for several
-    classes and `path` n^2 numbers up to 12000 rows.
+    classes and `path` n^2 numbers up to 12000 rows.  Linear and polynomial kernels need columns of like units: one with
+    a standard deviation of 100 makes the steps of 400 x 5 250 times as many.  A UserWarning says so where X is NumPy.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

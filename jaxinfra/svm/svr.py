@@ -67,6 +67,7 @@ def fit(
 
     Cost: the kernel's rows of the support vectors, each once or a few times (n p flops each), and two vectors of a few
     hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.5 GB beside X.
+    Units of columns as in `svc.fit`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
