@@ -238,7 +238,8 @@ def machine(problem, params, kernel, dual, tol, single=True):
     if single:
         f, rho = problem_dual.slope(variables), -intercept
         up, down = variables < problem_dual.upper - slack, variables > problem_dual.lower + slack
-        over = SLACK * problem.eps * abs(rho)
+        # Where the rows lie far from 0, what b misses of its sum, 0, is worth that times their squares.
+        over = SLACK * problem.eps * abs(rho) + (abs(b.sum()) * np.abs(K).max() if kernel is linear else 0)
         found += [((rho - f[up]).max(initial=0)) / (allowed + over), (f[down] - rho).max(initial=0) / (allowed + over)]
     return float(max(found))
 

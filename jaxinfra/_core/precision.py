@@ -56,6 +56,11 @@ def dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision=HIGHEST)
 
 
+def all_finite(*arrays: jax.Array | None) -> jax.Array:
+    """Whether no array holds NaN or inf: (), bool."""
+    return jnp.isfinite(sum(a.sum() for a in arrays if a is not None))  # type: ignore[return-value]
+
+
 def eps(dtype: Any) -> float:
     """Unit of rounding of `dtype` (the spacing of 1)."""
     return float(jnp.finfo(dtype).eps)

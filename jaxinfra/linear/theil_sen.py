@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import absent, affine, checks, implicit, rows
-from jaxinfra._core.precision import default_tol, dot
+from jaxinfra._core.precision import all_finite, default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
@@ -105,9 +105,8 @@ def _fit(
         theta, status, n_iter = spatial_median.solve(fits.points, fits.weight, start, tol=tol, max_iter=max_iter)
         value, optimality = _look(f, fits, implicit.frozen(theta), classical=False)
     params = f.outer(theta, fit_intercept)
-    in_range = jnp.isfinite(params.coef).all() & jnp.isfinite(params.intercept)
 
-    status = jnp.where(in_range, status, Status.NONFINITE)
+    status = jnp.where(all_finite(*implicit.frozen(params)), status, Status.NONFINITE)
     status = jnp.where((fits.weight.sum() > 0) & sound, status, Status.SINGULAR)
     status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
     or_nan = lambda v: jnp.where(status <= Status.STALLED, v, jnp.nan)  # noqa: E731

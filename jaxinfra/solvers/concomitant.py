@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
-from jaxinfra._core.precision import default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
 from jaxinfra.norms import Huber
@@ -226,7 +226,7 @@ def _finish(
     if data.w is not None:
         sound &= (data.w >= 0).all()
     code = jnp.where(no_scale | (delta <= 1), Status.ZERO_SCALE, status)
-    code = jnp.where(jnp.isfinite(state.value), code, Status.NONFINITE)
+    code = jnp.where(all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), code, Status.NONFINITE)
     code = jnp.where(sound, code, Status.SINGULAR)
     finite = jnp.isfinite(data.y.sum() + data.weight + l2.sum() + delta)
     code = jnp.where(finite, code, Status.NONFINITE).astype(jnp.int32)

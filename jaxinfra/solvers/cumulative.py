@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import default_tol, dot
+from jaxinfra._core.precision import all_finite, default_tol, dot
 from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Fit, Info, Status, Thresholds
 from jaxinfra.links import Link
@@ -241,7 +241,7 @@ def _finish(
     if data.w is not None:
         sound &= (data.w >= 0).all()
         valid = valid | (data.w == 0)
-    code = jnp.where(jnp.isfinite(state.value), status, Status.NONFINITE)
+    code = jnp.where(all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), status, Status.NONFINITE)
     code = jnp.where(sound, code, Status.SINGULAR)
     code = jnp.where(valid.all(), code, Status.DOMAIN)
     data = data.masked()

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core.absent import masked
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import all_finite, dot, eps
 from jaxinfra.solvers import moments, refinement, residual
 from jaxinfra.solvers.active_set import Oracle
 
@@ -60,7 +60,7 @@ def prepare(
         M, v = ((X - x_mean[None]) * root[:, None]).T, (y - y_mean) * root
         c, vv, d, rounding = dot(M, v), dot(v, v), (M * M).sum(1), jnp.zeros((), X.dtype)
     valid = refinement.solvable(w, l2, weight) & (l1 >= 0).all()
-    finite = refinement.finite(c, vv, d, l1, l2)
+    finite = all_finite(c, vv, d, l1, l2)
     usable = valid & finite
     # A constant column is one whose spread is the rounding of its mean.
     varies = usable & (d > (16 * eps(X.dtype) * x_mean) ** 2)

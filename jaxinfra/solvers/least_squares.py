@@ -24,7 +24,7 @@ from jax import lax
 
 from jaxinfra._core import absent, affine, checks, implicit
 from jaxinfra._core.loop import Verdict, drive, when
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import all_finite, dot
 from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra.solvers import factor, least_squares_dual, moments, refinement, residual
@@ -81,7 +81,7 @@ def _primal(
     m = moments.moments(X, y, w, centre=centre, blocked=blocked, single=single)
     valid = refinement.solvable(w, l2, m.weight)
     # NaN or inf in any row reaches both c and yy; squares of X alone may overflow too.
-    finite = refinement.finite(m.c, m.yy, moments.diagonal(m.G), l2)
+    finite = all_finite(m.c, m.yy, moments.diagonal(m.G), l2)
     usable = valid & finite
     ridge = jnp.zeros((1, p), dtype) if l2 is None else jnp.where(usable, m.weight * l2, 0)
     weight = jnp.where(m.weight > 0, m.weight, 1)

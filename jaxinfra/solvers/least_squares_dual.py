@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import implicit
 from jaxinfra._core.loop import Verdict, drive, when
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import all_finite, dot
 from jaxinfra._core.types import Fit
 from jaxinfra.solvers import factor, moments, refinement
 from jaxinfra.solvers.factor import apply, project_out
@@ -34,7 +34,7 @@ def solve(
     A = A.T
     ridge = jnp.zeros((1, 1), dtype) if l2 is None else weight * l2
     valid = refinement.solvable(w, l2, weight)
-    finite = refinement.finite(A, target, w, l2)
+    finite = all_finite(A, target, w, l2)
     usable = implicit.frozen(valid & finite)
     A0, target0, ridge0 = (jnp.where(usable, a, 0) for a in implicit.frozen((A, target, ridge)))
     eye = jnp.eye(n, dtype=dtype)

@@ -10,7 +10,7 @@ from jax import lax
 
 from jaxinfra._core import absent, checks, implicit
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers import softmax, softmax_newton, softmax_prox_newton
 from jaxinfra.solvers.proximal_gradient import least_norm
@@ -115,15 +115,16 @@ def solve(
         data, W, units, (penalty > 0).all(), tol=tol, max_iter=jnp.where(usable, max_iter, 0), blocked=blocked
     )
     separable |= _separates(data, point.W, usable & (penalty == 0).all())
+    coef, intercept = scaling.raw(softmax_newton.attach(live, point.W, blocked=blocked), fit_intercept)
+    solved = all_finite(point.f, *implicit.frozen((coef, intercept)))
     for bad, code in (
         (separable, Status.SEPARABLE),
         (~valid, Status.SINGULAR),
         (~d.domain, Status.DOMAIN),
-        (~(finite & (jnp.isfinite(point.f) | ~usable)), Status.NONFINITE),
+        (~(finite & (solved | ~usable)), Status.NONFINITE),
     ):
         status = jnp.where(bad, jnp.int32(code), status)
     lost = status >= Status.NONFINITE
-    coef, intercept = scaling.raw(softmax_newton.attach(live, point.W, blocked=blocked), fit_intercept)
     coef, intercept, f, optimality = (jnp.where(lost, jnp.nan, v) for v in (coef, intercept, point.f, point.optimality))
     return Fit(Linear(coef, intercept), Info(status, n_iter, f, optimality))
 

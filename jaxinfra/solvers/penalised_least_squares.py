@@ -21,7 +21,7 @@ from jax import lax
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, GapInfo, Info, Linear, Status
 from jaxinfra.solvers import least_squares, moments, refinement, residual, semismooth_newton
@@ -58,7 +58,7 @@ def path(
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
     m = moments.moments(X, y, w, centre=fit_intercept, blocked=blocked)
     valid = refinement.solvable(w, l2, m.weight) & (l1 >= 0).all()
-    finite = refinement.finite(m.c, m.yy, moments.diagonal(m.G), l2, implicit.frozen(l1))
+    finite = all_finite(m.c, m.yy, moments.diagonal(m.G), l2, implicit.frozen(l1))
     usable = valid & finite
     weight = jnp.where(m.weight > 0, m.weight, 1)
     eye = jnp.eye(p, dtype=dtype)

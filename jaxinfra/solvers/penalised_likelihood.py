@@ -20,7 +20,7 @@ from jax import lax
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import first_row, masked
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import default_tol, dot
+from jaxinfra._core.precision import all_finite, default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers import linear_loss, newton
 from jaxinfra.solvers.linear_loss import Data, Frame, Loss
@@ -279,7 +279,7 @@ def _finish(
     if l1 is not None:
         present &= (l1 >= 0).all()
         vectors += l1.sum()
-    code = jnp.where(jnp.isfinite(state.value), status, Status.NONFINITE)
+    code = jnp.where(all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), status, Status.NONFINITE)
     code = jnp.where(present, code, Status.SINGULAR)
     code = jnp.where(allowed.all(), code, Status.DOMAIN)
     code = jnp.where(jnp.isfinite(vectors), code, Status.NONFINITE).astype(jnp.int32)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import Verdict
-from jaxinfra._core.precision import default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.types import Fit, Linear, RankInfo, Status
 from jaxinfra.solvers import moments
 from jaxinfra.solvers.factor import Factor, apply, project_out
@@ -44,11 +44,6 @@ def solvable(w: jax.Array | None, l2: jax.Array | None, weight: jax.Array) -> ja
     if l2 is not None:
         valid &= (l2 >= 0).all()
     return valid
-
-
-def finite(*arrays: jax.Array | None) -> jax.Array:
-    """Whether no array holds NaN or inf."""
-    return jnp.isfinite(sum(a.sum() for a in arrays if a is not None))  # type: ignore[return-value]
 
 
 def good_size(dtype: jnp.dtype) -> float:
@@ -138,7 +133,7 @@ def finish(
     dtype = coef.dtype
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
     state, f = implicit.frozen((state, f))
-    solved = finite(implicit.frozen(coef), implicit.frozen(intercept), state.objective)
+    solved = all_finite(implicit.frozen(coef), implicit.frozen(intercept), state.objective)
     met = state.optimality <= tol
     code = jnp.where(met, Status.CONVERGED, jnp.where(status == Status.MAX_ITER, Status.MAX_ITER, Status.STALLED))
     code = jnp.where(solved, code, Status.NONFINITE)  # overflow

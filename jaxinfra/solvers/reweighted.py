@@ -23,7 +23,7 @@ from jax.flatten_util import ravel_pytree
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
 from jaxinfra.norms import Huber, Norm
@@ -197,7 +197,7 @@ def _finish(
     for leaf in (*jax.tree.leaves(norm), *([] if constant is None else [constant])):
         sound &= leaf > 0
         finite &= ~jnp.isnan(leaf)
-    code = jnp.where(jnp.isfinite(value), status, Status.NONFINITE)
+    code = jnp.where(all_finite(value, *jax.tree.leaves(implicit.frozen(params))), status, Status.NONFINITE)
     code = jnp.where(sound, code, Status.SINGULAR)
     code = jnp.where(finite & jnp.isfinite(dot(jnp.ones_like(data.y), X)).all(), code, Status.NONFINITE)
     code = code.astype(jnp.int32)
