@@ -67,6 +67,21 @@ def least(X, y, tau):
     return linprog(cost, A_eq=np.hstack([V, np.eye(n), -np.eye(n)]), b_eq=y, bounds=bounds).fun
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [ji.svr, ji.nu_svr])
+@pytest.mark.parametrize("kernel", [kernels.Linear(), kernels.RBF(0.5)])
+def test_regression_machines_of_a_y_far_from_zero(module, kernel):
+    """Its level is the intercept's: y near 1e5 took up to 264 blocks for 6 and ended as STALLED."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 3)).astype(np.float32)
+    y = np.round(64 * (X @ np.array([1, 2, -1]) + 0.3 * rng.standard_normal(40))).astype(np.float32) / 64
+    level = np.float32(1e5)  # the sums are exact
+    near, far = (ji.check(module.fit(X, y + at, kernel=kernel)) for at in (0 * level, level))
+    assert far.info.n_iter <= 2 * near.info.n_iter
+    close(module.decision(far.params, X) - level, module.decision(near.params, X), 5e-3)
+    close(far.info.objective, near.info.objective, 1e-3)
+
+
 def test_quantile_ends_at_a_vertex():
     """It is exact there, and is found from inside at once: no optimal vertex was ever taken for one."""
     X, y = rows()
