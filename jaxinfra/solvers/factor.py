@@ -9,6 +9,8 @@ Two rungs:
                2020), so those down to eps * largest are found from products alone: no Householder sweep over the
                rows, and nothing but an all-reduce on a mesh.
 
+`svd` is the singular value decomposition of A from the same rounds.
+
 H has a leading axis t: 1, or one factor per target where penalties differ between targets.
 """
 
@@ -94,7 +96,8 @@ def _eigenvectors(G: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _orthonormal(gram: Callable[[jax.Array], jax.Array], scale: jax.Array) -> tuple[jax.Array, jax.Array]:
     """T and R (t, p, p) with orthonormal columns of AT and AT R = A D, from gram(T) = (AT)'(AT); scale (t, p) of D.
 
-    Directions in which AD is zero beside its largest singular value are zero in AT too.
+    Where AD is zero beside its largest singular value, AT is rounding and may be anything; R shows which directions
+    these are by its singular values, which are those of AD.
     """
     p, dtype = scale.shape[-1], scale.dtype
     floor = 8 * p * eps(dtype)

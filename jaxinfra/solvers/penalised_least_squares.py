@@ -112,7 +112,7 @@ def path(
             rounding = q.d * h.norms(s.W) <= 8 * eps(dtype) * h.norms(C).max()
             s = s._replace(W=jnp.where(rounding[:, None], 0, s.W))
         status = jnp.where(s.optimality <= tol, Status.CONVERGED, jnp.where(s.spent, Status.MAX_ITER, Status.STALLED))
-        solved = jnp.isfinite(s.W.sum() + s.objective + s.optimality)
+        solved = all_finite(s.W, s.objective, s.optimality)
         status = jnp.where(finite & solved, jnp.where(valid, status, Status.SINGULAR), Status.NONFINITE)
         coef = _attach(s.W, live, penalty(l1), h, H, fit_intercept)
         value, _ = residual.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), s.shift)
