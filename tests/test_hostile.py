@@ -68,6 +68,27 @@ def least(X, y, tau):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("module, given", [(ji.huber, {}), (ji.quantile, {"tau": 0.4})])
+def test_parameters_that_overflow_are_not_finite(module, given):
+    """The fit is right in units of the columns; a slope of 1e40 is no number of float32."""
+    X, y = rows()
+    X[:, 2] *= 1e-8
+    X, y = X.astype(np.float32), y.astype(np.float32)
+    assert np.isfinite(ji.check(module.fit(X, y, **given)).params.coef).all()
+    fit = module.fit(X, y * np.float32(1e33), **given)
+    assert fit.info.status == ji.Status.NONFINITE and np.isnan(fit.params.coef).all()
+
+
+@pytest.mark.slow
+def test_wide_ridge_with_weights_and_y_whose_product_underflows():
+    """A root of the weight times y was 0, and the fit 0, CONVERGED."""
+    X, y, w = np.random.default_rng(0).standard_normal((3, 8)), np.array([2.0, 1, -1]), np.array([1.0, 0, 2])
+    expected = ji.check(ji.ridge.fit(X, y, l2=0.3, sample_weight=w)).params.coef
+    fit = ji.check(ji.ridge.fit(X, y * 1e-291, l2=0.3, sample_weight=w * 1e-124))
+    close(np.asarray(fit.params.coef) * 1e291, expected, 1e-9)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [ji.svr, ji.nu_svr])
 @pytest.mark.parametrize("kernel", [kernels.Linear(), kernels.RBF(0.5)])
 def test_regression_machines_of_a_y_far_from_zero(module, kernel):

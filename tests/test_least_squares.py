@@ -78,7 +78,10 @@ def test_minimum_norm_of_collinear_and_constant_columns_with_weights(rng):
     A = steps * [1, 1000] + rng.choice([0, 5, 1000], size=(60, 1, 1))
     X = np.concatenate([A, A.sum(2, keepdims=True), np.full((60, 5, 1), 100.0)], 2)
     y, w = rng.standard_normal((60, 5)), rng.uniform(0.5, 2, size=(60, 5))
-    coef = lambda X, y, w: ji.ols.fit(X, y, sample_weight=w).params.coef  # noqa: E731
+
+    def coef(X, y, w):
+        return ji.ols.fit(X, y, sample_weight=w).params.coef
+
     found, slope = jax.jit(lambda *data: (jax.vmap(coef)(*data), jax.vmap(jax.jacobian(coef, 2))(*data)))(X, y, w)
 
     null = np.linalg.qr(np.array([[1.0, 1, -1, 0], [0, 0, 0, 1]]).T)[0]

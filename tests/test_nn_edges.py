@@ -57,7 +57,10 @@ def test_one_hot_labels_are_those_of_integers(small):
 def test_logits_that_are_nan_are_of_no_class(small, columns):
     """Else a network that broke off would have the accuracy of one that calls all the first class."""
     _, X, y = small
-    apply = lambda params, x: x[:, :2] if columns == 2 else x[:, 0]  # noqa: E731
+
+    def apply(params, x):
+        return x[:, :2] if columns == 2 else x[:, 0]
+
     lost = X.copy()
     lost[3, 0] = np.nan
     given = {"loss": "softmax" if columns == 2 else "sigmoid", "metrics": ("accuracy", "auc", "confusion")}

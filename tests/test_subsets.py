@@ -76,7 +76,10 @@ def test_theil_sen_in_any_unit_of_y_and_of_the_weights(data):
     """Squares of distances and products of weights overflow, or underflow to a subset that does not count."""
     X, y = (np.asarray(a, np.float32) for a in data)
     w = np.linspace(0.5, 2, 14, dtype=np.float32)
-    fit = lambda y, w: ji.check(ji.theil_sen.fit(X, y, key=KEY, sample_weight=w)).params.coef  # noqa: E731
+
+    def fit(y, w):
+        return ji.check(ji.theil_sen.fit(X, y, key=KEY, sample_weight=w)).params.coef
+
     expected = fit(y, w)
     for unit in (1e30, 1e-25):
         close(fit(y * np.float32(unit), w) / np.float32(unit), expected, 1e-3)
