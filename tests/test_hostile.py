@@ -200,11 +200,22 @@ def test_gaussian_kernels_with_a_row_far_away(dtype):
     close(fit.params.coef, np.full(n, 0.5), 1e-3, "all rows are alone")
 
 
-def test_a_kernel_that_overflows():
+def test_a_distance_that_overflows():
+    """Of few columns the row is alone, whatever its distance; the square of a spread or of a residual says so."""
     X, _ = rows()
     X[7] = 1e200
-    for fit in (ji.one_class.fit(X, kernel=kernels.RBF(0.5)), ji.kernel_ridge.fit(X, X[:, 0], l2=0.1)):
-        assert fit.info.status == ji.Status.NONFINITE
+    near, alone = kernels.RBF(0.5), np.where(np.arange(len(X)) == 7, 1e3, X[:, 0])
+    far = X.copy()
+    far[7] = 100
+    for model, given in ((ji.one_class, ()), (ji.kernel_ridge, (alone,))):
+        l2 = {"l2": 0.1} if given else {}
+        coef = [ji.check(model.fit(Z, *given, kernel=near, **l2)).params.coef for Z in (X, far)]
+        np.testing.assert_allclose(coef[0], coef[1], rtol=1e-12)
+    assert np.isnan(kernels.scale(X))
+    assert ji.kernel_ridge.fit(X, X[:, 1] * 0, l2=0.1).info.status == ji.Status.NONFINITE
+    assert ji.kernel_ridge.fit(X, X[:, 0], l2=0.1, kernel=near).info.status == ji.Status.NONFINITE
+    wide = np.tile(X, 6)  # of many columns products say where rows lie
+    assert ji.one_class.fit(wide, kernel=near).info.status == ji.Status.NONFINITE
 
 
 @pytest.mark.parametrize("model, given", [(ji.svr, {}), (ji.nu_svr, {}), (ji.kernel_ridge, {"l2": 0.1}), (ji.svc, {})])

@@ -171,3 +171,62 @@ def test_indefinite_kernels_end_at_a_stationary_point(n):
         assert (low <= b).all() and (b <= high).all() and abs(b.sum()) < 1e-12
         f = matrix @ b - sign
         assert f[b > low].max() - f[b < high].min() <= 1e-3
+
+
+def _clusters(p, apart):
+    """60 rows of float32 in three clusters, which float32 tells apart only as differences, and y of float32."""
+    rng = np.random.default_rng(p)
+    rows = rng.standard_normal((60, p))
+    y = np.sin(rows[:, 0]) + 0.1 * rng.standard_normal(60)
+    rows += apart * np.array([-1.0, 0.0, 1.0])[np.minimum(np.arange(60) // 5, 2)][:, None]
+    return rows.astype(np.float32), y.astype(np.float32)
+
+
+@jax.jit
+def _gaussian(X, gamma, c):
+    """The values, the same in pairs, and the derivatives of c'Kc by X and gamma."""
+    kernel = K.RBF(gamma)
+    features = kernel.pair_features(X, kernel.middle(X))
+    form = jax.grad(lambda X, gamma: c @ K.RBF(gamma)(X, X) @ c, (0, 1))
+    return kernel(X, X), kernel.pairs(features, features), form(X, gamma)
+
+
+@pytest.mark.parametrize("p", [3, 20])
+@pytest.mark.parametrize("gamma", ["number", "columns"])
+@pytest.mark.parametrize("apart", [3.0, 3e2, 1e6])
+def test_values_and_derivatives_between_rows_of_clusters_far_apart(apart, gamma, p):
+    """Values and derivatives to a few eps of float32, values in pairs to less."""
+    rows = _clusters(p, apart)[0]
+    gamma = np.float32(1 / p) if gamma == "number" else (np.arange(1, p + 1) / p**2).astype(np.float32)
+    c = np.random.default_rng(1).standard_normal(60).astype(np.float32)
+    found = _gaussian(*map(jnp.asarray, (rows, gamma, c)))
+    values, (high, low), (of_rows, of_gamma) = jax.tree.map(lambda v: np.asarray(v, float), found)
+    differences = rows[:, None].astype(float) - rows[None]
+    exact = np.exp(-(gamma * differences**2).sum(-1))
+    by_product = p == 20 and apart == 3
+    np.testing.assert_allclose(values, exact, atol=1e-5 if by_product else 1e-6)
+    np.testing.assert_allclose(high + low, exact, atol=1e-9 if p == 3 or by_product else 1e-5)
+
+    weights = np.outer(c, c).astype(float) * exact
+    expected = -4 * (weights[..., None] * gamma * differences).sum(1)
+    np.testing.assert_allclose(of_rows, expected, atol=3e-6 * np.abs(expected).max())
+    expected = -(weights[..., None] * differences**2).sum((0, 1))
+    expected = expected if gamma.ndim else expected.sum()
+    np.testing.assert_allclose(of_gamma, expected, atol=3e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("p", [3, 20])
+@pytest.mark.parametrize("apart", [3e2, 1e6])
+def test_machines_of_rows_in_clusters_far_apart(apart, p):
+    """What a fit in float32 and its predictions owe to the distances within a cluster."""
+    rows, y = _clusters(p, apart)
+    kernel = K.RBF(np.float32(1 / p))
+    gram = np.exp(-((rows[:, None].astype(float) - rows[None]) ** 2).sum(-1) / p)
+    fit = ji.check(ji.kernel_ridge.fit(rows, y, l2=0.1 / 60, kernel=kernel))
+    one = np.ones((60, 1))
+    exact = np.linalg.solve(np.block([[gram + 0.1 * np.eye(60), one], [one.T, np.zeros((1, 1))]]), np.r_[y, 0])
+    np.testing.assert_allclose(fit.params.coef, exact[:-1], atol=1e-5)
+    np.testing.assert_allclose(ji.kernel_ridge.predict(fit.params, rows), gram @ exact[:-1] + exact[-1], atol=1e-5)
+    fit = ji.check(ji.svr.fit(rows, y, kernel=kernel))
+    value = gram @ np.asarray(fit.params.coef, float) + float(fit.params.intercept)
+    np.testing.assert_allclose(ji.svr.predict(fit.params, rows), value, atol=1e-5)

@@ -25,10 +25,10 @@ import numpy as np
 
 from jaxinfra._core import absent, checks, compensated
 from jaxinfra._core.compensated import Pair
-from jaxinfra._core.implicit import frozen
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot
 from jaxinfra._core.pytree import pytree, static
 from jaxinfra.kernels._kernel import Kernel, Product, Scaled, Sum, cast
+from jaxinfra.kernels._rbf import RBF
 
 __all__ = [
     "auto",
@@ -112,73 +112,6 @@ class Polynomial(Kernel):
 
 
 @pytree
-class RBF(Kernel):
-    r"""exp(-sum_j gamma_j (x_j - z_j)^2): the Gaussian kernel.
-
-    gamma: not negative, traced; a number, or (p,) for a scale of each column ("automatic relevance determination").
-    """
-
-    gamma: Any
-
-    @classmethod
-    def length_scale(cls, scale: Any) -> RBF:
-        """exp(-sum_j (x_j - z_j)^2 / (2 scale_j^2)), scale a number or (p,): how Gaussian processes write it.
-
-        >>> from jaxinfra import kernels
-        >>> kernels.RBF.length_scale(2.0)
-        RBF(gamma=0.125)
-        """
-        return cls(0.5 / (scale * scale))
-
-    def features(self, X: Array, about: Array) -> tuple[Array, Array]:
-        """Centred rows and half their squared lengths, those in units of the length scales if there is one a column."""
-        X = X - about[None]
-        if np.ndim(self.gamma):
-            # Not X times the root of gamma, which has no derivative at 0.
-            return X, 0.5 * (X * self.gamma[None] * X).sum(1)
-        return X, 0.5 * (X * X).sum(1)
-
-    def between(self, a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:
-        """exp(2 (x'z - |x|^2 / 2 - |z|^2 / 2) gamma)."""
-        weighted = np.ndim(self.gamma) > 0
-        product = dot(a[0] * self.gamma[None] if weighted else a[0], b[0].T)
-        sizes = a[1][:, None] + b[1][None]
-        half = product - sizes
-        # Where rounding is all there is, the rows are the same; the derivative is the other rows' and stays.
-        half = half - frozen(jnp.where(half > -4 * eps(half.dtype) * sizes, half, 0))
-        return jnp.exp(2 * half if weighted else (2 * self.gamma) * half)
-
-    def diagonal(self, a: tuple[Array, Array]) -> Array:
-        """Ones."""
-        return jnp.ones_like(a[1])
-
-    def pair_features(self, X: Array, about: Array) -> tuple[Pair, Pair]:
-        """Centred rows without their rounding and half their squared lengths, both as pairs."""
-        X = compensated.two_sum(X, jnp.broadcast_to(-about[None], X.shape))  # type: ignore[assignment]
-        hi, lo = compensated.row_dots(self._weighted(X), X)  # type: ignore[arg-type]
-        return X, (0.5 * hi, 0.5 * lo)  # type: ignore[return-value]
-
-    def _weighted(self, X: Pair) -> Pair:
-        """The rows times gamma if there is one a column."""
-        if not np.ndim(self.gamma):
-            return X
-        return compensated.multiply(X, (jnp.broadcast_to(self.gamma[None], X[0].shape), jnp.zeros_like(X[0])))
-
-    def pairs(self, a: tuple[Pair, Pair], b: tuple[Pair, Pair]) -> Pair:
-        """As `between`, every step in pairs."""
-        product = compensated.matmul(self._weighted(a[0]), b[0])
-        (high_a, low_a), (high_b, low_b) = a[1], b[1]
-        sizes = compensated.add((high_a[:, None], low_a[:, None]), (high_b[None], low_b[None]))
-        product = compensated.normalise(compensated.add(product, (-sizes[0], -sizes[1])))
-        same = frozen(product[0] > -16 * eps(sizes[0].dtype) ** 1.5 * sizes[0])
-        product = tuple(part - frozen(jnp.where(same, part, 0)) for part in product)  # type: ignore[assignment]
-        if not np.ndim(self.gamma):
-            gamma = jnp.broadcast_to(self.gamma, product[0].shape)
-            product = compensated.multiply(product, (gamma, jnp.zeros_like(gamma)))
-        return compensated.exp((2 * product[0], 2 * product[1]))
-
-
-@pytree
 class Sigmoid(Kernel):
     """tanh(gamma x'z + coef0), which is not positive definite: a fit may end at a stationary point.
 
@@ -226,7 +159,7 @@ class Custom(Kernel):
 
 
 def scale(X: Any, sample_weight: Any = None) -> Array:
-    """1 / (p var(X)), or 1 where X does not vary: scikit-learn's gamma="scale".
+    """1 / (p var(X)), 1 where X does not vary, NaN where the variance overflows: scikit-learn's gamma="scale".
 
     sample_weight: (n,), traced; how often each row stands in X, None means once.
 
@@ -243,7 +176,8 @@ def scale(X: Any, sample_weight: Any = None) -> Array:
         X, w = absent.masked(X, jnp.asarray(w, X.dtype))
         share = w / jnp.where(w.sum() > 0, w.sum(), 1)
         spread = dot(share, (X - dot(share, X).mean()) ** 2).sum()
-    return 1 / jnp.where(spread > 0, spread, 1)
+    # A variance that overflows has a reciprocal of 0, a kernel that is 1 for all rows.
+    return jnp.where(jnp.isfinite(spread), 1 / jnp.where(spread > 0, spread, 1), jnp.nan)
 
 
 def auto(X: Any) -> Array:

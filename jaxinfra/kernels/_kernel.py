@@ -13,6 +13,7 @@ from jaxinfra._core.compensated import Pair
 from jaxinfra._core.pytree import pytree
 
 Array = jax.Array
+FEW = 16  # columns up to which squared distances are sums of squared differences (`_rbf`)
 
 
 class Kernel:
@@ -32,8 +33,12 @@ class Kernel:
             raise ValueError(f"kernel: X (n, p) and Z (m, p) must have equal columns, got {X.shape} and {Z.shape}")
         dtype = checks.working_dtype(X, Z)
         X, Z = jnp.asarray(X, dtype), jnp.asarray(Z, dtype)
-        about, kernel = bulk(Z), cast(self, dtype)
+        about, kernel = self.middle(Z), cast(self, dtype)
         return kernel.between(kernel.features(X, about), kernel.features(Z, about))
+
+    def middle(self, X: Array) -> Array:
+        """What `features` is to subtract where X (n, p) keeps its dtype: (p,), 0 where differences come first."""
+        return jnp.zeros_like(X[0]) if X.shape[1] <= FEW else bulk(X)
 
     def features(self, X: Array, about: Array) -> Any:
         """What depends on one set of rows: a pytree of arrays with the rows first.

@@ -182,7 +182,7 @@ def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> 
 
 def pairs(kernel: Any, X: jax.Array) -> Gram:
     """The Gram matrix whose values between rows are asked for as `kernel.pairs`."""
-    about = bulk(X)
+    about = kernel.middle(X)
     features = kernel.features(X, about)
     return Gram(kernel, kernel.pair_features(X, about), None, kernel.diagonal(features))
 
@@ -196,10 +196,11 @@ def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full:
     n = X.shape[0]
     if precomputed:
         return Gram(kernel, None, X, jnp.diagonal(X).astype(dtype))
-    # Rows are centred before digits are dropped.
     wide = np.promote_types(X.dtype, dtype)
     X, kernel = X.astype(wide), jax.tree.map(lambda v: v.astype(wide), kernel)
-    features, kernel = jax.tree.map(lambda v: v.astype(dtype), (kernel.features(X, bulk(X)), kernel))
+    # Rows are centred before digits are dropped.
+    about = kernel.middle(X) if wide == dtype else bulk(X)
+    features, kernel = jax.tree.map(lambda v: v.astype(dtype), (kernel.features(X, about), kernel))
     if full is None:
         full = n * n * jnp.dtype(dtype).itemsize <= FULL
     values = kernel.between(features, features) if full else None

@@ -13,7 +13,6 @@ from jax.custom_batching import sequential_vmap
 
 from jaxinfra import kernels
 from jaxinfra._core import absent, checks, implicit, rows
-from jaxinfra._core.centre import bulk
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.kernels import Kernel, Precomputed
@@ -26,7 +25,7 @@ from jaxinfra.svm import _linear_kernel
 TOL = 1e-3  # libsvm's
 MAX_ITER = 10_000
 SHARED = 12_000  # rows up to which machines that share a kernel matrix get all of it
-_ROWS = 1024  # in a block of a prediction
+_ROWS, _VALUES = 1024, 2**21  # in a block of a prediction, at most: larger ones are new pages at every call
 
 
 @short_repr
@@ -261,19 +260,21 @@ def decision(params: Machine, X: jax.Array) -> jax.Array:
         return value + (params.intercept if value.ndim == 1 else params.intercept[None])
     if isinstance(params.kernel, kernels.Linear):
         return _linear_kernel.decision(params.coef, params.intercept, params.vectors, X)
-    about = bulk(params.vectors)
-    kernel, vectors = params.kernel, params.kernel.features(params.vectors, about)
+    kernel = params.kernel
+    about = kernel.middle(params.vectors)
+    vectors = kernel.features(params.vectors, about)
 
     def block(X: jax.Array) -> jax.Array:
         return dot(kernel.between(kernel.features(X, about), vectors), coef)
 
     m = X.shape[0]
-    if m <= _ROWS:
+    size = max(min(_ROWS, _VALUES // len(coef)), 128)
+    if m <= size:
         value = block(X)
     else:
-        count = -(-m // _ROWS)
-        padded = jnp.pad(X, ((0, count * _ROWS - m), (0, 0)), mode="edge")
-        value = lax.map(block, padded.reshape(count, _ROWS, -1)).reshape(-1, *coef.shape[1:])[:m]
+        count = -(-m // size)
+        padded = jnp.pad(X, ((0, count * size - m), (0, 0)), mode="edge")
+        value = lax.map(block, padded.reshape(count, size, -1)).reshape(-1, *coef.shape[1:])[:m]
     return value + (params.intercept if value.ndim == 1 else params.intercept[None])
 
 
