@@ -73,15 +73,16 @@ def solve(
     state = _State(pinball.begin(program, start), nowhere, jnp.array(False), jnp.int32(0))
     (point, corner, _, n_iter), status, _ = drive(attempt, state, max_iter=2)
 
-    # An optimal vertex has no gap but rounding; else the better of the two points, against the dual value inside.
+    # The better of the two points; an optimal vertex by preference, if there is no more than rounding between them.
     values = jnp.stack([program.value(corner.b), program.value(point.b)])
     values = jnp.where(jnp.isfinite(values), values, jnp.inf)
-    exact = corner.optimal & (values[0] <= values[1] * (1 + 64 * eps(dtype)))
-    theta = jnp.where(exact | (values[0] <= values[1]), corner.b, point.b)
-    value = jnp.where(exact, values[0], values.min())
+    at_corner = values[0] <= values[1] * jnp.where(corner.optimal, 1 + 64 * eps(dtype), 1)
+    theta, value = jnp.where(at_corner, corner.b, point.b), jnp.where(at_corner, values[0], values[1])
+    # An optimal vertex has the least value but for rounding; else it is the dual value inside that says what may be.
     # What rounding has left of V'd + e = 0 may be worth as much as theta is large.
     infeasible = dot(jnp.abs(theta), jnp.abs(dot(point.d, program.V) + point.e))
-    gap = jnp.where(exact, 0, jnp.maximum(value - dot(program.y, point.d), 0) + infeasible) / null
+    inside = jnp.maximum(value - dot(program.y, point.d), 0) + infeasible
+    gap = jnp.where(corner.optimal, jnp.where(at_corner, 0, values[0] - value), inside) / null
     status = jnp.where(status == Status.CONVERGED, Status.STALLED, status)
     status = jnp.where(gap <= tol, Status.CONVERGED, status)
 

@@ -51,12 +51,12 @@ def _basis(program: Program, point: Point) -> jax.Array:
     inside = jnp.where(width > 0, jnp.minimum(d - low, high - d) / jnp.where(width > 0, width, 1), -1)
     candidates = lax.top_k(inside, min(2 * q, n + q))[1]
     R = rows(program.V, candidates)
-    size = jnp.where(inside[candidates] >= 0, (R * R).sum(1), 0)
+    size = (R * R).sum(1)
 
     def take(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         R, chosen = carry
         left = (R * R).sum(1)
-        independent = left > eps(R.dtype) ** 0.75 * size
+        independent = left > (64 * eps(R.dtype)) ** 2 * size
         first = jnp.argmax(jnp.where(independent.any(), independent.astype(left.dtype), left))
         u = R[first] / jnp.sqrt(left[first])
         return R - dot(R, u)[:, None] * u[None], chosen.at[k].set(candidates[first])
