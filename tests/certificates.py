@@ -304,17 +304,22 @@ def kernel_ridge(problem, params, kernel, l2):
 
 
 def hinge(problem, params, C, tol):
-    """Primal minus dual value over the primal's without columns."""
+    """Primal minus dual value over the primal's without columns.
+
+    Weak duality about the mean m of the rows: primal >= |a|_1 - |(X - m)'a|^2 / 2 - level sum(a), where level is the
+    intercept at m.  About 0 the sum, which is 0 but for its rounding, would be taken times the rows' squares.
+    """
     coef, intercept, a = longs(params.coef, params.intercept, params.dual)
     t = np.where(problem.y == 1, LONG(1), LONG(-1))
     a = a[problem.keep]
     margin = t * (problem.X @ coef + intercept)
     rounding = problem.rounding(coef, intercept)
     primal = coef @ coef / 2 + C * problem.raw @ np.maximum(1 - margin, 0)
-    v = problem.X.T @ a
+    v = problem.centred.T @ a
+    level = intercept + problem.w @ problem.X @ coef
     dual = np.abs(a).sum() - v @ v / 2
     null = C * problem.total
-    allowed = 2 * LONG(tol) * null + C * problem.raw @ rounding + np.abs(intercept * a.sum())
+    allowed = 2 * LONG(tol) * null + C * problem.raw @ rounding + np.abs(level * a.sum())
     return float((primal - dual) / allowed)
 
 

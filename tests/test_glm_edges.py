@@ -24,12 +24,35 @@ def fit(x, y, family, link=None, dtype=np.float64, **given):
     "family", [FA.Poisson(), FA.NegativeBinomial(0.5), FA.Tweedie(1.5)], ids=lambda f: type(f).__name__
 )
 def test_a_mean_that_underflows(family, dtype):
-    """A row of y = 0 whose mean is 0 says nothing: the fit is that of the others.  (At 2000 the columns (x, 1) of the
-    others differ by 1e-3 of their size, whose square float32 cannot hold.)"""
-    x, y = [0, 0, 1, 1, 2, 2, 2000 if dtype is np.float64 else 200], [4, 6, 2, 3, 1, 1, 0]
-    found = ji.check(fit(x, y, family, dtype=dtype)[0])
+    """A row of y = 0 whose mean is 0 says nothing, however far it is: the fit is that of the others."""
+    x, y = np.array([0, 0, 1, 1, 2, 2, 2000]), [4, 6, 2, 3, 1, 1, 0]
     others = ji.check(fit(x[:6], y[:6], family, dtype=dtype)[0])
-    np.testing.assert_allclose(found.params.coef, others.params.coef, rtol=1e-6 if dtype is np.float64 else 2e-2)
+    for far in (2000, 1e5):
+        x[-1] = far
+        found = ji.check(fit(x, y, family, dtype=dtype)[0])
+        np.testing.assert_allclose(found.params.coef, others.params.coef, rtol=1e-6 if dtype is np.float64 else 1e-3)
+
+
+CERTAIN = {
+    "logistic": lambda x, y: ji.logistic.fit(x, y),
+    "probit": lambda x, y: ji.glm.fit(x, y.astype(x.dtype), family=FA.Binomial(), link=L.Probit()),
+    "cloglog": lambda x, y: ji.glm.fit(x, y.astype(x.dtype), family=FA.Binomial(), link=L.CLogLog()),
+    "multinomial": lambda x, y: ji.multinomial.fit(x, y, n_classes=2),
+    "ordinal": lambda x, y: ji.ordinal.fit(x, y, n_classes=2),
+}
+
+
+@DTYPES
+@pytest.mark.parametrize("name", CERTAIN)
+def test_a_row_whose_class_is_certain(name, dtype):
+    """In units of a spread that one row makes the gradient of all others is 0: that was called converged at a tenth of
+    the slope, or separable."""
+    x, y = np.array([0, 0, 1, 1, 2, 2, 2], dtype)[:, None], np.array([0, 0, 1, 0, 1, 0, 1])
+    others = ji.check(CERTAIN[name](x[:6], y[:6])).params.coef
+    for far in (1e5, 1e6) if dtype is np.float32 else (1e8, 1e12):
+        x[-1] = far
+        fit = ji.check(CERTAIN[name](x, y))
+        np.testing.assert_allclose(fit.params.coef, others, rtol=1e-6 if dtype is np.float64 else 1e-3)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def solve(
     f = linear_loss.frame(data.X, data.w, True, blocked)
     problem = Problem(data, link, f, K, blocked)
     counts = dot((data.y[None] == jnp.arange(K, dtype=data.y.dtype)[:, None]).astype(dtype), _weights(data))
-    scale = jnp.append(linear_loss.column_norms(data, f, True), jnp.ones(K - 1, dtype))
+    scale = jnp.append(linear_loss.column_norms(data, f, True, bulk=True), jnp.ones(K - 1, dtype))
     ridge = jnp.append(l2 * f.scale**2, jnp.zeros(K - 1, dtype))
 
     def evaluate(theta: jax.Array) -> newton.Evaluation:

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxinfra._core.absent import masked
 from jaxinfra._core.implicit import frozen
@@ -22,6 +23,8 @@ from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Linear
 from jaxinfra.solvers.moments import mirror, provisional, weighted_product
 from jaxinfra.solvers.proximal_gradient import least_norm
+
+_FAR = 6  # mean absolute values of a column from 0 on which rows are far: 4.8 standard deviations of normal ones
 
 
 class Loss(Protocol):
@@ -183,16 +186,49 @@ def hessian(
     return mirror(H) / _positive(data.weight)
 
 
-def column_norms(data: Data, f: Frame, centre: bool) -> jax.Array:
-    """Root mean squares of the columns of Z (p,), about their means if `centre`; 1 where there is nothing."""
+def column_norms(data: Data, f: Frame, centre: bool, *, bulk: bool = False) -> jax.Array:
+    """Root mean squares of the columns of Z (p,), about their means if `centre`; 1 where there is nothing.
+
+    bulk: of the rows that are not far from all others.  A loss that vanishes on one side has no slope there, however
+    far, so that its minimum is the other rows', and their gradient would pass for 0 in units of the far row's.
+    """
     Z, w = masked((data.X - f.centre[None]) * f.scale[None], data.w)
     w = jnp.ones_like(Z[:, 0]) if w is None else w
-    total = _positive(data.weight)
-    square = dot(w[None], Z * Z)[0] / total
-    if centre:
-        mean = dot(w[None], Z)[0] / total
-        square = jnp.maximum(square - mean**2, eps(square.dtype) * square)
-    return jnp.sqrt(_positive(square))
+    noise = 16 * eps(Z.dtype) * jnp.abs(f.centre * f.scale) if bulk else None
+    return _positive(root_mean_squares(Z, w, centre=centre, noise=noise))
+
+
+_Trim = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+def root_mean_squares(Z: jax.Array, w: jax.Array, *, centre: bool, noise: jax.Array | None) -> jax.Array:
+    """Those of the columns (p,), about their means if `centre`.
+
+    noise: None, or (p,): without rows beyond 6 mean absolute values, and again until none is left; of all rows where
+    what is left is not above the noise, since a column that is constant but for such rows says nothing without them.
+    """
+
+    def of(limit: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The norms of the rows up to a limit (p,), and the limit of the next."""
+        away = jnp.abs(Z)
+        share = jnp.where(away <= limit[None], w[:, None], 0)
+        total = _positive(share.sum(0))
+        square, size = (share * Z * Z).sum(0) / total, (share * away).sum(0) / total
+        if centre:
+            square = jnp.maximum(square - ((share * Z).sum(0) / total) ** 2, eps(square.dtype) * square)
+        return jnp.sqrt(square), jnp.where(jnp.where(share > 0, away, 0).max(0) > _FAR * size, _FAR * size, limit)
+
+    every = jnp.full(Z.shape[1:], jnp.inf, Z.dtype)
+    if noise is None:
+        return of(every)[0]
+
+    def trim(state: _Trim) -> _Trim:
+        _, limit, _, norm = state
+        inner, further = of(limit)
+        return limit, further, inner, jnp.where(jnp.isinf(limit), inner, norm)
+
+    _, _, inner, norm = lax.while_loop(lambda s: (s[1] != s[0]).any(), trim, (jnp.zeros_like(every), every, every, every))
+    return jnp.where(inner > noise, inner, norm)
 
 
 # Of the slopes' sum, and of a predictor: see `recedes`.

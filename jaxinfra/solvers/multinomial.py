@@ -102,7 +102,8 @@ def solve(
         live = live._replace(l1=scaling.shrink(l1, fit_intercept, 1))
     data = implicit.frozen(live)
     shares = null(data.T, data.offset, fit_intercept)
-    units = Units.of(data, shares)
+    noise = 16 * eps(dtype) * jnp.abs(scaling.centre) / scaling.scale
+    units = Units.of(data, shares, jnp.append(noise, jnp.zeros(1 if fit_intercept else 0, dtype)))
     if start is None:
         start = Linear(jnp.zeros((p, K), dtype), shares)
     W = scaling.scaled(*implicit.frozen(start), fit_intercept)

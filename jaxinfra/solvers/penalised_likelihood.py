@@ -109,7 +109,7 @@ def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Prob
     stride = newton.subsample(n, p, blocked=blocked)
     f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
     sample = None if stride is None else data.every(stride)
-    norms = linear_loss.column_norms(sample or data, f, fit_intercept)
+    norms = linear_loss.column_norms(sample or data, f, fit_intercept, bulk=loss.may_separate)
     norms = jnp.append(norms, jnp.ones(1 if fit_intercept else 0, data.X.dtype))
     return Problem(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
 

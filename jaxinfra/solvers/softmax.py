@@ -27,6 +27,7 @@ from jaxinfra._core.loop import when
 from jaxinfra._core.precision import HIGHEST, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra.solvers.cholesky import inverse_factor
+from jaxinfra.solvers.linear_loss import root_mean_squares
 from jaxinfra.solvers.moments import diagonal, mirror, provisional, symmetric_product
 
 # Up to so many parameters the Hessian is formed; beyond, its products with vectors are.
@@ -266,20 +267,21 @@ def iterative(
 
 
 class Units(NamedTuple):
-    """What makes a gradient scale-free: rms of the columns times the rms of dloss/deta at the start without columns."""
+    """What makes a gradient scale-free: rms of the columns, without rows far from all others as in `column_norms`,
+    times the rms of dloss/deta at the start without columns."""
 
     column: jax.Array
 
     @classmethod
-    def of(cls, data: Problem, intercept: jax.Array) -> Units:
-        """intercept (K,): the start without columns."""
+    def of(cls, data: Problem, intercept: jax.Array, noise: jax.Array) -> Units:
+        """intercept (K,): the start without columns; noise (q,): what may be rounding in the columns."""
         a = data.T.sum(1)
         eta = jnp.broadcast_to(intercept[:, None], data.T.T.shape)
         if data.offset is not None:
             eta = eta + data.offset.T
         r = jax.nn.softmax(eta, 0) * a[None] - data.T.T
         square = (r * r / jnp.where(a > 0, a, 1)[None]).sum() / eta.shape[0]
-        return cls(jnp.sqrt(dot(a, data.Z * data.Z) * square))
+        return cls(root_mean_squares(data.Z, a, centre=False, noise=noise) * jnp.sqrt(square))
 
     def largest(self, v: jax.Array) -> jax.Array:
         """max |v_kj| / unit_j, where a column of zeros counts for nothing."""
