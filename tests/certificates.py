@@ -299,8 +299,11 @@ def kernel_ridge(problem, params, kernel, l2):
     shift = l2 * problem.total / problem.raw
     r = K @ b + shift * b + intercept - problem.y
     rounding = SLACK * problem.eps * (np.abs(K) @ np.abs(b) + shift * np.abs(b) + np.abs(intercept) + np.abs(problem.y))
-    total = abs(b.sum()) / ((rounding / shift).sum() + SLACK * len(b) * problem.eps * np.abs(b).sum() + TINY)
-    return float(max((np.abs(r) / (10 * problem.tol * np.abs(problem.y).max() + rounding + TINY)).max(), total))
+    # The system is solved to the rounding of its largest right side, in every row.
+    largest = np.abs(problem.y).max()
+    lost = rounding + SLACK * problem.eps * largest
+    total = abs(b.sum()) / ((lost / shift).sum() + SLACK * len(b) * problem.eps * np.abs(b).sum() + TINY)
+    return float(max((np.abs(r) / (10 * problem.tol * largest + rounding + TINY)).max(), total))
 
 
 def hinge(problem, params, C, tol):

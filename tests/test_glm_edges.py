@@ -108,3 +108,15 @@ def test_counts_of_0():
     found, mean = fit(x, y, FA.Poisson(), L.Sqrt())
     assert found.info.status == ji.Status.CONVERGED and not mean.any()
     assert fit(x, y, FA.Poisson(), L.Identity())[0].info.status in (ji.Status.CONVERGED, ji.Status.STALLED)
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_missing_values_as_999999(name):
+    """What a few such rows say together is what is left of large terms: float32 knows it, and that it does."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((200, 3))
+    y = (rng.random(200) < 1 / (1 + np.exp(-X @ [0.7, -0.5, 0.3]))).astype(int)
+    X[rng.choice(200, 4, replace=False), 0] = 999999
+    y[np.flatnonzero(X[:, 0] == 999999)] = [0, 1, 1, 0]
+    single, double = (ji.check(CERTAIN[name](X.astype(dtype), y)).params.coef for dtype in (np.float32, np.float64))
+    np.testing.assert_allclose(single, double, rtol=1e-3)

@@ -184,11 +184,12 @@ def _clusters(p, apart):
 
 @jax.jit
 def _gaussian(X, gamma, c):
-    """The values, the same in pairs, and the derivatives of c'Kc by X and gamma."""
+    """The values, the same in float64 and in pairs, and the derivatives of c'Kc by X and gamma."""
     kernel = K.RBF(gamma)
     features = kernel.pair_features(X, kernel.middle(X))
     form = jax.grad(lambda X, gamma: c @ K.RBF(gamma)(X, X) @ c, (0, 1))
-    return kernel(X, X), kernel.pairs(features, features), form(X, gamma)
+    wide = X.astype(float)
+    return kernel(X, X), K.RBF(gamma.astype(float))(wide, wide), kernel.pairs(features, features), form(X, gamma)
 
 
 @pytest.mark.parametrize("p", [3, 20])
@@ -200,11 +201,12 @@ def test_values_and_derivatives_between_rows_of_clusters_far_apart(apart, gamma,
     gamma = np.float32(1 / p) if gamma == "number" else (np.arange(1, p + 1) / p**2).astype(np.float32)
     c = np.random.default_rng(1).standard_normal(60).astype(np.float32)
     found = _gaussian(*map(jnp.asarray, (rows, gamma, c)))
-    values, (high, low), (of_rows, of_gamma) = jax.tree.map(lambda v: np.asarray(v, float), found)
+    values, wide, (high, low), (of_rows, of_gamma) = jax.tree.map(lambda v: np.asarray(v, float), found)
     differences = rows[:, None].astype(float) - rows[None]
     exact = np.exp(-(gamma * differences**2).sum(-1))
     by_product = p == 20 and apart == 3
     np.testing.assert_allclose(values, exact, atol=1e-5 if by_product else 1e-6)
+    np.testing.assert_allclose(wide, exact, atol=1e-13 if p == 3 else 1e-9)
     np.testing.assert_allclose(high + low, exact, atol=1e-9 if p == 3 or by_product else 1e-5)
 
     weights = np.outer(c, c).astype(float) * exact
@@ -230,3 +232,17 @@ def test_machines_of_rows_in_clusters_far_apart(apart, p):
     fit = ji.check(ji.svr.fit(rows, y, kernel=kernel))
     value = gram @ np.asarray(fit.params.coef, float) + float(fit.params.intercept)
     np.testing.assert_allclose(ji.svr.predict(fit.params, rows), value, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:svc.fit")  # of the column's size, which is the point
+@pytest.mark.parametrize("seed", [1, 3, 4])
+def test_the_sum_of_the_coefficients_stays_in_float32(seed):
+    """After hundreds of thousands of steps too, each of which rounds two variables."""
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((40, 3))
+    rows[:, 2] *= 400
+    y = (rows[:, 0] + rng.logistic(size=40) > 0).astype(int)
+    fit = ji.svc.fit(rows.astype(np.float32), y, kernel=K.Linear())
+    coef = np.asarray(fit.params.coef, float)
+    assert np.abs(coef).sum() > 10
+    assert abs(coef.sum()) < 2e-5

@@ -43,8 +43,8 @@ class Kernel:
     def features(self, X: Array, about: Array) -> Any:
         """What depends on one set of rows: a pytree of arrays with the rows first.
 
-        about: (p,), the same for all rows of a problem; kernels of differences subtract it, so that no digits are lost
-        far from the origin.
+        about: (p,), the same for all rows of a problem, as `middle` gives it; kernels of differences subtract it, so
+        that no digits are lost far from the origin.
         """
         return X
 

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import compensated
 from jaxinfra._core.compensated import Pair
+from jaxinfra._core.precision import eps
 
 
 class Dual(NamedTuple):
@@ -84,6 +85,11 @@ class Dual(NamedTuple):
         """F(b) = 1/2 b'(f + c)."""
         hi, lo = compensated.dot(b, f + self.c)
         return 0.5 * (hi + lo)
+
+    def balanced(self, b: jax.Array) -> jax.Array:
+        """Whether the groups have their sums but for what thousands of rounded steps may add up to, eps^(2/3)."""
+        sums = jnp.stack([jnp.where(self.group == g, b, 0).sum() for g in range(len(self.total))])
+        return (jnp.abs(sums - self.total) <= eps(b.dtype) ** (2 / 3) * jnp.abs(b).sum()).all()
 
     def snapped(self, b: jax.Array, ulps: int = 8) -> jax.Array:
         """What rounding moved off a bound is put back: it is not free."""

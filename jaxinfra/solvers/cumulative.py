@@ -157,21 +157,24 @@ def solve(
         wary=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest,
     )  # fmt: skip
 
-    # As in `penalised_likelihood._separable`.
-    suspect = (status == Status.CONVERGED) & newton.strides(state.last, tol) & ~(l2.min() > 0)
-    falls = when(
-        suspect,
-        lambda _: _separates(problem, state.theta, state.last, (ridge * state.theta * state.last).sum()),
-        jnp.array(False),
+    # As in `penalised_likelihood._judge`.
+    long = newton.strides(state.last, tol) & ~(l2.min() > 0)
+    falls, terms = when(
+        ((status == Status.CONVERGED) & long) | (status == Status.STALLED),
+        lambda _: _last_look(problem, state.theta, state.last, (ridge * state.theta * state.last).sum()),
+        (jnp.array(False), jnp.zeros_like(state.theta)),
     )
-    status = jnp.where(falls | (counts <= 0).any(), Status.SEPARABLE, status)
+    status, optimality = newton.resolved(state, status, state.gradient, scale, terms, tol)
+    state = state._replace(optimality=optimality)
+    separable = (falls & long & (status == Status.CONVERGED)) | (counts <= 0).any()
+    status = jnp.where(separable, Status.SEPARABLE, status)
     coef = state.theta[:p] * f.scale
     params = _attach(Thresholds(coef, state.theta[p:] + dot(f.centre, coef), link), live, problem)
     return _finish(params, state, status, n_iter, live, valid)
 
 
-def _separates(problem: Problem, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> jax.Array:
-    """`linear_loss.recedes` at theta along d, with the slope of the penalty."""
+def _last_look(problem: Problem, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """As `linear_loss.last_look`."""
     data, link, f, K, _ = problem
     p = data.X.shape[1]
     Z, eta, w = _predictor(f, theta, data.X, data.w, data.offset)
@@ -182,7 +185,11 @@ def _separates(problem: Problem, theta: jax.Array, d: jax.Array, penalty: jax.Ar
     # The outer classes have a threshold on one side alone.
     most = jnp.maximum(jnp.abs(up) * above.sum(1), jnp.abs(down) * below.sum(1))
     most = most if w is None else jnp.where(w > 0, most, 0)
-    return linear_loss.recedes(weighted(w, ga * up + gb * down), most, data.weight * penalty)
+    ga, gb = weighted(w, ga), weighted(w, gb)
+    falls = linear_loss.recedes(ga * up + gb * down, most, data.weight * penalty)
+    sizes = jnp.abs(ga)[None] * above.T + jnp.abs(gb)[None] * below.T
+    terms = jnp.append(dot(sizes.sum(0), jnp.abs(Z)), sizes.sum(1))
+    return falls, terms / jnp.where(data.weight > 0, data.weight, 1)
 
 
 def _weights(data: Data) -> jax.Array:

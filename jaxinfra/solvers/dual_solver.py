@@ -42,9 +42,9 @@ class Solution(NamedTuple):
 def _solution(
     dual: Dual, b: jax.Array, g: Pair, violation: jax.Array, tol: jax.Array, status: jax.Array, n_iter: jax.Array
 ) -> Solution:
-    # What the certificate says, whatever the method thought.
+    # What the certificate says, whatever the method thought, of a point that is feasible.
     status = jnp.where(status == Status.CONVERGED, Status.STALLED, status)
-    status = jnp.where(violation < tol, Status.CONVERGED, status).astype(jnp.int32)
+    status = jnp.where((violation < tol) & dual.balanced(b), Status.CONVERGED, status).astype(jnp.int32)
     f = dual.slope(g)
     return Solution(b, g, dual.multiplier(b, f), dual.objective(b, f), violation, status, n_iter)
 

@@ -62,8 +62,7 @@ def prepare(
     valid = refinement.solvable(w, l2, weight) & (l1 >= 0).all()
     finite = all_finite(c, vv, d, l1, l2)
     usable = valid & finite
-    # A constant column is one whose spread is the rounding of its mean.
-    varies = usable & (d > (16 * eps(X.dtype) * x_mean) ** 2)
+    varies = usable & ~moments.rounded(jnp.sqrt(jnp.maximum(d, 0)), x_mean)
     M = jnp.where(varies[:, None] & varies[None, :] if v is None else varies[:, None], M, 0)
     c, d, vv = jnp.where(varies, c, 0), jnp.where(varies, d, 0), jnp.where(usable, vv, 0)
     return Problem(

@@ -227,7 +227,8 @@ def root_mean_squares(Z: jax.Array, w: jax.Array, *, centre: bool, noise: jax.Ar
         inner, further = of(limit)
         return limit, further, inner, jnp.where(jnp.isinf(limit), inner, norm)
 
-    _, _, inner, norm = lax.while_loop(lambda s: (s[1] != s[0]).any(), trim, (jnp.zeros_like(every), every, every, every))
+    start = jnp.zeros_like(every), every, every, every
+    _, _, inner, norm = lax.while_loop(lambda s: (s[1] != s[0]).any(), trim, start)
     return jnp.where(inner > noise, inner, norm)
 
 
@@ -248,12 +249,18 @@ def recedes(slopes: jax.Array, change: jax.Array, penalty: jax.Array) -> jax.Arr
     return (jnp.abs(whole) > _LEFT * size) & (jnp.abs(change).max() > _MOVED)
 
 
-def separates(data: Data, f: Frame, loss: Loss, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> jax.Array:
-    """`recedes` at theta along d, with the slope of the penalty."""
+def last_look(
+    data: Data, f: Frame, loss: Loss, theta: jax.Array, d: jax.Array, penalty: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """`recedes` at theta along d, with the slope of the penalty; and the mean |slope_i z_ij| of each column (q,) with
+    what rounding of the predictor does to the slope, of which the gradient at theta is known to a few eps only."""
     Z, w = masked((data.X - f.centre[None]) * f.scale[None], data.w)
-    change = _predictor(Z, d, None)
-    slopes = weighted(w, loss.slope(data.y, _predictor(Z, theta, data.offset)) * change)
-    return recedes(slopes, change if w is None else jnp.where(w > 0, change, 0), data.weight * penalty)
+    change, eta = _predictor(Z, d, None), _predictor(Z, theta, data.offset)
+    r = weighted(w, loss.slope(data.y, eta))
+    falls = recedes(r * change, change if w is None else jnp.where(w > 0, change, 0), data.weight * penalty)
+    size = jnp.abs(r) + weighted(w, jnp.abs(loss.curvature(data.y, eta)) * _predictor(jnp.abs(Z), jnp.abs(theta), None))
+    terms = jnp.append(dot(size, jnp.abs(Z)), jnp.broadcast_to(size.sum(), (len(theta) - Z.shape[1],)))
+    return falls, terms / _positive(data.weight)
 
 
 def _positive(a: jax.Array) -> jax.Array:

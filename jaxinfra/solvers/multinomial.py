@@ -12,7 +12,7 @@ from jaxinfra._core import absent, checks, implicit
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.types import Fit, Info, Linear, Status
-from jaxinfra.solvers import softmax, softmax_newton, softmax_prox_newton
+from jaxinfra.solvers import newton, softmax, softmax_newton, softmax_prox_newton
 from jaxinfra.solvers.proximal_gradient import least_norm
 from jaxinfra.solvers.softmax import Problem, Scaling, Units
 
@@ -115,7 +115,14 @@ def solve(
     point, status, n_iter = method(
         data, W, units, (penalty > 0).all(), tol=tol, max_iter=jnp.where(usable, max_iter, 0), blocked=blocked
     )
-    separable |= _separates(data, point.W, usable & (penalty == 0).all())
+    parted, terms = _last_look(data, point.W, usable & (penalty == 0).all(), status == Status.STALLED)
+    separable |= parted
+    # As `newton.resolved`.
+    residual = point.g if data.l1 is None else least_norm(point.W, point.g, data.l1)
+    resolved = units.largest(residual, newton.ROUNDING * eps(dtype) / tol * terms)
+    reached = (status == Status.STALLED) & (resolved <= tol)
+    status = jnp.where(reached, Status.CONVERGED, status)
+    point = point._replace(optimality=jnp.where(reached, resolved, point.optimality))
     coef, intercept = scaling.raw(softmax_newton.attach(live, point.W, blocked=blocked), fit_intercept)
     solved = all_finite(point.f, *implicit.frozen((coef, intercept)))
     for bad, code in (
@@ -130,17 +137,20 @@ def solve(
     return Fit(Linear(coef, intercept), Info(status, n_iter, f, optimality))
 
 
-def _separates(data: Problem, W: jax.Array, ask: jax.Array) -> jax.Array:
-    """Whether W puts every row on the side of its own class: then 2W, 3W, ... do so ever better."""
+def _last_look(data: Problem, W: jax.Array, ask: jax.Array, stalled: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether W puts every row on the side of its own class, if that is asked: then 2W, 3W, ... do so ever better.  And
+    if the fit stalled, the terms of `linear_loss.last_look` (K, q)."""
 
-    def margins(_: jax.Array) -> jax.Array:
-        eta, T = softmax.across(W, data.Z), data.T.T
+    def look(_: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        T, eta = data.T.T, softmax.across(W, data.Z)
         other = jnp.where(T > 0, -jnp.inf, eta).max(0)
         own = jnp.where(T > 0, eta, jnp.inf).min(0)
         hard = (T > 0).sum(0) == 1
-        return ((hard & (own > other)) | (T == 0).all(0)).all()
+        P, a, Z = jnp.exp(softmax.log_softmax(W, data.Z, data.offset)), T.sum(0)[None], jnp.abs(data.Z)
+        size = jnp.abs(P * a - T) + a * P * (1 - P) * softmax.across(jnp.abs(W), Z).max(0)[None]
+        return ask & ((hard & (own > other)) | (T == 0).all(0)).all(), dot(size, Z)
 
-    return when(ask, margins, jnp.zeros_like(ask))
+    return when(ask | stalled, look, (jnp.zeros_like(ask), jnp.zeros_like(W)))
 
 
 def path(

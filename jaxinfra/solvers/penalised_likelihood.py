@@ -24,6 +24,7 @@ from jaxinfra._core.precision import all_finite, default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers import linear_loss, newton
 from jaxinfra.solvers.linear_loss import Data, Frame, Loss
+from jaxinfra.solvers.proximal_gradient import least_norm
 
 
 class Problem(NamedTuple):
@@ -151,7 +152,9 @@ def _solve(
     slope = (ridge * state.theta * state.last).sum()
     if lasso is not None:
         slope += (lasso * jnp.where(state.theta == 0, jnp.abs(state.last), jnp.sign(state.theta) * state.last)).sum()
-    status = _separable(problem, state, status, penalised, slope, tol)
+    residual = state.gradient if lasso is None else least_norm(state.theta, state.gradient, lasso)
+    status, optimality = _judge(problem, state, status, penalised, slope, residual, tol)
+    state = state._replace(optimality=optimality)
     params = _attach(f.outer(state.theta, problem.fit_intercept), live, problem)
     return _finish(params, state, status, n_iter, live, valid)
 
@@ -201,22 +204,27 @@ def _start(problem: Problem, init: Linear | None) -> jax.Array:
     return dot(T, dot(T.T, Zw.sum(0) * _null(data, loss)))
 
 
-def _separable(
-    problem: Problem, state: newton.State, status: jax.Array, penalised: jax.Array, slope: jax.Array, tol: jax.Array
-) -> jax.Array:
-    """SEPARABLE where the gradient has all but vanished and the loss still falls along the last step.
+def _judge(
+    problem: Problem, state: newton.State, status: jax.Array, penalised: jax.Array, slope: jax.Array,
+    residual: jax.Array, tol: jax.Array,
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    """(status, optimality): SEPARABLE where the gradient has all but vanished and the loss still falls along the last
+    step, CONVERGED where rounding is all that is left.
 
     Towards infinity steps stay long; to a finite maximum each is about the square of the one before.
     """
     if not problem.loss.may_separate:
-        return status
+        return status, state.optimality
     data, f = problem.data, problem.frame
-    suspect = (status == Status.CONVERGED) & newton.strides(state.last, tol)
+    long = newton.strides(state.last, tol) & ~penalised
     # Where all columns are penalised only the intercept can diverge, and only if no intercept has the mean of y.
     alone = ~problem.loss.attains(_mean(data)) & problem.fit_intercept
-    along = lambda _: linear_loss.separates(data, f, problem.loss, state.theta, state.last, slope)  # noqa: E731
-    falls = when(suspect & ~penalised, along, jnp.array(False))
-    return jnp.where(alone | falls, Status.SEPARABLE, status)
+    look = lambda _: linear_loss.last_look(data, f, problem.loss, state.theta, state.last, slope)  # noqa: E731
+    nothing = (jnp.array(False), jnp.zeros_like(state.theta))
+    ask = ((status == Status.CONVERGED) & long) | (status == Status.STALLED)
+    falls, terms = when(ask, look, nothing)
+    status, optimality = newton.resolved(state, status, residual, problem.scale, terms, tol)
+    return jnp.where(alone | (falls & long & (status == Status.CONVERGED)), Status.SEPARABLE, status), optimality
 
 
 def _attach(params: Linear, live: Any, problem: Problem) -> Linear:

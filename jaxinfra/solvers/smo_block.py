@@ -92,9 +92,14 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
         t = jnp.where(some & (gap >= tol), t, 0)
         Kj = lax.dynamic_slice(K, (j, jnp.int32(0)), (1, q))[0]
         is_i, is_j = index == i, index == j
-        # A bound that is reached is reached exactly.
-        b = jnp.where(is_i & (t > 0), jnp.where(t == room_i, upper, b + t), b)
-        b = jnp.where(is_j & (t > 0), jnp.where(t == room_j, lower, b - t), b)
+        # A bound that is reached is reached exactly; else both variables move by what both can hold, and the sum of the
+        # group stays: thousands of roundings of one variable alone add up.
+        b_i, b_j = at(b, i), at(b, j)
+        held = (b_i + t) - b_i
+        held = b_j - (b_j - held)
+        held = jnp.where((held > 0) & (t < room_i) & (t < room_j), held, t)
+        b = jnp.where(is_i & (t > 0), jnp.where(t == room_i, upper, b + held), b)
+        b = jnp.where(is_j & (t > 0), jnp.where(t == room_j, lower, b - held), b)
         return State(b, f + t * (Ki - Kj), gap, n_iter + 1)
 
     start = State(b, f, jnp.asarray(jnp.inf, dtype), jnp.int32(0))

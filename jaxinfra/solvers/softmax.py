@@ -125,8 +125,12 @@ def gauge(data: Problem, size: jax.Array) -> jax.Array:
 
 
 def symmetric(data: Problem, W: jax.Array) -> jax.Array:
-    """W in the symmetric gauge."""
-    return W - W.mean(0)[None] * gauge(data, jnp.ones_like(W[0]))[None]
+    """W in the symmetric gauge, where no penalty or a smooth one decides it: least |W|^2, or the least penalty."""
+    if data.l1 is not None:
+        return W - W.mean(0)[None] * gauge(data, jnp.ones_like(W[0]))[None]
+    total = data.l2.sum(0)[None]
+    share = jnp.where(total > 0, data.l2 / jnp.where(total > 0, total, 1), 1 / len(W))
+    return W - (share * W).sum(0)[None]
 
 
 def hessian(data: Problem, W: jax.Array, *, blocked: bool) -> jax.Array:
@@ -283,7 +287,8 @@ class Units(NamedTuple):
         square = (r * r / jnp.where(a > 0, a, 1)[None]).sum() / eta.shape[0]
         return cls(root_mean_squares(data.Z, a, centre=False, noise=noise) * jnp.sqrt(square))
 
-    def largest(self, v: jax.Array) -> jax.Array:
-        """max |v_kj| / unit_j, where a column of zeros counts for nothing."""
-        unit = jnp.where(self.column > 0, self.column, 1)
-        return jnp.where(self.column > 0, jnp.abs(v) / unit[None], 0).max()
+    def largest(self, v: jax.Array, more: jax.Array | None = None) -> jax.Array:
+        """max |v_kj| / unit_j, where a column of zeros counts for nothing.  more (K, q): added to the units."""
+        unit = jnp.where(self.column > 0, self.column, 1)[None]
+        unit = unit if more is None else unit + more
+        return jnp.where(self.column[None] > 0, jnp.abs(v) / unit, 0).max()

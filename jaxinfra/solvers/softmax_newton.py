@@ -37,6 +37,8 @@ from jaxinfra.solvers.softmax import Curvature, Problem, Units
 _MEMORY, _FIRST = 20, 8
 # Iterations of L-BFGS where the maximiser may lie at infinity.
 _UNBOUNDED = 30
+# Accepted steps without gain after which rounding is all there is.
+_IDLE = 8
 # A step that moves an eta by more than this does not count as the last.
 _MOVES = 0.1
 
@@ -48,6 +50,29 @@ class Point(NamedTuple):
     f: jax.Array
     g: jax.Array
     optimality: jax.Array
+
+
+class Idle(NamedTuple):
+    """The smallest residual so far, and accepted steps since that neither improved on it nor lowered f."""
+
+    best: jax.Array
+    steps: jax.Array
+
+    @classmethod
+    def at(cls, start: Point) -> Idle:
+        """None yet."""
+        return cls(start.optimality, jnp.int32(0))
+
+    def after(self, here: Point, new: Point) -> Idle:
+        """With the step from here to new."""
+        falls = here.f - new.f > 16 * eps(here.f.dtype) * jnp.abs(here.f)
+        better = falls | (new.optimality < 0.9 * self.best)
+        return Idle(jnp.minimum(self.best, new.optimality), jnp.where(better, 0, self.steps + 1))
+
+    @property
+    def over(self) -> jax.Array:
+        """Whether nothing more is to be had."""
+        return self.steps > _IDLE
 
 
 class Solution(NamedTuple):
@@ -64,9 +89,10 @@ Direction = Callable[[Point], jax.Array]
 
 
 def evaluator(data: Problem, units: Units, blocked: bool) -> Evaluate:
-    """W -> Point."""
+    """W -> Point, in the symmetric gauge: from it, rounding is all that leads away."""
 
     def evaluate(W: jax.Array) -> Point:
+        W = softmax.symmetric(data, W)
         f, g = softmax.value_and_gradient(data, W, blocked=blocked)
         return Point(W, f, g, units.largest(g))
 
@@ -132,14 +158,15 @@ def newton(
 ) -> Solution:  # fmt: skip
     """Newton's method from `start`."""
 
-    def step(state: tuple[Point, Trend]) -> tuple[tuple[Point, Trend], Verdict]:
-        here, trend = state
+    def step(state: tuple[Point, Trend, Idle]) -> tuple[tuple[Point, Trend, Idle], Verdict]:
+        here, trend, idle = state
         new, _, accepted = search(evaluate, here, direction(here))
-        trend, verdict = trend.judge(data, new, new.W - here.W, tol, accepted, bounded)
-        return (new, trend), verdict
+        idle = idle.after(here, new)
+        trend, verdict = trend.judge(data, new, new.W - here.W, tol, accepted & ~idle.over, bounded)
+        return (new, trend, idle), verdict
 
-    begin = (start, Trend(jnp.zeros_like(start.f)))
-    (here, _), status, n_iter = drive(step, begin, max_iter=max_iter)
+    begin = (start, Trend(jnp.zeros_like(start.f)), Idle.at(start))
+    (here, *_), status, n_iter = drive(step, begin, max_iter=max_iter)
     return Solution(here, status, n_iter)
 
 
@@ -151,6 +178,7 @@ class _Memory(NamedTuple):
     NY: jax.Array
     gamma: jax.Array  # N is right up to this factor, that of the newest pair
     made: jax.Array
+    idle: Idle
 
 
 def lbfgs(
@@ -159,7 +187,7 @@ def lbfgs(
     """L-BFGS from `start` with `near` as its initial matrix, in the compact form (Nocedal and Wright, eq. 7.24)."""
     shape, dtype = start.W.shape, start.W.dtype
     zeros = jnp.zeros((_MEMORY, start.W.size), dtype)
-    begin = _Memory(start, near(start.g), zeros, zeros, zeros, jnp.ones((), dtype), jnp.int32(0))
+    begin = _Memory(start, near(start.g), zeros, zeros, zeros, jnp.ones((), dtype), jnp.int32(0), Idle.at(start))
 
     def direction(m: _Memory) -> jax.Array:
         g = m.here.g.reshape(-1)
@@ -183,7 +211,8 @@ def lbfgs(
         gamma = jnp.where(keep, dot(s, y) / dot(y, ny), m.gamma)
         small = new.optimality <= tol
         status = jnp.where(small, Status.CONVERGED, Status.STALLED)
-        return _Memory(new, r, S, Y, NY, gamma, m.made + 1), Verdict(small | ~accepted, status)
+        idle = m.idle.after(m.here, new)
+        return _Memory(new, r, S, Y, NY, gamma, m.made + 1, idle), Verdict(small | ~accepted | idle.over, status)
 
     m, status, n_iter = drive(step, begin, max_iter=max_iter)
     return Solution(m.here, status, n_iter)
@@ -195,7 +224,7 @@ def solve(
 ) -> Solution:  # fmt: skip
     """Minimise f from W (K, q).  bounded: whether a maximiser of the likelihood is known to be finite."""
     evaluate = evaluator(data, units, blocked)
-    start = evaluate(softmax.symmetric(data, W))
+    start = evaluate(W)
     if W.size <= softmax.DENSE:
 
         def exact(here: Point) -> jax.Array:
