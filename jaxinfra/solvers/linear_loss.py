@@ -252,13 +252,13 @@ def recedes(slopes: jax.Array, change: jax.Array, penalty: jax.Array) -> jax.Arr
 def last_look(
     data: Data, f: Frame, loss: Loss, theta: jax.Array, d: jax.Array, penalty: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """`recedes` at theta along d, with the slope of the penalty; and the mean |slope_i z_ij| of each column (q,) with
-    what rounding of the predictor does to the slope, of which the gradient at theta is known to a few eps only."""
+    """`recedes` at theta along d, with the slope of the penalty; and the mean |slope_i z_ij| of each column (q,), of
+    which the gradient at theta is known to a few eps only."""
     Z, w = masked((data.X - f.centre[None]) * f.scale[None], data.w)
-    change, eta = _predictor(Z, d, None), _predictor(Z, theta, data.offset)
-    r = weighted(w, loss.slope(data.y, eta))
+    change = _predictor(Z, d, None)
+    r = weighted(w, loss.slope(data.y, _predictor(Z, theta, data.offset)))
     falls = recedes(r * change, change if w is None else jnp.where(w > 0, change, 0), data.weight * penalty)
-    size = jnp.abs(r) + weighted(w, jnp.abs(loss.curvature(data.y, eta)) * _predictor(jnp.abs(Z), jnp.abs(theta), None))
+    size = jnp.abs(r)
     terms = jnp.append(dot(size, jnp.abs(Z)), jnp.broadcast_to(size.sum(), (len(theta) - Z.shape[1],)))
     return falls, terms / _positive(data.weight)
 

@@ -139,7 +139,7 @@ def solve(
 
 def _last_look(data: Problem, W: jax.Array, ask: jax.Array, stalled: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Whether W puts every row on the side of its own class, if that is asked: then 2W, 3W, ... do so ever better.  And
-    if the fit stalled, the terms of `linear_loss.last_look` (K, q)."""
+    if the fit stalled, the terms of `linear_loss.last_look` (K, q), with what rounding of eta does to the slopes."""
 
     def look(_: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         T, eta = data.T.T, softmax.across(W, data.Z)

@@ -218,7 +218,8 @@ def _fit(
     value = 0.5 * (dot(w, jnp.where(w[:, None] > 0, r * r, 0)).sum() + ridge * (found.a * dot(K, found.a)).sum())
     status = jnp.where(optimality <= tol, Status.CONVERGED, Status.STALLED)
     status = jnp.where(sound & jnp.isfinite(optimality), status, Status.SINGULAR)
-    status = jnp.where(finite & jnp.isfinite(value), status, Status.NONFINITE).astype(jnp.int32)
+    finite &= jnp.isfinite(value) | (status > Status.STALLED)
+    status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
     or_nan = lambda v: jnp.where(status <= Status.STALLED, v, jnp.nan)  # noqa: E731
     info = Info(status, n_iter, or_nan(value / jnp.where(sound, w.sum(), 1)), or_nan(optimality))
     if fit_intercept:
