@@ -95,8 +95,8 @@ def _values(a: Features, b: Features, weight: Array | None, unit: Array) -> Arra
 
 @_values.defjvp
 def _values_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    """By the product where its rounding does not show, of any number of columns: 18 ms of 2000 x 2000 values of 16
-    columns there and back, and 100 by differences, 320 with a weight of each column."""
+    """By the product where its rounding does not show, of any number of columns: there and back 2000 x 2000 values of
+    16 columns take 23 ms, by differences 100, and 320 with a weight of each column."""
 
     def distances(a: Features, b: Features, weight: Array | None) -> Array:
         if not isinstance(a, tuple):

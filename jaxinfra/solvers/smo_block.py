@@ -88,7 +88,8 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
             here = at(group, j) == g
             i, Ki = jnp.where(here, first[g], i), jnp.where(here, row[g], Ki)
         room_i, room_j = at(upper, i) - at(b, i), at(b, j) - at(lower, j)
-        t = jnp.minimum(at(gain, j) / at(eta, j), jnp.minimum(room_i, room_j))
+        room = jnp.minimum(room_i, room_j)
+        t = jnp.minimum(at(gain, j) / at(eta, j), room)
         t = jnp.where(some & (gap >= tol), t, 0)
         Kj = lax.dynamic_slice(K, (j, jnp.int32(0)), (1, q))[0]
         is_i, is_j = index == i, index == j
@@ -97,7 +98,7 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
         b_i, b_j = at(b, i), at(b, j)
         held = (b_i + t) - b_i
         held = b_j - (b_j - held)
-        held = jnp.where((held > 0) & (t < room_i) & (t < room_j), held, t)
+        held = jnp.where((held > 0) & (held < room) & (t < room), held, t)
         b = jnp.where(is_i & (t > 0), jnp.where(t == room_i, upper, b + held), b)
         b = jnp.where(is_j & (t > 0), jnp.where(t == room_j, lower, b - held), b)
         return State(b, f + t * (Ki - Kj), gap, n_iter + 1)
