@@ -190,7 +190,11 @@ def norm_gap(problem, params, l1, l2=0.0, groups=None):
 
 
 def pinball(problem, params, tau):
-    """The objective against a linear program's, of an orthonormal basis of the columns: its solver has tolerances."""
+    """The objective against a linear program's, of an orthonormal basis of the columns: its solver has tolerances.
+
+    Directions that are rounding of the columns' means are lost as such columns are: two columns that differ by 4e5 and
+    nothing else leave 1e-11, of which a program would make coefficients of 1e11.
+    """
     coef, intercept = longs(params.coef, params.intercept)
     y = problem.y - np.median(problem.y)
     unit = max(np.abs(y).max(), TINY)
@@ -199,7 +203,8 @@ def pinball(problem, params, tau):
     n, w = len(y), problem.w.astype(float)
     Z = np.c_[problem.centred[:, there] / spread[there], np.ones(n)].astype(float)
     U, s, _ = np.linalg.svd(Z, full_matrices=False)
-    Z = U[:, s > SLACK * float(problem.eps) * s[0]] * np.sqrt(n)
+    far = np.abs(problem.w @ problem.X)[there] / spread[there]
+    Z = U[:, s > SLACK * float(problem.eps) * max(1, far.max(initial=0)) * s[0]] * np.sqrt(n)
     cost = np.r_[np.zeros(Z.shape[1]), tau * w, (1 - tau) * w]
     equal = np.hstack([Z, np.eye(n), -np.eye(n)])
     bounds = [(None, None)] * Z.shape[1] + [(0, None)] * (2 * n)
