@@ -42,9 +42,11 @@ class Problem:
         return np.sqrt(self.w @ (v / top) ** 2) * top
 
     def rounding(self, coef, intercept):
-        """What the linear predictor moves by where parameters are rounded: of the shape of y."""
-        moved = np.abs(self.X) @ np.maximum(np.abs(coef), self.tiny / self.eps) + np.abs(intercept)
-        return SLACK * self.eps * moved
+        """What the linear predictor moves by where parameters are rounded, and differences of a column's values that are
+        below the smallest normal number are 0: of the shape of y."""
+        size = np.abs(coef)
+        moved = np.abs(self.X) @ np.maximum(size, self.tiny / self.eps) + np.abs(intercept)
+        return SLACK * (self.eps * moved + self.tiny * size.sum(0))
 
 
 def longs(*arrays):

@@ -10,6 +10,7 @@ from scipy import optimize
 from sklearn.linear_model import QuantileRegressor
 
 import jaxinfra as ji
+from tests import certificates
 from tests.test_contract import close
 
 TAUS = np.array([0.1, 0.5, 0.9])
@@ -91,6 +92,38 @@ def test_fewer_rows_than_columns(far, n):
         coef = np.abs(np.asarray(fit.params.coef, float))
         rounding = 4 * np.finfo(np.float32).eps * (np.abs(X) @ coef + abs(float(fit.params.intercept)))
         assert float(fit.info.objective) <= rounding.mean() + 1e-6, seed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dtype", "apart"), [(np.float64, 1e-6), (np.float64, 1e-11), (np.float32, 1e-3), (np.float32, 1e-5)]
+)
+def test_columns_that_are_nearly_the_same(dtype, apart):
+    """Beside columns that say nothing, which any basis has to do without, those that differ by little are used."""
+    eps = np.finfo(dtype).eps
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        a, b = rng.standard_normal((2, 40))
+        X = np.c_[a, a + apart * b, np.full(40, 3.0), a].astype(dtype)
+        y = (a + 2 * b + rng.standard_t(3, 40)).astype(dtype)
+        fit = ji.check(ji.quantile.fit(X, y, tau=0.3))
+        problem = certificates.Problem(X, y, np.ones(40), eps, eps**0.5)
+        assert certificates.pinball(problem, fit.params, 0.3) <= 1, seed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_columns_that_say_nothing(dtype):
+    """Of many rows: there the rounding of V'd is far above eps, and still no vertex is given up for it."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((20000, 6))
+        y = (X[:, 0] + rng.standard_t(3, 20000)).astype(dtype)
+        X = np.c_[X, X[:, 0], X[:, 1] + X[:, 2], np.full(20000, 3.0)].astype(dtype)
+        fit = ji.check(ji.quantile.fit(X, y, tau=0.3))
+        assert fit.info.optimality == 0
+        plain = ji.check(ji.quantile.fit(X[:, :6], y, tau=0.3))
+        np.testing.assert_allclose(fit.info.objective, plain.info.objective, rtol=64 * np.finfo(dtype).eps)
 
 
 @pytest.mark.slow

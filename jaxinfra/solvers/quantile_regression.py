@@ -79,8 +79,10 @@ def solve(
     at_corner = values[0] <= values[1] * jnp.where(corner.optimal, 1 + 64 * eps(dtype), 1)
     theta, value = jnp.where(at_corner, corner.b, point.b), jnp.where(at_corner, values[0], values[1])
     # An optimal vertex has the least value but for rounding; else it is the dual value inside that says what may be.
-    # What rounding has left of V'd + e = 0 may be worth as much as theta is large.
-    infeasible = dot(jnp.abs(theta), jnp.abs(dot(point.d, program.V) + point.e))
+    # What rounding has left of V'd + e = 0 may be worth as much as the best parameters are large: as these, or as the
+    # last vertex, which goes far where data hold a direction to few digits.
+    size = jnp.maximum(jnp.abs(theta), jnp.where(jnp.isfinite(corner.b), jnp.abs(corner.b), 0))
+    infeasible = dot(size, jnp.abs(dot(point.d, program.V) + point.e))
     inside = jnp.maximum(value - dot(program.y, point.d), 0) + infeasible
     gap = jnp.where(corner.optimal, jnp.where(at_corner, 0, values[0] - value), inside) / null
     status = jnp.where(status == Status.CONVERGED, Status.STALLED, status)

@@ -22,6 +22,8 @@ from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.pinball import Point, Program
 
+_INDEPENDENT = 32  # eps of a row's length: less of it beside others is rounding
+
 
 class Vertex(NamedTuple):
     """b (q,), the rows of the basis (q,) with those of the penalty after the n others, and whether it is optimal."""
@@ -43,30 +45,40 @@ def values(y: jax.Array, basis: jax.Array) -> jax.Array:
 
 
 def _basis(program: Program, point: Point) -> jax.Array:
-    """q independent rows, those furthest from their bounds first."""
+    """q independent rows, those furthest from their bounds first.
+
+    Where the rows determine fewer than q parameters, rows of the penalty make up the rest, even those without width: of
+    the combinations of columns that are 0 in all rows, one coefficient each stays 0.  Without them such a basis is
+    singular, its vertex NaN or rounding, and no exchange leads on.
+    """
     n, q = program.V.shape
     low, high = jnp.append(program.low, -program.l1), jnp.append(program.high, program.l1)
     d = jnp.append(point.d, point.e)
     width = high - low
     inside = jnp.where(width > 0, jnp.minimum(d - low, high - d) / jnp.where(width > 0, width, 1), -1)
-    candidates = lax.top_k(inside, min(2 * q, n + q))[1]
+    first = lax.top_k(inside, min(2 * q, n + q))[1]
+    candidates = jnp.concatenate([first, n + jnp.arange(q, dtype=first.dtype)])
     R = rows(program.V, candidates)
-    size = (R * R).sum(1)
+    least = jnp.where(jnp.arange(len(R)) < len(first), (_INDEPENDENT * eps(R.dtype)) ** 2 * (R * R).sum(1), jnp.inf)
 
-    def take(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        R, chosen = carry
+    def take(k: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        """What is left of the rows beside the directions U of those taken."""
+        R, U, chosen = carry
         left = (R * R).sum(1)
-        independent = left > (64 * eps(R.dtype)) ** 2 * size
-        first = jnp.argmax(jnp.where(independent.any(), independent.astype(left.dtype), left))
-        u = R[first] / jnp.sqrt(left[first])
-        return R - dot(R, u)[:, None] * u[None], chosen.at[k].set(candidates[first])
+        independent = left > least
+        row = jnp.argmax(jnp.where(independent.any(), independent.astype(left.dtype), left))
+        # Once more against U: of a row that is nearly dependent, rounding is a part of what is left.
+        u = R[row] - dot(dot(U, R[row]), U)
+        u = u / jnp.sqrt(dot(u, u))
+        return R - dot(R, u)[:, None] * u[None], U.at[k].set(u), chosen.at[k].set(candidates[row])
 
-    return lax.fori_loop(0, q, take, (R, jnp.zeros(q, candidates.dtype)))[1]
+    return lax.fori_loop(0, q, take, (R, jnp.zeros((q, q), R.dtype), jnp.zeros(q, candidates.dtype)))[2]
 
 
 class _State(NamedTuple):
     b: jax.Array
     basis: jax.Array
+    void: jax.Array  # (q,) rows without width that stay in the basis, whatever their dual value
 
 
 def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Vertex, jax.Array]:
@@ -76,6 +88,11 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
     low, high = jnp.append(program.low, -program.l1), jnp.append(program.high, program.l1)
     inner = jnp.append(point.d, point.e)
     noise = 16 * unit * jnp.abs(program.y).max()
+    wide = high > low
+    size = jnp.append(jnp.sqrt((program.V * program.V).sum(1)), jnp.ones(len(program.l1), program.V.dtype))
+    # How far outside its bounds d_B may be.  In a row without width it is what V'd leaves over, worth as much as a
+    # coefficient is large that data hold to few digits: there no more than the rounding of n terms.
+    slack = unit * (high - low).max() * jnp.where(wide, 1e3, 4 * n**0.5)
 
     def at(basis: jax.Array) -> tuple[jax.Array, ...]:
         """b, and what the optimality of the vertex says: residuals, dual values, and how far d_B is outside."""
@@ -92,23 +109,26 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
     def step(state: _State) -> tuple[_State, Verdict]:
         b, r, d, d_basis, lu = at(state.basis)
         up, down = d_basis - high[state.basis], low[state.basis] - d_basis
-        outside = jnp.maximum(up, down)
-        worst = jnp.argmax(outside)
-        optimal = jnp.isfinite(b).all() & (outside[worst] <= 1e3 * unit * (high - low).max())
+        outside, allowed = jnp.maximum(up, down), jnp.where(state.void, jnp.inf, slack[state.basis])
+        worst = jnp.argmax(outside / allowed)
+        optimal = jnp.isfinite(b).all() & (outside[worst] <= allowed[worst])
         # Along the edge: dr = +1 or -1 in the row that leaves, 0 in the rest of the basis.
         sign = jnp.where(up[worst] > down[worst], 1, -1).astype(b.dtype)
         leaves = jnp.arange(len(b), dtype=worst.dtype) == worst
         db = -jax.scipy.linalg.lu_solve(lu, jnp.where(leaves, sign, 0))
         dr = jnp.append(-dot(program.V, db), -db).at[state.basis].set(0)
+        # A row without width whose edge changes none of the others: a combination of columns that is rounding, or 0.
+        moves = wide & (jnp.abs(dr) > _INDEPENDENT * unit * size * jnp.sqrt(dot(db, db)))
+        void = leaves & ~wide[state.basis] & ~moves.any()
         kink = jnp.where(dr != 0, jnp.maximum(-r / jnp.where(dr != 0, dr, 1), 0), jnp.inf)
         rise = jnp.where(dr < 0, (low - d) * dr, (high - d) * dr)
         t = order.smallest(kink, rise, outside[worst])
         enters = jnp.argmax((kink == t) & (rise > 0)).astype(state.basis.dtype)
         # At an optimal vertex no edge leads down, and there is no t.
-        lost = ~optimal & ~(jnp.isfinite(b).all() & jnp.isfinite(t))
-        basis = jnp.where(leaves & ~optimal & ~lost, enters, state.basis)
-        return _State(b, basis), Verdict(optimal | lost, jnp.where(lost, Status.STALLED, Status.CONVERGED))
+        lost = ~optimal & ~(jnp.isfinite(b).all() & (jnp.isfinite(t) | void.any()))
+        basis = jnp.where(leaves & ~void & ~optimal & ~lost, enters, state.basis)
+        return _State(b, basis, state.void | void), Verdict(optimal | lost, jnp.where(lost, Status.STALLED, Status.CONVERGED))
 
-    start = _State(point.b, _basis(program, point).astype(jnp.int32))
+    start = _State(point.b, _basis(program, point).astype(jnp.int32), jnp.zeros(point.b.shape, bool))
     end, status, n_iter = drive(step, start, max_iter=max_iter)
     return Vertex(end.b, end.basis, status == Status.CONVERGED), n_iter
