@@ -20,6 +20,7 @@ import jaxinfra as ji
 from jaxinfra._core import checks, compensated, rows, show
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.pytree import pytree, static
+from jaxinfra.solvers import moments
 
 pytestmark = pytest.mark.core
 
@@ -260,3 +261,14 @@ def test_pytree_keeps_static_fields_and_names_its_leaves():
     assert structure != jax.tree.structure(Node(1.0, "z")) and structure == jax.tree.structure(Node(5.0, "y"))
     with pytest.raises(dataclasses.FrozenInstanceError):
         node.a = 0.0
+
+
+def test_the_compiler_is_not_made_to_search_rows(capfd):
+    """Weights of 1 that stand in the program: it would look for the first row that counts itself, for seconds, and say
+    so."""
+
+    def frame(X):
+        return moments.provisional(X, jnp.ones_like(X[:, 0]), True, blocked=True)
+
+    jax.jit(frame).lower(jax.ShapeDtypeStruct((500_000, 1), jnp.float32)).compile()
+    assert "Constant folding" not in capfd.readouterr().err
