@@ -42,8 +42,8 @@ class Problem:
         return np.sqrt(self.w @ (v / top) ** 2) * top
 
     def rounding(self, coef, intercept):
-        """What the linear predictor moves by where parameters are rounded, and differences of a column's values that are
-        below the smallest normal number are 0: of the shape of y."""
+        """What the linear predictor moves by where parameters are rounded, and where differences of a column's values
+        that are below the smallest normal number are 0: of the shape of y."""
         size = np.abs(coef)
         moved = np.abs(self.X) @ np.maximum(size, self.tiny / self.eps) + np.abs(intercept)
         return SLACK * (self.eps * moved + self.tiny * size.sum(0))

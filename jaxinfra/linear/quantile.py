@@ -47,8 +47,8 @@ def fit(
       Fit(params, info): params.coef (p,) and params.intercept (), in units of y per unit of x; (p, m) and (m,) where
       tau is (m,), and info's fields (m,) then.  As many rows as there are parameters have residual 0.  info.optimality
       is the duality gap, an upper bound on what the objective can still fall, relative to the objective of the best
-      intercept alone; at a vertex found optimal it is rounding, elsewhere it holds for parameters of the size of these or
-      of the last vertex that was tried.
+      intercept alone; at a vertex found optimal it is rounding, elsewhere it holds for parameters of the size of these
+      or of the last vertex that was tried.
 
     Status: CONVERGED.  MAX_ITER; STALLED if rounding stops the progress: scale the columns or use float64.  NONFINITE
       with NaN if the input holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty, tau outside 0..1, or

@@ -164,7 +164,8 @@ def solve(
         lambda _: _last_look(problem, state.theta, state.last, (ridge * state.theta * state.last).sum()),
         (jnp.array(False), jnp.zeros_like(state.theta)),
     )
-    status, optimality = newton.resolved(state, status, state.gradient, scale, terms, tol)
+    rounded = (jnp.abs(state.gradient) / (scale + newton.rounding(terms, tol))).max()
+    status, optimality = newton.resolved(status, state.optimality, rounded, tol)
     state = state._replace(optimality=optimality)
     separable = (falls & long & (status == Status.CONVERGED)) | (counts <= 0).any()
     status = jnp.where(separable, Status.SEPARABLE, status)

@@ -117,12 +117,9 @@ def solve(
     )
     parted, terms = _last_look(data, point.W, usable & (penalty == 0).all(), status == Status.STALLED)
     separable |= parted
-    # As `newton.resolved`.
     residual = point.g if data.l1 is None else least_norm(point.W, point.g, data.l1)
-    resolved = units.largest(residual, newton.ROUNDING * eps(dtype) / tol * terms)
-    reached = (status == Status.STALLED) & (resolved <= tol)
-    status = jnp.where(reached, Status.CONVERGED, status)
-    point = point._replace(optimality=jnp.where(reached, resolved, point.optimality))
+    rounded = units.largest(residual, newton.rounding(terms, tol))
+    status, optimality = newton.resolved(status, point.optimality, rounded, tol)
     coef, intercept = scaling.raw(softmax_newton.attach(live, point.W, blocked=blocked), fit_intercept)
     solved = all_finite(point.f, *implicit.frozen((coef, intercept)))
     for bad, code in (
@@ -133,7 +130,7 @@ def solve(
     ):
         status = jnp.where(bad, jnp.int32(code), status)
     lost = status >= Status.NONFINITE
-    coef, intercept, f, optimality = (jnp.where(lost, jnp.nan, v) for v in (coef, intercept, point.f, point.optimality))
+    coef, intercept, f, optimality = (jnp.where(lost, jnp.nan, v) for v in (coef, intercept, point.f, optimality))
     return Fit(Linear(coef, intercept), Info(status, n_iter, f, optimality))
 
 

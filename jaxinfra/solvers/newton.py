@@ -35,7 +35,7 @@ from jaxinfra.solvers.proximal_gradient import least_norm
 
 MEMORY = 6  # pairs of limited-memory BFGS
 _TRIALS = 30  # halvings before a step counts as stalled
-ROUNDING = 32  # eps of the mean size of its terms that a gradient may be off
+_ROUNDING = 32  # eps of the mean size of its terms that a gradient may be off
 _INNER = 50  # active sets tried for one quadratic model
 # Form the Hessian at each step while n p^2 is below this; a subsample holds 10 p rows, or a sixteenth of all.
 _EXACT = 2e7
@@ -95,15 +95,18 @@ def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
     return jnp.abs(last).max() > 0.003 + 2 * jnp.sqrt(tol)
 
 
+def rounding(terms: jax.Array, tol: jax.Array) -> jax.Array:
+    """What the unit of a gradient grows by for the rounding of its sums, whose terms are far larger than the scale
+    where a row is far from all others."""
+    return _ROUNDING * eps(terms.dtype) / tol * terms
+
+
 def resolved(
-    state: State, status: jax.Array, residual: jax.Array, scale: jax.Array, terms: jax.Array, tol: jax.Array
+    status: jax.Array, optimality: jax.Array, rounded: jax.Array, tol: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """(status, optimality) of a fit that stalled at a gradient that is the rounding of its sums, whose terms (q,) are
-    far larger than `scale` where a row is far from all others."""
-    unit = scale + ROUNDING * eps(scale.dtype) / tol * terms
-    optimality = (jnp.abs(residual) / unit).max()
-    reached = (status == Status.STALLED) & (optimality <= tol)
-    return jnp.where(reached, Status.CONVERGED, status), jnp.where(reached, optimality, state.optimality)
+    """(status, optimality) of a fit that stalled, whose residual in units that allow for `rounding` is `rounded`."""
+    reached = (status == Status.STALLED) & (rounded <= tol)
+    return jnp.where(reached, Status.CONVERGED, status), jnp.where(reached, rounded, optimality)
 
 
 def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:

@@ -223,7 +223,8 @@ def _judge(
     nothing = (jnp.array(False), jnp.zeros_like(state.theta))
     ask = ((status == Status.CONVERGED) & long) | (status == Status.STALLED)
     falls, terms = when(ask, look, nothing)
-    status, optimality = newton.resolved(state, status, residual, problem.scale, terms, tol)
+    rounded = (jnp.abs(residual) / (problem.scale + newton.rounding(terms, tol))).max()
+    status, optimality = newton.resolved(status, state.optimality, rounded, tol)
     return jnp.where(alone | (falls & long & (status == Status.CONVERGED)), Status.SEPARABLE, status), optimality
 
 

@@ -38,7 +38,7 @@ _MEMORY, _FIRST = 20, 8
 # Iterations of L-BFGS where the maximiser may lie at infinity.
 _UNBOUNDED = 30
 # Accepted steps without gain after which rounding is all there is.
-_IDLE = 8
+_PATIENCE = 8
 # A step that moves an eta by more than this does not count as the last.
 _MOVES = 0.1
 
@@ -53,26 +53,24 @@ class Point(NamedTuple):
 
 
 class Idle(NamedTuple):
-    """The smallest residual so far, and accepted steps since that neither improved on it nor lowered f."""
+    """The least f and residual at the last step that gained something, and the accepted steps since."""
 
+    least: jax.Array
     best: jax.Array
     steps: jax.Array
 
     @classmethod
     def at(cls, start: Point) -> Idle:
         """None yet."""
-        return cls(start.optimality, jnp.int32(0))
+        return cls(start.f, start.optimality, jnp.int32(0))
 
-    def after(self, here: Point, new: Point) -> Idle:
-        """With the step from here to new."""
-        falls = here.f - new.f > 16 * eps(here.f.dtype) * jnp.abs(here.f)
+    def after(self, new: Point) -> Idle:
+        """With a step to new.  Where changes of f are within rounding, the residual falls in the long run only."""
+        falls = new.f < self.least - 16 * eps(new.f.dtype) * jnp.abs(self.least)
         better = falls | (new.optimality < 0.9 * self.best)
-        return Idle(jnp.minimum(self.best, new.optimality), jnp.where(better, 0, self.steps + 1))
-
-    @property
-    def over(self) -> jax.Array:
-        """Whether nothing more is to be had."""
-        return self.steps > _IDLE
+        least, best = jnp.minimum(new.f, self.least), jnp.minimum(new.optimality, self.best)
+        gained = Idle(least, best, jnp.int32(0))
+        return jax.tree.map(lambda a, b: jnp.where(better, a, b), gained, self._replace(steps=self.steps + 1))
 
 
 class Solution(NamedTuple):
@@ -161,8 +159,8 @@ def newton(
     def step(state: tuple[Point, Trend, Idle]) -> tuple[tuple[Point, Trend, Idle], Verdict]:
         here, trend, idle = state
         new, _, accepted = search(evaluate, here, direction(here))
-        idle = idle.after(here, new)
-        trend, verdict = trend.judge(data, new, new.W - here.W, tol, accepted & ~idle.over, bounded)
+        idle = idle.after(new)
+        trend, verdict = trend.judge(data, new, new.W - here.W, tol, accepted & (idle.steps <= _PATIENCE), bounded)
         return (new, trend, idle), verdict
 
     begin = (start, Trend(jnp.zeros_like(start.f)), Idle.at(start))
@@ -211,8 +209,10 @@ def lbfgs(
         gamma = jnp.where(keep, dot(s, y) / dot(y, ny), m.gamma)
         small = new.optimality <= tol
         status = jnp.where(small, Status.CONVERGED, Status.STALLED)
-        idle = m.idle.after(m.here, new)
-        return _Memory(new, r, S, Y, NY, gamma, m.made + 1, idle), Verdict(small | ~accepted | idle.over, status)
+        idle = m.idle.after(new)
+        return _Memory(new, r, S, Y, NY, gamma, m.made + 1, idle), Verdict(
+            small | ~accepted | (idle.steps > _PATIENCE), status
+        )
 
     m, status, n_iter = drive(step, begin, max_iter=max_iter)
     return Solution(m.here, status, n_iter)

@@ -22,7 +22,7 @@ from jaxinfra._core.precision import dot, eps
 from jaxinfra.solvers import softmax
 from jaxinfra.solvers.proximal_gradient import least_norm
 from jaxinfra.solvers.softmax import Problem, Units
-from jaxinfra.solvers.softmax_newton import Point, Solution, Trend
+from jaxinfra.solvers.softmax_newton import Idle, Point, Solution, Trend
 
 # Steps without a better point after which rounding is blamed.
 _PATIENCE = 20
@@ -31,9 +31,7 @@ _PATIENCE = 20
 class _State(NamedTuple):
     here: Point
     L: jax.Array  # curvature of the proximal step in its metric
-    least: jax.Array  # the least F and residual so far, and the steps since one of them fell
-    best: jax.Array
-    idle: jax.Array
+    idle: Idle
     trend: Trend
 
 
@@ -105,16 +103,11 @@ def solve(
         here = state.here
         near, L = proximal(here, state.L)
         new, _ = newton(near)
-        # Where the changes of F are within rounding, the residual falls in the long run but not at each step.
-        better = (new.f < state.least - tiny * jnp.abs(state.least)) | (new.optimality < state.best)
-        idle = jnp.where(better, 0, state.idle + 1)
-        trend, verdict = state.trend.judge(data, new, new.W - here.W, tol, idle < _PATIENCE, bounded)
-        least, best = jnp.minimum(new.f, state.least), jnp.minimum(new.optimality, state.best)
-        return _State(new, 0.7 * L, least, best, idle, trend), verdict
+        idle = state.idle.after(new)
+        trend, verdict = state.trend.judge(data, new, new.W - here.W, tol, idle.steps < _PATIENCE, bounded)
+        return _State(new, 0.7 * L, idle, trend), verdict
 
     start = evaluate(softmax.symmetric(data, W))
-    begin = _State(
-        start, jnp.ones_like(start.f), start.f, start.optimality, jnp.int32(0), Trend(jnp.zeros_like(start.f))
-    )
+    begin = _State(start, jnp.ones_like(start.f), Idle.at(start), Trend(jnp.zeros_like(start.f)))
     state, status, n_iter = drive(step, begin, max_iter=max_iter)
     return Solution(state.here, status, n_iter)

@@ -127,7 +127,9 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
         # At an optimal vertex no edge leads down, and there is no t.
         lost = ~optimal & ~(jnp.isfinite(b).all() & (jnp.isfinite(t) | void.any()))
         basis = jnp.where(leaves & ~void & ~optimal & ~lost, enters, state.basis)
-        return _State(b, basis, state.void | void), Verdict(optimal | lost, jnp.where(lost, Status.STALLED, Status.CONVERGED))
+        return _State(b, basis, state.void | void), Verdict(
+            optimal | lost, jnp.where(lost, Status.STALLED, Status.CONVERGED)
+        )
 
     start = _State(point.b, _basis(program, point).astype(jnp.int32), jnp.zeros(point.b.shape, bool))
     end, status, n_iter = drive(step, start, max_iter=max_iter)
