@@ -120,3 +120,31 @@ def test_missing_values_as_999999(name):
     y[np.flatnonzero(X[:, 0] == 999999)] = [0, 1, 1, 0]
     single, double = (ji.check(CERTAIN[name](X.astype(dtype), y)).params.coef for dtype in (np.float32, np.float64))
     np.testing.assert_allclose(single, double, rtol=1e-3)
+
+
+def with_missing_values(seed, share, value):
+    """1000 rows of three classes, some with a value in the first column that stands for none, in float32."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((1000, 3))
+    y = np.digitize(X @ [0.7, -0.5, 0.3] + rng.logistic(size=1000), [-1, 1])
+    X[rng.choice(1000, int(1000 * share), replace=False), 0] = value
+    return X.astype(np.float32), y
+
+
+@pytest.mark.parametrize("value", [9999, 999999, 1e10])
+def test_missing_values_beside_three_classes(value):
+    """The softmax does not care for what is added to all classes; rounding of such rows must not lead that way."""
+    for seed in range(3):
+        X, y = with_missing_values(seed, 0.1, value)
+        single, double = (
+            np.asarray(ji.check(ji.multinomial.fit(A, y, n_classes=3, l2=1e-4)).params.coef)
+            for A in (X, X.astype(float))
+        )
+        assert (np.abs(single - double) < 1e-4 * np.abs(double).max(1, keepdims=True)).all(), seed
+
+
+def test_a_likelihood_that_cannot_get_on_stops():
+    """Rounding of rows at 1e10 accepts steps for ever that gain nothing."""
+    X, y = with_missing_values(0, 0.01, 1e10)
+    fit = ji.multinomial.fit(X, y, n_classes=3)
+    assert fit.info.status == ji.Status.STALLED and fit.info.n_iter < 200

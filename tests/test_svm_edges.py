@@ -10,6 +10,8 @@ import pytest
 import jaxinfra as ji
 from jaxinfra import kernels as K
 from jaxinfra._core import compensated
+from jaxinfra.solvers import dual_solver
+from jaxinfra.solvers.box_dual import Dual
 
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((12, 4))
@@ -246,3 +248,22 @@ def test_the_sum_of_the_coefficients_stays_in_float32(seed):
     coef = np.asarray(fit.params.coef, float)
     assert np.abs(coef).sum() > 10
     assert abs(coef.sum()) < 2e-5
+
+
+def test_sums_that_drift_are_not_called_solved():
+    """A violation of 0 says nothing of a point that has left the plane on which the sums of the groups hold."""
+    one = jnp.ones(4, jnp.float32)
+    dual = Dual(-one, -one, one, jnp.zeros(4, jnp.int32), jnp.zeros(1, jnp.float32))
+    b = jnp.array([0.5, -0.5, 0.25, -0.25], jnp.float32)
+    pair = (jnp.zeros(4, jnp.float32), jnp.zeros(4, jnp.float32))
+    for off, status in ((0, ji.Status.CONVERGED), (1e-6, ji.Status.CONVERGED), (1e-3, ji.Status.STALLED)):
+        end = dual_solver._solution(
+            dual,
+            b.at[0].add(off),
+            pair,
+            jnp.float32(0),
+            jnp.float32(1e-3),
+            jnp.int32(ji.Status.CONVERGED),
+            jnp.int32(1),
+        )
+        assert end.status == status, off

@@ -38,7 +38,7 @@ _MEMORY, _FIRST = 20, 8
 # Iterations of L-BFGS where the maximiser may lie at infinity.
 _UNBOUNDED = 30
 # Accepted steps without gain after which rounding is all there is.
-_PATIENCE = 8
+_PATIENCE = 20
 # A step that moves an eta by more than this does not count as the last.
 _MOVES = 0.1
 
@@ -53,7 +53,7 @@ class Point(NamedTuple):
 
 
 class Idle(NamedTuple):
-    """The least f and residual at the last step that gained something, and the accepted steps since."""
+    """The least f and residual so far, and the accepted steps since one that clearly improved on either."""
 
     least: jax.Array
     best: jax.Array
@@ -69,8 +69,12 @@ class Idle(NamedTuple):
         falls = new.f < self.least - 16 * eps(new.f.dtype) * jnp.abs(self.least)
         better = falls | (new.optimality < 0.9 * self.best)
         least, best = jnp.minimum(new.f, self.least), jnp.minimum(new.optimality, self.best)
-        gained = Idle(least, best, jnp.int32(0))
-        return jax.tree.map(lambda a, b: jnp.where(better, a, b), gained, self._replace(steps=self.steps + 1))
+        return Idle(least, best, jnp.where(better, 0, self.steps + 1))
+
+    @property
+    def over(self) -> jax.Array:
+        """Whether nothing more is to be had."""
+        return self.steps >= _PATIENCE
 
 
 class Solution(NamedTuple):
@@ -160,7 +164,7 @@ def newton(
         here, trend, idle = state
         new, _, accepted = search(evaluate, here, direction(here))
         idle = idle.after(new)
-        trend, verdict = trend.judge(data, new, new.W - here.W, tol, accepted & (idle.steps <= _PATIENCE), bounded)
+        trend, verdict = trend.judge(data, new, new.W - here.W, tol, accepted & ~idle.over, bounded)
         return (new, trend, idle), verdict
 
     begin = (start, Trend(jnp.zeros_like(start.f)), Idle.at(start))
@@ -210,9 +214,7 @@ def lbfgs(
         small = new.optimality <= tol
         status = jnp.where(small, Status.CONVERGED, Status.STALLED)
         idle = m.idle.after(new)
-        return _Memory(new, r, S, Y, NY, gamma, m.made + 1, idle), Verdict(
-            small | ~accepted | (idle.steps > _PATIENCE), status
-        )
+        return _Memory(new, r, S, Y, NY, gamma, m.made + 1, idle), Verdict(small | ~accepted | idle.over, status)
 
     m, status, n_iter = drive(step, begin, max_iter=max_iter)
     return Solution(m.here, status, n_iter)

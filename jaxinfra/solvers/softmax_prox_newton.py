@@ -24,9 +24,6 @@ from jaxinfra.solvers.proximal_gradient import least_norm
 from jaxinfra.solvers.softmax import Problem, Units
 from jaxinfra.solvers.softmax_newton import Idle, Point, Solution, Trend
 
-# Steps without a better point after which rounding is blamed.
-_PATIENCE = 20
-
 
 class _State(NamedTuple):
     here: Point
@@ -104,7 +101,7 @@ def solve(
         near, L = proximal(here, state.L)
         new, _ = newton(near)
         idle = state.idle.after(new)
-        trend, verdict = state.trend.judge(data, new, new.W - here.W, tol, idle.steps < _PATIENCE, bounded)
+        trend, verdict = state.trend.judge(data, new, new.W - here.W, tol, ~idle.over, bounded)
         return _State(new, 0.7 * L, idle, trend), verdict
 
     start = evaluate(softmax.symmetric(data, W))
