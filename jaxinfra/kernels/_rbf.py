@@ -118,7 +118,7 @@ class RBF(Kernel):
     gamma: not negative, traced; a number, or (p,) for a scale of each column ("automatic relevance determination").
 
     Precision: a few eps of the value, wherever the rows lie; of more than 16 columns, far from the middle of the rows,
-      up to sqrt(eps).  Derivatives likewise.
+      up to sqrt(eps); derivatives, of any number of columns, up to sqrt(eps).
     """
 
     gamma: Any
