@@ -141,6 +141,16 @@ def derivative(kind: str) -> float:
     return deviation(out, slope(0.3, X, y))
 
 
+def constant(kind: str) -> float:
+    """A constant column, whose mean is rounded, is as little of one as zeros; without a penalty."""
+    model = BY_NAME["glm_gamma_log"]
+    X, y, w = problem(model, "float64")
+    rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))
+    zeros, same = (np.c_[X[:, :-1], np.full(len(X), c)] for c in (0.0, 0.1))
+    fit = jax.jit(lambda X, y, w: answers(model.fit(X, y, sample_weight=w)))
+    return deviation(fit(*(jax.device_put(a, rows) for a in (same, y, w))), fit(zeros, y, w))
+
+
 def path(kind: str) -> float:
     X, y, w = problem(BY_NAME["ridge"], "float64")
     rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))
@@ -166,7 +176,7 @@ def comparisons() -> Iterator[tuple[str, Callable[[], float]]]:
             yield f"{vector.name}, {kind}, {how}, float64", partial(machine, vector, kind, how)
     for one, kind in product(OTHERS, MESHES):
         yield f"{one.name}, {kind}, jit, float64", partial(other, one, kind)
-    for kind, function in product(MESHES, [tall, ill_conditioned, derivative, path]):
+    for kind, function in product(MESHES, [tall, ill_conditioned, constant, derivative, path]):
         yield f"{function.__name__}, {kind}, float64", partial(function, kind)
 
 

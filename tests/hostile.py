@@ -216,6 +216,7 @@ def _rows(rng, X, y, w, top):
 
 HOSTILE: list[Callable[..., Any]] = [
     _column(lambda rng, X, top: 3.0),
+    _column(lambda rng, X, top: rng.choice([0.1, 1 / 3, 7.7, 1e6 + 0.1])),
     _column(lambda rng, X, top: 0.0),
     _column(lambda rng, X, top: _one(rng, X)),
     _column(lambda rng, X, top: _one(rng, X) + 10.0 ** rng.uniform(-12, -2) * rng.standard_normal(len(X))),

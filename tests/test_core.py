@@ -272,3 +272,33 @@ def test_the_compiler_is_not_made_to_search_rows(capfd):
 
     jax.jit(frame).lower(jax.ShapeDtypeStruct((500_000, 1), jnp.float32)).compile()
     assert "Constant folding" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_a_constant_column_has_its_value_for_a_centre(blocked):
+    """Its mean is rounded, and what is left about that is no spread."""
+    rng = np.random.default_rng(5)
+    X = np.c_[np.full((300, 3), [0.1, 1 / 3, 7.7]), rng.standard_normal(300), np.full(300, 1e6 + 0.1)]
+    X[1::2, 4] += 1e-9  # a few units in the last place, which are all that the column holds
+    w = rng.integers(0, 3, (4, 300)).astype(float)
+
+    def frame(X, w):
+        return moments.provisional(X, w, True, blocked=blocked)
+
+    def held(centre, scale, constants=X[0, :3]):
+        np.testing.assert_array_equal(centre[:3], constants)
+        np.testing.assert_array_equal(scale[:3], 1)
+        assert abs(centre[3]) < 1 and 1 <= scale[3] <= 4 and scale[4] <= 1e-9
+
+    held(*jax.jit(frame)(X, None))
+    lanes = [np.where((w > 0)[..., None], X, 99.0)[k] for k in range(4)]  # what does not count may be anything
+    weighted = jax.jit(frame)
+    for Z, v in zip(lanes, w, strict=True):
+        held(*weighted(Z, v))
+    held(*jax.jit(jax.vmap(frame, (None, 0), None))(X, w))
+    for centre, scale in zip(*jax.jit(jax.vmap(frame))(np.stack(lanes), w), strict=True):
+        held(centre, scale)
+    # Twice the rows are as little about their value.
+    centre, scale = jax.jit(jax.vmap(frame, (0, None)))(np.stack([X, 2 * X]), None)
+    held(centre[0], scale[0])
+    np.testing.assert_array_equal(centre[1, :3], 2 * X[0, :3])

@@ -127,6 +127,32 @@ def test_columns_that_say_nothing(dtype):
 
 
 @pytest.mark.slow
+def test_derivatives_beside_columns_that_say_nothing():
+    """Of predictions, which are determined where coefficients are not: NaN or wrong while the basis was singular."""
+
+    @jax.jit
+    def seen(X, y):
+        predicted = ji.quantile.predict(ji.quantile.fit(X, y, tau=0.3).params, X[:4])
+        return predicted @ jnp.arange(1.0, 5.0)
+
+    slopes = jax.jit(jax.grad(seen, (0, 1)))
+    step = 1e-6
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        a, b, da, db = rng.standard_normal((4, 40))
+        y = a + 2 * b + rng.standard_t(3, 40)
+        one, dy = np.ones(40), rng.standard_normal((5, 40))
+        # The third column and the direction that leaves it what it is.
+        for c, dc in ((0.1 * one, 0.3 * one), (a, da), (a + b, da + db)):
+            X, D = np.c_[a, b, c], np.c_[da, db, dc]
+            by_X, by_y = slopes(X, y)
+            expected = [(seen(X, y + step * d) - seen(X, y - step * d)) / (2 * step) for d in dy]
+            np.testing.assert_allclose(dy @ by_y, expected, rtol=1e-6, atol=1e-6)
+            expected = (seen(X + step * D, y) - seen(X - step * D, y)) / (2 * step)
+            np.testing.assert_allclose((by_X * D).sum(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_lanes_of_quantiles(data):
     X, y = data
     lanes = jax.vmap(lambda tau: ji.quantile.fit(X, y, tau=tau).params.coef)(TAUS)

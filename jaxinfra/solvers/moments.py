@@ -115,13 +115,23 @@ def provisional(A: jax.Array, w: jax.Array | None, centre: bool, blocked: bool =
         if w is not None:
             return _counting(centre, step)(A, w)
         A = A[::step]
-        mean = bulk(A) if centre else jnp.zeros_like(A[0])
-        return mean, power_of_two(jnp.abs(A - mean[None]).max(0))
+        if not centre:
+            return jnp.zeros_like(A[0]), power_of_two(jnp.abs(A).max(0))
+        return _about(A, bulk(A), jnp.ones_like(A, bool))
 
     step = -(-A.shape[0] // 64)
     if not blocked or step == 1:
         return of(1, A, w)
     return lax.platform_dependent(A, w, cpu=partial(of, step), default=partial(of, 1))
+
+
+def _about(A: jax.Array, mean: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The mean and the scale of what A is away from it.  Of a column that is constant but for the rounding of the mean
+    one of its values is taken: else that rounding, scaled up, is a second intercept."""
+    top = jnp.where(counts, A, -jnp.inf).max(0)
+    spread, below = (jnp.where(counts, jnp.abs(A - c[None]), 0).max(0) for c in (mean, top))
+    flat = (spread <= 16 * eps(A.dtype) * jnp.abs(mean)) & jnp.isfinite(top)
+    return jnp.where(flat, top, mean), power_of_two(jnp.where(flat, below, spread))
 
 
 @cache
@@ -138,9 +148,9 @@ def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple
             A, w, here = (jnp.concatenate([a[first][None], a[::step]]) for a in (A, w, here))
         counts = here[:, None] & jnp.isfinite(A)
         share = jnp.where(counts, (w / jnp.where(here.any(), w.max(), 1))[:, None], 0)
-        mean = bulk(jnp.where(counts, A, 0), share)
-        mean = mean if centre else jnp.zeros_like(mean)
-        return mean, power_of_two(jnp.where(counts, jnp.abs(A - mean[None]), 0).max(0))
+        if not centre:
+            return jnp.zeros_like(A[0]), power_of_two(jnp.where(counts, jnp.abs(A), 0).max(0))
+        return _about(A, bulk(jnp.where(counts, A, 0), share), counts)
 
     @custom_vmap
     def of(A: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
