@@ -177,8 +177,7 @@ def test_hard_labels_are_soft_labels():
 CONSTANTS = (0.1, 1 / 3, 7.7, 1e6 + 0.1)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("weighted, dtype", [(True, np.float64), (False, np.float32)])
 @pytest.mark.parametrize("model", [m for m in distinct() if m.static.get("fit_intercept", True)], ids=lambda m: m.name)
 def test_a_constant_column_is_no_second_intercept(model, weighted, dtype):
     """The rounding of its mean was taken for its spread and scaled up: predictions 2 to 11 % off, CONVERGED.  Zeros,
@@ -193,8 +192,8 @@ def test_a_constant_column_is_no_second_intercept(model, weighted, dtype):
         Z[weighted:, -1] = constant
         return ji.check(model.fit(Z, y, sample_weight=w, **more)).params
 
-    free = {"l2": np.zeros_like(model.hyper["l2"], dtype)} if "l2" in model.hyper else {}
-    for more in [{}, free] if free else [{}]:
+    free = [{"l2": np.zeros_like(model.hyper["l2"], dtype)}] if "l2" in model.hyper else []
+    for more in [{}, *free]:
         zeros = fit(0.0, **more)
         for constant in CONSTANTS:
             close(fit(constant, **more), zeros, 1e-9 if dtype == np.float64 else 2e-5)
