@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -217,3 +218,38 @@ def test_a_column_constant_in_the_rows_that_are_sampled(weighted):
         Z[:, -1] += np.float32(low)
         moved = ji.check(ji.logistic.fit(Z, y, sample_weight=w)).params
         close(moved._replace(intercept=moved.intercept + low * moved.coef[-1]), expected, 2e-5)
+
+
+@pytest.mark.parametrize(
+    "name, more",
+    [("ols", {}), ("logistic", {"l2": 0.0}), ("glm_poisson", {"l2": 0.0}), ("huber", {"l2": 0.0}),
+     ("m_estimator", {}), ("m_estimator", {"scale": "proposal2"}), ("m_estimator_tukey", {})],
+)  # fmt: skip
+def test_derivatives_beside_columns_that_say_nothing(name, more):
+    """Of predictions with respect to X and the weights: the same beside zeros, a constant, a column again and a sum of
+    two.  The M-estimators' were NaN, or wrong where rounding made the singular matrix regular."""
+    model = BY_NAME[name]
+    X, y = model.data()
+    X, w = X[:, :4], model.weights()
+
+    def seen(X, w, A, b):
+        Z = X @ A + b[None]
+        fit = model.fit(Z, y, sample_weight=w, **more)
+        return model.module.decision(fit.params, Z) @ jnp.cos(jnp.arange(40.0)), fit.info.status
+
+    slopes = jax.jit(jax.value_and_grad(seen, (0, 1), has_aux=True))
+    eye, nothing = np.eye(4), np.zeros(4)
+
+    def of(X, w, column=nothing, constant=0.0):
+        (value, status), found = slopes(X, w, np.c_[eye, column], constant * np.eye(5)[4])
+        assert status == ji.Status.CONVERGED
+        return value, found
+
+    expected = of(X, w)[1]
+    rng = np.random.default_rng(0)
+    for along, at in ((rng.standard_normal(X.shape), 0), (rng.standard_normal(40), 1)):
+        plus, minus = (of(X + s * along, w)[0] if at == 0 else of(X, w + s * along)[0] for s in (1e-5, -1e-5))
+        np.testing.assert_allclose((expected[at] * along).sum(), (plus - minus) / 2e-5, rtol=1e-4, atol=1e-6)
+    for column, constant in ((nothing, 0.1), (eye[0], 0.0), (eye[0] + eye[1], 0.0)):
+        for a, e in zip(of(X, w, column, constant)[1], expected, strict=True):
+            assert np.abs(a - e).max() <= 1e-9 * np.abs(e).max()

@@ -12,6 +12,7 @@ from scipy.stats import theilslopes
 from sklearn.linear_model import RANSACRegressor, TheilSenRegressor
 
 import jaxinfra as ji
+from jaxinfra.solvers import spatial_median as medians
 from jaxinfra.solvers import subsets
 from tests.test_contract import close
 
@@ -136,14 +137,15 @@ def test_theil_sen_of_drawn_subsets(data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("columns", [1, 2])
-def test_theil_sen_derivatives(data, columns):
+@pytest.mark.parametrize("columns, intercept", [(1, True), (2, True), (1, False)])
+def test_theil_sen_derivatives(data, columns, intercept):
+    """Without an intercept one column has a median of numbers, which has no curvature: its derivatives were NaN."""
     X, y = data[0][:, :columns], data[1]
     rng = np.random.default_rng(0)
     along = (rng.standard_normal(X.shape), rng.standard_normal(y.shape))
 
     def params(X, y):
-        return ji.theil_sen.fit(X, y, key=KEY, tol=1e-13).params
+        return ji.theil_sen.fit(X, y, key=KEY, tol=1e-13, fit_intercept=intercept).params
 
     value, tangent = jax.jvp(params, (X, y), along)
     cotangent = jax.tree.map(lambda v: rng.standard_normal(v.shape), value)
@@ -152,6 +154,23 @@ def test_theil_sen_derivatives(data, columns):
     np.testing.assert_allclose(forward, sum(np.vdot(a, b) for a, b in zip(pulled, along, strict=True)), rtol=1e-8)
     plus, minus = (params(X + s * along[0], y + s * along[1]) for s in (1e-6, -1e-6))
     close(tangent, jax.tree.map(lambda a, b: (a - b) / 2e-6, plus, minus), 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("heavy", [1.0, 5.0])
+def test_derivative_of_a_spatial_median(rng, heavy):
+    """Between the points, and at one that outweighs the others, with which the median moves."""
+    points, along = rng.standard_normal((2, 7, 3))
+    weight = np.where(np.arange(7) == 2, heavy, 1.0)
+
+    @jax.jit
+    def found(points):
+        return medians.solve(points, weight, None, tol=jnp.asarray(1e-13), max_iter=jnp.int32(500))[0]
+
+    tangent = jax.jvp(found, (points,), (along,))[1]
+    close(tangent, (found(points + 1e-6 * along) - found(points - 1e-6 * along)) / 2e-6, 1e-5)
+    if heavy > 1:
+        close(tangent, along[2], 1e-12)
 
 
 def test_drawn_rows():

@@ -130,7 +130,7 @@ def _about(A: jax.Array, mean: jax.Array, counts: jax.Array) -> tuple[jax.Array,
     one of its values is taken: else that rounding, scaled up, is a second intercept."""
     top = jnp.where(counts, A, -jnp.inf).max(0)
     spread, below = (jnp.where(counts, jnp.abs(A - c[None]), 0).max(0) for c in (mean, top))
-    flat = (spread <= 16 * eps(A.dtype) * jnp.abs(mean)) & jnp.isfinite(top)
+    flat = rounded(spread, mean) & jnp.isfinite(top)
     return jnp.where(flat, top, mean), power_of_two(jnp.where(flat, below, spread))
 
 

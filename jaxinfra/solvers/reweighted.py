@@ -124,7 +124,7 @@ def solve(
     s = scale_of(r)
     coef, intercept = f.outer(state.theta * unit, fit_intercept)
     params = Scaled(coef, intercept + centre, s * unit)
-    params = _attach(params, live, r, estimator, q)
+    params = _attach(params, live, f, r, estimator, q)
     z = r / jnp.where(s > 0, s, 1)
     value = dot(w, norm.rho(z)) / weight * (s * unit) ** 2
     # The rows that count must determine the parameters.
@@ -153,10 +153,11 @@ def _start(
     return dot(T, dot(T.T, g))
 
 
-def _attach(params: Scaled, live: tuple, r: jax.Array, estimator: str, q: int) -> Scaled:
+def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str, q: int) -> Scaled:
     """params, differentiable: the equations of the coefficients and of the scale."""
     params = implicit.frozen(params)
     rows = scale.mad_rows(r, jnp.ones_like(r) if live[0].w is None else implicit.frozen(live[0].w))
+    p = len(params.coef)
 
     def residual(params: Scaled, live: tuple) -> Scaled:
         data, norm, constant = live
@@ -170,16 +171,27 @@ def _attach(params: Scaled, live: tuple, r: jax.Array, estimator: str, q: int) -
             at = scale.proposal2_equation(r, w, q, constant, params.scale)
         else:
             at = params.scale - constant
-        intercept = share.sum() if q > len(params.coef) else params.intercept
-        return Scaled(dot(share, data.X), intercept, at)
-
-    flat, unravel = ravel_pytree(params)
+        return Scaled(dot(share, data.X), share.sum() if q > p else params.intercept, at)
 
     def inverse(b: Scaled, trans: int = 0) -> Scaled:
-        constants = implicit.frozen(live)
-        J = jax.jacfwd(lambda v: ravel_pytree(residual(unravel(v), constants))[0])(flat)
-        lu = jax.scipy.linalg.lu_factor(J)
-        return unravel(jax.scipy.linalg.lu_solve(lu, ravel_pytree(b)[0], trans=trans))
+        """In the coordinates of the passes, as in `penalised_likelihood`; with the ridge of `newton.inverse_root`, for
+        directions along which the columns say nothing."""
+        data, norm, constant = implicit.frozen(live)
+        data = data.masked()
+        data = data._replace(X=(data.X - f.centre[None]) * f.scale[None])
+        at = Scaled(params.coef / f.scale, params.intercept + dot(f.centre, params.coef), params.scale)
+        flat, unravel = ravel_pytree(at)
+        J = jax.jacfwd(lambda v: ravel_pytree(residual(unravel(v), (data, norm, constant)))[0])(flat)
+        # The curvature that the weights psi(z) / z of the steps give a column, above 0 where psi' need not be.
+        h = norm.weight((data.y - dot(data.X, at.coef) - at.intercept) / at.scale)
+        h = h if data.w is None else h * data.w
+        curvature = dot(h, data.X**2) / (data.weight * at.scale)
+        ridge = jnp.where(curvature > 0, 10 * q * eps(curvature.dtype) * curvature, 1)
+        lu = jax.scipy.linalg.lu_factor(J - jnp.diag(jnp.pad(ridge, (0, 2))))
+        inner = b._replace(coef=f.scale * (b.coef - f.centre * b.intercept))
+        x = unravel(jax.scipy.linalg.lu_solve(lu, ravel_pytree(inner)[0], trans=trans))
+        coef = x.coef * f.scale
+        return x._replace(coef=coef, intercept=x.intercept - dot(f.centre, coef))
 
     return implicit.root(lambda params: residual(params, live), params, inverse, partial(inverse, trans=1))
 

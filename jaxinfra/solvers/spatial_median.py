@@ -73,6 +73,8 @@ def solve(
     points: jax.Array, weight: jax.Array, start: jax.Array | None, *, tol: jax.Array, max_iter: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(theta, status, iterations) for points (m, q) with weights (m,); theta is differentiable in the points."""
+    if points.shape[1] == 1:  # no curvature, and any number between two may be the median
+        return median(points[:, 0], weight)[None], jnp.int32(Status.CONVERGED), jnp.int32(1)
     fixed, v = implicit.frozen((points, _shares(weight)))
     # The medians of the coordinates are a start that no outlier moves far.
     theta = jax.vmap(median, (1, None))(fixed, v) if start is None else implicit.frozen(start)
@@ -89,12 +91,18 @@ def solve(
 
     theta, status, n_iter = drive(step, theta, max_iter=max_iter)
 
+    view = _view(fixed, v, theta)
+    there = view.inverse > 0
+    held = jnp.where(there, 0, v)
+    holds = (view.rest == 0) & (held.sum() > 0)  # the median is a point of the data and moves as that does
+
     def residual(theta: jax.Array) -> jax.Array:
-        there = _view(fixed, v, implicit.frozen(theta)).inverse > 0
         away = jnp.where(there[:, None], theta[None] - points, 1)
-        return dot(jnp.where(there, v / norms(away.T), 0), away)
+        pull = dot(jnp.where(there, v / norms(away.T), 0), away)
+        return jnp.where(holds, theta - dot(_shares(held), points), pull)
 
     def inverse(b: jax.Array) -> jax.Array:
-        return jnp.linalg.solve(_curvature(_view(fixed, v, implicit.frozen(theta))), b)
+        H = jnp.where(holds, jnp.eye(len(b), dtype=b.dtype), _curvature(view))
+        return jnp.linalg.solve(H, b)
 
     return implicit.root(residual, theta, inverse), status, n_iter
