@@ -74,7 +74,7 @@ def fit(
       forward and reverse, all orders, exact while the rows that define the median or cross a kink of psi stay the same.
 
     Cost: n p^2 flops, p^3 / 3 and, for the scale, some 64 sums over n a step; 10 to 50 steps.  Memory: p^2 and five
-      vectors of n; a derivative takes p + 2 more.
+      vectors of n; a derivative takes 2 p + 2 more.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

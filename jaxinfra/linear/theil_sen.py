@@ -39,7 +39,8 @@ def fit(
         bear fewer outliers: a share of about 1 - 0.5^(1 / subset_size) of the rows (29 % at 2, 13 % at 5).
       sample_weight: (n,) not negative, traced; None means 1: how often a row is drawn.
       offset: (n,) in units of y, traced; subtracted from y.
-      init: Linear to start from.
+      init: Linear to start from; without influence where the medians are of numbers: with one parameter, or one column
+        and subsets of two rows.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
       max_iter: most Newton steps towards the median, traced.
       fit_intercept: static.

@@ -109,6 +109,10 @@ def resolved(
     return jnp.where(reached, Status.CONVERGED, status), jnp.where(reached, rounded, optimality)
 
 
+# Units of rounding, a parameter, that stand in for curvature that is missing.
+RIDGE = 10
+
+
 def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
     """T (q, q) with TT' = H^-1, for H symmetric and positive semidefinite up to rounding.
 
@@ -121,7 +125,7 @@ def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
     d = jnp.sqrt(jnp.where(diag > 0, diag, 1))
     eye = jnp.eye(q, dtype=dtype)
     C = (H / (d[:, None] * d[None])).astype(dtype) + jnp.where(diag > 0, 0, 1)[:, None].astype(dtype) * eye
-    L = inverse_factor((C + 10 * q * unit * eye)[None])[0]
+    L = inverse_factor((C + RIDGE * q * unit * eye)[None])[0]
     L = when(~jnp.isfinite(L.sum()), lambda _: inverse_factor((C + unit**0.5 * eye)[None])[0], L)
     return jnp.where(jnp.isfinite(L.sum()), L.T, eye).astype(H.dtype) / d[:, None]
 

@@ -27,10 +27,9 @@ from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
 from jaxinfra.norms import Huber, Norm
-from jaxinfra.solvers import linear_loss, scale
+from jaxinfra.solvers import linear_loss, newton, scale
 from jaxinfra.solvers.linear_loss import Data, Frame
 from jaxinfra.solvers.moments import mirror, symmetric_product
-from jaxinfra.solvers.newton import inverse_root
 
 # Steps of Huber's norm before one that is not monotone, at most, and the optimality at which they end.
 _FIRST, _COARSE = 20, 1e-2
@@ -104,7 +103,7 @@ def solve(
         # Huber's norm, if it comes first, until it is nearly done.
         ending = state.first & ((optimality <= _COARSE) | (state.steps >= _FIRST))
         met = ~state.first & (optimality <= tol)
-        T = inverse_root(H)
+        T = newton.inverse_root(H)
         theta = jnp.where(met, state.theta, state.theta + dot(T, dot(T.T, g)))
         # A scale on its way to 0 is progress too.
         better = (optimality < 0.9 * state.best) | (s < 0.9 * state.s)
@@ -149,7 +148,7 @@ def _start(
         coef, intercept = (jnp.asarray(a, y.dtype) for a in (init.coef, init.intercept))
         return f.inner(Linear(coef, intercept - centre), q > len(coef)) / unit
     H, g = normal(w, jnp.clip(y, -_FAR, _FAR))
-    T = inverse_root(H)
+    T = newton.inverse_root(H)
     return dot(T, dot(T.T, g))
 
 
@@ -179,19 +178,19 @@ def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str,
         data, norm, constant = implicit.frozen(live)
         data = data.masked()
         data = data._replace(X=(data.X - f.centre[None]) * f.scale[None])
-        at = Scaled(params.coef / f.scale, params.intercept + dot(f.centre, params.coef), params.scale)
-        flat, unravel = ravel_pytree(at)
-        J = jax.jacfwd(lambda v: ravel_pytree(residual(unravel(v), (data, norm, constant)))[0])(flat)
+        unravel = ravel_pytree(params)[1]
+        theta = f.inner(Linear(params.coef, params.intercept), True)  # without an intercept the centre is 0
+        at = jnp.append(theta, params.scale)
+        J = jax.jacfwd(lambda v: ravel_pytree(residual(unravel(v), (data, norm, constant)))[0])(at)
         # The curvature that the weights psi(z) / z of the steps give a column, above 0 where psi' need not be.
-        h = norm.weight((data.y - dot(data.X, at.coef) - at.intercept) / at.scale)
+        h = norm.weight((data.y - dot(data.X, theta[:p]) - theta[p]) / params.scale)
         h = h if data.w is None else h * data.w
-        curvature = dot(h, data.X**2) / (data.weight * at.scale)
-        ridge = jnp.where(curvature > 0, 10 * q * eps(curvature.dtype) * curvature, 1)
+        curvature = dot(h, data.X**2) / (data.weight * params.scale)
+        ridge = jnp.where(curvature > 0, newton.RIDGE * q * eps(curvature.dtype) * curvature, 1)
         lu = jax.scipy.linalg.lu_factor(J - jnp.diag(jnp.pad(ridge, (0, 2))))
         inner = b._replace(coef=f.scale * (b.coef - f.centre * b.intercept))
-        x = unravel(jax.scipy.linalg.lu_solve(lu, ravel_pytree(inner)[0], trans=trans))
-        coef = x.coef * f.scale
-        return x._replace(coef=coef, intercept=x.intercept - dot(f.centre, coef))
+        x = jax.scipy.linalg.lu_solve(lu, ravel_pytree(inner)[0], trans=trans)
+        return Scaled(*f.outer(x[:-1], True), x[-1])
 
     return implicit.root(lambda params: residual(params, live), params, inverse, partial(inverse, trans=1))
 

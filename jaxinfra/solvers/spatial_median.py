@@ -99,7 +99,7 @@ def solve(
     def residual(theta: jax.Array) -> jax.Array:
         away = jnp.where(there[:, None], theta[None] - points, 1)
         pull = dot(jnp.where(there, v / norms(away.T), 0), away)
-        return jnp.where(holds, theta - dot(_shares(held), points), pull)
+        return jnp.where(holds, theta - dot(_shares(held), jnp.where(held[:, None] > 0, points, 0)), pull)
 
     def inverse(b: jax.Array) -> jax.Array:
         H = jnp.where(holds, jnp.eye(len(b), dtype=b.dtype), _curvature(view))
