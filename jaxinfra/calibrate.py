@@ -28,8 +28,8 @@ from jaxinfra.families import Binomial
 from jaxinfra.linear import logistic, multinomial
 from jaxinfra.links import Logit
 from jaxinfra.losses import Likelihood
-from jaxinfra.solvers import penalised_likelihood
-from jaxinfra.solvers.linear_loss import Data
+from jaxinfra.solvers.likelihood import penalised
+from jaxinfra.solvers.likelihood.linear_loss import Data
 from jaxinfra.svm import linear_svm, nu_svc, svc
 
 _PAIR_BY_PAIR = (svc, nu_svc)
@@ -145,7 +145,7 @@ def _by_pair(model: ModuleType, value: jax.Array) -> jax.Array:
 
 
 def _logistic(x: jax.Array, target: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    found = penalised_likelihood.solve(
+    found = penalised.solve(
         Data(x[:, None], target, w, None), Likelihood(Binomial(), Logit()), None, jnp.zeros((), x.dtype), None,
         valid=jnp.ones(x.shape, bool), fit_intercept=True, blocked=False, tol=None, max_iter=jnp.int32(200),
     )  # fmt: skip

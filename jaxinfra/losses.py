@@ -1,4 +1,4 @@
-r"""Losses of a linear predictor: what the solvers of `solvers.linear_loss` minimise, elementwise in y and eta.
+r"""Losses of a linear predictor: what the solvers of `solvers.likelihood` minimise, elementwise in y and eta.
 
 Each loss is a frozen dataclass registered as a pytree, its numeric fields leaves.
 """

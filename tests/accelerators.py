@@ -37,7 +37,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import jaxinfra as ji
 from jaxinfra.nn import _step, attention, cnn, rnn
-from jaxinfra.solvers import gram
+from jaxinfra.solvers.dual import kernel_rows
 from tests.programs import cache_folder
 from tests.registry import BY_NAME, CLASSES, MACHINES, OTHERS, Model, distinct
 
@@ -258,7 +258,7 @@ def main(platform: str) -> None:
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_enable_compilation_cache", False)
-    gram.FULL = 0  # few rows, but the program of many: a ring of the kernel's rows
+    kernel_rows.FULL = 0  # few rows, but the program of many: a ring of the kernel's rows
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for found in pool.map(lambda program: describe(platform, program), plan(platform)):
             print(json.dumps(found), flush=True)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinfra.solvers import cholesky
+from jaxinfra.solvers.linalg import cholesky
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -20,7 +20,7 @@ import jaxinfra as ji
 from jaxinfra._core import checks, compensated, rows, show
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.pytree import pytree, static
-from jaxinfra.solvers import moments
+from jaxinfra.solvers.least_squares import moments
 
 pytestmark = pytest.mark.core
 

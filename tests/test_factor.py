@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxinfra as ji
-from jaxinfra.solvers import factor
+from jaxinfra.solvers.linalg import rank_revealing
 
 SHAPES = [(30, 6), (6, 30), (60, 28)]  # eigenvectors by eigh, of the transpose, and by svd
 
@@ -35,8 +35,8 @@ def matrices(n: int, p: int, rng: np.random.Generator) -> np.ndarray:
 def test_svd_is_backward_stable(n, p, dtype, rng):
     """As LAPACK's: of a matrix within rounding of A, with orthonormal vectors where s is above rounding."""
     A = matrices(n, p, rng).astype(dtype)
-    out = jax.jit(jax.vmap(factor.svd))(A)
-    eps, tol = np.finfo(dtype).eps, factor.rank_tol(jnp.dtype(dtype), n, p)
+    out = jax.jit(jax.vmap(rank_revealing.svd))(A)
+    eps, tol = np.finfo(dtype).eps, rank_revealing.rank_tol(jnp.dtype(dtype), n, p)
     for A_, U, s, Vt in zip(A.astype(float), *(np.asarray(part, float) for part in out), strict=True):
         expected = np.linalg.svd(A_, compute_uv=False)
         top = expected[0]
@@ -47,7 +47,7 @@ def test_svd_is_backward_stable(n, p, dtype, rng):
         eye = np.eye(kept.sum())
         np.testing.assert_allclose(U[:, kept].T @ U[:, kept], eye, atol=40 * eps)
         np.testing.assert_allclose(Vt[kept] @ Vt[kept].T, eye, atol=40 * eps)
-    assert np.isnan(np.asarray(jax.jit(jax.vmap(factor.svd))(np.full_like(A, np.nan))[1])).all()
+    assert np.isnan(np.asarray(jax.jit(jax.vmap(rank_revealing.svd))(np.full_like(A, np.nan))[1])).all()
 
 
 @pytest.mark.slow
@@ -61,7 +61,7 @@ def test_svd_has_the_derivatives_of_lapacks(rng):
 
         return of
 
-    ours, lapacks = loss(factor.svd), loss(lambda A: jnp.linalg.svd(A, full_matrices=False))
+    ours, lapacks = loss(rank_revealing.svd), loss(lambda A: jnp.linalg.svd(A, full_matrices=False))
     for derivative in (jax.grad, jax.hessian):
         expected = jax.jit(derivative(lapacks))(A)
         np.testing.assert_allclose(jax.jit(derivative(ours))(A), expected, atol=1e-11 * np.abs(expected).max())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxinfra as ji
-from jaxinfra.solvers import active_set
+from jaxinfra.solvers.methods import active_set
 from tests.conftest import SHARED
 from tests.references import lasso as reference
 

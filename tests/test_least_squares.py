@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 import jaxinfra as ji
 from jaxinfra._core import rows
-from jaxinfra.solvers import moments
+from jaxinfra.solvers.least_squares import moments
 from tests.references import least_squares as reference
 from tests.registry import BY_NAME
 

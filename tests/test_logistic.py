@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 import jaxinfra as ji
-from jaxinfra.solvers import newton
+from jaxinfra.solvers.methods import newton
 
 TIGHT = 1e-12
 

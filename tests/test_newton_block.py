@@ -11,8 +11,9 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import kernels
-from jaxinfra.solvers import cholesky, newton_block
-from jaxinfra.solvers.smo_block import Block
+from jaxinfra.solvers.dual import newton_block
+from jaxinfra.solvers.dual.smo import Block
+from jaxinfra.solvers.linalg import cholesky
 from tests.references import svm
 
 RNG = np.random.default_rng(0)

@@ -12,8 +12,8 @@ from scipy.stats import theilslopes
 from sklearn.linear_model import RANSACRegressor, TheilSenRegressor
 
 import jaxinfra as ji
-from jaxinfra.solvers import spatial_median as medians
-from jaxinfra.solvers import subsets
+from jaxinfra.solvers.robust import spatial_median as medians
+from jaxinfra.solvers.robust import subsets
 from tests.test_contract import close
 
 KEY = jax.random.key(7)

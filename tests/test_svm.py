@@ -14,7 +14,7 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import kernels
-from jaxinfra.solvers import gram
+from jaxinfra.solvers.dual import kernel_rows
 from jaxinfra.svm import _machine
 from tests.references import svm
 from tests.test_contract import close
@@ -71,8 +71,8 @@ def test_ring_of_rows(monkeypatch):
     X = rng.standard_normal((1500, 4)).astype(np.float32)
     y = (X[:, 0] * X[:, 1] + 0.3 * rng.standard_normal(1500) > 0).astype(int)
     whole = ji.check(ji.svc.fit(X, y, kernel=kernels.RBF(0.2)))
-    monkeypatch.setattr(gram, "FULL", 0)
-    monkeypatch.setattr(gram, "BYTES", 0)
+    monkeypatch.setattr(kernel_rows, "FULL", 0)
+    monkeypatch.setattr(kernel_rows, "BYTES", 0)
     jax.clear_caches()
     ring = ji.check(ji.svc.fit(X, y, kernel=kernels.RBF(0.2)))
     np.testing.assert_allclose(ring.info.objective, whole.info.objective, rtol=1e-6)

@@ -10,8 +10,8 @@ import pytest
 import jaxinfra as ji
 from jaxinfra import kernels as K
 from jaxinfra._core import compensated
-from jaxinfra.solvers import dual_solver
-from jaxinfra.solvers.box_dual import Dual
+from jaxinfra.solvers.dual import solver
+from jaxinfra.solvers.dual.problem import Dual
 
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((12, 4))
@@ -258,7 +258,7 @@ def test_sums_that_drift_are_not_called_solved():
     def status(b):
         dual = Dual(-one, -one, one, jnp.zeros(4, jnp.int32), jnp.zeros(1, jnp.float32))
         violation, tol, method = jnp.float32(0), jnp.float32(1e-3), jnp.int32(ji.Status.CONVERGED)
-        return dual_solver._solution(dual, b, (zero, zero), violation, tol, method, jnp.int32(1)).status
+        return solver._solution(dual, b, (zero, zero), violation, tol, method, jnp.int32(1)).status
 
     b = np.array([0.5, -0.5, 0.25, -0.25], np.float32)
     for off, expected in ((0, ji.Status.CONVERGED), (1e-6, ji.Status.CONVERGED), (1e-3, ji.Status.STALLED)):

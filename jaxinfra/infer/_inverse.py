@@ -1,7 +1,7 @@
 r"""The inverse of a second derivative H = V' diag(h) V + D, and which parameters H does not determine.
 
 A Cholesky factor where H is well conditioned, else a basis that is found from products of the rows themselves, which
-resolves singular values of V down to rounding and not to its root (`solvers.factor`).
+resolves singular values of V down to rounding and not to its root (`solvers.linalg.rank_revealing`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxinfra._core.implicit import frozen
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import dot, eps
-from jaxinfra.solvers import factor
+from jaxinfra.solvers.linalg import rank_revealing
 
 
 class Inverse(NamedTuple):
@@ -95,10 +95,10 @@ def inverse(V: jax.Array, h: jax.Array, D: jax.Array, back: jax.Array, gauge: ja
         A = dot(V, T[0])
         return (dot(A.T, h[:, None] * A) + dot(T[0].T, dot(D, T[0])))[None]
 
-    f = factor.cholesky(H[None], jnp.ones((), H.dtype))
+    f = rank_revealing.cholesky(H[None], jnp.ones((), H.dtype))
     # Singular values of the columns below this, of which V has digits and D the squares alone, are rounding.
     least = 8 * q * unit if n else (64 * q * unit) ** 0.5
-    robust = lambda _: factor.eigen(H[None], gram, jnp.zeros((1, q), H.dtype), least)  # noqa: E731
+    robust = lambda _: rank_revealing.eigen(H[None], gram, jnp.zeros((1, q), H.dtype), least)  # noqa: E731
     f = when(~(f.error.max() < unit**0.6), robust, f)
     null, finite = f.null[0], jnp.isfinite(H).all()
     root = _follows(jnp.where(finite, f.T[0], jnp.nan), live)

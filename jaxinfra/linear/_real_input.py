@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from jaxinfra._core import checks
-from jaxinfra.solvers import least_squares
-from jaxinfra.solvers.linear_loss import Data
+from jaxinfra.solvers.least_squares import ridge
+from jaxinfra.solvers.likelihood.linear_loss import Data
 
 
 class Input(NamedTuple):
@@ -32,7 +32,7 @@ def check(verb: str, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[I
 
 def read(raw: Input) -> Data:
     """The data in the working dtype, the offset taken from y."""
-    X, y, w = least_squares.prepare(*raw[:2], raw.sample_weight, raw.offset)
+    X, y, w = ridge.prepare(*raw[:2], raw.sample_weight, raw.offset)
     return Data(X, y, w, None)
 
 

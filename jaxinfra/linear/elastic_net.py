@@ -10,7 +10,8 @@ import jax
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers import lasso_path, least_squares
+from jaxinfra.solvers.least_squares import ridge
+from jaxinfra.solvers.sparse import elastic_net
 
 
 @public
@@ -109,8 +110,8 @@ def _fit(
     offset: jax.Array | None, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool,
     blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
-    return lasso_path.fit(
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    return elastic_net.fit(
         X, y, w, l1, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
 
@@ -182,8 +183,8 @@ def _path(
     offset: jax.Array | None, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool,
     blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
-    return lasso_path.path(
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    return elastic_net.path(
         X, y, w, l1, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
 
@@ -230,8 +231,8 @@ def _l1_max(
     X: jax.Array, y: jax.Array, penalty_weight: jax.Array | None, sample_weight: jax.Array | None,
     offset: jax.Array | None, *, fit_intercept: bool, blocked: bool,
 ) -> jax.Array:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
-    return lasso_path.l1_max(X, y, w, penalty_weight, fit_intercept=fit_intercept, blocked=blocked)
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    return elastic_net.l1_max(X, y, w, penalty_weight, fit_intercept=fit_intercept, blocked=blocked)
 
 
 @public
@@ -274,8 +275,8 @@ def objective(
     l1 = checks.penalty("elastic_net.objective", "l1", l1, X, y, dtype)
     l2 = checks.penalty("elastic_net.objective", "l2", l2, X, y, dtype)
     w = checks.weights("elastic_net.objective", sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like("elastic_net.objective", "offset", offset, X, y))
-    return lasso_path.objective(params, X, y, w, l1, l2)
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like("elastic_net.objective", "offset", offset, X, y))
+    return elastic_net.objective(params, X, y, w, l1, l2)
 
 
 @public
@@ -303,5 +304,5 @@ def optimality(
     l1 = checks.penalty("elastic_net.optimality", "l1", l1, X, y, dtype)
     l2 = checks.penalty("elastic_net.optimality", "l2", l2, X, y, dtype)
     w = checks.weights("elastic_net.optimality", sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like("elastic_net.optimality", "offset", offset, X, y))
-    return lasso_path.subgradient(params, X, y, w, l1, l2, fit_intercept=fit_intercept)
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like("elastic_net.optimality", "offset", offset, X, y))
+    return elastic_net.subgradient(params, X, y, w, l1, l2, fit_intercept=fit_intercept)

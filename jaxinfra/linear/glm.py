@@ -16,7 +16,7 @@ from jaxinfra.families import Family
 from jaxinfra.linear._glm_input import GLM, Input, check, read
 from jaxinfra.links import Link
 from jaxinfra.losses import Likelihood
-from jaxinfra.solvers import linear_loss, penalised_likelihood
+from jaxinfra.solvers.likelihood import linear_loss, penalised
 
 
 @public
@@ -127,7 +127,7 @@ def _fit(
     max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     data = read(raw)
-    return penalised_likelihood.solve(
+    return penalised.solve(
         data, loss, l1, l2, init, valid=loss.family.valid(data.y), fit_intercept=fit_intercept, blocked=blocked,
         tol=tol, max_iter=max_iter,
     )  # fmt: skip
@@ -179,7 +179,7 @@ def _path(
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     data = read(raw)
-    return penalised_likelihood.path(
+    return penalised.path(
         data, loss, l1, l2, valid=loss.family.valid(data.y), fit_intercept=fit_intercept, blocked=blocked, tol=tol,
         max_iter=max_iter,
     )  # fmt: skip

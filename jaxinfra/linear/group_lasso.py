@@ -12,8 +12,9 @@ import numpy as np
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers import least_squares, penalised_least_squares
-from jaxinfra.solvers.group_norm import GroupNorm
+from jaxinfra.solvers.least_squares import ridge
+from jaxinfra.solvers.sparse import proximal
+from jaxinfra.solvers.sparse.group_norm import GroupNorm
 
 
 @public
@@ -132,13 +133,13 @@ def _path(
     sample_weight: jax.Array | None, offset: jax.Array | None, init: Linear | None, tol: jax.Array | None,
     max_iter: jax.Array, *, fit_intercept: bool, blocked: bool, single: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
     init = None if init is None else Linear(init.coef[:, None], init.intercept)
-    fits = penalised_least_squares.one_target(penalised_least_squares.path(
+    fits = proximal.one_target(proximal.path(
         X, y[:, None], w, l1, jnp.broadcast_to(l2, (X.shape[1],)), partial(_norm, groups, group_weight), init,
         fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter,
     ))  # fmt: skip
-    return penalised_least_squares.single(fits) if single else fits
+    return proximal.single(fits) if single else fits
 
 
 @public
@@ -205,13 +206,13 @@ def _l1_max(
     X: jax.Array, y: jax.Array, groups: jax.Array, group_weight: jax.Array | None, sample_weight: jax.Array | None,
     offset: jax.Array | None, *, fit_intercept: bool, blocked: bool,
 ) -> jax.Array:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
 
     def size(C: jax.Array) -> jax.Array:
         h = _norm(groups, group_weight, jnp.ones((), C.dtype))
         return jnp.where(h.lam > 0, h.norms(C) / jnp.where(h.lam > 0, h.lam, 1), 0)
 
-    return penalised_least_squares.l1_max(X, y[:, None], w, size, fit_intercept=fit_intercept, blocked=blocked)
+    return proximal.l1_max(X, y[:, None], w, size, fit_intercept=fit_intercept, blocked=blocked)
 
 
 @public
@@ -255,9 +256,9 @@ def objective(
     verb = "group_lasso.objective"
     X, y, groups, l2, group_weight, dtype = _check(verb, X, y, groups, l2, group_weight)
     w = checks.weights(verb, sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
     h = _norm(jnp.asarray(groups), group_weight, jnp.asarray(checks.hyper(verb, "l1", l1, dtype)))
-    return penalised_least_squares.objective(params, X, y, w, l2, h)
+    return proximal.objective(params, X, y, w, l2, h)
 
 
 @public
@@ -278,6 +279,6 @@ def optimality(
     X, y, groups, l2, group_weight, dtype = _check(verb, X, y, groups, l2, group_weight)
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
     w = checks.weights(verb, sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
     h = _norm(jnp.asarray(groups), group_weight, jnp.asarray(checks.hyper(verb, "l1", l1, dtype)))
-    return penalised_least_squares.subgradient(params, X, y, w, l2, h, fit_intercept=fit_intercept)
+    return proximal.subgradient(params, X, y, w, l2, h, fit_intercept=fit_intercept)

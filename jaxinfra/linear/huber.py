@@ -15,7 +15,7 @@ from jaxinfra._core.types import Fit, Linear, Scaled
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
-from jaxinfra.solvers import concomitant
+from jaxinfra.solvers.robust import huber
 
 
 @public
@@ -93,7 +93,7 @@ def _fit(
     raw: Input, delta: jax.Array, l2: jax.Array, init: Scaled | None, tol: jax.Array | None, max_iter: jax.Array, *,
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    return concomitant.solve(
+    return huber.solve(
         _real_input.read(raw), delta, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
 

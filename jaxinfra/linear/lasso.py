@@ -10,7 +10,8 @@ import jax
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers import lasso_path, least_squares
+from jaxinfra.solvers.least_squares import ridge
+from jaxinfra.solvers.sparse import elastic_net
 
 
 @public
@@ -106,8 +107,8 @@ def _fit(
     X: jax.Array, y: jax.Array, l1: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None,
     init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
-    return lasso_path.fit(
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    return elastic_net.fit(
         X, y, w, l1, None, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
 
@@ -175,8 +176,8 @@ def _path(
     X: jax.Array, y: jax.Array, l1: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None,
     init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
-    return lasso_path.path(
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    return elastic_net.path(
         X, y, w, l1, None, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
 
@@ -223,8 +224,8 @@ def _l1_max(
     X: jax.Array, y: jax.Array, penalty_weight: jax.Array | None, sample_weight: jax.Array | None,
     offset: jax.Array | None, *, fit_intercept: bool, blocked: bool,
 ) -> jax.Array:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
-    return lasso_path.l1_max(X, y, w, penalty_weight, fit_intercept=fit_intercept, blocked=blocked)
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    return elastic_net.l1_max(X, y, w, penalty_weight, fit_intercept=fit_intercept, blocked=blocked)
 
 
 @public
@@ -264,8 +265,8 @@ def objective(params: Linear, X: Any, y: Any, *, l1: Any, sample_weight: Any = N
     X, y, dtype = _data("lasso.objective", X, y)
     l1 = checks.penalty("lasso.objective", "l1", l1, X, y, dtype)
     w = checks.weights("lasso.objective", sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like("lasso.objective", "offset", offset, X, y))
-    return lasso_path.objective(params, X, y, w, l1, None)
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like("lasso.objective", "offset", offset, X, y))
+    return elastic_net.objective(params, X, y, w, l1, None)
 
 
 @public
@@ -290,5 +291,5 @@ def optimality(
     X, y, dtype = _data("lasso.optimality", X, y)
     l1 = checks.penalty("lasso.optimality", "l1", l1, X, y, dtype)
     w = checks.weights("lasso.optimality", sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like("lasso.optimality", "offset", offset, X, y))
-    return lasso_path.subgradient(params, X, y, w, l1, None, fit_intercept=fit_intercept)
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like("lasso.optimality", "offset", offset, X, y))
+    return elastic_net.subgradient(params, X, y, w, l1, None, fit_intercept=fit_intercept)

@@ -16,8 +16,8 @@ from jaxinfra._core.verbs import public
 from jaxinfra.families import Binomial
 from jaxinfra.links import Logit
 from jaxinfra.losses import Likelihood
-from jaxinfra.solvers import linear_loss, penalised_likelihood
-from jaxinfra.solvers.linear_loss import Data
+from jaxinfra.solvers.likelihood import linear_loss, penalised
+from jaxinfra.solvers.likelihood.linear_loss import Data
 
 _LOSS = Likelihood(Binomial(), Logit())
 
@@ -165,7 +165,7 @@ def _fit(
     *, balanced: bool, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     data, valid = _read(raw, balanced)
-    return penalised_likelihood.solve(
+    return penalised.solve(
         data, _LOSS, l1, l2, init, valid=valid, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
 
@@ -207,7 +207,7 @@ def _path(
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     data, valid = _read(raw, balanced)
-    return penalised_likelihood.path(
+    return penalised.path(
         data, _LOSS, l1, l2, valid=valid, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
 
@@ -241,7 +241,7 @@ def l1_max(
 @rows.replicated
 def _l1_max(raw: _Input, weight: jax.Array, *, balanced: bool, fit_intercept: bool, blocked: bool) -> jax.Array:
     data, _ = _read(raw, balanced)
-    return penalised_likelihood.l1_max(data, _LOSS, weight, fit_intercept=fit_intercept, blocked=blocked)
+    return penalised.l1_max(data, _LOSS, weight, fit_intercept=fit_intercept, blocked=blocked)
 
 
 @public

@@ -17,8 +17,8 @@ from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
 from jaxinfra.norms import Norm
-from jaxinfra.solvers import reweighted
-from jaxinfra.solvers import scale as scales
+from jaxinfra.solvers.robust import m_estimator
+from jaxinfra.solvers.robust import residual_scale as scales
 
 _ESTIMATORS = ("mad", "proposal2")
 
@@ -123,7 +123,7 @@ def _fit(
     raw: Input, norm: Norm, constant: jax.Array | None, init: Linear | None, tol: jax.Array | None,
     max_iter: jax.Array, *, estimator: str, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    return reweighted.solve(
+    return m_estimator.solve(
         _real_input.read(raw), norm, constant, init, estimator=estimator, fit_intercept=fit_intercept, blocked=blocked,
         tol=tol, max_iter=max_iter,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from jax import lax
 from jaxinfra._core import affine, checks, labels, rows
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers import multinomial
+from jaxinfra.solvers.multinomial import multinomial
 
 
 @public

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers import least_squares, penalised_least_squares
-from jaxinfra.solvers.nonnegative import Nonnegative
+from jaxinfra.solvers.least_squares import ridge
+from jaxinfra.solvers.sparse import proximal
+from jaxinfra.solvers.sparse.nonnegative import Nonnegative
 
 
 @public
@@ -104,16 +105,16 @@ def _path(
     offset: jax.Array | None, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool,
     blocked: bool, single: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
     p = X.shape[1]
     init = None if init is None else Linear(init.coef[:, None], init.intercept)
-    fits = penalised_least_squares.path(
+    fits = proximal.path(
         X, y[:, None], w, jnp.broadcast_to(l1[:, None] if l1.ndim == 1 else l1, (l1.shape[0], p)),
         jnp.broadcast_to(l2, (p,)), _cost, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol,
         max_iter=max_iter,
     )  # fmt: skip
-    fits = penalised_least_squares.one_target(fits)
-    return penalised_least_squares.single(fits) if single else fits
+    fits = proximal.one_target(fits)
+    return proximal.single(fits) if single else fits
 
 
 def _cost(l1: jax.Array) -> Nonnegative:
@@ -182,13 +183,13 @@ def _l1_max(
     X: jax.Array, y: jax.Array, weight: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None, *,
     fit_intercept: bool, blocked: bool,
 ) -> jax.Array:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
     u = jnp.broadcast_to(weight, (X.shape[1],))
 
     def size(C: jax.Array) -> jax.Array:
         return jnp.where(u > 0, jnp.maximum(C[:, 0], 0) / jnp.where(u > 0, u, 1), 0)
 
-    return penalised_least_squares.l1_max(X, y[:, None], w, size, fit_intercept=fit_intercept, blocked=blocked)
+    return proximal.l1_max(X, y[:, None], w, size, fit_intercept=fit_intercept, blocked=blocked)
 
 
 @public
@@ -231,8 +232,8 @@ def objective(
     X, y, dtype = _check(verb, X, y)
     l1, l2 = (jnp.asarray(_penalty(verb, name, v, X, y, dtype)) for name, v in (("l1", l1), ("l2", l2)))
     w = checks.weights(verb, sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
-    return penalised_least_squares.objective(params, X, y, w, l2, _cost(jnp.broadcast_to(l1, (X.shape[1],))))
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
+    return proximal.objective(params, X, y, w, l2, _cost(jnp.broadcast_to(l1, (X.shape[1],))))
 
 
 @public
@@ -253,6 +254,6 @@ def optimality(
     l1, l2 = (jnp.asarray(_penalty(verb, name, v, X, y, dtype)) for name, v in (("l1", l1), ("l2", l2)))
     w = checks.weights(verb, sample_weight, X, y)
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
     h = _cost(jnp.broadcast_to(l1, (X.shape[1],)))
-    return penalised_least_squares.subgradient(params, X, y, w, l2, h, fit_intercept=fit_intercept)
+    return proximal.subgradient(params, X, y, w, l2, h, fit_intercept=fit_intercept)

@@ -10,7 +10,7 @@ import jax
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers import least_squares
+from jaxinfra.solvers.least_squares import ridge
 
 
 @public
@@ -102,8 +102,8 @@ def _fit(
     X: jax.Array, y: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None, tol: jax.Array | None,
     max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
-    return least_squares.solve(X, y, w, None, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    return ridge.solve(X, y, w, None, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
 
 
 @public
@@ -142,8 +142,8 @@ def objective(params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offs
     """
     X, y, _ = checks.design("ols.objective", X, y)
     w = checks.weights("ols.objective", sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like("ols.objective", "offset", offset, X, y, columns=True))
-    return least_squares.objective(params, X, y, w, None)
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like("ols.objective", "offset", offset, X, y, columns=True))
+    return ridge.objective(params, X, y, w, None)
 
 
 @public
@@ -160,5 +160,5 @@ def optimality(
     """
     X, y, _ = checks.design("ols.optimality", X, y)
     w = checks.weights("ols.optimality", sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like("ols.optimality", "offset", offset, X, y, columns=True))
-    return least_squares.gradient(params, X, y, w, None, fit_intercept=fit_intercept)
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like("ols.optimality", "offset", offset, X, y, columns=True))
+    return ridge.gradient(params, X, y, w, None, fit_intercept=fit_intercept)

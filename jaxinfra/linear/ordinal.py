@@ -15,8 +15,8 @@ from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Thresholds
 from jaxinfra._core.verbs import public
 from jaxinfra.links import Link
-from jaxinfra.solvers import cumulative
-from jaxinfra.solvers.linear_loss import Data
+from jaxinfra.solvers.likelihood import ordinal
+from jaxinfra.solvers.likelihood.linear_loss import Data
 
 _LINKS = (links.Logit, links.Probit, links.CLogLog, links.Cauchit)
 
@@ -132,7 +132,7 @@ def _fit(
     data = _read(raw)
     valid = (data.y >= 0) & (data.y < K)
     data = data._replace(y=jnp.where(valid, data.y, 0))
-    return cumulative.solve(data, link, l2, init, K=K, valid=valid, blocked=blocked, tol=tol, max_iter=max_iter)
+    return ordinal.solve(data, link, l2, init, K=K, valid=valid, blocked=blocked, tol=tol, max_iter=max_iter)
 
 
 @public
@@ -189,7 +189,7 @@ def predict_proba(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Arra
 @rows.replicated
 def _probabilities(params: Thresholds, eta: jax.Array) -> jax.Array:
     classes = range(params.thresholds.shape[0] + 1)
-    return jnp.exp(jnp.stack([cumulative.probability_of(params, eta, k) for k in classes], 1))
+    return jnp.exp(jnp.stack([ordinal.probability_of(params, eta, k) for k in classes], 1))
 
 
 @public
@@ -208,7 +208,7 @@ def objective(
     verb = "ordinal.objective"
     raw, K, dtype = _input(verb, X, y, params.thresholds.shape[0] + 1, sample_weight, offset)
     l2 = checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype)
-    return cumulative.objective(params, _read(raw), l2, K=K)
+    return ordinal.objective(params, _read(raw), l2, K=K)
 
 
 @public
@@ -227,4 +227,4 @@ def optimality(
     verb = "ordinal.optimality"
     raw, K, dtype = _input(verb, X, y, params.thresholds.shape[0] + 1, sample_weight, offset)
     l2 = checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype)
-    return jax.grad(cumulative.objective)(params, _read(raw), l2, K=K)
+    return jax.grad(ordinal.objective)(params, _read(raw), l2, K=K)

@@ -16,7 +16,7 @@ from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
-from jaxinfra.solvers import quantile_regression
+from jaxinfra.solvers.quantile import quantile
 
 
 @public
@@ -117,7 +117,7 @@ def _fit(
 
     def one(tau: jax.Array, init: Linear | None) -> Fit:
         data = (X, y), *implicit.frozen((X, y, w, l1))
-        return quantile_regression.solve(*data, init, tol, max_iter, fit_intercept, blocked, tau)
+        return quantile.solve(*data, init, tol, max_iter, fit_intercept, blocked, tau)
 
     if tau.ndim == 0:
         return one(tau, init)

@@ -15,7 +15,10 @@ from jaxinfra._core.types import Fit, Linear, Status, short_repr
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
-from jaxinfra.solvers import least_squares, linear_loss, newton, subsets
+from jaxinfra.solvers.least_squares import ridge
+from jaxinfra.solvers.likelihood import linear_loss
+from jaxinfra.solvers.methods import newton
+from jaxinfra.solvers.robust import subsets
 
 _TOGETHER = 64  # trials whose residuals are held at the same time
 
@@ -172,7 +175,7 @@ def _fit(
 
     start = weights(best.theta)
     (_, inside), _, n_iter = drive(refit, (best.theta, start), max_iter=jnp.maximum(max_iter - 1, 0))
-    final = least_squares.solve(
+    final = ridge.solve(
         live.X, live.y, inside if live.w is None else jnp.where(inside > 0, live.w, 0), None,
         fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=jnp.int32(10),
     )  # fmt: skip
@@ -268,7 +271,7 @@ def objective(
     0.5
     """
     X, y, w = _agreeing("ransac.objective", params, X, y, threshold, sample_weight, offset)
-    return least_squares.objective(params, X, y, w, None)
+    return ridge.objective(params, X, y, w, None)
 
 
 @public
@@ -287,7 +290,7 @@ def optimality(
     verb = "ransac.optimality"
     X, y, w = _agreeing(verb, params, X, y, threshold, sample_weight, offset)
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
-    return least_squares.gradient(params, X, y, w, None, fit_intercept=fit_intercept)
+    return ridge.gradient(params, X, y, w, None, fit_intercept=fit_intercept)
 
 
 def _agreeing(

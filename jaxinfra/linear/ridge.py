@@ -10,7 +10,7 @@ import jax
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear, short_repr
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers import least_squares, ridge_path
+from jaxinfra.solvers.least_squares import ridge, ridge_path
 
 
 @public
@@ -94,8 +94,8 @@ def _fit(
     X: jax.Array, y: jax.Array, l2: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None,
     tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
-    return least_squares.solve(X, y, w, l2, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    return ridge.solve(X, y, w, l2, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
 
 
 @short_repr
@@ -138,7 +138,7 @@ def path(X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = No
       distinct singular values.
 
     Cost: one SVD of X (n p min(n, p) flops, several times), then n p flops a penalty and target.  Up to 40 columns, or
-      rows, it comes from products and from small calls of LAPACK's, which stay on one thread (`solvers.factor.svd`).
+      rows, it comes from products and from small calls of LAPACK's, which stay on one thread (`rank_revealing.svd`).
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -168,7 +168,7 @@ def _path(
     X: jax.Array, y: jax.Array, l2: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None, *,
     fit_intercept: bool,
 ) -> Path:  # fmt: skip
-    X, y, w = least_squares.prepare(X, y, sample_weight, offset)
+    X, y, w = ridge.prepare(X, y, sample_weight, offset)
     out = Path(*ridge_path.path(X, y if y.ndim == 2 else y[:, None], w, l2, fit_intercept=fit_intercept))
     if y.ndim == 2:
         return out
@@ -212,8 +212,8 @@ def objective(params: Linear, X: Any, y: Any, *, l2: Any, sample_weight: Any = N
     X, y, dtype = checks.design("ridge.objective", X, y)
     l2 = checks.penalty("ridge.objective", "l2", l2, X, y, dtype)
     w = checks.weights("ridge.objective", sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like("ridge.objective", "offset", offset, X, y, columns=True))
-    return least_squares.objective(params, X, y, w, l2)
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like("ridge.objective", "offset", offset, X, y, columns=True))
+    return ridge.objective(params, X, y, w, l2)
 
 
 @public
@@ -238,5 +238,5 @@ def optimality(
     X, y, dtype = checks.design("ridge.optimality", X, y)
     l2 = checks.penalty("ridge.optimality", "l2", l2, X, y, dtype)
     w = checks.weights("ridge.optimality", sample_weight, X, y)
-    X, y, w = least_squares.prepare(X, y, w, checks.rows_like("ridge.optimality", "offset", offset, X, y, columns=True))
-    return least_squares.gradient(params, X, y, w, l2, fit_intercept=fit_intercept)
+    X, y, w = ridge.prepare(X, y, w, checks.rows_like("ridge.optimality", "offset", offset, X, y, columns=True))
+    return ridge.gradient(params, X, y, w, l2, fit_intercept=fit_intercept)

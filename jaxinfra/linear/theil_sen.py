@@ -14,7 +14,8 @@ from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
-from jaxinfra.solvers import linear_loss, spatial_median, subsets
+from jaxinfra.solvers.likelihood import linear_loss
+from jaxinfra.solvers.robust import spatial_median, subsets
 
 
 @public

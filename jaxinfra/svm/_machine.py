@@ -16,10 +16,10 @@ from jaxinfra._core import absent, checks, implicit, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.kernels import Kernel, Precomputed
-from jaxinfra.solvers import dual_implicit, dual_solver, gram
-from jaxinfra.solvers.box_dual import Dual
-from jaxinfra.solvers.dual_solver import Solution
-from jaxinfra.solvers.gram import Gram
+from jaxinfra.solvers.dual import derivatives, kernel_rows, solver
+from jaxinfra.solvers.dual.kernel_rows import Gram
+from jaxinfra.solvers.dual.problem import Dual
+from jaxinfra.solvers.dual.solver import Solution
 from jaxinfra.svm import _linear_kernel
 
 TOL = 1e-3  # libsvm's
@@ -168,23 +168,23 @@ def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple
     X, kernel = implicit.frozen((X, kernel))
     precomputed = isinstance(kernel, Precomputed)
     wide = certificate_dtype(X.dtype)
-    work = gram.of(kernel, X, precomputed=precomputed, full=full)
+    work = kernel_rows.of(kernel, X, precomputed=precomputed, full=full)
     if X.dtype == np.float64:
         # Where rows of the matrix are what costs, they are first those in float32; a function keeps its own precision.
         kept = precomputed or _contains(kernel, kernels.Custom) or kernel.times(work.features, X[:, 0]) is not None
-        exact = work if kept else gram.of(kernel, X, precomputed=False, full=None if full else full)
+        exact = work if kept else kernel_rows.of(kernel, X, precomputed=False, full=None if full else full)
         if kept or exact.values is not None:
             return exact, exact
-        return gram.of(kernel, X, precomputed=False, dtype=np.dtype(np.float32), full=full), exact
+        return kernel_rows.of(kernel, X, precomputed=False, dtype=np.dtype(np.float32), full=full), exact
     if wide != X.dtype:
-        return work, gram.of(kernel, X, precomputed=precomputed, dtype=wide, full=False)
-    return work, work if precomputed else gram.pairs(kernel, X)
+        return work, kernel_rows.of(kernel, X, precomputed=precomputed, dtype=wide, full=False)
+    return work, work if precomputed else kernel_rows.pairs(kernel, X)
 
 
 @sequential_vmap
 def _run(work: Gram, exact: Gram, dual: Dual, b: jax.Array, tol: jax.Array, max_iter: jax.Array) -> Solution:
     # One lane after the other: a batched loop runs until its slowest lane is done, and copies its state.
-    return dual_solver.solve(work, exact, dual, b, tol=tol, max_iter=max_iter)
+    return solver.solve(work, exact, dual, b, tol=tol, max_iter=max_iter)
 
 
 def solve(
@@ -211,9 +211,9 @@ def solve(
     run = fixed._replace(**{k: jnp.where(fine & feasible, getattr(fixed, k), 0) for k in ("lower", "upper", "c")})
     start = jnp.zeros_like(fixed.c) if init is None else jnp.where(jnp.isfinite(init), lax.stop_gradient(init), 0)
     found = _run(work, exact, run, run.feasible(start), tol, max_iter)
-    live = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=False)
+    live = kernel_rows.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=False)
     base = exact if exact.diagonal.dtype == np.float64 else work
-    point = dual_implicit.attach(live, dual, base, found.b, found.rho, found.g[0] + found.g[1])
+    point = derivatives.attach(live, dual, base, found.b, found.rho, found.g[0] + found.g[1])
     status = jnp.where(fine, jnp.where(feasible, found.status, Status.INFEASIBLE), Status.NONFINITE).astype(jnp.int32)
     usable = (status != Status.NONFINITE) & (status != Status.INFEASIBLE)
     mark = lambda v: jnp.where(usable, v, jnp.nan)  # noqa: E731
@@ -222,7 +222,9 @@ def solve(
 
 def evaluate(X: jax.Array, kernel: Kernel, dual: Dual, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The dual's objective and its violation at b (N,), from the kernel anew."""
-    live = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), dtype=certificate_dtype(X.dtype), full=False)
+    live = kernel_rows.of(
+        kernel, X, precomputed=isinstance(kernel, Precomputed), dtype=certificate_dtype(X.dtype), full=False
+    )
     wide = live.diagonal.dtype
     dual = dual._replace(**{k: getattr(dual, k).astype(wide) for k in ("c", "lower", "upper", "total")})
     b = b.astype(wide)

@@ -13,7 +13,7 @@ from jax import lax
 from jaxinfra import kernels
 from jaxinfra._core import checks, labels
 from jaxinfra._core.types import Status, SupportInfo
-from jaxinfra.solvers.box_dual import Dual
+from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _linear_kernel, _machine
 from jaxinfra.svm._machine import Found
 

@@ -14,7 +14,7 @@ from jaxinfra import kernels
 from jaxinfra._core import absent, checks, implicit, rows
 from jaxinfra._core.centre import bulk
 from jaxinfra._core.types import Fit, Status, SupportInfo
-from jaxinfra.solvers.box_dual import Dual
+from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _linear_kernel, _machine
 from jaxinfra.svm._machine import Machine
 

@@ -15,8 +15,9 @@ from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Status
 from jaxinfra._core.verbs import public
 from jaxinfra.kernels import Kernel, Precomputed
-from jaxinfra.solvers import cholesky, gram
-from jaxinfra.solvers.moments import diagonal
+from jaxinfra.solvers.dual import kernel_rows
+from jaxinfra.solvers.least_squares.moments import diagonal
+from jaxinfra.solvers.linalg import cholesky
 from jaxinfra.svm import _linear_kernel, _machine
 from jaxinfra.svm._machine import Machine
 
@@ -114,7 +115,7 @@ class _Problem(NamedTuple):
 
     def times(self, a: jax.Array) -> jax.Array:
         """K a (n, k)."""
-        live = gram.of(self.kernel, self.X, precomputed=isinstance(self.kernel, Precomputed), full=False)
+        live = kernel_rows.of(self.kernel, self.X, precomputed=isinstance(self.kernel, Precomputed), full=False)
         return jax.vmap(live.times, 1, 1)(a)
 
 
@@ -155,7 +156,7 @@ def _fit(
     dtype = X.dtype
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
     sound = (w >= 0).all() & (w.sum() > 0) & (ridge > 0)
-    work = gram.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=True)
+    work = kernel_rows.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=True)
     K = work.values
     assert K is not None
     finite = jnp.array(True)

@@ -14,8 +14,9 @@ from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Status, SupportInfo, short_repr
 from jaxinfra._core.verbs import public
 from jaxinfra.losses import SquaredHinge
-from jaxinfra.solvers import interior_point, penalised_likelihood
-from jaxinfra.solvers.linear_loss import Data
+from jaxinfra.solvers.dual import low_rank
+from jaxinfra.solvers.likelihood import penalised
+from jaxinfra.solvers.likelihood.linear_loss import Data
 from jaxinfra.svm import _linear_kernel, _machine, _one_vs_one
 from jaxinfra.svm._one_vs_one import Labelled
 
@@ -132,7 +133,7 @@ def _hinge(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: Any, max_iter: 
     dual = _one_vs_one.hinge(sign, bound)
     fixed, Z = implicit.frozen((dual, X))
     wide = _machine.certificate_dtype(X.dtype)
-    start, _ = interior_point.solve(*(v.astype(wide) for v in (Z, fixed.c, fixed.lower, fixed.upper)))
+    start, _ = low_rank.solve(*(v.astype(wide) for v in (Z, fixed.c, fixed.lower, fixed.upper)))
     found = _machine.solve(
         X, kernel, dual, start.astype(X.dtype), tol=tol, max_iter=max_iter,
         grams=_machine.matrices(Z, kernel, full=False),
@@ -148,7 +149,7 @@ def _squared(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: jax.Array | N
     total = bound.sum()
     safe = jnp.where(total > 0, total, 1)
     y = 0.5 * (sign + 1)
-    found = penalised_likelihood.solve(
+    found = penalised.solve(
         Data(X, y, bound, None), SquaredHinge(), None, 1 / safe, None, valid=jnp.isfinite(y), fit_intercept=True,
         blocked=True, tol=tol, max_iter=max_iter,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from jaxinfra._core import checks, rows
 from jaxinfra._core.precision import eps
 from jaxinfra._core.types import Fit, SupportInfo
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers.box_dual import Dual
+from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _machine, _one_vs_one
 from jaxinfra.svm._machine import Found, Machine
 from jaxinfra.svm._one_vs_one import Labelled, Machines

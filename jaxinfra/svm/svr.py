@@ -12,7 +12,7 @@ from jaxinfra import kernels
 from jaxinfra._core import checks
 from jaxinfra._core.types import Fit
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers.box_dual import Dual
+from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _machine, _single
 from jaxinfra.svm._machine import Machine
 

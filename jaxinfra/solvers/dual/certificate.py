@@ -1,0 +1,90 @@
+"""The certificate of a dual's solution: an upper bound of its violation from values of f evaluated again.
+
+f is evaluated in float64 where JAX allows it, else in pairs, for the variables at the two ends of the conditions, and
+for more of them until no other can matter, given twice the largest error seen so far.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core import compensated
+from jaxinfra._core.compensated import Pair
+from jaxinfra.solvers.dual.kernel_rows import Gram
+from jaxinfra.solvers.dual.problem import Dual
+
+_CHUNK, _SUPPORT = 64, 256  # rows and support vectors of one piece
+
+
+class Check(NamedTuple):
+    """What is known of the slopes."""
+
+    g: Pair
+    seen: jax.Array  # (n,) rows whose g is exact
+    error: jax.Array  # the largest correction so far
+    bound: jax.Array  # of the violation
+
+
+def certify(exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: jax.Array) -> Check:
+    """An upper bound of the violation, from exact values of f where they matter."""
+    n, dtype = exact.n, b.dtype
+    wide = exact.diagonal.dtype
+    size, width = min(_CHUNK, n), min(_SUPPORT, n)
+    by_row = dual.by_row(b, n)
+    count = (by_row != 0).sum(dtype=jnp.int32)
+    order = jnp.pad(jnp.nonzero(by_row, size=n, fill_value=0)[0].astype(jnp.int32), (0, width))
+
+    def evaluate(rows: jax.Array) -> Pair:
+        def piece(carry: tuple[jax.Array, Pair]) -> tuple[jax.Array, Pair]:
+            done, total = carry
+            which = lax.dynamic_slice(order, (done,), (width,))
+            factors = jnp.where(jnp.arange(width, dtype=jnp.int32) < count - done, by_row[which], 0).astype(wide)
+            return done + width, compensated.add(total, exact.exactly(rows, which, factors))
+
+        zero = jnp.zeros((size,), wide)
+        hi, lo = lax.while_loop(lambda c: c[0] < count, piece, (jnp.int32(0), (zero, zero)))[1]
+        rounded = (hi + lo).astype(dtype)
+        return rounded, ((hi - rounded.astype(wide)) + lo).astype(dtype)
+
+    def bounds(check: Check) -> tuple[jax.Array, jax.Array]:
+        """The bound, and how far each row may go beyond what was seen (n,)."""
+        sides = dual.sides(b, dual.slope(check.g))
+        seen = dual.tile(check.seen)
+        beyond, bound = jnp.full((n,), -jnp.inf, dtype), jnp.zeros((), dtype)
+        for group in range(len(dual.total)):
+            ends = []
+            for side in sides:
+                side = jnp.where(dual.group == group, side, -jnp.inf)
+                known = jnp.where(seen, side, -jnp.inf).max()
+                open_ = jnp.where(seen, -jnp.inf, side + 2 * check.error)
+                ends.append(jnp.maximum(known, open_.max()))
+                excess = jnp.where(jnp.isfinite(known), open_ - known, open_).reshape(-1, n).max(0)
+                beyond = jnp.maximum(beyond, excess)
+            bound = jnp.maximum(bound, jnp.where(jnp.isfinite(ends[0] + ends[1]), ends[0] + ends[1], 0))
+        return bound, beyond
+
+    def chunk(carry: tuple[Check, jax.Array, jax.Array]) -> tuple[Check, jax.Array, jax.Array]:
+        check, rows, _ = carry
+        new = evaluate(rows)
+        error = jnp.abs((new[0] - check.g[0][rows]) + (new[1] - check.g[1][rows])).max()
+        g = (check.g[0].at[rows].set(new[0]), check.g[1].at[rows].set(new[1]))
+        check = Check(g, check.seen.at[rows].set(True), jnp.maximum(error, check.error), check.bound)
+        bound, beyond = bounds(check)
+        check = check._replace(bound=bound)
+        more = (beyond > 0).any() & (bound >= tol)
+        return check, lax.top_k(beyond, size)[1].astype(jnp.int32), more
+
+    # First the rows at the ends, half of them from either side.
+    ends = jnp.stack(dual.sides(b, dual.slope(g)))
+    ends = jnp.where(jnp.isfinite(ends), ends, -jnp.inf).reshape(2, -1, n).max(1)
+    first = jnp.concatenate([lax.top_k(ends[0], size - size // 2)[1], lax.top_k(ends[1], max(size // 2, 1))[1]])
+    first = first[:size].astype(jnp.int32)
+    if size == n:
+        first = jnp.arange(n, dtype=jnp.int32)
+    zero = jnp.zeros((), dtype)
+    start = Check(g, jnp.zeros((n,), bool), zero, zero)
+    return lax.while_loop(lambda c: c[2], chunk, (start, first, jnp.array(True)))[0]

@@ -1,0 +1,151 @@
+r"""Newton's method on the dual within a block of variables: what pairwise steps need thousands of steps for.
+
+The primal-dual active set.  A guess A of the variables at bounds gives the others, F, by one system
+
+    [K_FF  -1] [d  ]   [ -f_F - K_FA (bound - b)_A     ]
+    [1'     0] [rho] = [ what the sum lacks then       ]      for each group,
+
+and the next guess: what left its bounds is put there, what wants to leave a bound, by the sign of rho - f, is let go.
+The points on the way are not feasible; where the guess repeats, the block is solved.  From the start to the end, which
+is projected onto the bounds and the sums, it is gone as far as the objective falls, so that nothing can cycle; without
+descent nothing moves, and pairwise steps go on.
+
+Source: Hintermueller, Ito and Kunisch 2002; Kunisch and Rendl 2003.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core.precision import dot, eps
+from jaxinfra.solvers.dual.smo import Block
+from jaxinfra.solvers.linalg import cholesky
+
+_MOST = 12  # steps
+_VAIN = 3  # guesses that come no nearer before they count as a cycle
+_HALVINGS = 64  # of the interval of a projection's multiplier
+
+
+class _State(NamedTuple):
+    b: jax.Array  # (q,)
+    f: jax.Array
+    to_lower: jax.Array  # the guess: which are at a bound, among them those that stay where they are
+    to_upper: jax.Array
+    changed: jax.Array  # how many variables it moves to another set ...
+    fewest: jax.Array  # ... the fewest so far ...
+    vain: jax.Array  # ... and the guesses since then
+    error: jax.Array  # of the last system: the largest |rho - f| in F
+    done: jax.Array
+    n_iter: jax.Array
+
+
+def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: int) -> jax.Array:
+    """b (q,) whose objective is not above that of the given one, with the same sums; f = K b + c there."""
+    K, lower, upper, group = block
+    dtype = b.dtype
+    member = group[None] == jnp.arange(groups, dtype=jnp.int32)[:, None]  # (G, q)
+    inside = member.astype(dtype)
+    sums, fixed = dot(inside, b), ~(lower < upper)
+
+    def middle(f: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> jax.Array:
+        """rho (G,) in the middle of the interval that what may go down and what may go up leave."""
+        low = jnp.where(member & ~to_lower[None], f[None], -jnp.inf).max(1)
+        high = jnp.where(member & ~(to_upper | fixed)[None], f[None], jnp.inf).min(1)
+        low, high = jnp.where(jnp.isfinite(low), low, high), jnp.where(jnp.isfinite(high), high, low)
+        return jnp.where(jnp.isfinite(low), 0.5 * (low + high), 0)
+
+    def guess(b: jax.Array, wish: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """wish: rho - f, the direction that each variable wants to go; below tol it is noise (duplicated rows)."""
+        stays_low, stays_up = to_lower & (wish <= 0.5 * tol), to_upper & (wish >= -0.5 * tol)
+        return fixed | (b < lower) | stays_low, ~fixed & ((b > upper) | stays_up)
+
+    def step(state: _State) -> _State:
+        b, f, to_lower, to_upper = state[:4]
+        F = ~to_lower & ~to_upper
+        end = jnp.where(to_upper, upper, jnp.where(to_lower & ~fixed, lower, b))
+        d, rho = _system(K, F, inside, -(f + dot(K, end - b)), sums - dot(inside, end))
+        b, f = end + d, f + dot(K, end - b + d)
+        rho = jnp.where((member & F[None]).any(1), rho, middle(f, to_lower, to_upper))
+        wish = dot(rho, inside) - f
+        new = guess(b, wish, to_lower, to_upper)
+        changed = ((new[0] != to_lower) | (new[1] != to_upper)).sum(dtype=jnp.int32)
+        vain = jnp.where(changed < state.fewest, 0, state.vain + 1)
+        # The same system again corrects what rounding left, as long as it does.
+        error = jnp.where(F, jnp.abs(wish), 0).max()
+        settled = (error < tol) | ((state.changed == 0) & ~(error < 0.5 * state.error))
+        done = jnp.where(changed == 0, settled, vain >= _VAIN) | ~jnp.isfinite(error)
+        fewest = jnp.minimum(changed, state.fewest)
+        return _State(b, f, *new, changed, fewest, vain, error, done, state.n_iter + 1)
+
+    def project(z: jax.Array, F: jax.Array) -> jax.Array:
+        """The nearest point with the bounds and sums: clip(z + shift of its group) within F, by bisection."""
+        moving = inside * F[None].astype(dtype)
+
+        def halve(_: int, interval: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            low, high = interval
+            middle = 0.5 * (low + high)
+            short = dot(inside, jnp.clip(z + dot(middle, moving), lower, upper)) < sums
+            return jnp.where(short, middle, low), jnp.where(short, high, middle)
+
+        start = (moving * (lower - z)[None]).min(1), (moving * (upper - z)[None]).max(1)
+        low, high = lax.fori_loop(0, _HALVINGS, halve, start)
+        return jnp.clip(z + dot(0.5 * (low + high), moving), lower, upper)
+
+    at_lower, at_upper = fixed | (b <= lower), ~fixed & (b >= upper)
+    wish = dot(middle(f, at_lower, at_upper), inside) - f
+    many, inf, none = jnp.int32(len(b) + 1), jnp.asarray(jnp.inf, dtype), jnp.array(False)
+    start = _State(b, f, *guess(b, wish, at_lower, at_upper), many, many, jnp.int32(0), inf, none, jnp.int32(0))
+    end = lax.while_loop(lambda s: ~s.done & (s.n_iter < _MOST), step, start)
+    there = jnp.clip(end.b, lower, upper)
+    solved = (end.changed == 0) & (there == end.b).all()
+    there = jnp.where(solved, there, project(there, ~end.to_lower & ~end.to_upper))
+    move = balance(there, lower, upper, inside, sums) - b
+    slope, curvature = dot(move, f), dot(move, dot(K, move))
+    t = jnp.where(curvature > 0, -slope / jnp.where(curvature > 0, curvature, 1), 1)
+    # Up to twice the best length the objective falls; the whole step keeps what is at a bound there.
+    t = jnp.where(t > 0.5, 1, t)
+    # Where too few variables move, the sums may be out of reach.
+    kept = (jnp.abs(dot(inside, move)) <= 64 * eps(dtype) * dot(inside, jnp.abs(b) + jnp.abs(move))).all()
+    falls = (slope < 0) & jnp.isfinite(curvature) & kept
+    return jnp.where(falls, jnp.clip(b + t * move, lower, upper), b)
+
+
+def balance(b: jax.Array, lower: jax.Array, upper: jax.Array, inside: jax.Array, sums: jax.Array) -> jax.Array:
+    """What the sums lack by rounding goes to the free variables, in proportion to their room."""
+    need = sums - dot(inside, b)
+    free = (b > lower) & (b < upper)
+    wanted = dot(need, inside)
+    room = jnp.where(free, jnp.where(wanted > 0, upper - b, lower - b), 0)
+    total = jnp.abs(dot(inside, room))
+    share = jnp.where(total > 0, jnp.minimum(jnp.abs(need) / jnp.where(total > 0, total, 1), 1), 0)
+    return b + room * dot(share, inside)
+
+
+def _system(
+    K: jax.Array, F: jax.Array, inside: jax.Array, rhs: jax.Array, rhs_sum: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """d (q,), zero outside F, and rho (G,) with K_FF d - rho = rhs and the sums of d; other rows are the identity's."""
+    there = F.astype(K.dtype)
+    A = K * there[:, None] * there[None]
+    # Duplicated rows make it singular; the next step corrects what this changes.
+    ridge = (1e-10 if K.dtype == jnp.float64 else 8 * eps(K.dtype)) * jnp.abs(jnp.diagonal(A)).max()
+    A = A + jnp.diag(jnp.where(F, ridge, 1))
+    border = inside.T * there[:, None]  # (q, G)
+    solved = cholesky.solve(A, jnp.concatenate([(rhs * there)[:, None], border], 1))
+    plain, across = solved[:, 0], solved[:, 1:]
+    lack = rhs_sum - dot(border.T, plain)
+    rho = _small(dot(border.T, across), lack)
+    return (plain + dot(across, rho)) * there, rho
+
+
+def _small(S: jax.Array, rhs: jax.Array) -> jax.Array:
+    """S^-1 rhs for one or two groups; a group without variables in F has a row of zeros and takes no part."""
+    S = S + jnp.diag((jnp.diagonal(S) <= 0).astype(S.dtype))
+    if len(rhs) == 1:
+        return rhs / S[0]
+    determinant = S[0, 0] * S[1, 1] - S[0, 1] * S[1, 0]
+    return jnp.stack([S[1, 1] * rhs[0] - S[0, 1] * rhs[1], S[0, 0] * rhs[1] - S[1, 0] * rhs[0]]) / determinant

@@ -1,0 +1,116 @@
+r"""The dual of support vector machines to a certified violation: block decomposition, in one precision or in two.
+
+    repeat   minimise (`decomposition`) to a violation of the target
+             evaluate f again where it matters (`certificate`);  halve the target
+    until the certified violation is below tol
+
+With float64 data the kernel matrix is first that in float32, as libsvm's is, which takes half of the time and memory.
+What the certificate does not accept goes on in float64 from there: tight tolerances, large C, kernels beyond float32.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core.compensated import Pair
+from jaxinfra._core.loop import drive, when
+from jaxinfra._core.types import Status
+from jaxinfra.solvers.dual import certificate, decomposition
+from jaxinfra.solvers.dual.kernel_rows import Gram
+from jaxinfra.solvers.dual.problem import Dual
+
+_ROUNDS = 3  # certificates before a fit counts as stalled
+
+
+class Solution(NamedTuple):
+    """Where the solver ended."""
+
+    b: jax.Array  # (N,)
+    g: Pair  # K b by rows, (n,)
+    rho: jax.Array  # (G,)
+    objective: jax.Array
+    violation: jax.Array  # certified
+    status: jax.Array
+    n_iter: jax.Array  # blocks
+
+
+def _solution(
+    dual: Dual, b: jax.Array, g: Pair, violation: jax.Array, tol: jax.Array, status: jax.Array, n_iter: jax.Array
+) -> Solution:
+    # What the certificate says, whatever the method thought, of a point that is feasible.
+    status = jnp.where(status == Status.CONVERGED, Status.STALLED, status)
+    status = jnp.where((violation < tol) & dual.balanced(b), Status.CONVERGED, status).astype(jnp.int32)
+    f = dual.slope(g)
+    return Solution(b, g, dual.multiplier(b, f), dual.objective(b, f), violation, status, n_iter)
+
+
+class _Round(NamedTuple):
+    state: decomposition.State
+    target: jax.Array
+    violation: jax.Array
+    status: jax.Array
+    n_iter: jax.Array
+    rounds: jax.Array
+
+
+def _rounds(
+    gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array, near: bool = False,
+    rough: bool = False,
+) -> Solution:  # fmt: skip
+    """Block method and certificate in turns; near, rough: as in `decomposition`."""
+
+    def one(r: _Round) -> _Round:
+        step = partial(decomposition.block, gram, exact, dual, r.target, rough=rough)
+        there = r.state.violation < r.target
+        state, status, n_iter = drive(step, r.state, max_iter=jnp.where(there, 0, max_iter - r.n_iter))
+        check = certificate.certify(exact, dual, state.b, state.g, tol)
+        status = jnp.where(there | (check.bound < tol), Status.CONVERGED, status).astype(jnp.int32)
+        inf = jnp.asarray(jnp.inf, b.dtype)
+        state = state._replace(g=check.g, violation=check.bound, best=inf, since=jnp.int32(0))
+        return _Round(state, 0.5 * r.target, check.bound, status, r.n_iter + n_iter, r.rounds + 1)
+
+    def again(r: _Round) -> jax.Array:
+        unproven = (r.status == Status.CONVERGED) & ~(r.violation < tol)
+        return (r.rounds == 0) | (unproven & (r.rounds < _ROUNDS))
+
+    start = decomposition.start(gram, dual, b, near=near)
+    ready = _Round(start, tol, start.violation, jnp.int32(Status.MAX_ITER), jnp.int32(0), jnp.int32(0))
+    r = lax.while_loop(again, one, ready)
+    return _solution(dual, r.state.b, r.state.g, r.violation, tol, r.status, r.n_iter)
+
+
+def _float32(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array) -> Solution:
+    """The solution with a matrix in float32, certified in float64."""
+    dtype, wide = gram.diagonal.dtype, b.dtype
+    quick = dual._replace(**{k: getattr(dual, k).astype(dtype) for k in ("c", "lower", "upper", "total")})
+    start = quick.feasible(b.astype(dtype))
+    # A little below tol, for what the rounding back changes.
+    s = _rounds(gram, exact, quick, start, tol=(0.95 * tol).astype(dtype), max_iter=max_iter, rough=True)
+    # What did not move keeps its digits, and a bound is that of float64.
+    moved = jnp.where(s.b != start, s.b.astype(wide), b)
+    moved = jnp.where(s.b <= quick.lower, dual.lower, jnp.where(s.b >= quick.upper, dual.upper, moved))
+    b = dual.feasible(jnp.where(jnp.isfinite(s.b).all(), moved, b))
+    g = s.g[0].astype(wide) + s.g[1].astype(wide)
+    check = certificate.certify(exact, dual, b, (g, jnp.zeros_like(g)), tol)
+    return _solution(dual, b, check.g, check.bound, tol, s.status, s.n_iter)
+
+
+def solve(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array) -> Solution:
+    """Minimise the dual from a feasible b.
+
+    exact: the same matrix in the precision of the certificate, and if `gram` is in less than b's, also for the end.
+    """
+    if gram.diagonal.dtype == b.dtype:
+        return _rounds(gram, exact, dual, b, tol=tol, max_iter=max_iter)
+
+    def finish(s: Solution) -> Solution:
+        found = _rounds(exact, exact, dual, s.b, tol=tol, max_iter=max_iter - s.n_iter, near=True)
+        return found._replace(n_iter=s.n_iter + found.n_iter)
+
+    first = _float32(gram, exact, dual, b, tol=tol, max_iter=max_iter)
+    return when((first.status != Status.CONVERGED) & (first.n_iter < max_iter), finish, first)

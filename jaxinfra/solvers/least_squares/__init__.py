@@ -1,0 +1,1 @@
+"""Least squares with a ridge penalty, tall or wide, one penalty or a path: moments, factor, residual correction."""

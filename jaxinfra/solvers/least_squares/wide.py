@@ -1,0 +1,91 @@
+r"""Least squares with fewer rows than columns, on the n x n kernel.
+
+With A = (sqrt(W) Z)' (p, n), target = sqrt(W)(y - y_mean) and mu = sum w * l2, the solution is
+
+    coef = A a,    (A'A + mu) a = target
+
+and, where A'A + mu is singular (always, with an intercept and no penalty), the a of minimum norm gives the coef of
+minimum norm.  Derivatives: `_core.implicit` on M (target - M a) = 0 with M = A'A + mu, a in the range of M.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core import implicit
+from jaxinfra._core.loop import Verdict, drive, when
+from jaxinfra._core.precision import all_finite, dot
+from jaxinfra._core.types import Fit
+from jaxinfra.solvers.least_squares import moments, refinement
+from jaxinfra.solvers.least_squares.refinement import State
+from jaxinfra.solvers.linalg import rank_revealing
+from jaxinfra.solvers.linalg.rank_revealing import apply, project_out
+
+
+def solve(
+    X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array | None, centre: bool, blocked: bool,
+    tol: jax.Array | None, max_iter: jax.Array,
+) -> Fit:  # fmt: skip
+    """As `ridge.solve`, for y (n, k) and l2 (t, 1) or None."""
+    n, p = X.shape
+    dtype = X.dtype
+    w = moments.in_units(w)
+    weight, x_mean, y_mean, A, target = moments.centred(X, y, w, centre)
+    A = A.T
+    ridge = jnp.zeros((1, 1), dtype) if l2 is None else weight * l2
+    valid = refinement.solvable(w, l2, weight)
+    finite = all_finite(A, target, w, l2)
+    usable = implicit.frozen(valid & finite)
+    A0, target0, ridge0 = (jnp.where(usable, a, 0) for a in implicit.frozen((A, target, ridge)))
+    eye = jnp.eye(n, dtype=dtype)
+    K = jnp.where(usable, dot(A0.T, A0), eye)
+    H = K[None] + ridge0[:, :, None] * eye[None]
+    one = jnp.ones((), dtype)
+    f = rank_revealing.cholesky(H, one, equilibrate=False)
+
+    def gram(T: jax.Array) -> jax.Array:
+        Q = jnp.matmul(A0[None], T, precision="highest")
+        return jnp.matmul(Q.swapaxes(-1, -2), Q, precision="highest")
+
+    robust = lambda _: rank_revealing.eigen(  # noqa: E731
+        H, gram, jnp.broadcast_to(ridge0, (ridge0.shape[0], n)), rank_revealing.rank_tol(dtype, n, p), equilibrate=False
+    )
+    f = when(~(f.error.max() < rank_revealing.FACTOR_ERROR) & usable, robust, f)
+
+    norm_y = moments.norms(target0)
+    column = moments.norms(A0.T)[None]
+    column = jnp.where(column > 0, column, 1)
+
+    # Beside a the corrections add up in coef: next to a large column what they change is below the rounding of a.
+    def step(carry: tuple[State, jax.Array]) -> tuple[tuple[State, jax.Array], Verdict]:
+        state, a = carry
+        coef = state.coef
+        r = target0 - dot(A0.T, coef)
+        d = apply(f.T, project_out(f.null, r - ridge0.T * a))
+        move = dot(A0, d)
+        size = refinement.relative(move, coef + move, column, norm_y)
+        gradient = dot(A0, r) - ridge0.T * coef
+        objective = 0.5 * ((r * r).sum() + (ridge0.T * coef * coef).sum()) / jnp.where(weight > 0, weight, 1)
+        optimality = refinement.scaled_gradient(gradient, column, norm_y)
+        new = State(coef + move, state.shift, size, objective, optimality, state.paired)
+        state, verdict = refinement.judge(state, new)
+        return (state, a + d), verdict
+
+    # The kernel has no residual in pairs: the corrections start as if they were, and end where rounding stops them.
+    a = apply(f.T, target0)
+    begin = refinement.start(dot(A0, a), jnp.zeros_like(y_mean), paired=True)
+    (state, a), status, n_iter = drive(step, (begin, a), max_iter=max_iter)
+
+    def kernel(a: jax.Array) -> jax.Array:
+        return dot(A.T, dot(A, a)) + ridge.T * a
+
+    def condition(a: jax.Array) -> jax.Array:
+        return project_out(f.null, kernel(target - kernel(a))) - apply(f.null, a)
+
+    a = project_out(f.null, a)
+    a = implicit.root(condition, a, lambda b: -(apply(f.T, apply(f.T, b)) + apply(f.null, b)))
+    coef = dot(A, a)
+    coef += implicit.frozen(state.coef - coef)
+    intercept = y_mean - dot(x_mean, coef) if centre else jnp.zeros_like(y_mean)
+    return refinement.finish(coef, intercept, state, status, n_iter, f, tol, valid, finite)

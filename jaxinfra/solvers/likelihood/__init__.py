@@ -1,0 +1,1 @@
+"""Smooth losses of one linear predictor: penalised likelihoods and losses, ordered classes."""

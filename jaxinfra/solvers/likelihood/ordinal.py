@@ -1,0 +1,281 @@
+r"""Cumulative link models of ordered classes, from data to `Fit`.
+
+    P(y <= k | x) = F(t_k - x'coef - offset),    t_0 < t_1 < ... < t_(K-2)
+    minimise  -sum_i w_i log P(y_i | x_i) / sum w + sum_j l2_j coef_j^2 / 2
+
+A row knows two thresholds, a = t_y - eta above it and b = t_(y-1) - eta below, one of them infinite for the first and
+the last class.  With the derivatives of -log(F(a) - F(b)) by a and b, two numbers and three a row, gradient and Hessian
+are sums over rows as for any other linear predictor.  The likelihood is log-concave for every link here (Pratt 1981),
+so Newton's method needs only steps that keep the order of the thresholds.
+
+Source: McCullagh 1980; Agresti, Analysis of Ordinal Categorical Data (2nd ed. 2010), section 5.1.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core import implicit
+from jaxinfra._core.absent import masked
+from jaxinfra._core.loop import when
+from jaxinfra._core.precision import all_finite, default_tol, dot
+from jaxinfra._core.rows import replicated, sum_blocks
+from jaxinfra._core.types import Fit, Info, Status, Thresholds
+from jaxinfra.links import Link
+from jaxinfra.solvers.least_squares.moments import mirror, symmetric_product
+from jaxinfra.solvers.likelihood import linear_loss
+from jaxinfra.solvers.likelihood.linear_loss import Data, Frame, weighted
+from jaxinfra.solvers.methods import newton
+
+
+def _log1mexp(x: jax.Array) -> jax.Array:
+    """log(1 - exp(-x)) for x > 0, NaN below: an order of the thresholds that has no likelihood."""
+    return jnp.where(x > 0.7, jnp.log1p(-jnp.exp(-x)), jnp.log(-jnp.expm1(-x)))
+
+
+def log_probability(a: jax.Array, b: jax.Array, y: jax.Array, K: int, link: Link) -> jax.Array:
+    """log P(y) from the thresholds above and below; those of the outer classes are not looked at beyond them."""
+    first, last = y == 0, y == K - 1
+    # From the side where the smaller tail is, so that no digits cancel.
+    high = a + b > 0
+    a_, b_ = jnp.where(first | last, 1, a), jnp.where(first | last, -1, b)
+    near, far = (
+        jnp.where(high, link.log_complement(b_), link.log_inverse(a_)),
+        jnp.where(high, link.log_complement(a_), link.log_inverse(b_)),
+    )
+    between = near + _log1mexp(near - far)
+    return jnp.where(
+        first,
+        link.log_inverse(jnp.where(first, a, 0)),
+        jnp.where(last, link.log_complement(jnp.where(last, b, 0)), between),
+    )
+
+
+class Problem(NamedTuple):
+    """y holds whole numbers; its offset is a part of the predictor."""
+
+    data: Data
+    link: Link
+    frame: Frame
+    K: int
+    blocked: bool
+
+
+def _around(t: jax.Array, y: jax.Array, eta: jax.Array, K: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """a, b, and which threshold is above and below: (n, K - 1) of 0 and 1 each."""
+    each = jnp.arange(K - 1, dtype=y.dtype)[None]
+    above, below = (y[:, None] == each).astype(t.dtype), (y[:, None] - 1 == each).astype(t.dtype)
+    return dot(above, t) - eta, dot(below, t) - eta, above, below
+
+
+def _slopes(a: jax.Array, b: jax.Array, y: jax.Array, K: int, link: Link) -> tuple[jax.Array, jax.Array]:
+    """Derivatives of -log P by a and by b, row by row."""
+    total = lambda a, b: -log_probability(a, b, y, K, link).sum()  # noqa: E731
+    return jax.grad(total, (0, 1))(a, b)
+
+
+def _predictor(
+    f: Frame, theta: jax.Array, X: jax.Array, w: jax.Array | None, offset: jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Z, eta and w."""
+    Z, w = masked((X - f.centre[None]) * f.scale[None], w)
+    eta = dot(Z, theta[: X.shape[1]])
+    return Z, eta if offset is None else eta + offset, w
+
+
+def _evaluate(problem: Problem, theta: jax.Array) -> newton.Evaluation:
+    """The mean loss, infinite where the thresholds are out of order, and its gradient."""
+    data, link, f, K, blocked = problem
+    p = data.X.shape[1]
+
+    def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        Z, eta, w = _predictor(f, theta, X, w, offset)
+        a, b, above, below = _around(theta[p:], y, eta, K)
+        ga, gb = (weighted(w, g) for g in _slopes(a, b, y, K, link))
+        value = weighted(w, -log_probability(a, b, y, K, link)).sum()
+        return value, jnp.append(-dot((ga + gb)[None], Z)[0], dot(ga, above) + dot(gb, below))
+
+    value, gradient = sum_blocks(sums, tuple(data), blocked=blocked)
+    weight = jnp.where(data.weight > 0, data.weight, 1)
+    # Not NaN, which would stop everything: a step back.
+    return newton.Evaluation(jnp.where(jnp.isnan(value), jnp.inf, value) / weight, gradient / weight)
+
+
+def _hessian(problem: Problem, theta: jax.Array) -> jax.Array:
+    data, link, f, K, blocked = problem
+    p = data.X.shape[1]
+
+    def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> tuple[jax.Array, ...]:
+        Z, eta, w = _predictor(f, theta, X, w, offset)
+        a, b, above, below = _around(theta[p:], y, eta, K)
+        slopes = lambda a, b: _slopes(a, b, y, K, link)  # noqa: E731
+        one, none = jnp.ones_like(a), jnp.zeros_like(a)
+        haa, hab = (weighted(w, h) for h in jax.jvp(slopes, (a, b), (one, none))[1])
+        hbb = weighted(w, jax.jvp(slopes, (a, b), (none, one))[1][1])
+        # d eta is -1 in a and in b.
+        cross = (haa + hab)[:, None] * above + (hab + hbb)[:, None] * below
+        mixed = dot((hab[:, None] * above).T, below)
+        corner = dot((haa[:, None] * above).T, above) + dot((hbb[:, None] * below).T, below) + mixed + mixed.T
+        return symmetric_product(Z * (haa + 2 * hab + hbb)[:, None], Z), -dot(Z.T, cross), corner
+
+    H, C, T = sum_blocks(sums, tuple(data), blocked=blocked)
+    H = jnp.concatenate([jnp.concatenate([mirror(H), C], 1), jnp.concatenate([C.T, T], 1)])
+    return H / jnp.where(data.weight > 0, data.weight, 1)
+
+
+def solve(
+    data: Data, link: Link, l2: jax.Array, init: Thresholds | None, *, K: int, valid: jax.Array, blocked: bool,
+    tol: jax.Array | None, max_iter: jax.Array,
+) -> Fit:  # fmt: skip
+    """Fit data with l2 scalar or (p,); valid (n,): where y is one of the classes.  Fit(Thresholds, Info)."""
+    p, dtype = data.X.shape[1], data.X.dtype
+    live = (data, link, jnp.broadcast_to(l2, (p,)))
+    data, link, l2 = implicit.frozen(live)
+    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    f = linear_loss.frame(data.X, data.w, True, blocked)
+    problem = Problem(data, link, f, K, blocked)
+    counts = dot((data.y[None] == jnp.arange(K, dtype=data.y.dtype)[:, None]).astype(dtype), _weights(data))
+    scale = jnp.append(linear_loss.column_norms(data, f, True, bulk=True), jnp.ones(K - 1, dtype))
+    ridge = jnp.append(l2 * f.scale**2, jnp.zeros(K - 1, dtype))
+
+    def evaluate(theta: jax.Array) -> newton.Evaluation:
+        e = _evaluate(problem, theta)
+        return newton.Evaluation(e.value + 0.5 * (ridge * theta * theta).sum(), e.gradient + ridge * theta)
+
+    def longest(theta: jax.Array, d: jax.Array) -> jax.Array:
+        """The step that takes two thresholds most of the way to each other."""
+        gap, change = jnp.diff(theta[p:]), jnp.diff(d[p:])
+        limits = jnp.where(gap + change > 0.01 * gap, 1, -0.99 * gap / jnp.where(change < 0, change, -1))
+        return jnp.append(limits, jnp.ones(1, dtype)).min()
+
+    state, status, n_iter = newton.minimise(
+        evaluate, lambda theta: newton.inverse_root(_hessian(problem, theta) + jnp.diag(ridge)),
+        _start(init, problem, counts), scale, l1=None, metric=None, exact=True, patience=8,
+        wary=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest,
+    )  # fmt: skip
+
+    # As in `penalised._judge`.
+    long = newton.strides(state.last, tol) & ~(l2.min() > 0)
+    falls, terms = when(
+        ((status == Status.CONVERGED) & long) | (status == Status.STALLED),
+        lambda _: _last_look(problem, state.theta, state.last, (ridge * state.theta * state.last).sum()),
+        (jnp.array(False), jnp.zeros_like(state.theta)),
+    )
+    rounded = (jnp.abs(state.gradient) / (scale + newton.rounding(terms, tol))).max()
+    status, optimality = newton.resolved(status, state.optimality, rounded, tol)
+    state = state._replace(optimality=optimality)
+    separable = (falls & long & (status == Status.CONVERGED)) | (counts <= 0).any()
+    status = jnp.where(separable, Status.SEPARABLE, status)
+    coef = state.theta[:p] * f.scale
+    params = _attach(Thresholds(coef, state.theta[p:] + dot(f.centre, coef), link), live, problem)
+    return _finish(params, state, status, n_iter, live, valid)
+
+
+def _last_look(problem: Problem, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """As `linear_loss.last_look`."""
+    data, link, f, K, _ = problem
+    p = data.X.shape[1]
+    Z, eta, w = _predictor(f, theta, data.X, data.w, data.offset)
+    a, b, above, below = _around(theta[p:], data.y, eta, K)
+    ga, gb = _slopes(a, b, data.y, K, link)
+    change = dot(Z, d[:p])
+    up, down = dot(above, d[p:]) - change, dot(below, d[p:]) - change
+    # The outer classes have a threshold on one side alone.
+    most = jnp.maximum(jnp.abs(up) * above.sum(1), jnp.abs(down) * below.sum(1))
+    most = most if w is None else jnp.where(w > 0, most, 0)
+    ga, gb = weighted(w, ga), weighted(w, gb)
+    falls = linear_loss.recedes(ga * up + gb * down, most, data.weight * penalty)
+    sizes = jnp.abs(ga)[None] * above.T + jnp.abs(gb)[None] * below.T
+    terms = jnp.append(dot(sizes.sum(0), jnp.abs(Z)), sizes.sum(1))
+    return falls, terms / jnp.where(data.weight > 0, data.weight, 1)
+
+
+def _weights(data: Data) -> jax.Array:
+    return jnp.ones_like(data.X[:, 0]) if data.w is None else data.w
+
+
+def _start(init: Thresholds | None, problem: Problem, counts: jax.Array) -> jax.Array:
+    """init, or no columns and thresholds that give the shares of the classes."""
+    f = problem.frame
+    if init is not None:
+        coef, t = (jnp.asarray(a, counts.dtype) for a in init[:2])
+        return jnp.append(coef / f.scale, t - dot(f.centre, coef))
+    some = counts + 1e-3 * counts.sum()  # of an absent class too
+    share = jnp.cumsum(some)[:-1] / some.sum()
+    offset = problem.data.offset
+    mean = 0 if offset is None else dot(_weights(problem.data), offset) / jnp.where(counts.sum() > 0, counts.sum(), 1)
+    return jnp.append(jnp.zeros_like(f.scale), problem.link(share) + mean)
+
+
+def _attach(params: Thresholds, live: Any, problem: Problem) -> Thresholds:
+    """params, differentiable: the gradient vanishes."""
+    data, link, l2 = live
+    data = data.masked()
+    f, K, p = problem.frame, problem.K, data.X.shape[1]
+    params = implicit.frozen(params)
+
+    def residual(params: Thresholds) -> Thresholds:
+        eta = dot(data.X, params.coef)
+        eta = eta if data.offset is None else eta + data.offset
+        a, b, above, below = _around(params.thresholds, data.y, eta, K)
+        w = _weights(data) / data.weight
+        ga, gb = (w * g for g in _slopes(a, b, data.y, K, link))
+        return params._replace(coef=l2 * params.coef - dot(ga + gb, data.X), thresholds=dot(ga, above) + dot(gb, below))
+
+    def inverse(b: Thresholds) -> Thresholds:
+        """In the coordinates of the passes: coef = scale u, thresholds = t + centre'coef."""
+        _, _, l2_ = implicit.frozen(live)
+        theta = jnp.append(params.coef / f.scale, params.thresholds - dot(f.centre, params.coef))
+        ridge = jnp.append(l2_ * f.scale**2, jnp.zeros(K - 1, theta.dtype))
+        T = newton.inverse_root(_hessian(problem, theta) + jnp.diag(ridge))
+        x = dot(T, dot(T.T, jnp.append(f.scale * (b.coef + f.centre * b.thresholds.sum()), b.thresholds)))
+        coef = x[:p] * f.scale
+        return b._replace(coef=coef, thresholds=x[p:] + dot(f.centre, coef))
+
+    return implicit.root(residual, params, inverse)
+
+
+def _finish(
+    params: Thresholds, state: newton.State, status: jax.Array, n_iter: jax.Array, live: Any, valid: jax.Array
+) -> Fit:
+    """The Fit: Status, and NaN where there is no solution."""
+    data, _, l2 = implicit.frozen(live)
+    state = implicit.frozen(state)
+    sound = (data.weight > 0) & (l2 >= 0).all()
+    total = data.weight + l2.sum() + (0 if data.offset is None else data.offset.sum())
+    if data.w is not None:
+        sound &= (data.w >= 0).all()
+        valid = valid | (data.w == 0)
+    code = jnp.where(all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), status, Status.NONFINITE)
+    code = jnp.where(sound, code, Status.SINGULAR)
+    code = jnp.where(valid.all(), code, Status.DOMAIN)
+    data = data.masked()
+    total += 0 if data.w is None else data.w.sum()
+    finite = jnp.isfinite(total) & jnp.isfinite(dot(jnp.ones_like(data.X[:, 0]), data.X)).all()
+    code = jnp.where(finite, code, Status.NONFINITE).astype(jnp.int32)
+    or_nan = lambda v: jnp.where(code <= Status.STALLED, v, jnp.nan)  # noqa: E731
+    return Fit(jax.tree.map(or_nan, params), Info(code, n_iter, or_nan(state.value), or_nan(state.optimality)))
+
+
+@partial(jax.jit, static_argnames="K")
+@replicated
+def objective(params: Thresholds, data: Data, l2: jax.Array, *, K: int) -> jax.Array:
+    """The objective at any params."""
+    data = data.masked()
+    eta = dot(data.X, params.coef)
+    eta = eta if data.offset is None else eta + data.offset
+    a, b, _, _ = _around(params.thresholds, data.y, eta, K)
+    w = _weights(data)
+    loss = weighted(w, -log_probability(a, b, data.y, K, params.link)).sum() / w.sum()
+    return loss + 0.5 * (l2 * params.coef * params.coef).sum()
+
+
+def probability_of(params: Thresholds, eta: jax.Array, k: int) -> jax.Array:
+    """log P(y = k) of each row, (n,)."""
+    y, K = jnp.full(eta.shape, k, jnp.int32), len(params.thresholds) + 1
+    a, b, _, _ = _around(params.thresholds.astype(eta.dtype), y, eta, K)
+    return log_probability(a, b, y, K, params.link)

@@ -1,0 +1,302 @@
+r"""Penalised likelihood of a linear predictor, from data to `Fit`: what logistic regression and the GLMs share.
+
+    minimise sum_i w_i loss(y_i, x_i'coef + intercept + offset_i) / sum w + sum_j l1_j |coef_j| + sum_j l2_j coef_j^2 /
+    2
+
+Small data: Newton's method.  Large data: the minimum over a subsample of the rows is the start, its Hessian the metric,
+and L-BFGS on all rows removes the rest (`newton`).  Derivatives: `_core.implicit` on the gradient, with the observed
+Hessian; with l1 restricted to the support.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core import implicit
+from jaxinfra._core.absent import first_row, masked
+from jaxinfra._core.loop import when
+from jaxinfra._core.precision import all_finite, default_tol, dot
+from jaxinfra._core.types import Fit, Info, Linear, Status
+from jaxinfra.solvers.likelihood import linear_loss
+from jaxinfra.solvers.likelihood.linear_loss import Data, Frame, Loss
+from jaxinfra.solvers.methods import newton
+from jaxinfra.solvers.methods.proximal_gradient import least_norm
+
+
+class Problem(NamedTuple):
+    """What does not depend on the penalties: data, loss, coordinates, the unit of gradients, and a subsample or
+    None."""
+
+    data: Data
+    loss: Loss
+    frame: Frame
+    scale: jax.Array
+    sample: Data | None
+    fit_intercept: bool
+    blocked: bool
+
+    def penalties(self, l1: jax.Array | None, l2: jax.Array) -> tuple[jax.Array | None, jax.Array]:
+        """l1 and l2 in the coordinates of theta; none on the intercept."""
+        zero = jnp.zeros(1 if self.fit_intercept else 0, l2.dtype)
+        ridge = jnp.append(l2 * self.frame.scale**2, zero)
+        return None if l1 is None else jnp.append(l1 * self.frame.scale, zero), ridge
+
+    def hessian(self, rows: Data, theta: jax.Array, ridge: jax.Array, *, single: bool = False) -> jax.Array:
+        """The Hessian with the ridge; of a loss that is not convex the observed one where it is positive definite."""
+        at = partial(linear_loss.hessian, rows, self.frame, self.loss, theta, blocked=self.blocked, single=single)
+        diagonal = ridge[:, None] * jnp.eye(theta.shape[0], dtype=theta.dtype)
+        H = at(safe=False) + diagonal
+        if self.loss.convex:
+            return H
+        indefinite = ~jnp.isfinite(newton.inverse_factor(H[None]).sum())
+        return when(indefinite, lambda _: at(safe=True) + diagonal, H)
+
+
+def solve(
+    data: Data, loss: Loss, l1: jax.Array | None, l2: jax.Array, init: Linear | None, *, valid: jax.Array,
+    fit_intercept: bool, blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+) -> Fit:  # fmt: skip
+    """Fit data with l1 and l2, scalar or (p,); l1 may be None.  valid (n,): where y is allowed.  Fit(Linear, Info)."""
+    live = (data, loss, *(None if v is None else jnp.broadcast_to(v, data.X.shape[1:]) for v in (l1, l2)))
+    problem = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
+    return _solve(problem, live, init, valid, tol, max_iter)
+
+
+def path(
+    data: Data, loss: Loss, l1: jax.Array | None, l2: jax.Array, *, valid: jax.Array, fit_intercept: bool,
+    blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+) -> Fit:  # fmt: skip
+    """`solve` for m penalties, each started at the solution before: Fit with leading axis m.
+
+    l1 and l2: (), (m,) or (m, p), one of them with axis m; l1 may be None.
+    """
+    m = max(v.shape[0] for v in (l1, l2) if v is not None and v.ndim)
+
+    def spread(v: jax.Array | None) -> jax.Array | None:
+        return None if v is None else jnp.broadcast_to(v[:, None] if v.ndim == 1 else v, (m, data.X.shape[1]))
+
+    problem = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
+
+    def one(before: Linear, penalties: Any) -> tuple[Linear, Fit]:
+        fit = _solve(problem, (data, loss, *penalties), before, valid, tol, max_iter)
+        good = fit.info.status <= Status.STALLED
+        after = jax.tree.map(lambda new, old: jnp.where(good, new, old), implicit.frozen(fit.params), before)
+        return after, fit
+
+    start = problem.frame.outer(_start(problem, None), fit_intercept)
+    return lax.scan(one, start, (spread(l1), spread(l2)))[1]
+
+
+def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:
+    """The smallest l1 with l1 * weight (p,) at which coef = 0: the largest |gradient_j| / weight_j without columns."""
+    nothing = data._replace(X=jnp.zeros_like(data.X[:, :1]))
+    zero = jnp.zeros(1, data.X.dtype)
+    null = solve(
+        nothing, loss, None, zero, None, valid=jnp.ones(data.y.shape, bool), fit_intercept=fit_intercept,
+        blocked=blocked, tol=None, max_iter=jnp.int32(100),
+    ).params  # fmt: skip
+    at = Linear(jnp.zeros_like(data.X[0]), null.intercept)
+    g = linear_loss.subgradient(at, data, loss, zero, zero, fit_intercept=fit_intercept).coef
+    weight = jnp.broadcast_to(weight, g.shape)
+    return jnp.where(weight > 0, jnp.abs(g) / jnp.where(weight > 0, weight, 1), 0).max()
+
+
+def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Problem:
+    n, p = data.X.shape
+    stride = newton.subsample(n, p, blocked=blocked)
+    f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
+    sample = None if stride is None else data.every(stride)
+    norms = linear_loss.column_norms(sample or data, f, fit_intercept, bulk=loss.may_separate)
+    norms = jnp.append(norms, jnp.ones(1 if fit_intercept else 0, data.X.dtype))
+    return Problem(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
+
+
+def _solve(
+    problem: Problem, live: Any, init: Linear | None, valid: jax.Array, tol: jax.Array | None, max_iter: jax.Array
+) -> Fit:
+    data, loss, f = problem.data, problem.loss, problem.frame
+    _, _, l1, l2 = implicit.frozen(live)
+    lasso, ridge = problem.penalties(l1, l2)
+    p, dtype = data.X.shape[1], data.X.dtype
+    penalised = (l2 if l1 is None else l1 + l2).min() > 0
+    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+
+    def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
+        H = problem.hessian(rows, theta, ridge, single=single)
+        return H if lasso is not None else newton.inverse_root(H, single=single)
+
+    def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: Any) -> Any:
+        def evaluate(theta: jax.Array) -> newton.Evaluation:
+            s = linear_loss.evaluate(rows, f, loss, theta, blocked=problem.blocked)
+            return newton.Evaluation(s.value + 0.5 * (ridge * theta * theta).sum(), s.gradient + ridge * theta)
+
+        form = partial(metric_at, rows, single=rows is problem.sample)
+        return newton.minimise(
+            evaluate, form, theta, problem.scale, l1=lasso, metric=metric, exact=problem.sample is None,
+            patience=newton.patience(p), wary=~penalised & loss.may_separate, tol=tol,
+            max_iter=max_iter,
+        )  # fmt: skip
+
+    theta, metric = _start(problem, init), None
+    if problem.sample is not None:
+        if init is None:
+            theta = run(problem.sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
+        # A subsample's Hessian differs more from that of all rows than float32 from float64.
+        metric = metric_at(problem.sample, theta, single=True)
+    state, status, n_iter = run(data, theta, metric, tol)
+
+    slope = (ridge * state.theta * state.last).sum()
+    if lasso is not None:
+        slope += (lasso * jnp.where(state.theta == 0, jnp.abs(state.last), jnp.sign(state.theta) * state.last)).sum()
+    residual = state.gradient if lasso is None else least_norm(state.theta, state.gradient, lasso)
+    status, optimality = _judge(problem, state, status, penalised, slope, residual, tol)
+    state = state._replace(optimality=optimality)
+    params = _attach(f.outer(state.theta, problem.fit_intercept), live, problem)
+    return _finish(params, state, status, n_iter, live, valid)
+
+
+def _null(data: Data, loss: Loss) -> jax.Array:
+    """eta of the model without columns."""
+    eta = loss.start(_mean(data))
+    return eta if data.offset is None else eta - _mean(data._replace(y=data.offset))
+
+
+def _mean(data: Data) -> jax.Array:
+    """The weighted mean of y; exact where all y are the same: rounding would make one class two."""
+    w = jnp.ones_like(data.y) if data.w is None else data.w
+    low, high = jnp.where(w > 0, data.y, jnp.inf).min(), jnp.where(w > 0, data.y, -jnp.inf).max()
+    mean = dot(w, data.y) / jnp.where(data.weight > 0, data.weight, 1)
+    return jnp.where(low == high, low, mean)
+
+
+def _null_slope(data: Data, loss: Loss) -> jax.Array:
+    """Root mean square of the loss's slope without columns: the unit of gradients."""
+    eta = _null(data, loss) + (jnp.zeros_like(data.y) if data.offset is None else data.offset)
+    slope = loss.slope(data.y, eta)
+    w = jnp.ones_like(data.y) if data.w is None else data.w
+    slope = jnp.where(w > 0, slope, 0)
+    top = jnp.abs(slope).max()  # of which the square may leave the range
+    top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
+    square = dot(w, (slope / top) ** 2) / jnp.where(data.weight > 0, data.weight, 1)
+    return top * jnp.sqrt(jnp.where((square > 0) & jnp.isfinite(square), square, 1))
+
+
+def _start(problem: Problem, init: Linear | None) -> jax.Array:
+    """theta to start from: init, or the model without columns."""
+    data, loss, f = problem.data, problem.loss, problem.frame
+    dtype = data.X.dtype
+    if init is not None:
+        params = Linear(jnp.asarray(init.coef, dtype), jnp.asarray(init.intercept, dtype))
+        return f.inner(params, problem.fit_intercept)
+    zero = jnp.zeros_like(f.scale)
+    if problem.fit_intercept:
+        return jnp.append(zero, _null(data, loss))
+    if not loss.needs_positive:
+        return zero
+    # coef = 0 has no mean: begin with the least-squares fit of the null model's eta.
+    Z, w = masked(data.X * f.scale[None], data.w)
+    Zw = Z if w is None else Z * w[:, None]
+    T = newton.inverse_root(dot(Zw.T, Z))
+    return dot(T, dot(T.T, Zw.sum(0) * _null(data, loss)))
+
+
+def _judge(
+    problem: Problem, state: newton.State, status: jax.Array, penalised: jax.Array, slope: jax.Array,
+    residual: jax.Array, tol: jax.Array,
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    """(status, optimality): SEPARABLE where the gradient has all but vanished and the loss still falls along the last
+    step, CONVERGED where rounding is all that is left.
+
+    Towards infinity steps stay long; to a finite maximum each is about the square of the one before.
+    """
+    if not problem.loss.may_separate:
+        return status, state.optimality
+    data, f = problem.data, problem.frame
+    long = newton.strides(state.last, tol) & ~penalised
+    # Where all columns are penalised only the intercept can diverge, and only if no intercept has the mean of y.
+    alone = ~problem.loss.attains(_mean(data)) & problem.fit_intercept
+    look = lambda _: linear_loss.last_look(data, f, problem.loss, state.theta, state.last, slope)  # noqa: E731
+    nothing = (jnp.array(False), jnp.zeros_like(state.theta))
+    ask = ((status == Status.CONVERGED) & long) | (status == Status.STALLED)
+    falls, terms = when(ask, look, nothing)
+    rounded = (jnp.abs(residual) / (problem.scale + newton.rounding(terms, tol))).max()
+    status, optimality = newton.resolved(status, state.optimality, rounded, tol)
+    return jnp.where(alone | (falls & long & (status == Status.CONVERGED)), Status.SEPARABLE, status), optimality
+
+
+def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
+    """params, differentiable: the gradient vanishes on the support, coef off it."""
+    data, loss, l1, l2 = live
+    data = data.masked()
+    f, fit_intercept = problem.frame, problem.fit_intercept
+    weight = data.weight
+    params = implicit.frozen(params)
+    support = jnp.ones_like(params.coef) if l1 is None else (params.coef != 0).astype(params.coef.dtype)
+    sign = jnp.sign(params.coef)
+
+    def residual(params: Linear) -> Linear:
+        coef = params.coef * support
+        eta = dot(data.X, coef) + params.intercept
+        if data.offset is not None:
+            eta = eta + data.offset
+        if data.w is None:
+            r = loss.slope(data.y, eta) / weight
+        else:
+            spoiled = linear_loss.spoiled(data.w, loss.slope(data.y, eta), loss.curvature(data.y, eta))
+            eta = jnp.where(spoiled, first_row(implicit.frozen(eta), data.w > 0), eta)
+            r = data.w * jnp.where(spoiled, 0, loss.slope(data.y, eta)) / weight
+        g = dot(r, data.X) + l2 * coef
+        if l1 is not None:
+            g = g + l1 * sign
+        return Linear(support * g + (1 - support) * params.coef, r.sum() if fit_intercept else params.intercept)
+
+    def inverse(b: Linear) -> Linear:
+        """In the coordinates of the passes: theta = A params, so H^-1 = A^-1 H_theta^-1 A^-T."""
+        rows, loss_, _, l2_ = implicit.frozen(live)
+        one = jnp.ones(1 if fit_intercept else 0, params.coef.dtype)
+        mask = jnp.append(support, one)
+        H = linear_loss.hessian(rows, f, loss_, f.inner(params, fit_intercept), blocked=problem.blocked, safe=False)
+        H = H * mask[:, None] * mask[None]
+        T = newton.inverse_root(H + jnp.diag(jnp.append(l2_ * f.scale**2 * support, 0 * one) + 1 - mask))
+        free = support * f.scale * (b.coef - f.centre * b.intercept)
+        x = dot(T, dot(T.T, jnp.append(free, one * b.intercept)))
+        out = f.outer(mask * x, fit_intercept)
+        return Linear(out.coef + (1 - support) * b.coef, out.intercept if fit_intercept else b.intercept)
+
+    return implicit.root(residual, params, inverse)
+
+
+def _finish(
+    params: Linear, state: newton.State, status: jax.Array, n_iter: jax.Array, live: Any, valid: jax.Array
+) -> Fit:
+    """The Fit: Status, and NaN where there is no solution."""
+    data, _, l1, l2 = implicit.frozen(live)
+    state = implicit.frozen(state)
+    present = data.weight > 0
+    allowed = valid
+    if data.w is not None:
+        present &= (data.w >= 0).all()
+        allowed = allowed | (data.w == 0)
+    present &= (l2 >= 0).all()
+    vectors = data.y.sum() + data.weight + l2.sum()
+    if data.offset is not None:
+        vectors += data.offset.sum()
+    if l1 is not None:
+        present &= (l1 >= 0).all()
+        vectors += l1.sum()
+    code = jnp.where(all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), status, Status.NONFINITE)
+    code = jnp.where(present, code, Status.SINGULAR)
+    code = jnp.where(allowed.all(), code, Status.DOMAIN)
+    code = jnp.where(jnp.isfinite(vectors), code, Status.NONFINITE).astype(jnp.int32)
+    good = code <= Status.STALLED
+
+    def or_nan(v: jax.Array) -> jax.Array:
+        return jnp.where(good, v, jnp.nan)
+
+    info = Info(code, n_iter, or_nan(state.value), or_nan(state.optimality))
+    return Fit(Linear(or_nan(params.coef), or_nan(params.intercept)), info)

@@ -1,0 +1,313 @@
+r"""Primal-dual active set for a quadratic with an L1 penalty:
+
+    minimise over w   q(w) = w'Hw / 2 - c'w + sum_j l1_j |w_j|        (H symmetric, positive semidefinite)
+
+One step (`newton`).  With g = c - Hw, t_j = 1 / H_jj and u = w + t g, the prox-gradient step says which coefficients
+are active, A = {|u_j| > t_j l1_j}, and their signs s.  The candidate solves  H_AA z_A = c_A - l1_A s_A: a semismooth
+Newton step on the optimality conditions.  When A and s of the candidate are those it was made from, it is the solution.
+
+It always converges: where the candidate does not lower q, the step is repeated for
+q(z) + damping sum_j H_jj (z_j - w_j)^2 / 2 with a damping that grows until it does; a large one makes it a short
+prox-gradient step, which lowers q unless w is optimal.
+
+Many columns, few of them active (`rounds`): steps on a working set W of the columns with the largest |g_j| / l1_j, in
+a few capacities; what violates the conditions outside joins W for the next round, where W grows by no more
+than it has in use.  Several penalties share W, and one product checks them all.  Large W are solved by accelerated
+gradient steps (`proximal_gradient`); Newton steps follow only where those stop short of tol and W has settled.
+
+Sources: Hintermueller, Ito and Kunisch 2003 (active set = semismooth Newton); Fan, Jiao and Lu 2014 (along a path);
+Massias, Gramfort and Salmon 2018 (growth of working sets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core.loop import Verdict, drive, when
+from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.types import Status
+from jaxinfra.solvers.least_squares.moments import diagonal
+from jaxinfra.solvers.methods.proximal_gradient import accelerated, soft
+
+S = TypeVar("S")
+
+# Up to so many columns all of them are the working set, and LAPACK stays on one thread (`cholesky`).  From so many on a
+# factorisation costs more than some ten products, and gradient steps go first.
+SMALL, _DEAR = 100, 256
+
+
+class _Step(NamedTuple):
+    w: jax.Array
+    g: jax.Array  # c - Hw
+    damping: jax.Array
+    error: jax.Array
+
+
+def violation(w: jax.Array, g: jax.Array, d: jax.Array, l1: jax.Array) -> jax.Array:
+    """max_j |subgradient of least norm|_j / sqrt(d_j), d the diagonal of H.
+
+    Half its square is what one coefficient could still lower q by.
+    """
+    l1, d = jnp.broadcast_to(l1, w.shape), jnp.broadcast_to(d, w.shape)
+    v = jnp.where(w == 0, soft(g, l1), g - l1 * jnp.sign(w))
+    return jnp.where(d > 0, jnp.abs(v) / jnp.sqrt(jnp.where(d > 0, d, 1)), 0).max(-1)
+
+
+def reduced(
+    H: jax.Array, A: jax.Array, damping: jax.Array | float = 0.0, l2: jax.Array | None = None
+) -> Callable[[jax.Array], jax.Array]:
+    """b -> (H + diag(l2))_AA^-1 b_A, zero elsewhere, for a mask A (p,), with a relative damping of the diagonal."""
+    p = H.shape[-1]
+    eye = jnp.eye(p, dtype=H.dtype)
+    # Duplicated columns make H_AA singular: so much of a ridge, which a correction takes out again.
+    ridge = 16 * eps(H.dtype)
+    M = H if l2 is None else H + eye * l2[:, None]
+    M = jnp.where(A[:, None] & A[None, :], M * (1 + (ridge + damping) * eye), eye)
+    L = lax.linalg.cholesky(M, symmetrize_input=False)
+
+    def solve(b: jax.Array) -> jax.Array:
+        x = jnp.where(A, b, 0)[:, None]
+        for transpose in (False, True):
+            x = lax.linalg.triangular_solve(L, x, left_side=True, lower=True, transpose_a=transpose)
+        return x[:, 0]
+
+    return solve
+
+
+def newton(
+    H: jax.Array, c: jax.Array, l1: jax.Array, l2: jax.Array | None, w: jax.Array, origin: jax.Array, *,
+    tol: jax.Array, max_iter: jax.Array | int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
+    """The iteration on all columns of H + diag(l2) (p, p), for small p: (w, status, n_iter) from the start w (p,).
+
+    c is minus the gradient of the smooth part at `origin`: near the solution g = c - H(w - origin) keeps its digits.
+    Ends CONVERGED when the active set repeats or the `violation` is at most tol; STALLED when rounding stops it.
+    Columns with H_jj = 0 have w_j = 0.
+    """
+    dtype = w.dtype
+    d = diagonal(H) if l2 is None else diagonal(H) + l2
+    live = d > 0
+    t = jnp.where(live, 1 / jnp.where(live, d, 1), 0)
+    per_column = jnp.sqrt(t)
+
+    def gradient(w: jax.Array) -> jax.Array:
+        Hw = dot(H, w - origin)
+        return c - Hw if l2 is None else c - Hw - l2 * (w - origin)
+
+    def noise(g: jax.Array) -> jax.Array:
+        """What rounding makes of the violation."""
+        return 8 * eps(dtype) * (per_column * (jnp.abs(g) + jnp.abs(c))).max()
+
+    def predict(w: jax.Array, g: jax.Array, damping: jax.Array) -> tuple[jax.Array, jax.Array]:
+        t_ = t / (1 + damping)
+        u = w + t_ * g
+        A = live & (jnp.abs(u) > t_ * l1)
+        return A, jnp.where(A, jnp.sign(u), 0)
+
+    def step(x: _Step) -> tuple[_Step, Verdict]:
+        A, s = predict(x.w, x.g, x.damping)
+        kept = jnp.where(A, x.w, 0)
+        w = kept + reduced(H, A, x.damping, l2)(gradient(kept) - l1 * s)
+        g = gradient(w)
+        error = violation(w, g, d, l1)
+        B, r = predict(w, g, jnp.zeros_like(x.damping))
+        solved = ((x.damping == 0) & ((A == B) & (s == r)).all()) | (error <= jnp.maximum(tol, noise(g)))
+
+        # q(w) - q(x.w), and the size of its terms
+        e = w - x.w
+        terms = jnp.stack([-0.5 * e * (x.g + g), l1 * (jnp.abs(w) - jnp.abs(x.w))])
+        change, rounding = terms.sum(), 8 * eps(dtype) * jnp.abs(terms).sum()
+        falls = (change < -rounding) | ((change <= rounding) & (error < 0.5 * x.error))
+        accept = solved | falls
+        less = jnp.where(x.damping > 1e-2, 0.1 * x.damping, 0)
+        more = jnp.maximum(4 * x.damping, 0.1)
+        new = _Step(
+            jnp.where(accept, w, x.w), jnp.where(accept, g, x.g), jnp.where(accept, less, more),
+            jnp.where(accept, error, x.error),
+        )  # fmt: skip
+        stalled = ~solved & (more > 1e4)
+        return new, Verdict(solved | stalled, jnp.where(stalled, Status.STALLED, Status.CONVERGED))
+
+    w = jnp.where(live, w, 0)
+    g = gradient(w)
+    start = _Step(w, g, jnp.zeros((), dtype), violation(w, g, d, l1))
+    end, status, n_iter = drive(step, start, max_iter=max_iter)
+    return end.w, status, n_iter
+
+
+class Block(NamedTuple):
+    """B problems that differ in l1 (and c) on the way to their solutions."""
+
+    w: jax.Array  # (B, p)
+    g: jax.Array  # (B, p): minus the gradient of the smooth part
+    extra: jax.Array  # (B,): what the oracle says beside g
+    error: jax.Array  # (B,): what has to fall to tol
+    n_iter: jax.Array  # (B,)
+    need: jax.Array  # columns wanted in the working set
+    waited: jax.Array  # rounds without progress
+
+
+class Oracle(NamedTuple):
+    """The smooth part without l2 as functions of a working set: idx (K,), or None for all columns.
+
+    pick(idx) -> (rows, H_WW); image(w_W (B, K), rows, idx) -> (B, width), all that the gradient has to know of w;
+    gradient(w (B, p), image) -> (minus the gradient (B, p), extra (B,)).
+    """
+
+    pick: Callable[[jax.Array | None], tuple[jax.Array, jax.Array]]
+    image: Callable[[jax.Array, jax.Array, jax.Array | None], jax.Array]
+    gradient: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+    width: int
+
+
+def capacities(p: int, most: int) -> list[int]:
+    """Sizes of working sets: 100, 256, 512, 1024, 4096, ... up to p: few, each is a program of its own to compile."""
+    if p <= SMALL:
+        return [p]
+    sizes, size = [SMALL], _DEAR
+    while size < min(p, most):
+        sizes.append(size)
+        size *= 2 if size < 1024 else 4
+    return [*sizes, min(p, size)]
+
+
+def by_capacity(sizes: list[int], need: jax.Array, fn: Callable[[int, S], S], state: S) -> S:
+    """fn(size, state) for the smallest size that holds `need` columns, the largest if none does."""
+    if len(sizes) == 1:
+        return fn(sizes[0], state)
+    for low, size in zip([-1, *sizes], sizes, strict=False):
+        fits = (need > low) & (need <= size) if size < sizes[-1] else need > low
+        state = when(fits, partial(fn, size), state)
+    return state
+
+
+def rounds(
+    oracle: Oracle, l1: jax.Array, l2: jax.Array | None, w: jax.Array, g: jax.Array,
+    measure: Callable[..., jax.Array], *, tol: jax.Array, inner_tol: jax.Array,
+    max_iter: jax.Array | int, most: int, chain: jax.Array | bool = True,
+) -> tuple[Block, jax.Array]:  # fmt: skip
+    """Solve B problems on common working sets: (Block, status).
+
+    l1, l2, w, g: (B, p), w the start and g minus the gradient of the smooth part there.  measure(w, g, extra, idx) ->
+    (B,), the error on the columns idx (None: all of them; extra is None within a working set), is compared with tol.
+    chain: in the first round each problem starts from the solution of the one before it.
+    """
+    B, p = l1.shape
+    sizes = capacities(p, most)
+
+    def wanted(w: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Which columns are in use, and how many shall be in W."""
+        used = ((w != 0) | (l1 == 0)).any(0)
+        likely = used | (jnp.abs(g) > 0.9 * l1).any(0)
+        count, size = likely.sum(dtype=jnp.int32) * 5 // 4, used.sum(dtype=jnp.int32)
+        return used, jnp.minimum(count, jnp.maximum(size + jnp.minimum(size, 64), sizes[0]))
+
+    def visit(size: int, b: Block, first: jax.Array, settled: jax.Array, used: jax.Array, _: Any) -> Any:
+        """w, its image and the count of steps after a round on a working set of this size."""
+        if size == p:
+            idx = None
+        else:
+            rank = jnp.where(used, jnp.inf, (jnp.abs(b.g) / jnp.where(l1 > 0, l1, 1)).max(0))
+            idx = lax.top_k(rank.astype(jnp.float32), size)[1]
+        take = (lambda a: a) if idx is None else (lambda a: a[:, idx])
+        rows, H = oracle.pick(idx)
+        own, l1_W, l2_W = take(b.w), take(l1), None if l2 is None else take(l2)
+        c, origin = take(b.g), own
+        wait = ~first & (b.error <= tol)
+        if size >= _DEAR:
+            # In the first round a hundredth of the error is enough, and while W grows no factorisation is worth it.
+            inside = lambda w, g: measure(w, g, None, idx)  # noqa: E731
+            enough = jnp.maximum(0.5 * tol, jnp.where(first, 0.01 * inside(own, c).max(), 0))
+            own, error = accelerated(H, c, l1_W, l2_W, own, inside, enough)
+            wait |= ~settled | (error <= tol)
+        budget = jnp.where(wait, 0, jnp.asarray(max_iter, jnp.int32) - b.n_iter)
+        follow = first & chain & (size < _DEAR)
+
+        def one(i: jax.Array, x: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            own, n_iter = x
+            start = jnp.where(follow, own[jnp.maximum(i - 1, 0)], own[i])
+            ridge = None if l2_W is None else l2_W[i]
+            w, _, steps = newton(H, c[i], l1_W[i], ridge, start, origin[i], tol=inner_tol, max_iter=budget[i])
+            return own.at[i].set(w), n_iter.at[i].add(steps)
+
+        # None of them, rather than each for no steps, where nobody has a budget.
+        count = jnp.where((budget > 0).any(), B, 0)
+        own, n_iter = lax.fori_loop(0, count, one, (own, b.n_iter))
+        w = own if idx is None else jnp.zeros_like(b.w).at[:, idx].set(own)
+        return w, oracle.image(own, rows, idx), n_iter
+
+    def step(state: tuple[Block, jax.Array]) -> tuple[tuple[Block, jax.Array], Verdict]:
+        b, first = state
+        used, need = wanted(b.w, b.g)
+        grown = first | (need > b.need)
+        work = lambda size, new: visit(size, b, first, ~grown, used, new)  # noqa: E731
+        w, image, n_iter = by_capacity(sizes, need, work, (b.w, jnp.zeros((B, oracle.width), b.w.dtype), b.n_iter))
+        g, extra = oracle.gradient(w, image)
+        g = g if l2 is None else g - l2 * w
+        error = measure(w, g, extra, None)
+        progress = grown | ~(error.max() > 0.5 * b.error.max())
+        # Near the end rounding decides which is better.
+        worse = ~first & (b.error < 8 * tol) & (b.error <= error)
+        w, g, extra, error = (
+            jnp.where(worse if new.ndim == 1 else worse[:, None], old, new)
+            for old, new in ((b.w, w), (b.g, g), (b.extra, extra), (b.error, error))
+        )
+        b = Block(w, g, extra, error, n_iter, need, jnp.where(progress, 0, b.waited + 1))
+        met = (b.error <= tol).all()
+        spent = (b.n_iter >= max_iter).any()
+        status = jnp.where(met, Status.CONVERGED, jnp.where(spent, Status.MAX_ITER, Status.STALLED))
+        return (b, jnp.zeros_like(first)), Verdict(met | (b.waited >= 3) | spent, status)
+
+    zero = jnp.zeros(B, w.dtype)
+    start = Block(w, g, zero, zero + jnp.inf, jnp.zeros(B, jnp.int32), jnp.int32(0), jnp.int32(0))
+    (end, _), status, _ = drive(step, (start, jnp.array(True)), max_iter=100)
+    return end, status
+
+
+def gram_oracle(H: jax.Array, c: jax.Array) -> Oracle:
+    """The smooth part w'Hw / 2 - c'w itself, c (B, p)."""
+
+    def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        rows = H if idx is None else H[idx]
+        return rows, rows if idx is None else rows[:, idx]
+
+    def image(w: jax.Array, rows: jax.Array, idx: jax.Array | None) -> jax.Array:
+        return dot(w, rows)
+
+    def gradient(w: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return c - image, jnp.zeros_like(w[:, 0])
+
+    return Oracle(pick, image, gradient, H.shape[0])
+
+
+def solve(
+    H: jax.Array, c: jax.Array, l1: jax.Array, w0: jax.Array, *, tol: jax.Array, max_iter: jax.Array | int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Minimise w'Hw / 2 - c'w + sum_j l1_j |w_j|: (w (p,), status, n_iter).
+
+    H (p, p), symmetric positive semidefinite (an L2 penalty already on its diagonal), c, l1, w0 (p,), all finite.
+    tol: largest `violation`, max_j |least-norm subgradient_j| / sqrt(H_jj), that counts as converged: the same unit as
+    the square root of q.  A solution whose active set repeats has the violation of rounding and converges in any case.
+    max_iter: most Newton steps (one Cholesky of |A| x |A| each).  Under `vmap`, lanes may share H or not.
+    """
+    if H.shape[0] <= SMALL:
+        return newton(H, c, l1, None, w0, jnp.zeros_like(w0), tol=tol, max_iter=max_iter)
+    d = diagonal(H)
+    oracle = gram_oracle(H, c[None])
+    w0 = jnp.where(d > 0, w0, 0)
+
+    def error(w: jax.Array, g: jax.Array, _: jax.Array | None, idx: jax.Array | None) -> jax.Array:
+        return violation(w, g, d, l1) if idx is None else violation(w, g, d[idx], l1[idx])
+
+    b, status = rounds(
+        oracle, l1[None], None, w0[None], (c - dot(H, w0))[None], error,
+        tol=jnp.maximum(tol, 64 * eps(H.dtype) * jnp.abs(c / jnp.sqrt(jnp.where(d > 0, d, 1))).max()),
+        inner_tol=tol, max_iter=max_iter, most=H.shape[0],
+    )  # fmt: skip
+    return b.w[0], status, b.n_iter[0]

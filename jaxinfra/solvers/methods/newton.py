@@ -1,0 +1,253 @@
+r"""Newton's method with a metric that may be old: one evaluation of value and gradient an iteration.
+
+    minimise F(theta) = f(theta) + sum_j l1_j |theta_j|,    f smooth
+
+exact     the Hessian is formed at every accepted step: Newton's method.  For small data.
+frozen    the Hessian at an earlier point, perhaps of a subsample of the rows, is the metric, and limited-memory BFGS
+pairs
+          correct it: preconditioned L-BFGS.  It is formed anew, from all rows, where the progress that it would buy is
+          worth more than it costs.  An evaluation costs two reads of the data, a Hessian p / 15 times as much.
+
+With l1 the step is that of the proximal Newton method: the quadratic model with the penalty is solved by
+`active_set`.  Steps are halved until Armijo's condition holds or, where rounding hides the change of F, until the
+optimality falls; infinite and NaN values are stepped back from, so that no loss overflows.
+
+Source: Nocedal and Wright, Numerical Optimization (2nd ed. 2006), algorithms 3.1 and 7.4; Hager and Zhang 2005
+(approximate Wolfe condition); Lee, Sun and Saunders 2014 (proximal Newton).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core.loop import Verdict, drive, when
+from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.types import Status
+from jaxinfra.solvers.least_squares.moments import diagonal
+from jaxinfra.solvers.linalg.cholesky import inverse_factor
+from jaxinfra.solvers.methods import active_set
+from jaxinfra.solvers.methods.proximal_gradient import least_norm
+
+MEMORY = 6  # pairs of limited-memory BFGS
+_TRIALS = 30  # halvings before a step counts as stalled
+_ROUNDING = 32  # eps of the mean size of its terms that a gradient may be off
+_INNER = 50  # active sets tried for one quadratic model
+# Form the Hessian at each step while n p^2 is below this; a subsample holds 10 p rows, or a sixteenth of all.
+_EXACT = 2e7
+_ROWS, _SHARE = 10, 16
+# A Hessian is worth so many evaluations, by columns.  It takes as long as 3.3 at 50 columns, 18 at 500 (measured); in
+# a batch, which shares the products of the evaluations, as more.
+_COLUMNS_PER_EVALUATION = 10
+# Accuracy asked of the subsample: its minimum differs from that of all rows by more than this.
+COARSE = 1e-2
+
+
+def subsample(n: int, p: int, *, blocked: bool) -> int | None:
+    """One row in how many of large data gives the start and the first metric; None: exact steps on all rows."""
+    if not blocked or n * p * p < _EXACT:
+        return None
+    return max(1, min(n // (_ROWS * p), _SHARE))
+
+
+def patience(p: int) -> int:
+    """Evaluations that a Hessian of p columns is worth."""
+    return max(8, p // _COLUMNS_PER_EVALUATION)
+
+
+class Evaluation(NamedTuple):
+    """f and its gradient."""
+
+    value: jax.Array
+    gradient: jax.Array
+
+
+class State(NamedTuple):
+    """An accepted point with its metric, and the step that is tried next."""
+
+    theta: jax.Array
+    value: jax.Array  # F
+    gradient: jax.Array  # of f
+    optimality: jax.Array
+    last: jax.Array  # the step that led to theta
+    metric: jax.Array  # T with TT' = H^-1, or H itself with l1
+    steps: jax.Array  # (MEMORY, q): the last steps ...
+    changes: jax.Array  # ... and the changes of the gradient along them
+    since: jax.Array  # accepted steps since the metric was formed ...
+    before: jax.Array  # ... and the optimality there
+    direction: jax.Array
+    slope: jax.Array  # predicted change of F along the direction
+    t: jax.Array
+    trials: jax.Array
+    best: jax.Array  # the smallest optimality so far ...
+    idle: jax.Array  # ... and accepted steps that have not improved on it
+
+
+def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
+    """Whether a step is far longer than Newton's last one to a finite minimum, which leaves its square: (), bool.
+
+    theta is in units in which columns are about 1.
+    """
+    return jnp.abs(last).max() > 0.003 + 2 * jnp.sqrt(tol)
+
+
+def rounding(terms: jax.Array, tol: jax.Array) -> jax.Array:
+    """What the unit of a gradient grows by for the rounding of its sums, whose terms are far larger than the scale
+    where a row is far from all others."""
+    return _ROUNDING * eps(terms.dtype) / tol * terms
+
+
+def resolved(
+    status: jax.Array, optimality: jax.Array, rounded: jax.Array, tol: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """(status, optimality) of a fit that stalled, whose residual in units that allow for `rounding` is `rounded`."""
+    reached = (status == Status.STALLED) & (rounded <= tol)
+    return jnp.where(reached, Status.CONVERGED, status), jnp.where(reached, rounded, optimality)
+
+
+# Units of rounding, a parameter, that stand in for curvature that is missing.
+RIDGE = 10
+
+
+def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
+    """T (q, q) with TT' = H^-1, for H symmetric and positive semidefinite up to rounding.
+
+    A tiny ridge stands in for curvature that is missing (duplicated or constant columns, along which the gradient is 0
+    as well); if rounding defeats it, a larger one.  `single`: H was formed in float32 and is factored in it.
+    """
+    dtype = jnp.float32 if single else H.dtype
+    q, unit = H.shape[0], eps(dtype)
+    diag = diagonal(H)
+    d = jnp.sqrt(jnp.where(diag > 0, diag, 1))
+    eye = jnp.eye(q, dtype=dtype)
+    C = (H / (d[:, None] * d[None])).astype(dtype) + jnp.where(diag > 0, 0, 1)[:, None].astype(dtype) * eye
+    L = inverse_factor((C + RIDGE * q * unit * eye)[None])[0]
+    L = when(~jnp.isfinite(L.sum()), lambda _: inverse_factor((C + unit**0.5 * eye)[None])[0], L)
+    return jnp.where(jnp.isfinite(L.sum()), L.T, eye).astype(H.dtype) / d[:, None]
+
+
+def _two_loop(metric: jax.Array, steps: jax.Array, changes: jax.Array, g: jax.Array) -> jax.Array:
+    """The L-BFGS inverse Hessian times g, on top of TT'."""
+    inner = (steps * changes).sum(1)
+    rho = jnp.where(inner > 0, 1 / jnp.where(inner > 0, inner, 1), 0)  # empty places have rho 0
+
+    def first(q: jax.Array, pair: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        s, y, rho = pair
+        a = rho * dot(s, q)
+        return q - a * y, a
+
+    def second(r: jax.Array, pair: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        s, y, rho, a = pair
+        return r + s * (a - rho * dot(y, r)), None
+
+    q, a = lax.scan(first, g, (steps, changes, rho), reverse=True)
+    return lax.scan(second, dot(metric, dot(metric.T, q)), (steps, changes, rho, a))[0]
+
+
+def minimise(
+    evaluate: Callable[[jax.Array], Evaluation],
+    form: Callable[[jax.Array], jax.Array],
+    theta: jax.Array,
+    scale: jax.Array,
+    *,
+    l1: jax.Array | None,
+    metric: jax.Array | None,
+    exact: bool,
+    patience: int,
+    wary: jax.Array,
+    tol: jax.Array,
+    max_iter: jax.Array | int,
+    longest: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+) -> tuple[State, jax.Array, jax.Array]:
+    """Minimise from theta (q,) until max_j |subgradient_j| / scale_j <= tol.  Returns (state, status, n_iter).
+
+    form(theta): the metric there, T with TT' the inverse of the Hessian, or the Hessian itself if there is an l1.
+    metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.  wary: a point
+    that meets tol may lie on the way to infinity, or on the way from there to a minimum that an outlier hides: take one
+    step from a start, and go on while exact steps are long, down to sqrt(eps * tol), where what is left of the
+    gradient is not yet rounding.  longest(theta, direction): the first step that is tried, where f is infinite beyond a
+    known bound; None means 1.
+    """
+    q, dtype = theta.shape[0], theta.dtype
+    unit = eps(dtype)
+    one, zero = jnp.ones((), dtype), jnp.zeros((), dtype)
+    empty = jnp.zeros((1 if exact or l1 is not None else MEMORY, q), dtype)
+
+    def penalty(theta: jax.Array) -> jax.Array:
+        return zero if l1 is None else (l1 * jnp.abs(theta)).sum()
+
+    def propose(
+        theta: jax.Array, g: jax.Array, metric: jax.Array, steps: jax.Array, changes: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        if l1 is not None:
+            c = dot(metric, theta) - g
+            d = active_set.solve(metric, c, l1, theta, tol=zero, max_iter=_INNER)[0] - theta
+            return d, dot(g, d) + penalty(theta + d) - penalty(theta)
+        d = -dot(metric, dot(metric.T, g)) if exact else -_two_loop(metric, steps, changes, g)
+        return d, dot(g, d)
+
+    def step(state: State) -> tuple[State, Verdict]:
+        first = ~jnp.isfinite(state.value)
+        tried = state.theta + state.t * state.direction
+        e = evaluate(tried)
+        value = e.value + penalty(tried)
+        residual = e.gradient if l1 is None else least_norm(tried, e.gradient, l1)
+        optimality = (jnp.abs(residual) / scale).max()
+        noise = 8 * unit * jnp.abs(state.value)
+        enough = value <= state.value + 1e-4 * state.t * state.slope
+        hidden = (value <= state.value + noise) & (optimality < state.optimality)
+        accept = jnp.isfinite(value) & jnp.isfinite(optimality) & (first | enough | hidden)
+
+        def pick(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(accept, new, old)
+
+        s, y = tried - state.theta, e.gradient - state.gradient
+        remember = accept & ~first & (dot(s, y) > unit * jnp.sqrt(dot(s, s) * dot(y, y)))
+        steps = jnp.where(remember, jnp.concatenate([state.steps[1:], s[None]]), state.steps)
+        changes = jnp.where(remember, jnp.concatenate([state.changes[1:], y[None]]), state.changes)
+        theta, g = pick(tried, state.theta), pick(e.gradient, state.gradient)
+        last = pick(s, state.last)
+        optimality = pick(optimality, state.optimality)
+        trials = jnp.where(accept, 0, state.trials + 1)
+        since = jnp.where(accept, state.since + 1, state.since)
+
+        # The next Hessian: always, or where the steps that are left at the present rate would cost more.
+        small = (optimality <= tol) & ~(first & wary)
+        met = small & ~(wary & strides(last, tol) & (optimality > jnp.sqrt(unit * tol))) if exact else small
+        if exact:
+            renew = accept & ~met
+        else:
+            rate = jnp.log(jnp.maximum(optimality, unit * tol) / state.before) / since.astype(dtype)
+            left = jnp.where(rate < 0, jnp.log(tol / optimality) / rate, jnp.inf)
+            renew = ~met & (((since >= 4) & (left > patience)) | ((trials >= 3) & (since > 0)))
+            renew |= first & (metric is None)
+        new_metric = when(renew, lambda _: form(theta), state.metric)
+        steps, changes = jnp.where(renew, 0, steps), jnp.where(renew, 0, changes)
+        d, slope = propose(theta, g, new_metric, steps, changes)
+
+        # The minimum of the parabola through what is known, within a tenth and a half of the rejected step.
+        bend = value - state.value - state.t * state.slope
+        ideal = jnp.where(bend > 0, -state.slope * state.t**2 / (2 * jnp.where(bend > 0, bend, 1)), 0)
+        shorter = jnp.where(jnp.isfinite(value), jnp.clip(ideal, 0.1 * state.t, 0.5 * state.t), 0.25 * state.t)
+        better = accept & (optimality < 0.9 * state.best)
+        idle = jnp.where(better, 0, jnp.where(accept & (state.value - value <= noise), state.idle + 1, state.idle))
+        stalled = (trials > _TRIALS) | (idle > 8)
+        whole = one if longest is None else longest(theta, d)
+        new = State(
+            theta, pick(value, state.value), g, optimality, last, new_metric, steps, changes,
+            jnp.where(renew, 0, since), jnp.where(renew | first, optimality, state.before), d, slope,
+            jnp.where(accept | renew, whole, shorter), trials, jnp.where(better, optimality, state.best), idle,
+        )  # fmt: skip
+        return new, Verdict(met | stalled, jnp.where(small, Status.CONVERGED, Status.STALLED))
+
+    whole, infinite = jnp.int32(0), jnp.asarray(jnp.inf, dtype)
+    begin = State(
+        theta, infinite, jnp.zeros_like(theta), infinite, jnp.zeros_like(theta),
+        jnp.eye(q, dtype=dtype) if metric is None else metric,
+        empty, empty, whole, one, jnp.zeros_like(theta), zero, one, whole, infinite, whole,
+    )  # fmt: skip
+    return drive(step, begin, max_iter=max_iter)

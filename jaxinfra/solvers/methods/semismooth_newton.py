@@ -1,0 +1,153 @@
+r"""Semismooth Newton on the dual of proximal point steps: a quadratic plus a penalty whose prox is known.
+
+    minimise over W (p, k)   f(W) + h(W),    f(W) = <W, HW> / 2 - <C, W>,   H positive semidefinite
+
+A proximal point step from W minimises f(V) + h(V) + |V - W|^2_D / (2 s), D the diagonal of H.  Its dual, with HU for
+the dual variable and V(U) = argmin_V h(V) + <HU - C, V> + |V - W|^2_D / (2 s), one prox, is to minimise
+
+    e(U) = <U, HU> / 2 - <HU - C, V> - h(V) - |V - W|^2_D / (2 s),
+
+convex and continuously differentiable for every s, and solved where U = V(U).  Newton's step goes to the point N that
+solves the optimality conditions of the step linearised at V, with everything held that V has at zero; e decides how far
+to go, which takes no product with H but HN.  Then W moves to V and s grows.  No step size depends on the norm of H, so
+collinear columns cost few iterations more: 5 to 20 systems from a cold start.
+
+Source: Li, Sun and Toh 2018 (SsNAL, for the lasso), Zhang, Zhang, Sun and Toh 2020 (for groups), here on the Gram
+matrix; Rockafellar 1976, theorem 2.  For s = infinity and h = |.|_1 the step is that of the primal-dual active set
+method.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core.loop import Verdict, drive
+from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.types import Status
+from jaxinfra.solvers.least_squares.moments import diagonal
+
+
+class Penalty(Protocol):
+    """h, a sum over features or groups of features.  Every member is a pytree of traced arrays."""
+
+    def per_group(self, d: jax.Array) -> jax.Array:
+        """The largest d (p,) of each feature's group, (p,): features of a group must share their step."""
+
+    def prox(self, U: jax.Array, t: jax.Array) -> jax.Array:
+        """argmin_V h(V) + sum_j |V_j - U_j|^2 / (2 t_j)."""
+
+    def value(self, W: jax.Array) -> jax.Array:
+        """h(W), a scalar, for W that a prox returned."""
+
+    def active(self, W: jax.Array) -> jax.Array:
+        """(p,) bool: the features that are not at zero."""
+
+    def slope(self, W: jax.Array) -> jax.Array:
+        """The gradient of h at the active features of W; finite elsewhere."""
+
+    def newton(self, H: jax.Array, shift: jax.Array, V: jax.Array) -> Inverse:
+        """The inverse of the Hessian of f + h at V, restricted to its active features, plus diag(shift)."""
+
+    def clip(self, W: jax.Array) -> jax.Array:
+        """The nearest W at which h is finite."""
+
+    def subgradient(self, W: jax.Array, gradient: jax.Array) -> jax.Array:
+        """The element of least norm of gradient + the subdifferential of h at W."""
+
+
+class Inverse(Protocol):
+    """A factored system."""
+
+    def __call__(self, b: jax.Array) -> jax.Array:
+        """Solve it for b (p, k); features that are not active come out as b."""
+
+
+class Quadratic(NamedTuple):
+    """H (p, p), C (p, k); d (p,), the diagonal of H, the largest of each group, 1 for columns of zeros."""
+
+    H: jax.Array
+    C: jax.Array
+    d: jax.Array
+
+
+class _State(NamedTuple):
+    W: jax.Array
+    s: jax.Array
+    U: jax.Array
+    HU: jax.Array
+    best: jax.Array  # of the feasible points N, the one with the smallest residual
+    residual: jax.Array
+    idle: jax.Array  # steps since that was halved
+
+
+# Shares of the way to the Newton point that are tried at once.
+_SHARES = (1.0, 0.7, 0.4, 0.2, 0.1, 0.03, 0.01, 0.003)
+# First proximal step in units of 1 / D, its growth, and the residual of a step, relative to its length, that ends it.
+_FIRST, _GROWTH, _LOOSE = 100.0, 10.0, 0.1
+_IDLE = 30
+
+
+def quadratic(H: jax.Array, C: jax.Array, penalty: Penalty) -> Quadratic:
+    """With the scale that the features of a group share."""
+    d = penalty.per_group(diagonal(H))
+    return Quadratic(H, C, jnp.where(d > 0, d, 1))
+
+
+def regulariser(d: jax.Array) -> jax.Array:
+    """What Newton systems get on their diagonal: as much as rounding takes, so that duplicated columns do no harm."""
+    return (16 * d.shape[0] * eps(d.dtype)) * d
+
+
+def minimise(
+    q: Quadratic, penalty: Penalty, start: jax.Array, *, max_iter: jax.Array | int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """W (p, k) with exact zeros, Status, iterations, from `start` (p, k).  It goes on to the rounding of HW - C."""
+    H, C, d = q
+    dtype = H.dtype
+    unit = eps(dtype)
+    shares = jnp.asarray(_SHARES, dtype)
+    root = jnp.sqrt(d)[:, None]
+    most = 1e5 if dtype == jnp.float64 else 3e3  # s amplifies the rounding of HU - C
+
+    def dual(W: jax.Array, s: jax.Array, U: jax.Array, HU: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """V and e at U."""
+        t = s / d
+        V = penalty.prox(W - t[:, None] * (HU - C), t)
+        inner = ((0.5 * U - V) * HU).sum() + (C * V).sum()
+        return V, inner - penalty.value(V) - 0.5 * ((V - W) ** 2 / t[:, None]).sum()
+
+    def step(z: _State) -> tuple[_State, Verdict]:
+        V, _ = dual(z.W, z.s, z.U, z.HU)
+        solved = (root * jnp.abs(z.U - V)).max() <= _LOOSE * (root * jnp.abs(V - z.W)).max()
+        W = jnp.where(solved, V, z.W)
+        s = jnp.where(solved, jnp.minimum(_GROWTH * z.s, most), z.s)
+        V, _ = dual(W, s, z.U, z.HU)
+        a = penalty.active(V)[:, None]
+        rhs = C - penalty.slope(V) + (d / s)[:, None] * W
+        N = jnp.where(a, penalty.newton(H, d / s, V)(jnp.where(a, rhs, 0)), 0)
+        HN = dot(H, N)
+
+        D, HD = N - z.U, HN - z.HU
+        values = jax.vmap(lambda share: dual(W, s, z.U + share * D, z.HU + share * HD)[1])(shares)
+        # Below rounding the values cannot tell, and Newton's step is right.
+        whole = values[0] <= values.min() + 32 * unit * jnp.abs(values[0])
+        share = jnp.where(whole, 1, jnp.where(values <= values.min(), shares, 0).max())
+
+        left = (jnp.abs(penalty.subgradient(N, HN - C)) / root).max()
+        left = jnp.where((penalty.clip(N) == N).all(), left, jnp.inf)
+        idle = jnp.where(left < 0.5 * z.residual, 0, z.idle + 1)
+        better = (left < z.residual) | ~jnp.isfinite(z.residual)
+        best = jnp.where(better, penalty.clip(N), z.best)
+        goal = unit**0.85 * (jnp.abs(C) / root).max() + 4 * unit * (root * jnp.abs(N)).sum()
+        new = _State(W, s, z.U + share * D, z.HU + share * HD, best, jnp.where(better, left, z.residual), idle)
+        converged = left <= goal
+        return new, Verdict(converged | (idle >= _IDLE), jnp.where(converged, Status.CONVERGED, Status.STALLED))
+
+    infinite = jnp.asarray(jnp.inf, dtype)
+    start = penalty.clip(start)
+    begin = _State(start, jnp.asarray(_FIRST, dtype), start, dot(H, start), start, infinite, jnp.int32(0))
+    end, status, n_iter = drive(step, begin, max_iter=max_iter)
+    return end.best, status, n_iter

@@ -1,0 +1,215 @@
+r"""Multinomial logistic regression from rows to `Fit`: weights, scaling, the method, Status and derivatives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinfra._core import absent, checks, implicit
+from jaxinfra._core.loop import when
+from jaxinfra._core.precision import all_finite, default_tol, dot, eps
+from jaxinfra._core.types import Fit, Info, Linear, Status
+from jaxinfra.solvers.methods import newton
+from jaxinfra.solvers.methods.proximal_gradient import least_norm
+from jaxinfra.solvers.multinomial import smooth, softmax, sparse
+from jaxinfra.solvers.multinomial.softmax import Problem, Scaling, Units
+
+
+class Input(NamedTuple):
+    """Arguments of a fit after the checks: X (n, p), labels y (n,) or soft labels y (n, K), the rest arrays or None."""
+
+    X: jax.Array
+    y: jax.Array
+    class_weight: jax.Array | None
+    sample_weight: jax.Array | None
+    offset: jax.Array | None
+
+
+class Rows(NamedTuple):
+    """Rows in the working dtype: X (n, p), T (n, K) that sums to 1, and the tests that the input passed."""
+
+    X: jax.Array
+    T: jax.Array
+    offset: jax.Array | None
+    finite: jax.Array
+    valid: jax.Array
+    domain: jax.Array
+
+
+def read(raw: Input, *, K: int, balanced: bool) -> Rows:
+    """The rows with weights, class weights and labels made one."""
+    X, y, class_weight, w, offset = raw
+    dtype = checks.working_dtype(X, y)
+    X = jnp.asarray(X, dtype)
+    w = absent.weights(w, dtype)
+    y, offset = absent.present(w, y, offset)
+    X, w = absent.masked(X, w)
+    w = jnp.ones_like(X[:, 0]) if w is None else w
+    if y.ndim == 1:
+        labels = jnp.asarray(y, jnp.int32)
+        Y = (labels[:, None] == jnp.arange(K, dtype=jnp.int32)[None]).astype(dtype)
+        fits = (labels >= 0) & (labels < K)
+    else:
+        Y = jnp.asarray(y, dtype)
+        fits = (Y >= 0).all(1) & (jnp.abs(Y.sum(1) - 1) <= 1e-3)
+    T = Y * w[:, None]
+    finite = jnp.isfinite(X.sum()) & jnp.isfinite(T.sum())
+    valid = (w >= 0).all() & (w.sum() > 0)
+    if balanced:
+        mass = T.sum(0)
+        class_weight = jnp.where(mass > 0, T.sum() / (K * jnp.where(mass > 0, mass, 1)), 0)
+    if class_weight is not None:
+        finite &= jnp.isfinite(class_weight).all()
+        valid &= (class_weight >= 0).all()
+        T = T * class_weight[None]
+    total = T.sum()
+    valid &= total > 0
+    T = T / jnp.where(total > 0, total, 1)
+    if offset is not None:
+        offset = jnp.asarray(offset, dtype)
+        offset = jnp.broadcast_to(offset[:, None], T.shape) if offset.ndim == 1 else offset
+        finite &= jnp.isfinite(offset.sum())
+    return Rows(X, T, offset, finite, valid, (fits | (w == 0)).all())
+
+
+def null(T: jax.Array, offset: jax.Array | None, fit_intercept: bool) -> jax.Array:
+    """The intercepts (K,) without columns: log class shares less the mean offset, in the symmetric gauge."""
+    shares = T.sum(0)
+    if not fit_intercept:
+        return jnp.zeros_like(shares)
+    log = jnp.log(jnp.maximum(shares, jnp.finfo(T.dtype).tiny))
+    if offset is not None:
+        log = log - dot(T.sum(1), offset) / jnp.maximum(shares.sum(), jnp.finfo(T.dtype).tiny)
+    return log - log.mean()
+
+
+def solve(
+    d: Rows, l1: jax.Array | None, l2: jax.Array, start: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
+    fit_intercept: bool, blocked: bool,
+) -> Fit:  # fmt: skip
+    """Fit the rows d with penalties that broadcast against coef (p, K), l1 None for none, from `start` or from none."""
+    dtype, (p, K) = d.X.dtype, (d.X.shape[1], d.T.shape[1])
+    scaling = Scaling.of(*lax.stop_gradient((d.X, d.T.sum(1))), fit_intercept)
+    l2 = jnp.broadcast_to(l2, (p, K))
+    penalty, valid = l2, d.valid & (l2 >= 0).all()
+    finite = d.finite & jnp.isfinite(l2.sum()) & jnp.isfinite(scaling.scale).all()
+    live = Problem(scaling.columns(d.X, fit_intercept), d.T, d.offset, scaling.shrink(l2, fit_intercept, 2))
+    if l1 is not None:
+        l1 = jnp.broadcast_to(l1, (p, K))
+        penalty, valid, finite = l2 + l1, valid & (l1 >= 0).all(), finite & jnp.isfinite(l1.sum())
+        live = live._replace(l1=scaling.shrink(l1, fit_intercept, 1))
+    data = implicit.frozen(live)
+    shares = null(data.T, data.offset, fit_intercept)
+    noise = 16 * eps(dtype) * jnp.abs(scaling.centre) / scaling.scale
+    units = Units.of(data, shares, jnp.append(noise, jnp.zeros(1 if fit_intercept else 0, dtype)))
+    if start is None:
+        start = Linear(jnp.zeros((p, K), dtype), shares)
+    W = scaling.scaled(*implicit.frozen(start), fit_intercept)
+    # A class that is absent drives its free intercept to minus infinity.
+    separable = (data.T.sum(0) <= 0).any() & fit_intercept
+    usable = finite & valid & d.domain & ~separable
+    tol = jnp.asarray(default_tol(dtype) if tol is None else tol, dtype)
+    method = smooth.solve if l1 is None else sparse.solve
+    point, status, n_iter = method(
+        data, W, units, (penalty > 0).all(), tol=tol, max_iter=jnp.where(usable, max_iter, 0), blocked=blocked
+    )
+    parted, terms = _last_look(data, point.W, usable & (penalty == 0).all(), status == Status.STALLED)
+    separable |= parted
+    residual = point.g if data.l1 is None else least_norm(point.W, point.g, data.l1)
+    rounded = units.largest(residual, newton.rounding(terms, tol))
+    status, optimality = newton.resolved(status, point.optimality, rounded, tol)
+    coef, intercept = scaling.raw(smooth.attach(live, point.W, blocked=blocked), fit_intercept)
+    solved = all_finite(point.f, *implicit.frozen((coef, intercept)))
+    for bad, code in (
+        (separable, Status.SEPARABLE),
+        (~valid, Status.SINGULAR),
+        (~d.domain, Status.DOMAIN),
+        (~(finite & (solved | ~usable)), Status.NONFINITE),
+    ):
+        status = jnp.where(bad, jnp.int32(code), status)
+    lost = status >= Status.NONFINITE
+    coef, intercept, f, optimality = (jnp.where(lost, jnp.nan, v) for v in (coef, intercept, point.f, optimality))
+    return Fit(Linear(coef, intercept), Info(status, n_iter, f, optimality))
+
+
+def _last_look(data: Problem, W: jax.Array, ask: jax.Array, stalled: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether W puts every row on the side of its own class, if that is asked: then 2W, 3W, ... do so ever better.  And
+    if the fit stalled, the terms of `linear_loss.last_look` (K, q), with what rounding of eta does to the slopes."""
+
+    def look(_: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        T, eta = data.T.T, softmax.across(W, data.Z)
+        other = jnp.where(T > 0, -jnp.inf, eta).max(0)
+        own = jnp.where(T > 0, eta, jnp.inf).min(0)
+        hard = (T > 0).sum(0) == 1
+        P, a, Z = jnp.exp(softmax.log_softmax(W, data.Z, data.offset)), T.sum(0)[None], jnp.abs(data.Z)
+        size = jnp.abs(P * a - T) + a * P * (1 - P) * softmax.across(jnp.abs(W), Z).max(0)[None]
+        return ask & ((hard & (own > other)) | (T == 0).all(0)).all(), dot(size, Z)
+
+    return when(ask | stalled, look, (jnp.zeros_like(ask), jnp.zeros_like(W)))
+
+
+def path(
+    d: Rows, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool,
+    blocked: bool,
+) -> Fit:  # fmt: skip
+    """Fits for the penalties along the leading axis of l1 or l2, each from the one before; a scalar stays as it is."""
+    K, p = d.T.shape[1], d.X.shape[1]
+
+    def step(start: Linear, moving: tuple[jax.Array | None, ...]) -> tuple[Linear, Fit]:
+        l1_now, l2_now = (m if m is not None else f for m, f in zip(moving, (l1, l2), strict=True))
+        assert l2_now is not None
+        fit = solve(d, l1_now, l2_now, start, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked)
+        # A penalty without a solution leaves the next a sound start.
+        lost = fit.info.status >= Status.NONFINITE
+        return jax.tree.map(lambda new, old: jnp.where(lost, old, lax.stop_gradient(new)), fit.params, start), fit
+
+    start = Linear(jnp.zeros((p, K), d.X.dtype), null(*lax.stop_gradient((d.T, d.offset)), fit_intercept))
+    return lax.scan(step, start, tuple(v if v is not None and v.ndim else None for v in (l1, l2)))[1]
+
+
+def l1_max(d: Rows, u: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:
+    """max |g| / u of the gradient by coef of the model without columns, and a few units of rounding more: the sums of a
+    fit round otherwise, and with this penalty it has no coefficient that is not 0."""
+    dtype, K = d.X.dtype, d.T.shape[1]
+    zero = jnp.zeros((), dtype)
+    b = null(d.T, d.offset, fit_intercept)
+    if d.offset is not None and fit_intercept:
+        alone = d._replace(X=jnp.zeros_like(d.X[:, :1]))
+        fit = solve(alone, None, zero, None, None, jnp.int32(50), fit_intercept=True, blocked=blocked)
+        b = fit.params.intercept
+    params = Linear(jnp.zeros((d.X.shape[1], K), dtype), b)
+    g = gradient(params, d, None, zero, fit_intercept=True, blocked=blocked).coef
+    usable = d.finite & d.valid & d.domain
+    largest = (jnp.abs(g) / jnp.broadcast_to(u, g.shape)).max()
+    return jnp.where(usable, largest * (1 + 32 * eps(dtype)), jnp.nan)
+
+
+def _unscaled(
+    params: Linear, d: Rows, l1: jax.Array | None, l2: jax.Array, blocked: bool
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The objective; W, its smooth gradient and l1 as (K, p + 1), the intercept last, in the units of the data."""
+    p, K = params.coef.shape
+    as_W = lambda v: jnp.pad(jnp.broadcast_to(v, (p, K)).T, ((0, 0), (0, 1)))  # noqa: E731
+    l1 = as_W(jnp.zeros_like(l2) if l1 is None else l1)
+    Z = jnp.concatenate([d.X, jnp.ones_like(d.X[:, :1])], 1)
+    W = jnp.concatenate([params.coef, params.intercept[None]]).T.astype(d.X.dtype)
+    f, g = softmax.value_and_gradient(Problem(Z, d.T, d.offset, as_W(l2)), W, blocked=blocked)
+    f = f + (l1 * jnp.abs(W)).sum()
+    return jnp.where(d.finite & d.valid & d.domain, f, jnp.nan), W, g, l1
+
+
+def objective(params: Linear, d: Rows, l1: jax.Array | None, l2: jax.Array, *, blocked: bool) -> jax.Array:
+    """What `solve` minimises, at any params."""
+    return _unscaled(params, d, l1, l2, blocked)[0]
+
+
+def gradient(
+    params: Linear, d: Rows, l1: jax.Array | None, l2: jax.Array, *, fit_intercept: bool, blocked: bool
+) -> Linear:
+    """The gradient of `objective`, with L1 its subgradient of least norm, in the units of the data."""
+    _, W, g, l1 = _unscaled(params, d, l1, l2, blocked)
+    v = least_norm(W, g, l1).T
+    return Linear(v[:-1], v[-1] if fit_intercept else jnp.zeros_like(v[-1]))

@@ -1,0 +1,1 @@
+"""Quantile regression as a linear program: an interior point, then a vertex."""

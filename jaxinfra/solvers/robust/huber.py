@@ -1,0 +1,236 @@
+r"""Huber's regression with its scale as one more unknown, from data to `Fit`.
+
+    minimise over coef, intercept, s > 0
+        sum_i w_i (s / 2 + s rho(r_i / s)) / sum w + sum_j l2_j coef_j^2 / 2,    r_i = y_i - x_i'coef - intercept
+    rho(z) = z^2 / 2 where |z| <= delta, else delta |z| - delta^2 / 2
+
+jointly convex, so Newton's method takes all unknowns at once.  A row within delta has the curvature v v' / s with
+v = (x, 1, z), the others have none: one Gram matrix of p + 2 columns.  Small data: exact Newton steps.  Large data: the
+minimum over a subsample of the rows is the start, its Hessian the metric, L-BFGS on all rows removes the rest.
+
+Source: Huber, Robust Statistics (1981), section 7.7; Owen 2007, A robust hybrid of lasso and ridge regression, section
+3 (the concomitant scale).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core import implicit
+from jaxinfra._core.absent import masked
+from jaxinfra._core.precision import all_finite, default_tol, dot, eps
+from jaxinfra._core.rows import sum_blocks
+from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
+from jaxinfra.norms import Huber
+from jaxinfra.solvers.least_squares.moments import mirror, symmetric_product
+from jaxinfra.solvers.likelihood import linear_loss
+from jaxinfra.solvers.likelihood.linear_loss import Data, Frame
+from jaxinfra.solvers.methods import newton
+from jaxinfra.solvers.robust import residual_scale as scales
+
+# A scale below this share of the spread of y is 0: rounding alone is left of the residuals.
+_NOTHING = 64
+
+
+class Problem(NamedTuple):
+    """Data without the penalty, y centred."""
+
+    data: Data
+    delta: jax.Array
+    frame: Frame
+    fit_intercept: bool
+    blocked: bool
+
+
+def _weight(w: jax.Array | None, like: jax.Array) -> jax.Array:
+    return jnp.ones_like(like) if w is None else w
+
+
+def _residuals(Z: jax.Array, y: jax.Array, theta: jax.Array) -> jax.Array:
+    """In units of the scale."""
+    p = Z.shape[1]
+    eta = dot(Z, theta[:p])
+    return (y - (eta + theta[-2] if len(theta) > p + 1 else eta)) / theta[-1]
+
+
+def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluation:
+    """The objective without penalty, infinite where the scale is not positive, and its gradient."""
+    f, delta = problem.frame, problem.delta
+
+    def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        Z, w = masked((X - f.centre[None]) * f.scale[None], w)
+        z, w = _residuals(Z, y, theta), _weight(w, y)
+        psi = w * jnp.clip(z, -delta, delta)
+        parts = [-dot(psi[None], Z)[0]]
+        if problem.fit_intercept:
+            parts.append(-psi.sum()[None])
+        # rho - z psi = -psi^2 / 2
+        parts.append(0.5 * (w - psi * jnp.clip(z, -delta, delta)).sum()[None])
+        return (w * (0.5 + Huber(delta).rho(z))).sum() * theta[-1], jnp.concatenate(parts)
+
+    value, gradient = sum_blocks(sums, data[:3], blocked=problem.blocked)
+    weight = jnp.where(data.weight > 0, data.weight, 1)
+    value = jnp.where(theta[-1] > 0, value, jnp.inf)
+    return newton.Evaluation(value / weight, gradient / weight)
+
+
+def _hessian(
+    problem: Problem, data: Data, theta: jax.Array, *, outside: jax.Array | float = 0.0, single: bool = False
+) -> jax.Array:
+    """The Hessian, with the share `outside` of the curvature that reweighted least squares gives the other rows."""
+    f, delta = problem.frame, problem.delta
+
+    def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> jax.Array:
+        Z = (X - f.centre[None]) * f.scale[None]
+        z = _residuals(Z, y, theta)
+        inside, size = jnp.abs(z) <= delta, jnp.abs(z)
+        one = [jnp.ones_like(Z[:, :1])] if problem.fit_intercept else []
+        V, w = masked(jnp.concatenate([Z, *one, jnp.where(inside, z, 0)[:, None]], 1), w)
+        h = linear_loss.weighted(w, jnp.where(inside, 1, outside * delta / jnp.where(inside, 1, size)))
+        if single:
+            V, h = V.astype(jnp.float32), h.astype(jnp.float32)
+        return symmetric_product(V * h[:, None], V)
+
+    H = sum_blocks(sums, data[:3], blocked=problem.blocked).astype(theta.dtype)
+    return mirror(H) / (jnp.where(data.weight > 0, data.weight, 1) * theta[-1])
+
+
+def solve(
+    data: Data, delta: jax.Array, l2: jax.Array, init: Scaled | None, *, fit_intercept: bool, blocked: bool,
+    tol: jax.Array | None, max_iter: jax.Array,
+) -> Fit:  # fmt: skip
+    """Fit data (its offset already taken from y) with l2 scalar or (p,).  Fit(Scaled, Info)."""
+    live = (data, delta, jnp.broadcast_to(l2, data.X.shape[1:]))
+    data, delta, l2 = implicit.frozen(live)
+    n, p = data.X.shape
+    dtype = data.X.dtype
+    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+
+    f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
+    w = _weight(data.w, data.y)
+    centre, unit = _frame(data.y, w, fit_intercept, blocked)
+    # The scale then starts at 1.
+    problem = Problem(data._replace(y=(data.y - centre) / unit), delta, f, fit_intercept, blocked)
+
+    stride = newton.subsample(n, p, blocked=blocked)
+    sample = None if stride is None else problem.data.every(stride)
+    one = jnp.ones(2 if fit_intercept else 1, dtype)
+    scale = jnp.append(linear_loss.column_norms(sample or problem.data, f, fit_intercept), one)
+    # The objective is in units of `unit` as well, so the penalty on coef / unit is larger by it.
+    ridge = jnp.append(l2 * f.scale**2 * unit, 0 * one)
+
+    def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
+        # Rows beyond delta have a slope but no curvature: where few rows are within, a step goes far too far.  Their
+        # majoriser's curvature holds it, and goes to 0 with the gradient, so that Newton's last steps stay his.
+        g = _evaluate(problem, rows, theta).gradient + ridge * theta
+        outside = jnp.minimum((jnp.abs(g) / scale).max(), 1)
+        H = _hessian(problem, rows, theta, outside=outside, single=single)
+        return newton.inverse_root(H + jnp.diag(ridge), single=single)
+
+    def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: jax.Array) -> tuple:
+        def evaluate(theta: jax.Array) -> newton.Evaluation:
+            e = _evaluate(problem, rows, theta)
+            return newton.Evaluation(e.value + 0.5 * (ridge * theta * theta).sum(), e.gradient + ridge * theta)
+
+        form = partial(metric_at, rows, single=rows is sample)
+        return newton.minimise(
+            evaluate, form, theta, scale, l1=None, metric=metric, exact=sample is None,
+            patience=newton.patience(p), wary=jnp.array(False), tol=tol, max_iter=max_iter,
+            longest=_longest,
+        )  # fmt: skip
+
+    theta, metric = _start(init, f, centre, unit, fit_intercept), None
+    if sample is not None:
+        if init is None:
+            theta = run(sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
+        metric = metric_at(sample, theta, single=True)
+    state, status, n_iter = run(problem.data, theta, metric, tol)
+
+    s = state.theta[-1]
+    coef, intercept = f.outer(state.theta[:-1] * unit, fit_intercept)
+    params = _attach(Scaled(coef, intercept + centre, s * unit), live, f, fit_intercept, blocked)
+    return _finish(params, state, status, n_iter, live, unit, s <= _NOTHING * eps(dtype))
+
+
+def _frame(y: jax.Array, w: jax.Array, fit_intercept: bool, blocked: bool) -> tuple[jax.Array, jax.Array]:
+    """A centre and a unit of y: its mean and deviation, of which rounding is least, unless outliers make nothing of the
+    other rows."""
+    total = w.sum()
+    mean = dot(w, y) / jnp.where(total > 0, total, 1) if fit_intercept else jnp.zeros((), y.dtype)
+    spread = jnp.sqrt(dot(w, (y - mean) ** 2) / jnp.where(total > 0, total, 1))
+    centre, unit = scales.frame(y, w, fit_intercept, blocked)
+    usual = (spread <= 100 * unit) & (spread > 0)
+    return jnp.where(usual, mean, centre), jnp.where(usual, spread, unit)
+
+
+def _longest(theta: jax.Array, direction: jax.Array) -> jax.Array:
+    """The step that takes the scale most of the way to 0, if a whole one went beyond."""
+    s, ds = theta[-1], direction[-1]
+    return jnp.where(s + ds > 0.01 * s, 1, -0.99 * s / jnp.where(ds < 0, ds, -1))
+
+
+def _start(init: Scaled | None, f: Frame, centre: jax.Array, unit: jax.Array, fit_intercept: bool) -> jax.Array:
+    """init, or no columns and the scale of all residuals."""
+    one = jnp.ones(1, unit.dtype)
+    if init is None:
+        zero = jnp.zeros(len(f.scale) + (1 if fit_intercept else 0), unit.dtype)
+        return jnp.concatenate([zero, one])
+    coef, intercept, scale = (jnp.asarray(a, unit.dtype) for a in init)
+    inner = f.inner(Linear(coef, intercept - centre), fit_intercept)
+    return jnp.append(inner, jnp.where(scale > 0, scale, unit)) / unit
+
+
+def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked: bool) -> Scaled:
+    """params, differentiable: the gradient of the objective vanishes."""
+    data, delta, l2 = live
+    data = data.masked()
+    params = implicit.frozen(params)
+
+    def residual(params: Scaled) -> Scaled:
+        z = (data.y - dot(data.X, params.coef) - params.intercept) / params.scale
+        w = _weight(data.w, data.y) / data.weight
+        psi = jnp.clip(z, -delta, delta)
+        g = w * psi
+        return Scaled(
+            l2 * params.coef - dot(g, data.X), -g.sum() if fit_intercept else params.intercept,
+            0.5 * (1 - dot(g, psi)),
+        )  # fmt: skip
+
+    def inverse(b: Scaled) -> Scaled:
+        """In the coordinates of the passes, as in `penalised`."""
+        rows, delta_, l2_ = implicit.frozen(live)
+        problem = Problem(rows, delta_, f, fit_intercept, blocked)
+        theta = jnp.append(f.inner(Linear(params.coef, params.intercept), fit_intercept), params.scale)
+        one = jnp.ones(1 if fit_intercept else 0, theta.dtype)
+        ridge = jnp.concatenate([l2_ * f.scale**2, 0 * one, jnp.zeros(1, theta.dtype)])
+        T = newton.inverse_root(_hessian(problem, rows, theta) + jnp.diag(ridge))
+        free = f.scale * (b.coef - f.centre * b.intercept)
+        x = dot(T, dot(T.T, jnp.concatenate([free, one * b.intercept, b.scale[None]])))
+        out = f.outer(x[:-1], fit_intercept)
+        return Scaled(out.coef, out.intercept if fit_intercept else b.intercept, x[-1])
+
+    return implicit.root(residual, params, inverse)
+
+
+def _finish(
+    params: Scaled, state: newton.State, status: jax.Array, n_iter: jax.Array, live: tuple, unit: jax.Array,
+    no_scale: jax.Array,
+) -> Fit:  # fmt: skip
+    """The Fit: Status, and NaN where there is no solution."""
+    data, delta, l2 = implicit.frozen(live)
+    state = implicit.frozen(state)
+    sound = (data.weight > 0) & (l2 >= 0).all() & (delta > 0)
+    if data.w is not None:
+        sound &= (data.w >= 0).all()
+    code = jnp.where(no_scale | (delta <= 1), Status.ZERO_SCALE, status)
+    code = jnp.where(all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), code, Status.NONFINITE)
+    code = jnp.where(sound, code, Status.SINGULAR)
+    finite = jnp.isfinite(data.y.sum() + data.weight + l2.sum() + delta)
+    code = jnp.where(finite, code, Status.NONFINITE).astype(jnp.int32)
+    good = code <= Status.STALLED
+    or_nan = lambda v: jnp.where(good, v, jnp.nan)  # noqa: E731
+    return Fit(jax.tree.map(or_nan, params), Info(code, n_iter, or_nan(state.value * unit), or_nan(state.optimality)))

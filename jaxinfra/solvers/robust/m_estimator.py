@@ -1,0 +1,219 @@
+r"""M-estimators of a linear model by iteratively reweighted least squares, from data to `Fit`.
+
+    sum_i w_i psi(r_i / s) (x_i, 1) = 0,    r_i = y_i - x_i'coef - intercept,    s = S(r)
+
+with a scale S of the residuals (`residual_scale`) or a known one.  Each step solves least squares with the weights
+w_i psi(z_i) / z_i, z = r / s; where psi is not monotone, the first steps are those of Huber's norm, whose only minimum
+is a safer start than least squares.
+
+Derivatives: `_core.implicit` on these equations and the one of the scale, whose matrix is not symmetric.
+Source: Huber, Robust Statistics (1981), sections 7.8; Holland and Welsch 1977.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from jaxinfra._core import implicit
+from jaxinfra._core.absent import masked
+from jaxinfra._core.loop import Verdict, drive
+from jaxinfra._core.precision import all_finite, default_tol, dot, eps
+from jaxinfra._core.rows import sum_blocks
+from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
+from jaxinfra.norms import Huber, Norm
+from jaxinfra.solvers.least_squares.moments import mirror, symmetric_product
+from jaxinfra.solvers.likelihood import linear_loss
+from jaxinfra.solvers.likelihood.linear_loss import Data, Frame
+from jaxinfra.solvers.methods import newton
+from jaxinfra.solvers.robust import residual_scale
+
+# Steps of Huber's norm before one that is not monotone, at most, and the optimality at which they end.
+_FIRST, _COARSE = 20, 1e-2
+_NOTHING = 64  # units of rounding of the spread of y: a scale below is 0
+_FAR = 10  # units of y, beyond which a row says nothing of where to start
+_IDLE = 20  # steps without a smaller optimality after which it no longer falls
+
+
+class _State(NamedTuple):
+    theta: jax.Array
+    s: jax.Array
+    optimality: jax.Array
+    first: jax.Array  # whether the norm is still Huber's
+    steps: jax.Array
+    best: jax.Array
+    idle: jax.Array
+
+
+def solve(
+    data: Data, norm: Norm, constant: jax.Array | None, init: Linear | None, *, estimator: str, fit_intercept: bool,
+    blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+) -> Fit:  # fmt: skip
+    """Fit data, its offset already taken from y.
+
+    estimator: "mad", "proposal2" (constant is its cutoff) or "known" (constant is the scale).
+    """
+    live = (data, norm, constant)
+    data, norm, constant = implicit.frozen(live)
+    dtype = data.X.dtype
+    p = data.X.shape[1]
+    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
+    w = jnp.ones_like(data.y) if data.w is None else data.w
+    weight = jnp.where(data.weight > 0, data.weight, 1)
+    centre, unit = residual_scale.frame(data.y, w, fit_intercept, blocked)
+    y = (data.y - centre) / unit  # the scale is of order 1
+    q = p + fit_intercept
+    norms = jnp.append(linear_loss.column_norms(data, f, fit_intercept), jnp.ones(q - p, dtype))
+
+    def residual(theta: jax.Array) -> jax.Array:
+        r = y - dot(data.X, theta[:p] * f.scale)
+        r = r + dot(f.centre, theta[:p] * f.scale) - theta[p] if fit_intercept else r
+        return jnp.where(w > 0, r, 0)
+
+    def scale_of(r: jax.Array) -> jax.Array:
+        if constant is None:
+            return residual_scale.mad(r, w)
+        return constant / unit if estimator == "known" else residual_scale.proposal2(r, w, q, constant)
+
+    def normal(h: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """V'hV and V'hr in one pass."""
+
+        def sums(X: jax.Array, h: jax.Array, r: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+            Z = (X - f.centre[None]) * f.scale[None]
+            V, w = masked(jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z, w)
+            h = h if w is None else jnp.where(jnp.isnan(w), w, h)
+            return symmetric_product(V * h[:, None], V), dot((h * r)[None], V)[0]
+
+        H, g = sum_blocks(sums, (data.X, h, r, data.w), blocked=blocked)
+        return mirror(H), g
+
+    def step(state: _State) -> tuple[_State, Verdict]:
+        r = residual(state.theta)
+        s = scale_of(r)
+        z = r / jnp.where(s > 0, s, 1)
+        h = norm.weight(z)
+        if norm.redescending:
+            h = jnp.where(state.first, Huber().weight(z), h)
+        H, g = normal(w * h, r)
+        optimality = jnp.abs(g / norms).max() / (weight * jnp.where(s > 0, s, 1))
+        # Huber's norm, if it comes first, until it is nearly done.
+        ending = state.first & ((optimality <= _COARSE) | (state.steps >= _FIRST))
+        met = ~state.first & (optimality <= tol)
+        T = newton.inverse_root(H)
+        theta = jnp.where(met, state.theta, state.theta + dot(T, dot(T.T, g)))
+        # A scale on its way to 0 is progress too.
+        better = (optimality < 0.9 * state.best) | (s < 0.9 * state.s)
+        best = jnp.minimum(optimality, state.best)
+        idle = jnp.where(better | state.first, 0, state.idle + 1)
+        new = _State(theta, s, optimality, state.first & ~ending, state.steps + 1, best, idle)
+        stuck = (idle > _IDLE) | ~(s > 0) | ~jnp.isfinite(optimality)
+        return new, Verdict(met | stuck, jnp.where(met, Status.CONVERGED, Status.STALLED))
+
+    begin = _State(
+        _start(init, f, centre, unit, q, normal, w, y), jnp.ones((), dtype), jnp.asarray(jnp.inf, dtype),
+        jnp.array(norm.redescending and init is None), jnp.int32(0), jnp.asarray(jnp.inf, dtype), jnp.int32(0),
+    )  # fmt: skip
+    state, status, n_iter = drive(step, begin, max_iter=max_iter)
+
+    r = residual(state.theta)
+    s = scale_of(r)
+    coef, intercept = f.outer(state.theta * unit, fit_intercept)
+    params = Scaled(coef, intercept + centre, s * unit)
+    params = _attach(params, live, f, r, estimator, q)
+    z = r / jnp.where(s > 0, s, 1)
+    value = dot(w, norm.rho(z)) / weight * (s * unit) ** 2
+    # The rows that count must determine the parameters.
+    counting = ((w > 0) & (norm.weight(z) > 0)).sum()
+    status = jnp.where(counting >= min(q, len(y)), status, Status.SINGULAR)
+    status = jnp.where(s > _NOTHING * eps(dtype), status, Status.ZERO_SCALE)
+    return _finish(params, value, state.optimality, status, n_iter, live)
+
+
+def _start(
+    init: Linear | None,
+    f: Frame,
+    centre: jax.Array,
+    unit: jax.Array,
+    q: int,
+    normal: Callable[..., tuple[jax.Array, jax.Array]],
+    w: jax.Array,
+    y: jax.Array,
+) -> jax.Array:
+    """init, or least squares of y without its outliers."""
+    if init is not None:
+        coef, intercept = (jnp.asarray(a, y.dtype) for a in (init.coef, init.intercept))
+        return f.inner(Linear(coef, intercept - centre), q > len(coef)) / unit
+    H, g = normal(w, jnp.clip(y, -_FAR, _FAR))
+    T = newton.inverse_root(H)
+    return dot(T, dot(T.T, g))
+
+
+def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str, q: int) -> Scaled:
+    """params, differentiable: the equations of the coefficients and of the scale."""
+    params = implicit.frozen(params)
+    rows = residual_scale.mad_rows(r, jnp.ones_like(r) if live[0].w is None else implicit.frozen(live[0].w))
+    p = len(params.coef)
+
+    def residual(params: Scaled, live: tuple) -> Scaled:
+        data, norm, constant = live
+        data = data.masked()
+        r = data.y - dot(data.X, params.coef) - params.intercept
+        w = jnp.ones_like(r) if data.w is None else data.w
+        share = w * norm.psi(r / params.scale) / w.sum()
+        if estimator == "mad":
+            at = params.scale - 0.5 * jnp.abs(r[rows]).sum() / residual_scale.NORMAL
+        elif estimator == "proposal2":
+            at = residual_scale.proposal2_equation(r, w, q, constant, params.scale)
+        else:
+            at = params.scale - constant
+        return Scaled(dot(share, data.X), share.sum() if q > p else params.intercept, at)
+
+    def inverse(b: Scaled, trans: int = 0) -> Scaled:
+        """In the coordinates of the passes, as in `penalised`; with the ridge of `newton.inverse_root`, for
+        directions along which the columns say nothing."""
+        data, norm, constant = implicit.frozen(live)
+        data = data.masked()
+        data = data._replace(X=(data.X - f.centre[None]) * f.scale[None])
+        unravel = ravel_pytree(params)[1]
+        theta = f.inner(Linear(params.coef, params.intercept), True)  # without an intercept the centre is 0
+        at = jnp.append(theta, params.scale)
+        J = jax.jacfwd(lambda v: ravel_pytree(residual(unravel(v), (data, norm, constant)))[0])(at)
+        # The curvature that the weights psi(z) / z of the steps give a column, above 0 where psi' need not be.
+        h = norm.weight((data.y - dot(data.X, theta[:p]) - theta[p]) / params.scale)
+        h = h if data.w is None else h * data.w
+        curvature = dot(h, data.X**2) / (data.weight * params.scale)
+        ridge = jnp.where(curvature > 0, newton.RIDGE * q * eps(curvature.dtype) * curvature, 1)
+        lu = jax.scipy.linalg.lu_factor(J - jnp.diag(jnp.pad(ridge, (0, 2))))
+        inner = b._replace(coef=f.scale * (b.coef - f.centre * b.intercept))
+        x = jax.scipy.linalg.lu_solve(lu, ravel_pytree(inner)[0], trans=trans)
+        return Scaled(*f.outer(x[:-1], True), x[-1])
+
+    return implicit.root(lambda params: residual(params, live), params, inverse, partial(inverse, trans=1))
+
+
+def _finish(
+    params: Scaled, value: jax.Array, optimality: jax.Array, status: jax.Array, n_iter: jax.Array, live: tuple
+) -> Fit:
+    """The Fit: Status, and NaN where there is no solution."""
+    data, norm, constant = implicit.frozen(live)
+    sound = data.weight > 0
+    X, w = masked(data.X, data.w)
+    finite = jnp.isfinite(data.y.sum() + data.weight + (0 if w is None else w.sum()))
+    if data.w is not None:
+        sound &= (data.w >= 0).all()
+    for leaf in (*jax.tree.leaves(norm), *([] if constant is None else [constant])):
+        sound &= leaf > 0
+        finite &= ~jnp.isnan(leaf)
+    code = jnp.where(all_finite(value, *jax.tree.leaves(implicit.frozen(params))), status, Status.NONFINITE)
+    code = jnp.where(sound, code, Status.SINGULAR)
+    code = jnp.where(finite & jnp.isfinite(dot(jnp.ones_like(data.y), X)).all(), code, Status.NONFINITE)
+    code = code.astype(jnp.int32)
+    good = code <= Status.STALLED
+    or_nan = lambda v: jnp.where(good, v, jnp.nan)  # noqa: E731
+    return Fit(jax.tree.map(or_nan, params), Info(code, n_iter, or_nan(value), or_nan(optimality)))
