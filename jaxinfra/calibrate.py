@@ -29,7 +29,7 @@ from jaxinfra.linear import logistic, multinomial
 from jaxinfra.links import Logit
 from jaxinfra.losses import Likelihood
 from jaxinfra.solvers.likelihood import penalised
-from jaxinfra.solvers.likelihood.linear_loss import Data
+from jaxinfra.solvers.linalg.design import Data
 from jaxinfra.svm import linear_svm, nu_svc, svc
 
 _PAIR_BY_PAIR = (svc, nu_svc)

@@ -20,7 +20,7 @@ import jaxinfra as ji
 from jaxinfra._core import checks, compensated, rows, show
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.pytree import pytree, static
-from jaxinfra.solvers.least_squares import moments
+from jaxinfra.solvers.linalg import design
 
 pytestmark = pytest.mark.core
 
@@ -268,7 +268,7 @@ def test_the_compiler_is_not_made_to_search_rows(capfd):
     so."""
 
     def frame(X):
-        return moments.provisional(X, jnp.ones_like(X[:, 0]), True, blocked=True)
+        return design.provisional(X, jnp.ones_like(X[:, 0]), True, blocked=True)
 
     jax.jit(frame).lower(jax.ShapeDtypeStruct((500_000, 1), jnp.float32)).compile()
     assert "Constant folding" not in capfd.readouterr().err
@@ -283,7 +283,7 @@ def test_a_constant_column_has_its_value_for_a_centre(blocked):
     w = rng.integers(0, 3, (4, 300)).astype(float)
 
     def frame(X, w):
-        return moments.provisional(X, w, True, blocked=blocked)
+        return design.provisional(X, w, True, blocked=blocked)
 
     def held(centre, scale, constants=X[0, :3]):
         np.testing.assert_array_equal(centre[:3], constants)

@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 import jaxinfra as ji
 from jaxinfra._core import rows
-from jaxinfra.solvers.least_squares import moments
+from jaxinfra.solvers.linalg import products
 from tests.references import least_squares as reference
 from tests.registry import BY_NAME
 
@@ -366,4 +366,4 @@ def test_path_of_several_targets_and_its_derivative():
 
 def test_strips_give_the_symmetric_product(rng):
     A = rng.standard_normal((50, 300))
-    np.testing.assert_allclose(moments.mirror(moments.symmetric_product(A, A)), A.T @ A, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(products.mirror(products.symmetric_product(A, A)), A.T @ A, rtol=1e-12, atol=1e-12)

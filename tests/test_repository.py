@@ -40,6 +40,14 @@ LEVELS = [
     {"__init__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+# The rooms of `solvers`, by the same rule.
+SOLVER_LEVELS = [
+    {"linalg"},
+    {"methods"},
+    {"least_squares", "likelihood", "robust", "quantile", "dual"},
+    {"sparse", "multinomial"},
+]
+SOLVER_LEVEL = {room: level for level, rooms in enumerate(SOLVER_LEVELS) for room in rooms}
 MODEL_ROOMS = {"linear", "svm", "nn"}
 NN_PARTS = {"layers", "train"}  # files of nn that are no model
 THIRD_PARTY = {"jax": LEVEL.keys(), "numpy": LEVEL.keys(), "flax": {"nn"}, "optax": {"nn"}, "sklearn": {"sklearn"}}
@@ -87,6 +95,12 @@ def objections(module: str, imported: str) -> str | None:
         allowed = top in sys.stdlib_module_names or here in THIRD_PARTY.get(top, ())
         return None if allowed else f"{module} may not import {top}"
     there = room(imported)
+    if there == here == "solvers":
+        inner, outer = (name.split(".")[2] for name in (module, imported))
+        if inner not in SOLVER_LEVEL or outer not in SOLVER_LEVEL:
+            return f"{module} imports {imported}: not in a room of solvers"
+        above = inner != outer and SOLVER_LEVEL[outer] >= SOLVER_LEVEL[inner]
+        return f"{module} imports {imported}: not a level below in solvers" if above else None
     if there == here:
         sideways = is_model(module) and is_model(imported) and module != imported
         return f"{module} imports another model, {imported}" if sideways else None
@@ -102,14 +116,31 @@ def test_imports_go_down(path):
 
 
 def test_the_import_rule_objects_where_it_should():
-    assert objections("jaxinfra._core.types", "jaxinfra.solvers.newton")
+    assert objections("jaxinfra._core.types", "jaxinfra.solvers.methods.newton")
+    assert objections("jaxinfra.solvers.methods.newton", "jaxinfra.solvers.likelihood.penalised")
+    assert objections("jaxinfra.solvers.robust.huber", "jaxinfra.solvers.quantile.vertex")
+    assert objections("jaxinfra.solvers.attic.old", "jaxinfra.solvers.linalg.cholesky")
     assert objections("jaxinfra.linear.ridge", "jaxinfra.linear.ols")
     assert objections("jaxinfra.linear.ridge", "jaxinfra.svm.svc")
     assert objections("jaxinfra.linear.ridge", "jaxinfra")
     assert objections("jaxinfra.linear.ridge", "optax")
     assert objections("jaxinfra._core.types", "scipy.linalg")
     assert objections("jaxinfra.nn.cnn", "jaxinfra.nn.layers") is None
-    assert objections("jaxinfra.linear.ridge", "jaxinfra.solvers.newton") is None
+    assert objections("jaxinfra.linear.ridge", "jaxinfra.solvers.methods.newton") is None
+    assert objections("jaxinfra.solvers.multinomial.smooth", "jaxinfra.solvers.multinomial.softmax") is None
+    assert objections("jaxinfra.solvers.sparse.elastic_net", "jaxinfra.solvers.least_squares.ridge") is None
+
+
+def test_rooms_of_solvers_are_on_the_map():
+    """One line a room, in the order of their levels, and each room says the same of itself."""
+    rooms = {path.parent.name for path in (PACKAGE / "solvers").glob("*/__init__.py")}
+    lines = re.findall(r"^    ([a-z_]+) +(\S.*)$", jaxinfra.solvers.__doc__, re.M)
+    assert rooms == SOLVER_LEVEL.keys() == dict(lines).keys() and len(lines) == len(rooms)
+    levels = [SOLVER_LEVEL[room] for room, _ in lines]
+    assert levels == sorted(levels)
+    for room, line in lines:
+        said = importlib.import_module(f"jaxinfra.solvers.{room}").__doc__
+        assert said.lower().startswith(line.lower()), room
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_name(path))

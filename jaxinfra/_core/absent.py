@@ -4,8 +4,9 @@
     masked    X in a pass over blocks of rows: one operation more on what the pass reads anyway
     filled    X as a whole: for kernels, whose rows have no zero, and whose centre all rows have a part in
     replaced  every row of weight 0, where the values of all rows decide something
+    weighted  values of the rows times their weights
 
-All but the last leave what 0 times is 0, so that the derivative with respect to a weight of 0 is that of a row that
+All but `replaced` leave what 0 times is 0, so that the derivative with respect to a weight of 0 is that of a row that
 comes in.  Lanes of a batch that differ in their weights, such as the folds of a cross-validation, go on sharing one X:
 where a row that would spoil a sum counts in some of them, those lanes get a weight of NaN.
 """
@@ -18,6 +19,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
+
+from jaxinfra._core.implicit import frozen
 
 Pass = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
@@ -129,3 +132,14 @@ def masked(X: jax.Array, w: jax.Array | None) -> tuple[jax.Array, Any]:
 def filled(X: jax.Array, w: jax.Array | None) -> tuple[jax.Array, Any]:
     """X with values of the first row that counts for those far from it in rows of weight 0, and w (n,)."""
     return (X, None) if w is None else _filled(X, w)
+
+
+def weighted(w: jax.Array | None, v: jax.Array) -> jax.Array:
+    """w v."""
+    # A row of weight 0 is absent even where its loss is infinite.
+    return v if w is None else jnp.where(w > 0, w * v, 0 * w)
+
+
+def spoiled(w: jax.Array, *terms: jax.Array) -> jax.Array:
+    """Rows of weight 0 of which some term is not finite, (n,): in a derivative 0 times that would be NaN."""
+    return (w == 0) & ~jnp.isfinite(sum(frozen(terms)))

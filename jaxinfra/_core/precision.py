@@ -69,3 +69,8 @@ def eps(dtype: Any) -> float:
 def default_tol(dtype: Any) -> float:
     """The tolerance that `tol=None` means: sqrt(eps) of the working dtype (1.5e-8, or 3.5e-4 in float32)."""
     return eps(dtype) ** 0.5
+
+
+def positive(a: jax.Array) -> jax.Array:
+    """a where it is positive, else 1: a divisor."""
+    return jnp.where(a > 0, a, 1)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core.implicit import frozen
 from jaxinfra._core.precision import dot, eps
-from jaxinfra.solvers.least_squares.moments import power_of_two
+from jaxinfra.solvers.linalg.products import power_of_two
 
 
 class Design(NamedTuple):

@@ -12,7 +12,7 @@ from jaxinfra._core import absent, checks, rows
 from jaxinfra.families import Family
 from jaxinfra.links import Link, Log
 from jaxinfra.losses import Likelihood
-from jaxinfra.solvers.likelihood.linear_loss import Data
+from jaxinfra.solvers.linalg.design import Data
 
 
 class GLM(NamedTuple):

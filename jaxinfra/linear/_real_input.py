@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxinfra._core import checks
 from jaxinfra.solvers.least_squares import ridge
-from jaxinfra.solvers.likelihood.linear_loss import Data
+from jaxinfra.solvers.linalg.design import Data
 
 
 class Input(NamedTuple):

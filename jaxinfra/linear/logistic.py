@@ -17,7 +17,7 @@ from jaxinfra.families import Binomial
 from jaxinfra.links import Logit
 from jaxinfra.losses import Likelihood
 from jaxinfra.solvers.likelihood import linear_loss, penalised
-from jaxinfra.solvers.likelihood.linear_loss import Data
+from jaxinfra.solvers.linalg.design import Data
 
 _LOSS = Likelihood(Binomial(), Logit())
 

@@ -16,7 +16,7 @@ from jaxinfra._core.types import Fit, Thresholds
 from jaxinfra._core.verbs import public
 from jaxinfra.links import Link
 from jaxinfra.solvers.likelihood import ordinal
-from jaxinfra.solvers.likelihood.linear_loss import Data
+from jaxinfra.solvers.linalg.design import Data
 
 _LINKS = (links.Logit, links.Probit, links.CLogLog, links.Cauchit)
 

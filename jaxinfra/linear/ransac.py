@@ -16,8 +16,7 @@ from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
 from jaxinfra.solvers.least_squares import ridge
-from jaxinfra.solvers.likelihood import linear_loss
-from jaxinfra.solvers.methods import newton
+from jaxinfra.solvers.linalg import cholesky, design
 from jaxinfra.solvers.robust import subsets
 
 _TOGETHER = 64  # trials whose residuals are held at the same time
@@ -136,7 +135,7 @@ def _fit(
     sound &= c >= 0
     finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + w.sum() + c)
 
-    f = linear_loss.frame(X, w, fit_intercept, blocked)
+    f = design.frame(X, w, fit_intercept, blocked)
     Z = (X - f.centre[None]) * f.scale[None]
     V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
     draws = jnp.where(sound & finite, w, 1)
@@ -167,7 +166,7 @@ def _fit(
     def refit(state: tuple[jax.Array, jax.Array]) -> tuple[tuple[jax.Array, jax.Array], Verdict]:
         """From the consensus of the last fit to the next, as long as it grows."""
         theta, inside = state
-        T = newton.inverse_root(dot(V.T, inside[:, None] * V))
+        T = cholesky.inverse_root(dot(V.T, inside[:, None] * V))
         fitted = dot(T, dot(T.T, dot(inside * y, V)))
         new = weights(fitted)
         grows = new.sum() > inside.sum()

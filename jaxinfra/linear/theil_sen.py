@@ -14,7 +14,7 @@ from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
-from jaxinfra.solvers.likelihood import linear_loss
+from jaxinfra.solvers.linalg import design
 from jaxinfra.solvers.robust import spatial_median, subsets
 
 
@@ -126,8 +126,8 @@ class _Fits(NamedTuple):
 
 
 def _fits(
-    data: linear_loss.Data, key: jax.Array, n_subsets: int, size: int, fit_intercept: bool
-) -> tuple[linear_loss.Frame, _Fits]:
+    data: design.Data, key: jax.Array, n_subsets: int, size: int, fit_intercept: bool
+) -> tuple[design.Frame, _Fits]:
     """All subsets' fits, or those of the subsets drawn, differentiable in X and y."""
     X, y, w, _ = data.masked()
     w = jnp.ones_like(y) if w is None else implicit.frozen(w)
@@ -135,7 +135,7 @@ def _fits(
     w = jnp.where(sound, w, 1)
     centre = dot(w, X) / w.sum() if fit_intercept else jnp.zeros_like(X[0])
     square = dot(w, (X - centre[None]) ** 2) / w.sum()
-    f = linear_loss.Frame(centre, 1 / jnp.sqrt(jnp.where(square > 0, square, 1)))
+    f = design.Frame(centre, 1 / jnp.sqrt(jnp.where(square > 0, square, 1)))
     every = subsets.all_of(len(y), size, n_subsets)
     if _is_classical(X.shape[1], size, fit_intercept):
         i, j = (subsets.draw(key, w, n_subsets, size) if every is None else every).T
@@ -155,13 +155,13 @@ def _is_classical(p: int, size: int, fit_intercept: bool) -> bool:
     return p == 1 and size == 2 and fit_intercept
 
 
-def _classical(f: linear_loss.Frame, fits: _Fits, data: linear_loss.Data, w: jax.Array) -> jax.Array:
+def _classical(f: design.Frame, fits: _Fits, data: design.Data, w: jax.Array) -> jax.Array:
     """The median slope and the median of y - slope z."""
     slope = spatial_median.median(fits.points[:, 0], fits.weight)
     return jnp.stack([slope, spatial_median.median(data.y - slope * (data.X[:, 0] - f.centre[0]) * f.scale[0], w)])
 
 
-def _look(f: linear_loss.Frame, fits: _Fits, theta: jax.Array, *, classical: bool) -> tuple[jax.Array, jax.Array]:
+def _look(f: design.Frame, fits: _Fits, theta: jax.Array, *, classical: bool) -> tuple[jax.Array, jax.Array]:
     """The mean distance to the subsets' fits, and how far it is from its minimum."""
     points, weight = implicit.frozen(fits)
     if classical:

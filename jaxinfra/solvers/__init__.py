@@ -1,1 +1,16 @@
-"""Level 1: algorithms that know no model."""
+"""Algorithms, from data to a fit; no file reads the arguments of a user.
+
+    linalg         matrices and the frame of a design's columns
+    methods        methods of optimisation that know no loss
+    least_squares  least squares with a ridge penalty
+    likelihood     smooth losses of one linear predictor
+    robust         regression that outliers do not move
+    quantile       quantile regression as a linear program
+    dual           the dual of support vector machines
+    sparse         least squares with a penalty that has kinks
+    multinomial    the multinomial likelihood
+
+A room imports rooms further up alone, and no other of its own level: `linalg`; `methods`; the five that follow; the
+last two, of which `sparse` builds on `least_squares` and `multinomial` on `likelihood`.  A solver that serves one model
+bears its name.
+"""

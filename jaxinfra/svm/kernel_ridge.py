@@ -16,8 +16,8 @@ from jaxinfra._core.types import Fit, Info, Status
 from jaxinfra._core.verbs import public
 from jaxinfra.kernels import Kernel, Precomputed
 from jaxinfra.solvers.dual import kernel_rows
-from jaxinfra.solvers.least_squares.moments import diagonal
 from jaxinfra.solvers.linalg import cholesky
+from jaxinfra.solvers.linalg.products import diagonal
 from jaxinfra.svm import _linear_kernel, _machine
 from jaxinfra.svm._machine import Machine
 

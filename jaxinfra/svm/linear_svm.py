@@ -16,7 +16,7 @@ from jaxinfra._core.verbs import public
 from jaxinfra.losses import SquaredHinge
 from jaxinfra.solvers.dual import low_rank
 from jaxinfra.solvers.likelihood import penalised
-from jaxinfra.solvers.likelihood.linear_loss import Data
+from jaxinfra.solvers.linalg.design import Data
 from jaxinfra.svm import _linear_kernel, _machine, _one_vs_one
 from jaxinfra.svm._one_vs_one import Labelled
 

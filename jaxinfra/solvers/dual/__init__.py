@@ -1,1 +1,1 @@
-"""The dual of support vector machines: decomposition, its certificate and derivatives, low-rank kernels."""
+"""The dual of support vector machines: decomposition, its certificate and derivatives, kernels of low rank."""

@@ -1,1 +1,1 @@
-"""Least squares with a ridge penalty, tall or wide, one penalty or a path: moments, factor, residual correction."""
+"""Least squares with a ridge penalty: tall or wide, one penalty or a path; moments, residual correction."""

@@ -16,7 +16,7 @@ from jaxinfra._core import compensated as cp
 from jaxinfra._core.absent import masked
 from jaxinfra._core.precision import dot
 from jaxinfra._core.rows import sum_blocks
-from jaxinfra.solvers.least_squares.moments import by_row
+from jaxinfra.solvers.linalg.products import by_row
 
 
 def _cross(Z: jax.Array, v: jax.Array) -> jax.Array:

@@ -29,7 +29,7 @@ from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra.solvers.least_squares import moments, refinement, residual, wide
 from jaxinfra.solvers.least_squares.refinement import Data, State
-from jaxinfra.solvers.linalg import rank_revealing
+from jaxinfra.solvers.linalg import products, rank_revealing
 from jaxinfra.solvers.linalg.rank_revealing import FACTOR_ERROR, apply, project_out
 
 # Form Z'WZ of float64 data in float32 from this many columns on: half the time, two corrections more.
@@ -82,7 +82,7 @@ def _primal(
     m = moments.moments(X, y, w, centre=centre, blocked=blocked, single=single)
     valid = refinement.solvable(w, l2, m.weight)
     # NaN or inf in any row reaches both c and yy; squares of X alone may overflow too.
-    finite = all_finite(m.c, m.yy, moments.diagonal(m.G), l2)
+    finite = all_finite(m.c, m.yy, products.diagonal(m.G), l2)
     usable = valid & finite
     ridge = jnp.zeros((1, p), dtype) if l2 is None else jnp.where(usable, m.weight * l2, 0)
     weight = jnp.where(m.weight > 0, m.weight, 1)

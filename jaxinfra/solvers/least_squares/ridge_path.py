@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core.precision import dot
-from jaxinfra.solvers.least_squares.moments import centred, in_units
+from jaxinfra.solvers.least_squares.moments import centred
+from jaxinfra.solvers.linalg.design import in_units
 from jaxinfra.solvers.linalg.rank_revealing import rank_tol, svd
 
 

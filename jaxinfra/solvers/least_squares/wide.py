@@ -19,7 +19,7 @@ from jaxinfra._core.precision import all_finite, dot
 from jaxinfra._core.types import Fit
 from jaxinfra.solvers.least_squares import moments, refinement
 from jaxinfra.solvers.least_squares.refinement import State
-from jaxinfra.solvers.linalg import rank_revealing
+from jaxinfra.solvers.linalg import design, products, rank_revealing
 from jaxinfra.solvers.linalg.rank_revealing import apply, project_out
 
 
@@ -30,7 +30,7 @@ def solve(
     """As `ridge.solve`, for y (n, k) and l2 (t, 1) or None."""
     n, p = X.shape
     dtype = X.dtype
-    w = moments.in_units(w)
+    w = design.in_units(w)
     weight, x_mean, y_mean, A, target = moments.centred(X, y, w, centre)
     A = A.T
     ridge = jnp.zeros((1, 1), dtype) if l2 is None else weight * l2
@@ -53,8 +53,8 @@ def solve(
     )
     f = when(~(f.error.max() < rank_revealing.FACTOR_ERROR) & usable, robust, f)
 
-    norm_y = moments.norms(target0)
-    column = moments.norms(A0.T)[None]
+    norm_y = products.norms(target0)
+    column = products.norms(A0.T)[None]
     column = jnp.where(column > 0, column, 1)
 
     # Beside a the corrections add up in coef: next to a large column what they change is below the rounding of a.

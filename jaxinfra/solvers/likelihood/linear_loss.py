@@ -14,17 +14,14 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from jaxinfra._core.absent import masked
-from jaxinfra._core.implicit import frozen
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.absent import masked, weighted
+from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Linear
-from jaxinfra.solvers.least_squares.moments import mirror, provisional, weighted_product
+from jaxinfra.solvers.linalg.design import Data, Frame
+from jaxinfra.solvers.linalg.products import mirror, weighted_product
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
-
-_FAR = 6  # mean absolute values of a column from 0 on which rows are far: 4.8 standard deviations of normal ones
 
 
 class Loss(Protocol):
@@ -70,56 +67,6 @@ class Loss(Protocol):
         ...
 
 
-class Data(NamedTuple):
-    """X (n, p), y (n,), weights (n,) or None, offset (n,) or None; all in one dtype."""
-
-    X: jax.Array
-    y: jax.Array
-    w: jax.Array | None
-    offset: jax.Array | None
-
-    def every(self, step: int) -> Data:
-        """One row in `step`."""
-        return Data(*(None if a is None else a[::step] for a in self))  # type: ignore[arg-type]
-
-    def masked(self) -> Data:
-        """Zeros in X where the weight is 0."""
-        X, w = masked(self.X, self.w)
-        return self._replace(X=X, w=w)
-
-    @property
-    def weight(self) -> jax.Array:
-        """The sum of the weights."""
-        return jnp.asarray(self.X.shape[0], self.X.dtype) if self.w is None else self.w.sum()
-
-
-class Frame(NamedTuple):
-    """The coordinates of the passes: centre (p,) and scale (p,) of the columns."""
-
-    centre: jax.Array
-    scale: jax.Array
-
-    def inner(self, params: Linear, fit_intercept: bool) -> jax.Array:
-        """Theta of given params."""
-        coef = params.coef / self.scale
-        if not fit_intercept:
-            return coef
-        return jnp.append(coef, params.intercept + dot(self.centre, params.coef))
-
-    def outer(self, theta: jax.Array, fit_intercept: bool) -> Linear:
-        """Params of a given theta."""
-        if not fit_intercept:
-            return Linear(theta * self.scale, jnp.zeros((), theta.dtype))
-        coef = theta[:-1] * self.scale
-        return Linear(coef, theta[-1] - dot(self.centre, coef))
-
-
-def frame(X: jax.Array, w: jax.Array | None, fit_intercept: bool, blocked: bool) -> Frame:
-    """Centre and scale of the rows that count."""
-    centre, scale = provisional(X, w, fit_intercept, blocked)
-    return Frame(centre, 1 / scale)
-
-
 class Sums(NamedTuple):
     """Value and gradient of the mean loss."""
 
@@ -133,17 +80,6 @@ def _predictor(Z: jax.Array, theta: jax.Array, offset: jax.Array | None) -> jax.
     if theta.shape[0] > p:
         eta = eta + theta[p]
     return eta if offset is None else eta + offset
-
-
-def weighted(w: jax.Array | None, v: jax.Array) -> jax.Array:
-    """w v."""
-    # A row of weight 0 is absent even where its loss is infinite.
-    return v if w is None else jnp.where(w > 0, w * v, 0 * w)
-
-
-def spoiled(w: jax.Array, *terms: jax.Array) -> jax.Array:
-    """Rows of weight 0 of which some term is not finite, (n,): in a derivative 0 times that would be NaN."""
-    return (w == 0) & ~jnp.isfinite(sum(frozen(terms)))
 
 
 def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: bool) -> Sums:
@@ -160,7 +96,7 @@ def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: boo
         return Sums(weighted(w, loss.value(y, eta)).sum(), g)
 
     total = sum_blocks(sums, tuple(data), blocked=blocked)
-    weight = _positive(data.weight)
+    weight = positive(data.weight)
     return jax.tree.map(lambda s: s / weight, total)
 
 
@@ -183,53 +119,7 @@ def hessian(
         return weighted_product(V, h)
 
     H = sum_blocks(sums, tuple(data), blocked=blocked).astype(theta.dtype)
-    return mirror(H) / _positive(data.weight)
-
-
-def column_norms(data: Data, f: Frame, centre: bool, *, bulk: bool = False) -> jax.Array:
-    """Root mean squares of the columns of Z (p,), about their means if `centre`; 1 where there is nothing.
-
-    bulk: of the rows that are not far from all others.  A loss that vanishes on one side has no slope there, however
-    far, so that its minimum is the other rows', and their gradient would pass for 0 in units of the far row's.
-    """
-    Z, w = masked((data.X - f.centre[None]) * f.scale[None], data.w)
-    w = jnp.ones_like(Z[:, 0]) if w is None else w
-    noise = 16 * eps(Z.dtype) * jnp.abs(f.centre * f.scale) if bulk else None
-    return _positive(root_mean_squares(Z, w, centre=centre, noise=noise))
-
-
-_Trim = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
-
-
-def root_mean_squares(Z: jax.Array, w: jax.Array, *, centre: bool, noise: jax.Array | None) -> jax.Array:
-    """Those of the columns (p,), about their means if `centre`.
-
-    noise: None, or (p,): without rows beyond 6 mean absolute values, and again until none is left; of all rows where
-    what is left is not above the noise, since a column that is constant but for such rows says nothing without them.
-    """
-
-    def of(limit: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The norms of the rows up to a limit (p,), and the limit of the next."""
-        away = jnp.abs(Z)
-        share = jnp.where(away <= limit[None], w[:, None], 0)
-        total = _positive(share.sum(0))
-        square, size = (share * Z * Z).sum(0) / total, (share * away).sum(0) / total
-        if centre:
-            square = jnp.maximum(square - ((share * Z).sum(0) / total) ** 2, eps(square.dtype) * square)
-        return jnp.sqrt(square), jnp.where(jnp.where(share > 0, away, 0).max(0) > _FAR * size, _FAR * size, limit)
-
-    every = jnp.full(Z.shape[1:], jnp.inf, Z.dtype)
-    if noise is None:
-        return of(every)[0]
-
-    def trim(state: _Trim) -> _Trim:
-        _, limit, _, norm = state
-        inner, further = of(limit)
-        return limit, further, inner, jnp.where(jnp.isinf(limit), inner, norm)
-
-    start = jnp.zeros_like(every), every, every, every
-    _, _, inner, norm = lax.while_loop(lambda s: (s[1] != s[0]).any(), trim, start)
-    return jnp.where(inner > noise, inner, norm)
+    return mirror(H) / positive(data.weight)
 
 
 # Of the slopes' sum, and of a predictor: see `recedes`.
@@ -260,11 +150,7 @@ def last_look(
     falls = recedes(r * change, change if w is None else jnp.where(w > 0, change, 0), data.weight * penalty)
     size = jnp.abs(r)
     terms = jnp.append(dot(size, jnp.abs(Z)), jnp.broadcast_to(size.sum(), (len(theta) - Z.shape[1],)))
-    return falls, terms / _positive(data.weight)
-
-
-def _positive(a: jax.Array) -> jax.Array:
-    return jnp.where(a > 0, a, 1)
+    return falls, terms / positive(data.weight)
 
 
 @jax.jit
@@ -273,7 +159,7 @@ def objective(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Arr
     """F with the L1 penalty at any params."""
     coef, data = params.coef, data.masked()
     value = weighted(data.w, loss.value(data.y, _predictor(data.X, coef, data.offset) + params.intercept)).sum()
-    return value / _positive(data.weight) + (l1 * jnp.abs(coef) + 0.5 * l2 * coef * coef).sum()
+    return value / positive(data.weight) + (l1 * jnp.abs(coef) + 0.5 * l2 * coef * coef).sum()
 
 
 @partial(jax.jit, static_argnames="fit_intercept")
@@ -282,6 +168,6 @@ def subgradient(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.A
     """The subgradient of `objective` of smallest norm; zero for the intercept where there is none to fit."""
     coef, data = params.coef, data.masked()
     r = weighted(data.w, loss.slope(data.y, _predictor(data.X, coef, data.offset) + params.intercept))
-    r = r / _positive(data.weight)
+    r = r / positive(data.weight)
     g = least_norm(coef, dot(r[None], data.X)[0] + l2 * coef, l1)
     return Linear(g, r.sum() if fit_intercept else jnp.zeros_like(params.intercept))

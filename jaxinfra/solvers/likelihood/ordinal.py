@@ -20,15 +20,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import implicit
-from jaxinfra._core.absent import masked
+from jaxinfra._core.absent import masked, weighted
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, default_tol, dot
 from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Fit, Info, Status, Thresholds
 from jaxinfra.links import Link
-from jaxinfra.solvers.least_squares.moments import mirror, symmetric_product
 from jaxinfra.solvers.likelihood import linear_loss
-from jaxinfra.solvers.likelihood.linear_loss import Data, Frame, weighted
+from jaxinfra.solvers.linalg import cholesky, design
+from jaxinfra.solvers.linalg.design import Data, Frame
+from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.methods import newton
 
 
@@ -136,10 +137,10 @@ def solve(
     live = (data, link, jnp.broadcast_to(l2, (p,)))
     data, link, l2 = implicit.frozen(live)
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
-    f = linear_loss.frame(data.X, data.w, True, blocked)
+    f = design.frame(data.X, data.w, True, blocked)
     problem = Problem(data, link, f, K, blocked)
     counts = dot((data.y[None] == jnp.arange(K, dtype=data.y.dtype)[:, None]).astype(dtype), _weights(data))
-    scale = jnp.append(linear_loss.column_norms(data, f, True, bulk=True), jnp.ones(K - 1, dtype))
+    scale = jnp.append(design.column_norms(data, f, True, bulk=True), jnp.ones(K - 1, dtype))
     ridge = jnp.append(l2 * f.scale**2, jnp.zeros(K - 1, dtype))
 
     def evaluate(theta: jax.Array) -> newton.Evaluation:
@@ -153,7 +154,7 @@ def solve(
         return jnp.append(limits, jnp.ones(1, dtype)).min()
 
     state, status, n_iter = newton.minimise(
-        evaluate, lambda theta: newton.inverse_root(_hessian(problem, theta) + jnp.diag(ridge)),
+        evaluate, lambda theta: cholesky.inverse_root(_hessian(problem, theta) + jnp.diag(ridge)),
         _start(init, problem, counts), scale, l1=None, metric=None, exact=True, patience=8,
         wary=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest,
     )  # fmt: skip
@@ -231,7 +232,7 @@ def _attach(params: Thresholds, live: Any, problem: Problem) -> Thresholds:
         _, _, l2_ = implicit.frozen(live)
         theta = jnp.append(params.coef / f.scale, params.thresholds - dot(f.centre, params.coef))
         ridge = jnp.append(l2_ * f.scale**2, jnp.zeros(K - 1, theta.dtype))
-        T = newton.inverse_root(_hessian(problem, theta) + jnp.diag(ridge))
+        T = cholesky.inverse_root(_hessian(problem, theta) + jnp.diag(ridge))
         x = dot(T, dot(T.T, jnp.append(f.scale * (b.coef + f.centre * b.thresholds.sum()), b.thresholds)))
         coef = x[:p] * f.scale
         return b._replace(coef=coef, thresholds=x[p:] + dot(f.centre, coef))

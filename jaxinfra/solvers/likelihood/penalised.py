@@ -17,13 +17,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinfra._core import implicit
+from jaxinfra._core import absent, implicit
 from jaxinfra._core.absent import first_row, masked
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers.likelihood import linear_loss
-from jaxinfra.solvers.likelihood.linear_loss import Data, Frame, Loss
+from jaxinfra.solvers.likelihood.linear_loss import Loss
+from jaxinfra.solvers.linalg import cholesky, design
+from jaxinfra.solvers.linalg.cholesky import inverse_factor
+from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
@@ -53,7 +56,7 @@ class Problem(NamedTuple):
         H = at(safe=False) + diagonal
         if self.loss.convex:
             return H
-        indefinite = ~jnp.isfinite(newton.inverse_factor(H[None]).sum())
+        indefinite = ~jnp.isfinite(inverse_factor(H[None]).sum())
         return when(indefinite, lambda _: at(safe=True) + diagonal, H)
 
 
@@ -109,9 +112,9 @@ def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, bl
 def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Problem:
     n, p = data.X.shape
     stride = newton.subsample(n, p, blocked=blocked)
-    f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
+    f = design.frame(data.X, data.w, fit_intercept, blocked)
     sample = None if stride is None else data.every(stride)
-    norms = linear_loss.column_norms(sample or data, f, fit_intercept, bulk=loss.may_separate)
+    norms = design.column_norms(sample or data, f, fit_intercept, bulk=loss.may_separate)
     norms = jnp.append(norms, jnp.ones(1 if fit_intercept else 0, data.X.dtype))
     return Problem(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
 
@@ -128,7 +131,7 @@ def _solve(
 
     def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
         H = problem.hessian(rows, theta, ridge, single=single)
-        return H if lasso is not None else newton.inverse_root(H, single=single)
+        return H if lasso is not None else cholesky.inverse_root(H, single=single)
 
     def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: Any) -> Any:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
@@ -201,7 +204,7 @@ def _start(problem: Problem, init: Linear | None) -> jax.Array:
     # coef = 0 has no mean: begin with the least-squares fit of the null model's eta.
     Z, w = masked(data.X * f.scale[None], data.w)
     Zw = Z if w is None else Z * w[:, None]
-    T = newton.inverse_root(dot(Zw.T, Z))
+    T = cholesky.inverse_root(dot(Zw.T, Z))
     return dot(T, dot(T.T, Zw.sum(0) * _null(data, loss)))
 
 
@@ -247,7 +250,7 @@ def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
         if data.w is None:
             r = loss.slope(data.y, eta) / weight
         else:
-            spoiled = linear_loss.spoiled(data.w, loss.slope(data.y, eta), loss.curvature(data.y, eta))
+            spoiled = absent.spoiled(data.w, loss.slope(data.y, eta), loss.curvature(data.y, eta))
             eta = jnp.where(spoiled, first_row(implicit.frozen(eta), data.w > 0), eta)
             r = data.w * jnp.where(spoiled, 0, loss.slope(data.y, eta)) / weight
         g = dot(r, data.X) + l2 * coef
@@ -262,7 +265,7 @@ def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
         mask = jnp.append(support, one)
         H = linear_loss.hessian(rows, f, loss_, f.inner(params, fit_intercept), blocked=problem.blocked, safe=False)
         H = H * mask[:, None] * mask[None]
-        T = newton.inverse_root(H + jnp.diag(jnp.append(l2_ * f.scale**2 * support, 0 * one) + 1 - mask))
+        T = cholesky.inverse_root(H + jnp.diag(jnp.append(l2_ * f.scale**2 * support, 0 * one) + 1 - mask))
         free = support * f.scale * (b.coef - f.centre * b.intercept)
         x = dot(T, dot(T.T, jnp.append(free, one * b.intercept)))
         out = f.outer(mask * x, fit_intercept)

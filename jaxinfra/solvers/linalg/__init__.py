@@ -1,1 +1,1 @@
-"""Matrices: Cholesky factors, rank-revealing factors, products; no loss and no penalty is known here."""
+"""Matrices and the frame of a design's columns: Cholesky and rank-revealing factors, products, centre and scale."""

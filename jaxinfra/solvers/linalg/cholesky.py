@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinfra._core.precision import dot
+from jaxinfra._core.loop import when
+from jaxinfra._core.precision import dot, eps
+from jaxinfra.solvers.linalg.products import diagonal
 
 # Largest triangular solve and Cholesky that stay on one thread, and the size from which the spinning matters less than
 # the flops of `_blocked`, three times as many.
@@ -196,3 +198,24 @@ def substitute(F: jax.Array, rhs: jax.Array) -> jax.Array:
 def solve(C: jax.Array, rhs: jax.Array) -> jax.Array:
     """C^-1 rhs for symmetric positive definite C (p, p), rhs (p, k); NaN where C is not."""
     return substitute(factor(C), rhs)
+
+
+# Units of rounding, a parameter, that stand in for curvature that is missing.
+RIDGE = 10
+
+
+def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
+    """T (q, q) with TT' = H^-1, for H symmetric and positive semidefinite up to rounding.
+
+    A tiny ridge stands in for curvature that is missing (duplicated or constant columns, along which the gradient is 0
+    as well); if rounding defeats it, a larger one.  `single`: H was formed in float32 and is factored in it.
+    """
+    dtype = jnp.float32 if single else H.dtype
+    q, unit = H.shape[0], eps(dtype)
+    diag = diagonal(H)
+    d = jnp.sqrt(jnp.where(diag > 0, diag, 1))
+    eye = jnp.eye(q, dtype=dtype)
+    C = (H / (d[:, None] * d[None])).astype(dtype) + jnp.where(diag > 0, 0, 1)[:, None].astype(dtype) * eye
+    L = inverse_factor((C + RIDGE * q * unit * eye)[None])[0]
+    L = when(~jnp.isfinite(L.sum()), lambda _: inverse_factor((C + unit**0.5 * eye)[None])[0], L)
+    return jnp.where(jnp.isfinite(L.sum()), L.T, eye).astype(H.dtype) / d[:, None]

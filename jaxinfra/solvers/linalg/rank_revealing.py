@@ -25,8 +25,8 @@ from jax import lax
 
 from jaxinfra._core import implicit
 from jaxinfra._core.precision import HIGHEST, dot, eps
-from jaxinfra.solvers.least_squares.moments import diagonal, power_of_two
 from jaxinfra.solvers.linalg.cholesky import inverse_factor
+from jaxinfra.solvers.linalg.products import diagonal, power_of_two
 
 # A factor may be used while the expected relative error of TT' is below this: each correction then gains 3 digits.
 FACTOR_ERROR = 1e-3

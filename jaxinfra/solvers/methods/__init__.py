@@ -1,1 +1,1 @@
-"""Methods of optimisation that are told function, gradient and curvature: Newton and L-BFGS, active sets, prox."""
+"""Methods of optimisation that know no loss: Newton and L-BFGS, active sets, proximal gradients, semismooth Newton."""

@@ -32,7 +32,7 @@ from jax import lax
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.least_squares.moments import diagonal
+from jaxinfra.solvers.linalg.products import diagonal
 from jaxinfra.solvers.methods.proximal_gradient import accelerated, soft
 
 S = TypeVar("S")

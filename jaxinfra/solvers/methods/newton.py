@@ -3,10 +3,10 @@ r"""Newton's method with a metric that may be old: one evaluation of value and g
     minimise F(theta) = f(theta) + sum_j l1_j |theta_j|,    f smooth
 
 exact     the Hessian is formed at every accepted step: Newton's method.  For small data.
-frozen    the Hessian at an earlier point, perhaps of a subsample of the rows, is the metric, and limited-memory BFGS
-pairs
-          correct it: preconditioned L-BFGS.  It is formed anew, from all rows, where the progress that it would buy is
-          worth more than it costs.  An evaluation costs two reads of the data, a Hessian p / 15 times as much.
+frozen    the Hessian at an earlier point, perhaps of a subsample of the rows, is the metric, and the pairs of
+          limited-memory BFGS correct it: preconditioned L-BFGS.  It is formed anew, from all rows, where the progress
+          that it would buy is worth more than it costs.  An evaluation costs two reads of the data, a Hessian p / 15
+          times as much.
 
 With l1 the step is that of the proximal Newton method: the quadratic model with the penalty is solved by
 `active_set`.  Steps are halved until Armijo's condition holds or, where rounding hides the change of F, until the
@@ -28,8 +28,6 @@ from jax import lax
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.least_squares.moments import diagonal
-from jaxinfra.solvers.linalg.cholesky import inverse_factor
 from jaxinfra.solvers.methods import active_set
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
@@ -107,27 +105,6 @@ def resolved(
     """(status, optimality) of a fit that stalled, whose residual in units that allow for `rounding` is `rounded`."""
     reached = (status == Status.STALLED) & (rounded <= tol)
     return jnp.where(reached, Status.CONVERGED, status), jnp.where(reached, rounded, optimality)
-
-
-# Units of rounding, a parameter, that stand in for curvature that is missing.
-RIDGE = 10
-
-
-def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
-    """T (q, q) with TT' = H^-1, for H symmetric and positive semidefinite up to rounding.
-
-    A tiny ridge stands in for curvature that is missing (duplicated or constant columns, along which the gradient is 0
-    as well); if rounding defeats it, a larger one.  `single`: H was formed in float32 and is factored in it.
-    """
-    dtype = jnp.float32 if single else H.dtype
-    q, unit = H.shape[0], eps(dtype)
-    diag = diagonal(H)
-    d = jnp.sqrt(jnp.where(diag > 0, diag, 1))
-    eye = jnp.eye(q, dtype=dtype)
-    C = (H / (d[:, None] * d[None])).astype(dtype) + jnp.where(diag > 0, 0, 1)[:, None].astype(dtype) * eye
-    L = inverse_factor((C + RIDGE * q * unit * eye)[None])[0]
-    L = when(~jnp.isfinite(L.sum()), lambda _: inverse_factor((C + unit**0.5 * eye)[None])[0], L)
-    return jnp.where(jnp.isfinite(L.sum()), L.T, eye).astype(H.dtype) / d[:, None]
 
 
 def _two_loop(metric: jax.Array, steps: jax.Array, changes: jax.Array, g: jax.Array) -> jax.Array:

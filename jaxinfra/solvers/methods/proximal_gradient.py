@@ -12,7 +12,7 @@ from jax import lax
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.least_squares.moments import diagonal
+from jaxinfra.solvers.linalg.products import diagonal
 
 
 def soft(u: jax.Array, threshold: jax.Array) -> jax.Array:

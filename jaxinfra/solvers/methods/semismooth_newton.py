@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.least_squares.moments import diagonal
+from jaxinfra.solvers.linalg.products import diagonal
 
 
 class Penalty(Protocol):

@@ -1,1 +1,1 @@
-"""The multinomial likelihood: K linear predictors, with a smooth or an L1 penalty."""
+"""The multinomial likelihood: one linear predictor a class, with a smooth or an L1 penalty."""

@@ -28,8 +28,8 @@ from jaxinfra._core import implicit
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.least_squares.moments import diagonal
 from jaxinfra.solvers.likelihood.linear_loss import recedes
+from jaxinfra.solvers.linalg.products import diagonal
 from jaxinfra.solvers.multinomial import softmax
 from jaxinfra.solvers.multinomial.softmax import Curvature, Problem, Units
 

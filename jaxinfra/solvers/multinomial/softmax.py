@@ -26,9 +26,9 @@ from jax.scipy.sparse.linalg import cg
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import HIGHEST, dot, eps
 from jaxinfra._core.rows import sum_blocks
-from jaxinfra.solvers.least_squares.moments import diagonal, mirror, provisional, symmetric_product
-from jaxinfra.solvers.likelihood.linear_loss import root_mean_squares
 from jaxinfra.solvers.linalg.cholesky import inverse_factor
+from jaxinfra.solvers.linalg.design import provisional, root_mean_squares
+from jaxinfra.solvers.linalg.products import diagonal, mirror, symmetric_product
 
 # Up to so many parameters the Hessian is formed; beyond, its products with vectors are.
 DENSE = 640

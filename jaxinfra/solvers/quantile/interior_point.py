@@ -24,8 +24,8 @@ from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.least_squares.moments import mirror, symmetric_product
-from jaxinfra.solvers.methods.newton import inverse_root
+from jaxinfra.solvers.linalg.cholesky import inverse_root
+from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 
 _STEP = 0.99995  # of the way to the nearest bound, as in Koenker's implementation
 _IDLE = 4  # iterations without a smaller gap after which nothing more is to be had

@@ -13,7 +13,7 @@ from jaxinfra._core.absent import masked
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.types import Fit, Info, Linear, Status
-from jaxinfra.solvers.likelihood import linear_loss
+from jaxinfra.solvers.linalg import design
 from jaxinfra.solvers.quantile import interior_point, vertex
 
 _NEAR = 1e-5  # relative gap from which the exchanges of `vertex` are faster than more of `interior_point`
@@ -42,7 +42,7 @@ def solve(
     finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + total + l1.sum() + tau)
 
     # Rows times their weights, of mean 1, centred and scaled.
-    f = linear_loss.frame(X, w, fit_intercept, blocked)
+    f = design.frame(X, w, fit_intercept, blocked)
     mean = w / jnp.where(total > 0, total / n, 1)
     Z = (X - f.centre[None]) * f.scale[None]
     V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
@@ -101,7 +101,7 @@ def solve(
 
 
 def _start(
-    program: interior_point.Program, init: Linear | None, f: linear_loss.Frame, level: jax.Array, tau: jax.Array,
+    program: interior_point.Program, init: Linear | None, f: design.Frame, level: jax.Array, tau: jax.Array,
     fit_intercept: bool, blocked: bool,
 ) -> jax.Array:  # fmt: skip
     """init, or least squares moved up or down to the quantile."""

@@ -20,15 +20,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxinfra._core import implicit
+from jaxinfra._core import absent, implicit
 from jaxinfra._core.absent import masked
 from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
 from jaxinfra.norms import Huber
-from jaxinfra.solvers.least_squares.moments import mirror, symmetric_product
-from jaxinfra.solvers.likelihood import linear_loss
-from jaxinfra.solvers.likelihood.linear_loss import Data, Frame
+from jaxinfra.solvers.linalg import cholesky, design
+from jaxinfra.solvers.linalg.design import Data, Frame
+from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.robust import residual_scale as scales
 
@@ -90,7 +90,7 @@ def _hessian(
         inside, size = jnp.abs(z) <= delta, jnp.abs(z)
         one = [jnp.ones_like(Z[:, :1])] if problem.fit_intercept else []
         V, w = masked(jnp.concatenate([Z, *one, jnp.where(inside, z, 0)[:, None]], 1), w)
-        h = linear_loss.weighted(w, jnp.where(inside, 1, outside * delta / jnp.where(inside, 1, size)))
+        h = absent.weighted(w, jnp.where(inside, 1, outside * delta / jnp.where(inside, 1, size)))
         if single:
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
         return symmetric_product(V * h[:, None], V)
@@ -110,7 +110,7 @@ def solve(
     dtype = data.X.dtype
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
 
-    f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
+    f = design.frame(data.X, data.w, fit_intercept, blocked)
     w = _weight(data.w, data.y)
     centre, unit = _frame(data.y, w, fit_intercept, blocked)
     # The scale then starts at 1.
@@ -119,7 +119,7 @@ def solve(
     stride = newton.subsample(n, p, blocked=blocked)
     sample = None if stride is None else problem.data.every(stride)
     one = jnp.ones(2 if fit_intercept else 1, dtype)
-    scale = jnp.append(linear_loss.column_norms(sample or problem.data, f, fit_intercept), one)
+    scale = jnp.append(design.column_norms(sample or problem.data, f, fit_intercept), one)
     # The objective is in units of `unit` as well, so the penalty on coef / unit is larger by it.
     ridge = jnp.append(l2 * f.scale**2 * unit, 0 * one)
 
@@ -129,7 +129,7 @@ def solve(
         g = _evaluate(problem, rows, theta).gradient + ridge * theta
         outside = jnp.minimum((jnp.abs(g) / scale).max(), 1)
         H = _hessian(problem, rows, theta, outside=outside, single=single)
-        return newton.inverse_root(H + jnp.diag(ridge), single=single)
+        return cholesky.inverse_root(H + jnp.diag(ridge), single=single)
 
     def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: jax.Array) -> tuple:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
@@ -207,7 +207,7 @@ def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked:
         theta = jnp.append(f.inner(Linear(params.coef, params.intercept), fit_intercept), params.scale)
         one = jnp.ones(1 if fit_intercept else 0, theta.dtype)
         ridge = jnp.concatenate([l2_ * f.scale**2, 0 * one, jnp.zeros(1, theta.dtype)])
-        T = newton.inverse_root(_hessian(problem, rows, theta) + jnp.diag(ridge))
+        T = cholesky.inverse_root(_hessian(problem, rows, theta) + jnp.diag(ridge))
         free = f.scale * (b.coef - f.centre * b.intercept)
         x = dot(T, dot(T.T, jnp.concatenate([free, one * b.intercept, b.scale[None]])))
         out = f.outer(x[:-1], fit_intercept)

@@ -27,10 +27,9 @@ from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
 from jaxinfra.norms import Huber, Norm
-from jaxinfra.solvers.least_squares.moments import mirror, symmetric_product
-from jaxinfra.solvers.likelihood import linear_loss
-from jaxinfra.solvers.likelihood.linear_loss import Data, Frame
-from jaxinfra.solvers.methods import newton
+from jaxinfra.solvers.linalg import cholesky, design
+from jaxinfra.solvers.linalg.design import Data, Frame
+from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.robust import residual_scale
 
 # Steps of Huber's norm before one that is not monotone, at most, and the optimality at which they end.
@@ -63,13 +62,13 @@ def solve(
     dtype = data.X.dtype
     p = data.X.shape[1]
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
-    f = linear_loss.frame(data.X, data.w, fit_intercept, blocked)
+    f = design.frame(data.X, data.w, fit_intercept, blocked)
     w = jnp.ones_like(data.y) if data.w is None else data.w
     weight = jnp.where(data.weight > 0, data.weight, 1)
     centre, unit = residual_scale.frame(data.y, w, fit_intercept, blocked)
     y = (data.y - centre) / unit  # the scale is of order 1
     q = p + fit_intercept
-    norms = jnp.append(linear_loss.column_norms(data, f, fit_intercept), jnp.ones(q - p, dtype))
+    norms = jnp.append(design.column_norms(data, f, fit_intercept), jnp.ones(q - p, dtype))
 
     def residual(theta: jax.Array) -> jax.Array:
         r = y - dot(data.X, theta[:p] * f.scale)
@@ -105,7 +104,7 @@ def solve(
         # Huber's norm, if it comes first, until it is nearly done.
         ending = state.first & ((optimality <= _COARSE) | (state.steps >= _FIRST))
         met = ~state.first & (optimality <= tol)
-        T = newton.inverse_root(H)
+        T = cholesky.inverse_root(H)
         theta = jnp.where(met, state.theta, state.theta + dot(T, dot(T.T, g)))
         # A scale on its way to 0 is progress too.
         better = (optimality < 0.9 * state.best) | (s < 0.9 * state.s)
@@ -150,7 +149,7 @@ def _start(
         coef, intercept = (jnp.asarray(a, y.dtype) for a in (init.coef, init.intercept))
         return f.inner(Linear(coef, intercept - centre), q > len(coef)) / unit
     H, g = normal(w, jnp.clip(y, -_FAR, _FAR))
-    T = newton.inverse_root(H)
+    T = cholesky.inverse_root(H)
     return dot(T, dot(T.T, g))
 
 
@@ -188,7 +187,7 @@ def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str,
         h = norm.weight((data.y - dot(data.X, theta[:p]) - theta[p]) / params.scale)
         h = h if data.w is None else h * data.w
         curvature = dot(h, data.X**2) / (data.weight * params.scale)
-        ridge = jnp.where(curvature > 0, newton.RIDGE * q * eps(curvature.dtype) * curvature, 1)
+        ridge = jnp.where(curvature > 0, cholesky.RIDGE * q * eps(curvature.dtype) * curvature, 1)
         lu = jax.scipy.linalg.lu_factor(J - jnp.diag(jnp.pad(ridge, (0, 2))))
         inner = b._replace(coef=f.scale * (b.coef - f.centre * b.intercept))
         x = jax.scipy.linalg.lu_solve(lu, ravel_pytree(inner)[0], trans=trans)

@@ -19,7 +19,7 @@ from jaxinfra._core import implicit, order
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.least_squares.moments import norms
+from jaxinfra.solvers.linalg.products import norms
 
 
 def median(v: jax.Array, w: jax.Array) -> jax.Array:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import dot, eps
-from jaxinfra.solvers.least_squares.moments import diagonal
 from jaxinfra.solvers.linalg.cholesky import inverse_factor
+from jaxinfra.solvers.linalg.products import diagonal
 from jaxinfra.solvers.methods.semismooth_newton import Inverse, regulariser
 
 

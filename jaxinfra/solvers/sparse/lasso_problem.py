@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxinfra._core.absent import masked
 from jaxinfra._core.precision import all_finite, dot, eps
 from jaxinfra.solvers.least_squares import moments, refinement, residual
+from jaxinfra.solvers.linalg import design, products
 from jaxinfra.solvers.methods.active_set import Oracle
 
 # Tall: few columns, or rows and penalties enough that moments cost less than products for every block of penalties.
@@ -50,7 +51,7 @@ def prepare(
         weight, x_mean, y_mean = m.weight, m.x_mean, m.y_mean[0]
         scale = jnp.where(weight > 0, 1 / jnp.where(weight > 0, weight, 1), 0)
         M, v, c, vv = m.G * scale, None, m.c[:, 0] * scale, m.yy[0] * scale
-        d, rounding = moments.diagonal(M), 8 * eps(X.dtype) * m.cancellation
+        d, rounding = products.diagonal(M), 8 * eps(X.dtype) * m.cancellation
     else:
         X, w = masked(X, w)
         weight, x_mean, mean = moments.weighted_means(X, y[:, None], w, centre)
@@ -62,7 +63,7 @@ def prepare(
     valid = refinement.solvable(w, l2, weight) & (l1 >= 0).all()
     finite = all_finite(c, vv, d, l1, l2)
     usable = valid & finite
-    varies = usable & ~moments.rounded(jnp.sqrt(jnp.maximum(d, 0)), x_mean)
+    varies = usable & ~design.rounded(jnp.sqrt(jnp.maximum(d, 0)), x_mean)
     M = jnp.where(varies[:, None] & varies[None, :] if v is None else varies[:, None], M, 0)
     c, d, vv = jnp.where(varies, c, 0), jnp.where(varies, d, 0), jnp.where(usable, vv, 0)
     return Problem(

@@ -25,6 +25,7 @@ from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, GapInfo, Info, Linear, Status
 from jaxinfra.solvers.least_squares import moments, refinement, residual, ridge
+from jaxinfra.solvers.linalg import products
 from jaxinfra.solvers.methods import semismooth_newton
 from jaxinfra.solvers.sparse.group_norm import GroupNorm
 from jaxinfra.solvers.sparse.nonnegative import Nonnegative
@@ -59,7 +60,7 @@ def path(
     tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
     m = moments.moments(X, y, w, centre=fit_intercept, blocked=blocked)
     valid = refinement.solvable(w, l2, m.weight) & (l1 >= 0).all()
-    finite = all_finite(m.c, m.yy, moments.diagonal(m.G), l2, implicit.frozen(l1))
+    finite = all_finite(m.c, m.yy, products.diagonal(m.G), l2, implicit.frozen(l1))
     usable = valid & finite
     weight = jnp.where(m.weight > 0, m.weight, 1)
     eye = jnp.eye(p, dtype=dtype)
@@ -68,7 +69,7 @@ def path(
     C = jnp.where(usable, m.c / weight, 0)
     null = 0.5 * jnp.where(usable, m.yy.sum() / weight, 1)
     null = jnp.where(null > 0, null, 1)
-    norms = jnp.sqrt(jnp.where(moments.diagonal(m.G) > 0, moments.diagonal(m.G) / weight, 1))
+    norms = jnp.sqrt(jnp.where(products.diagonal(m.G) > 0, products.diagonal(m.G) / weight, 1))
 
     def one(start: jax.Array, l1: jax.Array) -> tuple[jax.Array, Fit]:
         h = penalty(jnp.where(usable, implicit.frozen(l1), 0))
@@ -145,10 +146,10 @@ def _attach(
 
     def conditions(W: jax.Array) -> jax.Array:
         V = jnp.where(active, W, 0)
-        r = moments.by_row(w, target - dot(Z, V)) / weight
+        r = products.by_row(w, target - dot(Z, V)) / weight
         return jnp.where(active, l2[:, None] * V - dot(Z.T, r) + h.slope(V), W)
 
-    inverse = frozen.newton(H, semismooth_newton.regulariser(moments.diagonal(H)), W)
+    inverse = frozen.newton(H, semismooth_newton.regulariser(products.diagonal(H)), W)
     return implicit.root(conditions, W, inverse)
 
 
