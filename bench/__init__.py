@@ -1,7 +1,18 @@
 """The benchmarks of jaxinfra, run by asv.
 
-Benchmarks live in the modules without an underscore; `python -m bench` runs them and writes the report.
-Importing anything here starts no accelerator and needs neither JAX nor jaxinfra.
+The modules of this folder are the benchmarks, a family each: their names are asv's history.  `python -m bench` runs
+them and writes the report.  The rooms have no `__init__.py`, so that asv does not look for benchmarks in them:
+
+    suite         the models, networks and data that are measured
+    certificates  how right an answer is, recomputed in float64
+    runner        how a fit is timed, a step is run, a figure is kept; the compilers for other machines
+    peers         who else solves each model, and the race against them
+    report        tables, the page, the terminal, the chart
+    commands      what `python -m bench` is asked for: to measure, to compare commits, to publish
+    workers       programs that run in processes of their own
+
+A room imports rooms further up alone.  Importing anything here starts no accelerator and needs neither JAX nor
+jaxinfra.
 """
 
 import os

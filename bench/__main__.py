@@ -29,23 +29,25 @@ def main(arguments=None):
     if len(options.commits) != wanted:
         needs = {"gate": "two commits: BASE HEAD", "history": "a range of commits: BASE..HEAD"}
         parser.error(f"{options.command} takes {needs.get(options.command, 'no commits')}")
-    from . import _figures, _gate, _history, _measure, _report, _run
+    from bench.commands import figures, gate, history, measure
+    from bench.report import static_page
+    from bench.runner import steps
 
     try:
-        with _run.interruptible():
+        with steps.interruptible():
             if options.command == "gate":
-                return _gate.main(*options.commits, options.only)
+                return gate.main(*options.commits, options.only)
             if options.command == "history":
-                return _history.main(*options.commits, options.only)
-    except _run.Interrupted as stop:
+                return history.main(*options.commits, options.only)
+    except steps.Interrupted as stop:
         print(f"bench: interrupted ({stop}); nothing was decided.")
         return 130
-    except _run.Failed as error:
+    except steps.Failed as error:
         print(f"bench: {error}")
         return 2
     if options.command in ("report", "figures"):
-        return {"report": _report, "figures": _figures}[options.command].main()
-    return _measure.main(options.command, options.only, options.verbose)
+        return {"report": static_page, "figures": figures}[options.command].main()
+    return measure.main(options.command, options.only, options.verbose)
 
 
 if __name__ == "__main__":

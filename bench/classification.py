@@ -1,44 +1,45 @@
 """Logistic, multinomial and ordinal regression beside the peers, with the gradients of their answers."""
 
-from . import _compare, _harness
+from bench.peers import compare
+from bench.runner import harness
 
 
 def work():
-    return _compare.work("classification")
+    return compare.work("classification")
 
 
 class _Family:
     def setup_cache(self):
-        return _harness.gather(work())
+        return harness.gather(work())
 
     setup_cache.timeout = 3600
 
 
-class Logistic(_Family, _compare._Gradient):
+class Logistic(_Family, compare._Gradient):
     key = ("logistic",)
-    params = _compare.axes("logistic")
+    params = compare.axes("logistic")
 
 
-class LogisticCV(_Family, _compare._Gradient):
+class LogisticCV(_Family, compare._Gradient):
     """10 penalties on 5 folds, and the fit of all rows at the best one; every gradient counts."""
 
     key = ("logistic_cv",)
-    params = _compare.axes("logistic_cv")
+    params = compare.axes("logistic_cv")
 
 
-class Multinomial(_Family, _compare._Gradient):
+class Multinomial(_Family, compare._Gradient):
     key = ("multinomial",)
-    params = _compare.axes("multinomial")
+    params = compare.axes("multinomial")
 
 
-class Ordinal(_Family, _compare._Gradient):
+class Ordinal(_Family, compare._Gradient):
     key = ("ordinal",)
-    params = _compare.axes("ordinal")
+    params = compare.axes("ordinal")
 
 
-class Ours(_Family, _compare._Ours):
-    params = _compare.family_axes("classification")
+class Ours(_Family, compare._Ours):
+    params = compare.family_axes("classification")
 
 
-class Warm(_compare._Warm):
-    params = _compare.family_axes("classification")
+class Warm(compare._Warm):
+    params = compare.family_axes("classification")

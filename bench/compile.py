@@ -8,11 +8,12 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-from . import _cases, _data, _harness, _networks
+from bench.runner import harness
+from bench.suite import data, model_cases, network_cases
 
-MODELS = [*_cases.CASES, *_networks.CASES]
-PROBLEMS = [problem for case in _cases.CASES.values() for problem in case.compiled]
-PROBLEMS = list(dict.fromkeys([*PROBLEMS, *(case.problem for case in _networks.CASES.values())]))
+MODELS = [*model_cases.CASES, *network_cases.CASES]
+PROBLEMS = [problem for case in model_cases.CASES.values() for problem in case.compiled]
+PROBLEMS = list(dict.fromkeys([*PROBLEMS, *(case.problem for case in network_cases.CASES.values())]))
 REPEATS = 2
 
 # A fresh process that has imported everything and started its device; what follows is the user's first fit.
@@ -35,7 +36,7 @@ print(time.perf_counter() - start)
 
 def source(model):
     """The table that has it: its functions `available`, `function` and `sample` are the same."""
-    return _networks if model in _networks.CASES else _cases
+    return network_cases if model in network_cases.CASES else model_cases
 
 
 def available():
@@ -44,12 +45,14 @@ def available():
 
 def compiled(model):
     """The problems of a model, the first in every profile."""
-    return (_networks.CASES[model].problem,) if source(model) is _networks else _cases.CASES[model].compiled
+    return (
+        (network_cases.CASES[model].problem,) if source(model) is network_cases else model_cases.CASES[model].compiled
+    )
 
 
 def shape(model, problem):
     """Those of X and y; networks have their own."""
-    return ((), ()) if source(model) is _networks else _data.shape(problem)
+    return ((), ()) if source(model) is network_cases else data.shape(problem)
 
 
 def cases():
@@ -57,18 +60,20 @@ def cases():
     found = []
     for model in available():
         problems = compiled(model)
-        found += [(model, problem) for problem in _harness.selected(problems, problems[:1], problems[:1])]
+        found += [(model, problem) for problem in harness.selected(problems, problems[:1], problems[:1])]
     return found
 
 
 def dtypes_of(model):
     """The dtypes that a model has, the first in every profile."""
-    return (_networks.DTYPE,) if source(model) is _networks else _harness.DTYPES
+    return (network_cases.DTYPE,) if source(model) is network_cases else harness.DTYPES
 
 
 def dtypes(model):
     """Those of this profile. All but full have float64 for least squares alone: the races show every first call."""
-    both = _harness.profile() == "full" or (model in _cases.CASES and _cases.CASES[model].family == "regression")
+    both = harness.profile() == "full" or (
+        model in model_cases.CASES and model_cases.CASES[model].family == "regression"
+    )
     return dtypes_of(model) if both else dtypes_of(model)[:1]
 
 
@@ -77,21 +82,21 @@ def arguments(model, problem, dtype):
     import jax
     import numpy as np
 
-    if source(model) is _networks:
-        return tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in _networks.sample(model))
-    shape_X, shape_y = _data.shape(problem)
+    if source(model) is network_cases:
+        return tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in network_cases.sample(model))
+    shape_X, shape_y = data.shape(problem)
     small = (60, *shape_X[1:]), (60, *shape_y[1:])  # the penalty's shape may depend on the columns, not on the rows
-    *_, y, penalty = _cases.sample(model, *small, dtype, np.random.default_rng(0))
+    *_, y, penalty = model_cases.sample(model, *small, dtype, np.random.default_rng(0))
     shapes = ((shape_X, dtype), (shape_y, y.dtype), (penalty.shape, dtype))
     return tuple(jax.ShapeDtypeStruct(*each) for each in shapes)
 
 
 def _stages(model, problem, dtype):
-    jax = _harness.start_jax()
+    jax = harness.start_jax()
     jax.block_until_ready(jax.numpy.zeros(1))  # the start of the device is not ours
     fit, shapes = source(model).function(model), arguments(model, problem, dtype)
     best = {}
-    for _ in range(REPEATS if _harness.profile() == "full" else 1):
+    for _ in range(REPEATS if harness.profile() == "full" else 1):
         jax.clear_caches()  # a second compile of the same Lowered, or trace of the same function, takes no time
         at = [perf_counter()]
         traced = jax.jit(fit).trace(*shapes)
@@ -107,7 +112,7 @@ def _stages(model, problem, dtype):
 
 def _processes(model, problem, dtype):
     """The first fit of a process without a compilation cache, and of the next one that finds it filled."""
-    folder, module = Path(_cases.__file__).parent, source(model).__name__.rpartition(".")[2]
+    folder, module = Path(model_cases.__file__).parent, source(model).__name__.rpartition(".")[2]
     argument = repr((str(folder), module, model, dtype, *shape(model, problem)))
     with tempfile.TemporaryDirectory() as folder:
         env = dict(
@@ -124,7 +129,7 @@ def _processes(model, problem, dtype):
 
 def _retraces(model, problem, dtype):
     """Compilations that a second call with new values of the same shapes causes. Must be 0."""
-    jax = _harness.start_jax()
+    jax = harness.start_jax()
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -149,24 +154,24 @@ def _measure(model, problem, dtype):
 
 def work():
     return [
-        _harness.Work(f"{model} on {problem}, {dtype}", functools.partial(_measure, model, problem, dtype))
+        harness.Work(f"{model} on {problem}, {dtype}", functools.partial(_measure, model, problem, dtype))
         for model, problem in cases()
         for dtype in dtypes(model)
     ]
 
 
-class Compile(_harness.Figures):
+class Compile(harness.Figures):
     version = "2"  # a ridge path has 25 penalties since then
-    params = (MODELS, PROBLEMS, list(_harness.DTYPES))
+    params = (MODELS, PROBLEMS, list(harness.DTYPES))
     param_names = ("model", "problem", "dtype")
-    track_trace_seconds = _harness.figure("trace", "s")
-    track_lower_seconds = _harness.figure("lower", "s")
-    track_compile_seconds = _harness.figure("compile", "s")
-    track_first_call_seconds = _harness.figure("first_call", "s")
-    track_second_process_seconds = _harness.figure("second_process", "s")
-    track_retraces = _harness.figure("retraces", "compilations")
+    track_trace_seconds = harness.figure("trace", "s")
+    track_lower_seconds = harness.figure("lower", "s")
+    track_compile_seconds = harness.figure("compile", "s")
+    track_first_call_seconds = harness.figure("first_call", "s")
+    track_second_process_seconds = harness.figure("second_process", "s")
+    track_retraces = harness.figure("retraces", "compilations")
 
     def setup_cache(self):
-        return _harness.gather(work())
+        return harness.gather(work())
 
     setup_cache.timeout = 2400

@@ -1,37 +1,38 @@
 """Generalised linear models beside the peers, with the gradients of their answers."""
 
-from . import _compare, _harness
+from bench.peers import compare
+from bench.runner import harness
 
 
 def work():
-    return _compare.work("glm")
+    return compare.work("glm")
 
 
 class _Family:
     def setup_cache(self):
-        return _harness.gather(work())
+        return harness.gather(work())
 
     setup_cache.timeout = 3600
 
 
-class Poisson(_Family, _compare._Gradient):
+class Poisson(_Family, compare._Gradient):
     key = ("poisson",)
-    params = _compare.axes("poisson")
+    params = compare.axes("poisson")
 
 
-class Gamma(_Family, _compare._Gradient):
+class Gamma(_Family, compare._Gradient):
     key = ("gamma",)
-    params = _compare.axes("gamma")
+    params = compare.axes("gamma")
 
 
-class Tweedie(_Family, _compare._Gradient):
+class Tweedie(_Family, compare._Gradient):
     key = ("tweedie",)
-    params = _compare.axes("tweedie")
+    params = compare.axes("tweedie")
 
 
-class Ours(_Family, _compare._Ours):
-    params = _compare.family_axes("glm")
+class Ours(_Family, compare._Ours):
+    params = compare.family_axes("glm")
 
 
-class Warm(_compare._Warm):
-    params = _compare.family_axes("glm")
+class Warm(compare._Warm):
+    params = compare.family_axes("glm")

@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-from . import _data, _harness
+from bench.runner import harness
+from bench.suite import data
 
 PEAK = """
 import resource, sys
@@ -58,15 +59,15 @@ track_import_added_seconds.version = "1"
 class Memory:
     """How much a fit adds to the peak of a fresh process that already holds the data and the compiler."""
 
-    params = (["20000x500", "200000x50"], list(_harness.DTYPES))
+    params = (["20000x500", "200000x50"], list(harness.DTYPES))
     param_names = ("problem", "dtype")
     version = "1"
 
     def track_peak_rss(self, problem, dtype):
-        _harness.require(problem, self.params[0], self.params[0])
+        harness.require(problem, self.params[0], self.params[0])
         if sys.platform == "win32":
-            raise _harness.SkipNotImplemented("no resource module on Windows")
-        argument = repr((*_data.shape(problem), dtype))
+            raise harness.SkipNotImplemented("no resource module on Windows")
+        argument = repr((*data.shape(problem), dtype))
         return int(subprocess.check_output([sys.executable, "-c", PEAK, argument], text=True))
 
     track_peak_rss.unit = "bytes"

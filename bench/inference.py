@@ -1,34 +1,35 @@
 """Resampling and robust standard errors beside the peers."""
 
-from . import _compare, _harness
+from bench.peers import compare
+from bench.runner import harness
 
 
 def work():
-    return _compare.work("inference")
+    return compare.work("inference")
 
 
 class _Family:
     def setup_cache(self):
-        return _harness.gather(work())
+        return harness.gather(work())
 
     setup_cache.timeout = 3600
 
 
-class Bootstrap(_Family, _compare._Gradient):
+class Bootstrap(_Family, compare._Gradient):
     """Every fit counts, with the weights that it was given."""
 
     key = ("bootstrap",)
-    params = _compare.axes("bootstrap")
+    params = compare.axes("bootstrap")
 
 
-class Sandwich(_Family, _compare._Error):
+class Sandwich(_Family, compare._Error):
     key = ("sandwich",)
-    params = _compare.axes("sandwich")
+    params = compare.axes("sandwich")
 
 
-class Ours(_Family, _compare._Ours):
-    params = _compare.family_axes("inference")
+class Ours(_Family, compare._Ours):
+    params = compare.family_axes("inference")
 
 
-class Warm(_compare._Warm):
-    params = _compare.family_axes("inference")
+class Warm(compare._Warm):
+    params = compare.family_axes("inference")

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _harness, _networks, _race, _tables, _worker
-from ._compare import OURS, passes
-from .workers.serving import cores
+from bench.peers.compare import OURS, passes
+from bench.report import tables
+from bench.runner import harness, process, timing
+from bench.suite import network_cases
+from bench.workers.serving import cores
 
 IMPLEMENTATIONS = [OURS, f"{OURS}, 1 device", "plain JAX", "PyTorch", "PyTorch, channels last"]
 SECONDS = {"quick": 3.0, "standard": 15.0, "full": 60.0}  # of racing, for one network
 QUICK = ("lstm",)
-MODELS = list(_networks.CASES)
-PROBLEMS = list(dict.fromkeys(case.problem for case in _networks.CASES.values()))
-DTYPES = [_networks.DTYPE]
+MODELS = list(network_cases.CASES)
+PROBLEMS = list(dict.fromkeys(case.problem for case in network_cases.CASES.values()))
+DTYPES = [network_cases.DTYPE]
 LEARNERS = [OURS, "PyTorch"]
 
 
@@ -45,7 +47,7 @@ def torch_version():
 
 def suits(implementation, name):
     """Whether it says anything that another does not: the layout matters to convolutions alone."""
-    if _harness.profile() == "quick" and implementation == f"{OURS}, 1 device":
+    if harness.profile() == "quick" and implementation == f"{OURS}, 1 device":
         return False
     return not implementation.endswith("channels last") or name.startswith("cnn")
 
@@ -55,7 +57,7 @@ def place(implementation):
     if not implementation.startswith("PyTorch"):
         return sys.executable, "jax_worker"
     if (python := torch_python()) is None:
-        raise _harness.SkipNotImplemented("PyTorch is not installed; `make torch` does it")
+        raise harness.SkipNotImplemented("PyTorch is not installed; `make torch` does it")
     return python, "torch_worker"
 
 
@@ -70,29 +72,29 @@ def error(found, exact):
 
 def measure(name, seconds):
     """{implementation: seconds of a step, error of the gradient (the logits) of the first batch, first call}."""
-    case, figures, running = _networks.CASES[name], {}, {}
+    case, figures, running = network_cases.CASES[name], {}, {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        subprocess.run(_worker.command(sys.executable, "jax_worker", "reference", name, folder), check=True)
+        subprocess.run(process.command(sys.executable, "jax_worker", "reference", name, folder), check=True)
         exact = dict(np.load(folder / "reference.npz"))
         for implementation in IMPLEMENTATIONS:
             if not suits(implementation, name):
                 continue
             try:
-                worker = _worker.Worker(*place(implementation), implementation, name, folder)
-            except (_harness.SkipNotImplemented, _worker.Failed, OSError) as reason:
+                worker = process.Worker(*place(implementation), implementation, name, folder)
+            except (harness.SkipNotImplemented, process.Failed, OSError) as reason:
                 print(f"{name}: {implementation} skipped: {reason}")
                 continue
             stack.callback(worker.close)
             found = dict(np.load(folder / f"{implementation}.npz"))
             figures[implementation] = {"error": error(found, exact), "first_seconds": worker.first_seconds}
             running[implementation] = worker
-        for implementation, times in _race.alternate(running, seconds).items():
+        for implementation, times in timing.alternate(running, seconds).items():
             figures[implementation] |= {"seconds": times["seconds"] / case.steps, "spread": times["spread"]}
     if OURS in figures:
         ours = figures[OURS]
-        certified = {n: f["seconds"] for n, f in figures.items() if passes(f, "error", _networks.TARGET)}
-        fair = [seconds for n, seconds in certified.items() if _tables.peer(n)]
+        certified = {n: f["seconds"] for n, f in figures.items() if passes(f, "error", network_cases.TARGET)}
+        fair = [seconds for n, seconds in certified.items() if tables.peer(n)]
         if fair and OURS in certified:
             ours["ratio"] = ours["seconds"] / min(fair)
     return figures
@@ -100,8 +102,8 @@ def measure(name, seconds):
 
 def _race_of(name):
     """The figures of a race by (model, implementation, ...), and of ours by (model, ...)."""
-    where = _networks.CASES[name].problem, _networks.DTYPE
-    raced = measure(name, SECONDS[_harness.profile()])
+    where = network_cases.CASES[name].problem, network_cases.DTYPE
+    raced = measure(name, SECONDS[harness.profile()])
     figures = {(name, implementation, *where): values for implementation, values in raced.items()}
     return figures | ({(name, *where): raced[OURS]} if OURS in raced else {})
 
@@ -111,13 +113,13 @@ def _lesson_of(problem):
 
 
 def _races():
-    names = filter(_networks.available, _harness.selected(MODELS, MODELS, QUICK))
-    return [_harness.Work(_networks.CASES[name].title, functools.partial(_race_of, name)) for name in names]
+    names = filter(network_cases.available, harness.selected(MODELS, MODELS, QUICK))
+    return [harness.Work(network_cases.CASES[name].title, functools.partial(_race_of, name)) for name in names]
 
 
 def _lessons():
-    names = filter(_networks.available, _harness.selected(_networks.LESSONS, _networks.LESSONS))
-    return [_harness.Work(_networks.LESSONS[name].title, functools.partial(_lesson_of, name)) for name in names]
+    names = filter(network_cases.available, harness.selected(network_cases.LESSONS, network_cases.LESSONS))
+    return [harness.Work(network_cases.LESSONS[name].title, functools.partial(_lesson_of, name)) for name in names]
 
 
 def work():
@@ -128,34 +130,34 @@ def learn(problem):
     """{implementation: share of held-out rows that are wrong} after the same batches from the same start."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(_worker.command(sys.executable, "jax_worker", "reference", problem, folder), check=True)
+        subprocess.run(process.command(sys.executable, "jax_worker", "reference", problem, folder), check=True)
         for implementation in LEARNERS:
             try:
-                run = _worker.command(*place(implementation), implementation, problem, folder)
+                run = process.command(*place(implementation), implementation, problem, folder)
                 found[implementation] = float(subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True).stdout)
-            except (_harness.SkipNotImplemented, subprocess.CalledProcessError, OSError) as reason:
+            except (harness.SkipNotImplemented, subprocess.CalledProcessError, OSError) as reason:
                 print(f"{problem}: {implementation} skipped: {reason}")
     return found
 
 
 class _Family:
     def setup_cache(self):
-        return _harness.gather(_races())
+        return harness.gather(_races())
 
     setup_cache.timeout = 3600
 
 
-class _Step(_Family, _harness.Figures):
+class _Step(_Family, harness.Figures):
     """One row an implementation: the time of a step, and how far its gradient is off."""
 
     param_names = ("impl", "problem", "dtype")
-    track_seconds = _harness.figure("seconds", "s")
-    track_spread = _harness.figure("spread", "median over best, less 1")
-    track_error = _harness.figure("error", "of the largest entry")
+    track_seconds = harness.figure("seconds", "s")
+    track_spread = harness.figure("spread", "median over best, less 1")
+    track_error = harness.figure("error", "of the largest entry")
 
 
 def _axes(name):
-    return list(IMPLEMENTATIONS), [_networks.CASES[name].problem], DTYPES
+    return list(IMPLEMENTATIONS), [network_cases.CASES[name].problem], DTYPES
 
 
 class CNNPhotos(_Step):
@@ -188,29 +190,29 @@ class Attention(_Step):
     params = _axes("attention")
 
 
-class Ours(_Family, _harness.Figures):
+class Ours(_Family, harness.Figures):
     """Our time over the fastest peer's, and our first call: compiling, and the first steps."""
 
     params = (MODELS, PROBLEMS, DTYPES)
     param_names = ("model", "problem", "dtype")
-    track_ratio = _harness.figure("ratio", "of the fastest peer")
-    track_first_call_seconds = _harness.figure("first_seconds", "s")
+    track_ratio = harness.figure("ratio", "of the fastest peer")
+    track_first_call_seconds = harness.figure("first_seconds", "s")
 
 
-class Learned(_harness.Figures):
+class Learned(harness.Figures):
     """Errors on held-out rows of real data after training, each in a process of its own."""
 
-    params = (LEARNERS, list(_networks.LESSONS))
+    params = (LEARNERS, list(network_cases.LESSONS))
     param_names = ("impl", "problem")
-    track_error_rate = _harness.figure("error_rate", "of held-out rows")
+    track_error_rate = harness.figure("error_rate", "of held-out rows")
 
     def setup_cache(self):
-        return _harness.gather(_lessons())
+        return harness.gather(_lessons())
 
     setup_cache.timeout = 600
 
 
-class Warm(_harness.Steady):
+class Warm(harness.Steady):
     """asv's own timing of our steps, on one device for each core, with samples."""
 
     params = (MODELS,)
@@ -219,11 +221,11 @@ class Warm(_harness.Steady):
     def _build(self, model):
         import jax
 
-        if not _networks.available(model):
-            raise _harness.SkipNotImplemented(f"no {model} in this jaxinfra")
+        if not network_cases.available(model):
+            raise harness.SkipNotImplemented(f"no {model} in this jaxinfra")
         with contextlib.suppress(RuntimeError):  # already started, with as many as it has
             jax.config.update("jax_num_cpu_devices", cores())
-        return _networks.Ours(model, jax.devices() if len(jax.devices()) > 1 else None)
+        return network_cases.Ours(model, jax.devices() if len(jax.devices()) > 1 else None)
 
     def time_steps(self, model):
         self._call(model)()

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _certificate, _harness, _peers
+from bench.certificates import least_squares
+from bench.peers import adapters
+from bench.runner import harness
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "nist_strd"
 POLYNOMIAL = {"Pontius": 2, **{f"Wampler{i}": 5 for i in range(1, 6)}}
@@ -19,7 +21,7 @@ NO_INTERCEPT = ("NoInt1", "NoInt2")
 SETS = ["Norris", "Pontius", "NoInt1", "NoInt2", "Longley", *(f"Wampler{i}" for i in range(1, 6))]
 FORMULA = ["NoInt1", "NoInt2", "Wampler1", "Wampler2"]
 # Each LAPACK driver is a peer of its own: QR with pivoting (gelsy) and singular values (gelsd).
-IMPLS = list(_peers.ADAPTERS["ols"])
+IMPLS = list(adapters.ADAPTERS["ols"])
 
 
 def _formula(name):
@@ -63,7 +65,7 @@ def load(name):
 def correct_digits(answer, exact, fit_intercept):
     """The worst coefficient's correct digits, as NIST counts them."""
     values = np.append(answer.intercept, answer.coef) if fit_intercept else np.atleast_1d(answer.coef)
-    return min(_certificate.digits(np.array([v]), np.array([e])) for v, e in zip(values, exact, strict=True))
+    return min(least_squares.digits(np.array([v]), np.array([e])) for v, e in zip(values, exact, strict=True))
 
 
 def _measure(name):
@@ -72,28 +74,28 @@ def _measure(name):
         print(f"{name} skipped: its file is not beside the repository")
         return figures
     X, y, exact, fit_intercept = loaded
-    for dtype in _harness.dtypes():
-        task = _certificate.Task(X.astype(dtype), y.astype(dtype), 0.0, fit_intercept)
+    for dtype in harness.dtypes():
+        task = least_squares.Task(X.astype(dtype), y.astype(dtype), 0.0, fit_intercept)
         for impl in IMPLS:
             try:
-                call, read = _peers.ADAPTERS["ols"][impl].prepare(task)
+                call, read = adapters.ADAPTERS["ols"][impl].prepare(task)
                 found = correct_digits(read(call()), exact, fit_intercept)
-            except _harness.SkipNotImplemented:
+            except harness.SkipNotImplemented:
                 continue
-            figures[impl, name, dtype] = {"lost_digits": _certificate.lost(found, dtype)}
+            figures[impl, name, dtype] = {"lost_digits": least_squares.lost(found, dtype)}
     return figures
 
 
 def work():
-    return [_harness.Work(name, functools.partial(_measure, name)) for name in SETS]
+    return [harness.Work(name, functools.partial(_measure, name)) for name in SETS]
 
 
-class Nist(_harness.Figures):
-    params = (IMPLS, SETS, list(_harness.DTYPES))
+class Nist(harness.Figures):
+    params = (IMPLS, SETS, list(harness.DTYPES))
     param_names = ("impl", "set", "dtype")
-    track_lost_digits = _harness.figure("lost_digits", "decimal digits")
+    track_lost_digits = harness.figure("lost_digits", "decimal digits")
 
     def setup_cache(self):
-        return _harness.gather(work())
+        return harness.gather(work())
 
     setup_cache.timeout = 600

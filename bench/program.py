@@ -11,16 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import _aot, _harness, _results, compile
-from .workers.serving import cores
-
-TARGETS = {"cpu": "this CPU", "tpu_v5e": "TPU v5e", "h100": "H100"}
-
-
-def missing(target):
-    """Why a target cannot be compiled for here; None if it can."""
-    lacking = [name for name in _aot.WHEELS.get(target, ()) if importlib.util.find_spec(name) is None]
-    return f"{target}: the wheels {', '.join(lacking)} are not installed" if lacking else None
+from bench import compile
+from bench.runner import aot, harness, records
+from bench.workers.serving import cores
 
 
 def every(target):
@@ -29,13 +22,13 @@ def every(target):
     return [
         (model, problem, dtype)
         for model, problem in found
-        for dtype in (compile.dtypes_of(model) if target == "cpu" else _harness.DTYPES[:1])
+        for dtype in (compile.dtypes_of(model) if target == "cpu" else harness.DTYPES[:1])
     ]
 
 
 def cases(target):
     """Those of this profile: quick has each model once, and no accelerator; standard has two shapes for the CPU."""
-    accelerator, name = target != "cpu", _harness.profile()
+    accelerator, name = target != "cpu", harness.profile()
     if accelerator and name == "quick":
         return []
     first = {model: compile.compiled(model)[: 1 if accelerator or name == "quick" else 2] for model in compile.MODELS}
@@ -50,7 +43,7 @@ def cases(target):
 
 
 def requests(found):
-    """What `_aot.py` reads: the models and the shapes of their arguments."""
+    """What `runner/aot.py` reads: the models and the shapes of their arguments."""
     return [(model, [(a.shape, str(a.dtype)) for a in compile.arguments(model, *rest)]) for model, *rest in found]
 
 
@@ -62,7 +55,7 @@ def elsewhere(target, requests, tree=None):
     parts = [requests[i :: cores()] for i in range(cores())]
     runs = [
         subprocess.Popen(
-            [sys.executable, _aot.__file__, target],
+            [sys.executable, aot.__file__, target],
             # Cross-compiling needs the accelerator's plugin registered, not started.
             env={**os.environ, "JAX_PLATFORMS": "cpu", **({"PYTHONPATH": str(tree)} if tree else {})},
             stdin=subprocess.PIPE,
@@ -93,7 +86,7 @@ def _digest(target, tree):
     known = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         known.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    for name in ("_cases.py", "_networks.py", "_data.py", "compile.py", "_aot.py"):
+    for name in ("suite/model_cases.py", "suite/network_cases.py", "suite/data.py", "compile.py", "runner/aot.py"):
         known.update((here / name).read_bytes())
     versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")]
     machine = sys.version_info[:2], platform.processor(), cores(), os.environ.get("XLA_FLAGS")
@@ -106,19 +99,19 @@ def figures(target, cases, tree=None):
 
     They have no noise: of a package that was compiled before they are known. What failed is tried again.
     """
-    path = _results.ASV / "programs" / f"{_digest(target, tree)}.json"
-    known = _results.read_json(path) or {}
+    path = records.ASV / "programs" / f"{_digest(target, tree)}.json"
+    known = records.read_json(path) or {}
     wanted = [case for case in cases if " ".join(case) not in known]
     new = dict(zip(wanted, elsewhere(target, requests(wanted), tree), strict=True)) if wanted else {}
     new = {case: {"error": "its compiler stopped"} if result is None else result for case, result in new.items()}
     known |= {" ".join(case): result for case, result in new.items() if "error" not in result}
     if wanted:
-        _results.write(path, json.dumps(known, indent=1))
+        records.write(path, json.dumps(known, indent=1))
     return {case: new[case] if case in new else known[" ".join(case)] for case in cases}
 
 
 def _measure(target):
-    if reason := missing(target):
+    if reason := aot.missing(target):
         print(f"skipped {reason}")
         return {}
     found = figures(target, cases(target))
@@ -129,19 +122,19 @@ def _measure(target):
 
 
 def work():
-    return [_harness.Work(TARGETS[target], functools.partial(_measure, target)) for target in TARGETS]
+    return [harness.Work(aot.TARGETS[target], functools.partial(_measure, target)) for target in aot.TARGETS]
 
 
-class _Program(_harness.Figures):
+class _Program(harness.Figures):
     """A class for each target: asv visits every combination of parameters, also those that are skipped."""
 
     version = "3"  # kernels are counted since then
     param_names = ("fit",)
-    track_kernels = _harness.figure("kernels", "kernels")
-    track_hlo_instructions = _harness.figure("hlo_instructions", "instructions")
-    track_temp_bytes = _harness.figure("temp_bytes", "bytes")
-    track_flops = _harness.figure("flops", "flop")
-    track_bytes_accessed = _harness.figure("bytes_accessed", "bytes")
+    track_kernels = harness.figure("kernels", "kernels")
+    track_hlo_instructions = harness.figure("hlo_instructions", "instructions")
+    track_temp_bytes = harness.figure("temp_bytes", "bytes")
+    track_flops = harness.figure("flops", "flop")
+    track_bytes_accessed = harness.figure("bytes_accessed", "bytes")
 
 
 def _axes(target):

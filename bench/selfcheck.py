@@ -2,7 +2,7 @@
 
 import functools
 
-from . import _harness, _race
+from bench.runner import harness, timing
 
 
 def track_measured_checkout():
@@ -20,7 +20,7 @@ SECONDS = {"quick": 1.0, "standard": 2.0, "full": 4.0}  # of racing, for one dty
 
 
 def _measure(dtype):
-    jax = _harness.start_jax()
+    jax = harness.start_jax()
     import numpy as np
 
     A = jax.device_put(np.random.default_rng(0).standard_normal((2048, 2048)).astype(dtype))
@@ -28,35 +28,33 @@ def _measure(dtype):
     product, copy, twin = jax.jit(lambda a: a @ a), jax.jit(lambda a: a + 1), jax.jit(lambda a: a @ a.T)
     half = A[:512]
     work = {
-        "product": lambda: _harness.block(product(A)),
-        "copy": lambda: _harness.block(copy(big)),
-        "twin a": lambda: _harness.block(twin(half)),
-        "twin b": lambda: _harness.block(twin(half)),
+        "product": lambda: harness.block(product(A)),
+        "copy": lambda: harness.block(copy(big)),
+        "twin a": lambda: harness.block(twin(half)),
+        "twin b": lambda: harness.block(twin(half)),
     }
     for call in work.values():
         call()
-    times = _race.alternate(work, SECONDS[_harness.profile()])
+    times = timing.alternate(work, SECONDS[harness.profile()])
     found = {name: values["seconds"] for name, values in times.items()}
     twins = sorted((found["twin a"], found["twin b"]))
     return {(dtype,): {"noise": twins[1] / twins[0] - 1, "product": found["product"], "copy": found["copy"]}}
 
 
 def work():
-    return [
-        _harness.Work(f"noise and peaks, {dtype}", functools.partial(_measure, dtype)) for dtype in _harness.dtypes()
-    ]
+    return [harness.Work(f"noise and peaks, {dtype}", functools.partial(_measure, dtype)) for dtype in harness.dtypes()]
 
 
-class Machine(_harness.Figures):
+class Machine(harness.Figures):
     """The same call raced against itself, and the peaks that bound every fit: matrix product and memory copy."""
 
-    params = (list(_harness.DTYPES),)
+    params = (list(harness.DTYPES),)
     param_names = ("dtype",)
-    track_noise_ratio = _harness.figure("noise", "slower over faster twin, less 1")
-    track_product_seconds = _harness.figure("product", "s for 2048^3")
-    track_copy_seconds = _harness.figure("copy", "s for 256 MB")
+    track_noise_ratio = harness.figure("noise", "slower over faster twin, less 1")
+    track_product_seconds = harness.figure("product", "s for 2048^3")
+    track_copy_seconds = harness.figure("copy", "s for 256 MB")
 
     def setup_cache(self):
-        return _harness.gather(work())
+        return harness.gather(work())
 
     setup_cache.timeout = 300

@@ -1,86 +1,87 @@
 """Support vector machines beside the peers, with libsvm's rule computed anew from their answers."""
 
-from . import _compare, _harness
+from bench.peers import compare
+from bench.runner import harness
 
 
 def work():
-    return _compare.work("svm")
+    return compare.work("svm")
 
 
 class _Family:
     def setup_cache(self):
-        return _harness.gather(work())
+        return harness.gather(work())
 
     setup_cache.timeout = 3600
 
 
-class SVC(_Family, _compare._Violation):
+class SVC(_Family, compare._Violation):
     key = ("svc",)
-    params = _compare.axes("svc")
+    params = compare.axes("svc")
 
 
-class SVCHard(_Family, _compare._Violation):
+class SVCHard(_Family, compare._Violation):
     """Large C and a tight tolerance, where pairwise steps are slow."""
 
     key = ("svc_hard",)
-    params = _compare.axes("svc_hard")
+    params = compare.axes("svc_hard")
 
 
-class SVCPairs(_Family, _compare._Violation):
+class SVCPairs(_Family, compare._Violation):
     key = ("svc_pairs",)
-    params = _compare.axes("svc_pairs")
+    params = compare.axes("svc_pairs")
 
 
-class SVCGrid(_Family, _compare._Violation):
+class SVCGrid(_Family, compare._Violation):
     """Every cell on every fold and the fit of all rows at the best one; every violation counts where it is shown."""
 
     key = ("svc_grid",)
-    params = _compare.axes("svc_grid")
+    params = compare.axes("svc_grid")
 
 
-class SVCPredict(_Family, _compare._Error):
+class SVCPredict(_Family, compare._Error):
     key = ("svc_predict",)
-    params = _compare.axes("svc_predict")
+    params = compare.axes("svc_predict")
 
 
-class NuSVC(_Family, _compare._Violation):
+class NuSVC(_Family, compare._Violation):
     key = ("nu_svc",)
-    params = _compare.axes("nu_svc")
+    params = compare.axes("nu_svc")
 
 
-class SVR(_Family, _compare._Violation):
+class SVR(_Family, compare._Violation):
     key = ("svr",)
-    params = _compare.axes("svr")
+    params = compare.axes("svr")
 
 
-class NuSVR(_Family, _compare._Violation):
+class NuSVR(_Family, compare._Violation):
     key = ("nu_svr",)
-    params = _compare.axes("nu_svr")
+    params = compare.axes("nu_svr")
 
 
-class OneClass(_Family, _compare._Violation):
+class OneClass(_Family, compare._Violation):
     key = ("one_class",)
-    params = _compare.axes("one_class")
+    params = compare.axes("one_class")
 
 
-class LinearSVM(_Family, _compare._Gap):
+class LinearSVM(_Family, compare._Gap):
     key = ("linear_svm",)
-    params = _compare.axes("linear_svm")
+    params = compare.axes("linear_svm")
 
 
-class LinearSVMSquared(_Family, _compare._Gradient):
+class LinearSVMSquared(_Family, compare._Gradient):
     key = ("linear_svm_squared",)
-    params = _compare.axes("linear_svm_squared")
+    params = compare.axes("linear_svm_squared")
 
 
-class KernelRidge(_Family, _compare._Error):
+class KernelRidge(_Family, compare._Error):
     key = ("kernel_ridge",)
-    params = _compare.axes("kernel_ridge")
+    params = compare.axes("kernel_ridge")
 
 
-class Ours(_Family, _compare._Ours):
-    params = _compare.family_axes("svm")
+class Ours(_Family, compare._Ours):
+    params = compare.family_axes("svm")
 
 
-class Warm(_compare._Warm):
-    params = _compare.family_axes("svm")
+class Warm(compare._Warm):
+    params = compare.family_axes("svm")

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bench import _results
-from bench._aot import H100, TPU_ENVIRONMENT
+from bench.runner import records
+from bench.runner.aot import H100, TPU_ENVIRONMENT
 
 if __name__ == "__main__":
     os.environ["JAX_PLATFORMS"] = "cpu"
@@ -234,7 +234,7 @@ def figures(platform: str, program: Program) -> dict[str, Any]:
         "bytes_accessed": cost.get("bytes accessed"),
     }
     if place:
-        _results.write(place, json.dumps(found))
+        records.write(place, json.dumps(found))
     return found
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench import _cases
-from bench._certificate import Answer
+from bench.certificates.least_squares import Answer
+from bench.suite import model_cases
 from tests.references import svm
 
 
@@ -32,9 +32,9 @@ def _pairs(X, y, C, gamma):
 
 def _grid(X, sign, Cs, gammas):
     """Contiguous folds; the cell of most rows right, the first of them with C before gamma."""
-    coefs = np.zeros((len(gammas), _cases.FOLDS, len(Cs), len(X)))
+    coefs = np.zeros((len(gammas), model_cases.FOLDS, len(Cs), len(X)))
     intercepts, right = np.zeros(coefs.shape[:3]), np.zeros((len(Cs), len(gammas)), int)
-    for fold, out in enumerate(np.array_split(np.arange(len(X)), _cases.FOLDS)):
+    for fold, out in enumerate(np.array_split(np.arange(len(X)), model_cases.FOLDS)):
         rows = np.setdiff1d(np.arange(len(X)), out)
         for j, gamma in enumerate(gammas):
             for i, C in enumerate(Cs):

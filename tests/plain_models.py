@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench import _cases
-from bench._certificate import Answer
+from bench.certificates.least_squares import Answer
+from bench.suite import model_cases
 
 
 def lasso(X, y, l1, l2=0.0, size=1, positive=False):
@@ -93,7 +93,7 @@ def _answer(model, task):
                 losses[i] += np.mean(np.log1p(np.exp((1 - 2 * y[out]) * (X[out] @ coef + intercept))))
         best = penalty[np.argmin(losses)]
         return *newton(X, y, best / len(X), slopes["logistic"]), best
-    options = {"elastic_net": {"l2": penalty}, "nnls": {"positive": True}, "group_lasso": {"size": _cases.GROUP}}
+    options = {"elastic_net": {"l2": penalty}, "nnls": {"positive": True}, "group_lasso": {"size": model_cases.GROUP}}
     return *lasso(X, y, penalty, **options.get(model, {})), None
 
 

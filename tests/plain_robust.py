@@ -9,8 +9,8 @@ from scipy.optimize import minimize
 from scipy.stats import theilslopes
 
 import jaxinfra as ji
-from bench import _cases
-from bench._certificate import Answer
+from bench.certificates.least_squares import Answer
+from bench.suite import model_cases
 from tests.references import huber, m_estimator, ordinal, quantile, svm
 
 
@@ -97,6 +97,6 @@ def answer(model, task):
         weight = np.stack([np.bincount(r, minlength=len(y)) for r in rows])
         theta = np.stack([_logistic(X, y, w, penalty) for w in weight])
         return Answer(theta[:, :-1], theta[:, -1], values=weight)
-    assert model == "sandwich" and _cases.CASES[model].penalty
+    assert model == "sandwich" and model_cases.CASES[model].penalty
     se = _errors(X, y, penalty)
     return Answer(se[:-1], se[-1])

@@ -12,29 +12,23 @@ from tests.conftest import ROOT
 
 pytest.importorskip("asv_runner")
 
-from bench import (
-    _adapters,
-    _cases,
-    _certificate,
-    _compare,
-    _data,
-    _harness,
-    _machine_optimality,
-    _optimality,
-    _peers,
-    _robust_optimality,
-    _tables,
-)
+from bench.certificates import least_squares, linear, machines, robust, targets
+from bench.peers import adapters, compare
+from bench.peers.adapter import Adapter
+from bench.peers.linear import LEAST_SQUARES
+from bench.report import tables
+from bench.runner import harness
+from bench.suite import data, model_cases
 
 pytestmark = pytest.mark.slow
 
 
-def small_task(model, targets=1):
+def small_task(model, columns=1):
     rng = np.random.default_rng(7)
     X = rng.standard_normal((40, 4)) + 1
-    y = X @ rng.standard_normal((4, targets)) + 2 + rng.standard_normal((40, targets))
-    y = y if targets > 1 else y[:, 0]
-    return _certificate.Task(X, y, _cases.CASES[model].penalty(X, y))
+    y = X @ rng.standard_normal((4, columns)) + 2 + rng.standard_normal((40, columns))
+    y = y if columns > 1 else y[:, 0]
+    return least_squares.Task(X, y, model_cases.CASES[model].penalty(X, y))
 
 
 def normal_equations(task):
@@ -45,16 +39,16 @@ def normal_equations(task):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("targets", [1, 3])
+@pytest.mark.parametrize("columns", [1, 3])
 @pytest.mark.parametrize(
-    ("model", "name"), [(m, n) for m, impls in _peers.LEAST_SQUARES.items() for n in impls if n != "jaxinfra"]
+    ("model", "name"), [(m, n) for m, impls in LEAST_SQUARES.items() for n in impls if n != "jaxinfra"]
 )
-def test_peers_agree_with_numpy(model, name, targets):
-    task = small_task(model, targets)
+def test_peers_agree_with_numpy(model, name, columns):
+    task = small_task(model, columns)
     try:
-        call, read = _peers.ADAPTERS[model][name].prepare(task)
+        call, read = adapters.ADAPTERS[model][name].prepare(task)
         answer = read(call())
-    except _harness.SkipNotImplemented as reason:
+    except harness.SkipNotImplemented as reason:
         pytest.skip(str(reason))
     if answer.penalty is not None:
         task = task._replace(penalty=answer.penalty)
@@ -66,10 +60,10 @@ def test_peers_agree_with_numpy(model, name, targets):
 @functools.cache
 def tiny_task(model):
     """Sixty rows of the kind that the model is raced on, with a penalty that leaves all it needs to be one answer."""
-    case = _cases.CASES[model]
+    case = model_cases.CASES[model]
     shape = {"multitask_lasso": "60x10x3", "theil_sen": "40x2", "bootstrap": "60x3"}.get(model, "60x10")
-    X, y = _data.load(case.target, shape, "float64")
-    task = _certificate.Task(X, y, case.penalty(X, y))
+    X, y = data.load(case.target, shape, "float64")
+    task = least_squares.Task(X, y, case.penalty(X, y))
     if model == "svc_grid":
         return task._replace(penalty=np.array([[0.1, 1.0, 10.0], [0.02, 0.1, 0.5]]))
     if model in ("lasso_cv", "lasso_path"):
@@ -81,9 +75,9 @@ def tiny_task(model):
 def plain(model):
     """The textbook answer to the tiny task."""
     task = tiny_task(model)
-    if model in _machine_optimality.CERTIFICATES:
+    if model in machines.CERTIFICATES:
         return plain_machines.answer(model, task)
-    if model in _robust_optimality.CERTIFICATES:
+    if model in robust.CERTIFICATES:
         return plain_robust.answer(model, task)
     return plain_models.answer(model, task)
 
@@ -91,18 +85,18 @@ def plain(model):
 def compare_with_plain(model, name):
     """The answer at the tightest tolerance beside the plain one, which has to pass its own certificate too."""
     task = tiny_task(model)
-    certify, figure = _compare.certifier(model, task)
+    certify, figure = compare.certifier(model, task)
     exact = plain(model)
     coef, intercept, best = exact[:3]
     if not model.endswith("_cv"):
         assert certify(exact)[figure] < 1e-9
-    adapter = _peers.ADAPTERS[model][name]
+    adapter = adapters.ADAPTERS[model][name]
     if not adapter.suits(task):
         pytest.skip(f"{name} does not take this problem of {model}")
     tightest = 1e-9 if figure == "violation" else adapter.tolerances[-1]
     try:
         call, read = adapter.prepare(task, tightest)
-    except _harness.SkipNotImplemented as reason:
+    except harness.SkipNotImplemented as reason:
         pytest.skip(str(reason))
     answer = read(call())
     assert answer.penalty is None if best is None else answer.penalty == pytest.approx(best)
@@ -114,11 +108,11 @@ def compare_with_plain(model, name):
     if model != "bootstrap" and not own:
         np.testing.assert_allclose(answer.coef, coef, atol=2e-4 * np.abs(coef).max())
         np.testing.assert_allclose(answer.intercept, intercept, atol=2e-4)
-    assert certify(answer)[figure] < _optimality.target(model)
+    assert certify(answer)[figure] < targets.target(model)
 
 
 # liblinear comes near alone, and skglm compiles for seconds: they have tests of their own.
-PEERS = [(m, n) for m in _optimality.CERTIFICATES for n in _peers.ADAPTERS[m]
+PEERS = [(m, n) for m in targets.CERTIFICATES for n in adapters.ADAPTERS[m]
          if n not in ("jaxinfra", "skglm", "liblinear")]  # fmt: skip
 
 
@@ -130,14 +124,14 @@ def test_penalised_and_generalised_peers_agree_with_numpy(model, name):
 
 def test_liblinear_comes_near():
     # It stops after 300 rounds, whatever its tolerance.
-    X, y = _data.load("clusters", "1000x20", "float64")
-    task = _certificate.Task(X, y, 1.0)
+    X, y = data.load("clusters", "1000x20", "float64")
+    task = least_squares.Task(X, y, 1.0)
     try:
-        call, read = _peers.ADAPTERS["linear_svm"]["liblinear"].prepare(task, 0.1)
-    except _harness.SkipNotImplemented as reason:
+        call, read = adapters.ADAPTERS["linear_svm"]["liblinear"].prepare(task, 0.1)
+    except harness.SkipNotImplemented as reason:
         pytest.skip(str(reason))
     answer = read(call())
-    assert _compare.certifier("linear_svm", task)[0](answer)["gap"] < 0.01
+    assert compare.certifier("linear_svm", task)[0](answer)["gap"] < 0.01
 
 
 def test_skglm_agrees_with_numpy():
@@ -147,14 +141,14 @@ def test_skglm_agrees_with_numpy():
     subprocess.run([sys.executable, "-c", code + "compare_with_plain('group_lasso', 'skglm')"], check=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("model", list(_cases.CASES))
+@pytest.mark.parametrize("model", list(model_cases.CASES))
 def test_jaxinfra_agrees_with_numpy(model):
-    if model not in _peers.LEAST_SQUARES:
+    if model not in LEAST_SQUARES:
         compare_with_plain(model, "jaxinfra")
         return
-    for targets in (1, 3):
-        task = small_task(model, targets)
-        call, read = _peers.ADAPTERS[model]["jaxinfra"].prepare(task)
+    for columns in (1, 3):
+        task = small_task(model, columns)
+        call, read = adapters.ADAPTERS[model]["jaxinfra"].prepare(task)
         answer = read(call())
         asked = task if answer.penalty is None else task._replace(penalty=answer.penalty)
         coef, intercept = normal_equations(asked)
@@ -166,63 +160,61 @@ def test_jaxinfra_agrees_with_numpy(model):
 def test_gap_of_an_answer_by_hand():
     # One column: X'X / n = 1, X'y / n = 2, so that the solution at l1 = 1/2 is 3/2; |y|^2 / 2 n = 5/2.
     X, y = np.array([[1.0], [-1.0]]), np.array([3.0, -1.0])
-    assert _optimality.gap(X, y, np.array([1.5]), 1.0, 0.5) == pytest.approx(0, abs=1e-15)
+    assert linear.gap(X, y, np.array([1.5]), 1.0, 0.5) == pytest.approx(0, abs=1e-15)
     # All of y is X * 2 + 1: at 0 the objective is 2, at its best 2 - 1.5^2 / 2, and the scaled residual is optimal.
-    assert _optimality.gap(X, y, np.array([0.0]), 1.0, 0.5) * 2 == pytest.approx(1.5**2 / 2)
+    assert linear.gap(X, y, np.array([0.0]), 1.0, 0.5) * 2 == pytest.approx(1.5**2 / 2)
     # An intercept that is off by 0.1 costs 0.1^2 / 2.
-    assert _optimality.gap(X, y, np.array([1.5]), 1.1, 0.5) * 2 == pytest.approx(0.005)
-    assert _optimality.gap(X, y, np.array([np.nan]), 1.0, 0.5) == _optimality.HOPELESS
+    assert linear.gap(X, y, np.array([1.5]), 1.1, 0.5) * 2 == pytest.approx(0.005)
+    assert linear.gap(X, y, np.array([np.nan]), 1.0, 0.5) == linear.HOPELESS
     # With l2 = 1 the solution is 3/4, and away from it the gap bounds what the objective can fall.
-    assert _optimality.gap(X, y, np.array([0.75]), 1.0, 0.5, 1.0) == pytest.approx(0, abs=1e-15)
+    assert linear.gap(X, y, np.array([0.75]), 1.0, 0.5, 1.0) == pytest.approx(0, abs=1e-15)
     fall = 0.1**2 / 2 * 2
-    assert fall <= _optimality.gap(X, y, np.array([0.85]), 1.0, 0.5, 1.0) * 2 < 3 * fall
+    assert fall <= linear.gap(X, y, np.array([0.85]), 1.0, 0.5, 1.0) * 2 < 3 * fall
 
 
-@pytest.mark.parametrize("model", list(_optimality.CERTIFICATES))
+@pytest.mark.parametrize("model", list(targets.CERTIFICATES))
 def test_certificates_tell_a_spoiled_answer(model):
     task = tiny_task(model)
-    certify, figure = _compare.certifier(model, task)
+    certify, figure = compare.certifier(model, task)
     answer = plain(model)
     if model == "logistic_cv":
         paths = [
-            [plain_models.newton(task.X[t], task.y[t], c / len(t), _optimality.logistic) for c in task.penalty]
+            [plain_models.newton(task.X[t], task.y[t], c / len(t), linear.logistic) for c in task.penalty]
             for t, _ in plain_models.folds(task)
         ]
-        folds = _certificate.Answer(*(np.array([[a[i] for a in p] for p in paths]) for i in (0, 1)))
+        folds = least_squares.Answer(*(np.array([[a[i] for a in p] for p in paths]) for i in (0, 1)))
         answer = answer._replace(folds=folds)
     assert certify(answer)[figure] < 1e-9
     # nu-SVC's rule is that of its problem before the division by the margin; RANSAC's allows what its threshold does.
-    least = {"nu_svc": 1.0, "ransac": 2 * _cases.THRESHOLD}.get(model, 0.02)
+    least = {"nu_svc": 1.0, "ransac": 2 * model_cases.THRESHOLD}.get(model, 0.02)
     shift = np.append(least, np.zeros(np.size(answer.intercept) - 1))
     for spoiled in (
         answer._replace(coef=answer.coef + (0.5 if model == "ransac" else 0.01)),
         answer._replace(intercept=answer.intercept + shift.reshape(np.shape(answer.intercept))),
         answer._replace(coef=answer.coef * np.nan),
     ):  # fmt: skip
-        assert not certify(spoiled)[figure] <= _optimality.target(model)
+        assert not certify(spoiled)[figure] <= targets.target(model)
     if answer.folds:
         coef = answer.folds.coef.copy()
         coef[2, 1, 0] += 0.01
         spoiled = answer._replace(folds=answer.folds._replace(coef=coef))
-        assert certify(spoiled)[figure] > _optimality.target(model)
+        assert certify(spoiled)[figure] > targets.target(model)
 
 
 def test_loosest_tolerance_that_is_certified():
     tolerances = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
     for edge in (1e-2, 1e-3, 1e-5, 1e-6):
         tried = []
-        assert (
-            _compare.loosest(tolerances, lambda tol, edge=edge, tried=tried: tried.append(tol) or tol <= edge) == edge
-        )
+        assert compare.loosest(tolerances, lambda tol, edge=edge, tried=tried: tried.append(tol) or tol <= edge) == edge
         assert len(tried) <= 3
 
     def adapter(reached):
         """An implementation whose error is its tolerance, but never below what it reaches."""
-        return _adapters.Adapter(lambda task, tol: (lambda: max(tol, reached), lambda answer: answer), tolerances)
+        return Adapter(lambda task, tol: (lambda: max(tol, reached), lambda answer: answer), tolerances)
 
     def settled(reached):
-        call, figures = _compare.settle(adapter(reached), None, lambda error: {"gap": error}, "gap", 1.0)
-        return call(), figures["gap"], _compare.passes(figures, "gap")
+        call, figures = compare.settle(adapter(reached), None, lambda error: {"gap": error}, "gap", 1.0)
+        return call(), figures["gap"], compare.passes(figures, "gap")
 
     assert settled(0.0) == (1e-6, 1e-6, True)
     assert settled(2e-5) == (2e-5, 2e-5, False)
@@ -234,54 +226,52 @@ def test_peers_that_take_too_long_are_given_up():
     def prepare(task, tol):
         return lambda: time.sleep(5 if tol < 1e-4 else 0), lambda _: tol
 
-    adapter = _adapters.Adapter(prepare, (1e-3, 1e-4, 1e-8))
-    _, figures = _compare.settle(adapter, None, lambda tol: {"gap": tol}, "gap", 0.1)
+    adapter = Adapter(prepare, (1e-3, 1e-4, 1e-8))
+    _, figures = compare.settle(adapter, None, lambda tol: {"gap": tol}, "gap", 0.1)
     assert figures["gap"] == 1e-4
-    with pytest.raises(_compare._TooSlow):
-        _compare.settle(adapter._replace(tolerances=(1e-8,)), None, lambda tol: {"gap": tol}, "gap", 0.1)
+    with pytest.raises(compare._TooSlow):
+        compare.settle(adapter._replace(tolerances=(1e-8,)), None, lambda tol: {"gap": tol}, "gap", 0.1)
     # The first call of a library imports it: it is asked once more.
     naps = [0.3]
 
     def importing(task, tol):
         return lambda: time.sleep(naps.pop() if naps else 0), lambda _: tol
 
-    call, figures = _compare.settle(
-        _adapters.Adapter(importing, (1e-3, 1e-8)), None, lambda tol: {"gap": tol}, "gap", 0.1
-    )
+    call, figures = compare.settle(Adapter(importing, (1e-3, 1e-8)), None, lambda tol: {"gap": tol}, "gap", 0.1)
     assert figures["gap"] == 1e-8
 
 
 def test_uncertified_answers_are_no_peers():
-    cells = {"jaxinfra": _tables.Cell(2.0, certificate=1e-7), "fast": _tables.Cell(0.1, certificate=1e-4)}
-    row = _tables.Row("p", "float32", {**cells, "slow": _tables.Cell(4.0, certificate=9e-7)}, None)
+    cells = {"jaxinfra": tables.Cell(2.0, certificate=1e-7), "fast": tables.Cell(0.1, certificate=1e-4)}
+    row = tables.Row("p", "float32", {**cells, "slow": tables.Cell(4.0, certificate=9e-7)}, None)
     assert row.fastest_peer == "slow" and row.ratio == 0.5 and row.best == 2.0
-    assert _tables.Row("p", "float32", cells, None).ratio is None
+    assert tables.Row("p", "float32", cells, None).ratio is None
     bad = {"jaxinfra": cells["fast"], "slow": cells["jaxinfra"]}
-    assert _tables.Row("p", "float32", bad, None).ratio is None
+    assert tables.Row("p", "float32", bad, None).ratio is None
 
 
-@pytest.mark.parametrize("targets", [1, 3])
+@pytest.mark.parametrize("columns", [1, 3])
 @pytest.mark.parametrize("l2", [0.0, 0.1])
-def test_reference_and_certificate(targets, l2):
-    task = small_task("ridge", targets)._replace(penalty=l2)
-    exact = _certificate.reference(task)
+def test_reference_and_certificate(columns, l2):
+    task = small_task("ridge", columns)._replace(penalty=l2)
+    exact = least_squares.reference(task)
     coef, intercept = normal_equations(task)
     np.testing.assert_allclose(exact.coef, coef, rtol=1e-10)
     np.testing.assert_allclose(exact.intercept, intercept, rtol=1e-10)
-    perfect = _certificate.certify(task, exact, exact)
+    perfect = least_squares.certify(task, exact, exact)
     assert perfect["lost_digits"] == 0 and perfect["excess_objective"] == 0 and perfect["gradient"] < 1e-12
-    worse = _certificate.certify(task, exact._replace(coef=exact.coef * (1 + 1e-6)), exact)
-    assert worse["lost_digits"] == pytest.approx(_certificate.capacity("float64") - 6, abs=0.01)
+    worse = least_squares.certify(task, exact._replace(coef=exact.coef * (1 + 1e-6)), exact)
+    assert worse["lost_digits"] == pytest.approx(least_squares.capacity("float64") - 6, abs=0.01)
     assert 0 < worse["excess_objective"] < 1e-10 and worse["gradient"] > perfect["gradient"]
-    nothing = _certificate.certify(task, exact._replace(coef=exact.coef * np.nan), exact)
-    assert nothing["lost_digits"] == _certificate.capacity("float64")
+    nothing = least_squares.certify(task, exact._replace(coef=exact.coef * np.nan), exact)
+    assert nothing["lost_digits"] == least_squares.capacity("float64")
 
 
 def test_reference_ignores_constant_columns_as_minimum_norm_does():
     task = small_task("ols", 1)
     padded = task._replace(X=np.column_stack([task.X, np.zeros(40)]))
-    exact = _certificate.reference(padded)
-    np.testing.assert_allclose(exact.coef[:4], _certificate.reference(task).coef, rtol=1e-12)
+    exact = least_squares.reference(padded)
+    np.testing.assert_allclose(exact.coef[:4], least_squares.reference(task).coef, rtol=1e-12)
     assert exact.coef[4] == 0
 
 
@@ -289,7 +279,7 @@ def test_reference_beats_double_precision_on_wampler():
     from bench import nist
 
     X, y, exact, fit_intercept = nist.load("Wampler2")
-    answer = _certificate.reference(_certificate.Task(X, y, 0.0, fit_intercept))
+    answer = least_squares.reference(least_squares.Task(X, y, 0.0, fit_intercept))
     assert nist.correct_digits(answer, exact, fit_intercept) > 10
 
 

@@ -15,7 +15,9 @@ from tests.conftest import ROOT
 
 pytest.importorskip("asv_runner")
 
-from bench import _aot, _cases, _gate, _history, _results, _selection
+from bench.commands import gate, history
+from bench.runner import aot, records, selection
+from bench.suite import model_cases
 
 pytestmark = pytest.mark.slow
 
@@ -24,16 +26,16 @@ def test_kernels_are_counted_as_xla_compiles_them():
     jax = pytest.importorskip("jax")
     import jax.numpy as jnp
 
-    before = _aot.live()
+    before = aot.live()
 
     def f(a):
         return jnp.sort(a @ a.T, axis=0)  # neither fuses with the other
 
     text = jax.jit(f).lower(jnp.ones((40, 8))).compile().as_text()
-    assert _aot.kernels(text) >= 2
-    assert _aot.kernels("ENTRY %main (p: f32[]) -> f32[] {\n  ROOT %p = f32[] parameter(0)\n}") == 0
+    assert aot.kernels(text) >= 2
+    assert aot.kernels("ENTRY %main (p: f32[]) -> f32[] {\n  ROOT %p = f32[] parameter(0)\n}") == 0
     jax.block_until_ready(jax.jit(lambda a: f(a) + 1)(jnp.ones((40, 8))))
-    assert _aot.kernels_since(before) >= 2 and _aot.kernels_since(_aot.live()) == 0
+    assert aot.kernels_since(before) >= 2 and aot.kernels_since(aot.live()) == 0
 
 
 def test_programs_compile_in_processes_of_their_own():
@@ -57,7 +59,7 @@ def test_arguments_have_the_shapes_of_the_problem():
 def test_programs_of_a_package_that_was_compiled_before_are_known(tmp_path, monkeypatch):
     from bench import program
 
-    monkeypatch.setattr(_results, "ASV", tmp_path)
+    monkeypatch.setattr(records, "ASV", tmp_path)
     case, calls = ("ols", "1000x20", "float32"), []
     monkeypatch.setattr(program, "elsewhere", lambda *given: calls.append(given) or [{"kernels": 7}])
     assert program.figures("cpu", [case]) == {case: {"kernels": 7}} == program.figures("cpu", [case])
@@ -77,12 +79,12 @@ def test_programs_of_a_package_that_was_compiled_before_are_known(tmp_path, monk
 
 def test_gate_verdicts():
     def verdict(base, head, twin):
-        return _gate.verdict({"base": base, "head": head, "twin": twin})
+        return gate.verdict({"base": base, "head": head, "twin": twin})
 
     assert verdict(1.0, 1.05, 1.02) == "as fast"
     assert verdict(1.0, 1.3, 1.02) == "slower" and verdict(1.0, 0.7, 1.02) == "faster"
     assert verdict(1.0, 1.3, 1.2) == "too noisy"
-    assert _gate.larger({"kernels": 100, "temp_bytes": 8}, {"kernels": 101, "temp_bytes": 9}) == ["temp_bytes"]
+    assert gate.larger({"kernels": 100, "temp_bytes": 8}, {"kernels": 101, "temp_bytes": 9}) == ["temp_bytes"]
 
 
 def test_gate_finds_a_planted_slow_down(tmp_path):
@@ -96,15 +98,15 @@ def test_gate_finds_a_planted_slow_down(tmp_path):
         slow.read_text()
         + "\nimport time\n\n_fit_now = fit\n\n\ndef fit(*a, **k):\n    time.sleep(0.05)\n    return _fit_now(*a, **k)\n"
     )
-    with _gate._Fits(trees[0]) as base, _gate._Fits(trees[1]) as head, _gate._Fits(trees[0]) as twin:
+    with gate._Fits(trees[0]) as base, gate._Fits(trees[1]) as head, gate._Fits(trees[0]) as twin:
         processes = {"base": base, "head": head, "twin": twin}
-        found, reason = _gate.race(processes, "ols", "1000x20")
-        assert not reason and _gate.verdict(found) == "slower"
-        assert set(_gate.race(processes, "no_model", "1000x20")[1]) == {"base", "head", "twin"}
+        found, reason = gate.race(processes, "ols", "1000x20")
+        assert not reason and gate.verdict(found) == "slower"
+        assert set(gate.race(processes, "no_model", "1000x20")[1]) == {"base", "head", "twin"}
 
 
 def test_gate_stops_where_the_package_is_the_same(capsys, head):
-    assert _gate.main("HEAD", head) == 0
+    assert gate.main("HEAD", head) == 0
     assert f"jaxinfra is the same in HEAD and {head}" in capsys.readouterr().out
 
 
@@ -113,20 +115,20 @@ def test_gate_fails_where_a_model_breaks_or_grows(result, code, capsys, monkeypa
     from bench import program
 
     case = ("ols", "1000x20", "float32")
-    monkeypatch.setattr(_gate._run, "git", lambda *words: words[-1])  # two commits, of different packages
-    monkeypatch.setattr(_gate, "_tree", lambda commit, folder: folder)
-    monkeypatch.setattr(_gate, "plan", lambda only: ([case], []))
-    monkeypatch.setattr(_gate, "_Fits", lambda tree: contextlib.nullcontext())
+    monkeypatch.setattr(gate.steps, "git", lambda *words: words[-1])  # two commits, of different packages
+    monkeypatch.setattr(gate, "_tree", lambda commit, folder: folder)
+    monkeypatch.setattr(gate, "plan", lambda only: ([case], []))
+    monkeypatch.setattr(gate, "_Fits", lambda tree: contextlib.nullcontext())
     answers = iter([{"kernels": 7}, result])
     monkeypatch.setattr(program, "figures", lambda *_: {case: next(answers)})
-    assert _gate.main("base", "head") == code
+    assert gate.main("base", "head") == code
     assert {0: "no regression", 1: "kernels 7 -> 9  LARGER", 2: "BROKEN: no lowering"}[code] in capsys.readouterr().out
 
 
 def test_interrupted_gate_decides_nothing(monkeypatch, capsys):
     from bench import __main__ as command
 
-    monkeypatch.setattr(_gate, "main", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(gate, "main", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert command.main(["gate", "a", "b"]) == 130
     assert "nothing was decided" in capsys.readouterr().out
 
@@ -134,8 +136,8 @@ def test_interrupted_gate_decides_nothing(monkeypatch, capsys):
 def test_asv_stops_where_a_selection_matches_nothing():
     pytest.importorskip("asv")
     for pattern in (r"^program\.CPU", r"time_fit\('ols', '1000x20'", "Nist.*Norris", "timeraw_import_jax$"):
-        assert _selection.matches([pattern]), pattern
-    assert _selection.patterns(["run", "-b", "x", "--bench=y", "-bz", "HEAD"]) == ["x", "y", "z"]
+        assert selection.matches([pattern]), pattern
+    assert selection.patterns(["run", "-b", "x", "--bench=y", "-bz", "HEAD"]) == ["x", "y", "z"]
     run = subprocess.run(
         [sys.executable, "-m", "asv", "run", "-b", "nonsense"], cwd=ROOT, capture_output=True, text=True
     )
@@ -144,7 +146,7 @@ def test_asv_stops_where_a_selection_matches_nothing():
 
 
 def test_history_says_what_is_wrong_with_its_commits(capsys, head):
-    assert _history.main("HEAD..HEAD") == 2
+    assert history.main("HEAD..HEAD") == 2
     assert "there are no commits in HEAD..HEAD" in capsys.readouterr().out
 
 
@@ -154,7 +156,7 @@ def test_pages_of_history_leave_out_what_was_never_measured(tmp_path):
     folder.mkdir(parents=True)
     (tmp_path / "results" / "benchmarks.json").write_text(json.dumps(known))
     (folder / "01234567-env.json").write_text(json.dumps({"results": {"a.A.track_x": [[1.0]], "b.B.track_y": [None]}}))
-    assert set(_history._measured(tmp_path / "results")) == {"a.A.track_x", "version"}
+    assert set(history._measured(tmp_path / "results")) == {"a.A.track_x", "version"}
 
 
 def test_pages_of_history_want_nothing_from_outside(tmp_path):
@@ -173,8 +175,8 @@ def test_pages_of_history_want_nothing_from_outside(tmp_path):
 
 def test_every_quick_race_has_a_first_call_and_kernels(monkeypatch):
     # The figures that the table promises exist as benchmarks, so that asv keeps them.
-    names = set(_selection.names())
-    for model, problem in _cases.QUICK.items():
-        family = _cases.CASES[model].family
+    names = set(selection.names())
+    for model, problem in model_cases.QUICK.items():
+        family = model_cases.CASES[model].family
         for figure in ("first_call_seconds", "kernels", "ratio"):
             assert f"{family}.Ours.track_{figure}({model!r}, {problem!r}, 'float64')" in names

@@ -11,7 +11,9 @@ from tests.conftest import ROOT
 
 pytest.importorskip("asv_runner")
 
-from bench import _harness, _measure, _report, _results, _run, _tables
+from bench.commands import measure
+from bench.report import static_page, tables
+from bench.runner import harness, records, steps
 
 pytestmark = pytest.mark.slow
 
@@ -40,12 +42,12 @@ def run(tmp_path):
     facts |= {"machine": {"cpu": "some processor", "ram": "1000000", "os": "Linux"}, "again": again}
     facts["notes"] = ["ols 1000x20 float32: skglm skipped: skglm is not installed"]
     path = tmp_path / "runs" / "01234567-20260101T000000.json"
-    _results.write_run(path, facts, table)
+    records.write_run(path, facts, table)
     return path
 
 
 def test_report_is_self_contained(run, tmp_path):
-    page = _report.build(run, root=tmp_path).read_text(encoding="utf-8")
+    page = static_page.build(run, root=tmp_path).read_text(encoding="utf-8")
     names = page.replace('xmlns="http://www.w3.org/2000/svg"', "")  # of the picture, which nothing fetches
     assert not re.search(r"<script|<link|@import|(src|href)\s*=|https?://", names)
     assert "&lt;b&gt;" in page and "<b>" not in page
@@ -57,7 +59,7 @@ def test_report_is_self_contained(run, tmp_path):
 
 
 def test_report_marks_what_was_measured_above_the_noise(run, tmp_path):
-    _report.build(run, root=tmp_path)
+    static_page.build(run, root=tmp_path)
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if "| float32 |" in line}
     assert "≈ noisy" in rows["<b>"] and "≈" not in rows["1000x20"]
@@ -66,51 +68,51 @@ def test_report_marks_what_was_measured_above_the_noise(run, tmp_path):
 
 
 def test_rows_nearer_than_the_noise_are_as_fast():
-    cells = {"jaxinfra": _tables.Cell(1.02), "peer": _tables.Cell(1.0)}
-    row = _tables.Row("p", "float32", cells, None, noise=0.03)
+    cells = {"jaxinfra": tables.Cell(1.02), "peer": tables.Cell(1.0)}
+    row = tables.Row("p", "float32", cells, None, noise=0.03)
     assert row.comparison == "as fast" and row._replace(noise=0.01).comparison == "1.02× slower"
-    assert row._replace(cells={**cells, "peer": _tables.Cell(2.04)}).comparison == "2× faster"
+    assert row._replace(cells={**cells, "peer": tables.Cell(2.04)}).comparison == "2× faster"
     assert row._replace(cells={"jaxinfra": cells["jaxinfra"]}).comparison == "–"
 
 
 def test_what_an_earlier_race_compiled_has_no_first_call(run):
-    _, table = _results.read_run(run)
+    _, table = records.read_run(run)
     key = ("ols", "1000x20", "float32")
-    assert _tables.races(table, "ols")[0][0].first_call == 0.4
+    assert tables.races(table, "ols")[0][0].first_call == 0.4
     table["regression.Ours.track_kernels"][key] = 0.0
-    assert _tables.races(table, "ols")[0][0].first_call is None
+    assert tables.races(table, "ols")[0][0].first_call is None
 
 
 def test_terminal_shows_the_same(run):
     console = pytest.importorskip("rich.console").Console(width=100, record=True, file=io.StringIO())
-    from bench import _terminal
+    from bench.report import terminal
 
-    _terminal.show(console, *_results.read_run(run))
+    terminal.show(console, *records.read_run(run))
     shown = console.export_text()
     assert all(text in shown for text in ("jaxinfra", "100 µs", "Norris", "61 k", "changed by 30% during the run"))
 
 
 def test_tables():
-    assert [_tables.duration(s) for s in (1.234, 0.1234, 1.2e-5)] == ["1.23 s", "123 ms", "12 µs"]
+    assert [tables.duration(s) for s in (1.234, 0.1234, 1.2e-5)] == ["1.23 s", "123 ms", "12 µs"]
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "report.html"
-    _results.write(path, "old")
+    records.write(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        _results.write(path, "new \udcff")  # cannot be encoded: fails half-way
+        records.write(path, "new \udcff")  # cannot be encoded: fails half-way
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_report_is_of_the_run_that_started_last(run, tmp_path):
-    facts, table = _results.read_run(run)
+    facts, table = records.read_run(run)
     later = run.with_name("fedcba98-20260102T000000.json")
-    _results.write_run(later, {**facts, "profile": "standard", "commit": "fedcba98"}, table)
-    assert _results.newest_run(tmp_path) == later and _results.newest_run(tmp_path, "quick") == run
-    assert "fedcba98" in _report.build(_results.newest_run(tmp_path), root=tmp_path).read_text(encoding="utf-8")
+    records.write_run(later, {**facts, "profile": "standard", "commit": "fedcba98"}, table)
+    assert records.newest_run(tmp_path) == later and records.newest_run(tmp_path, "quick") == run
+    assert "fedcba98" in static_page.build(records.newest_run(tmp_path), root=tmp_path).read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="is not a run"):
-        _results.read_run(tmp_path / "runs" / "none.json")
+        records.read_run(tmp_path / "runs" / "none.json")
 
 
 def test_a_title_that_nothing_has_lists_the_titles(capsys, monkeypatch):
@@ -129,25 +131,25 @@ def test_a_title_that_nothing_has_lists_the_titles(capsys, monkeypatch):
 
 def test_only_selects_steps_or_parts_of_them(monkeypatch):
     monkeypatch.setenv("JAXINFRA_BENCH", "quick")
-    plan = _measure.steps("quick")
-    assert [step.title for step in _measure.select(plan, "NIST")] == ["certified digits (NIST)"]
-    first, part, last = _measure.select(plan, "Lasso path")
+    plan = measure.planned("quick")
+    assert [step.title for step in measure.select(plan, "NIST")] == ["certified digits (NIST)"]
+    first, part, last = measure.select(plan, "Lasso path")
     assert (first.module, part.module, last.module) == ("selfcheck", "penalised", "selfcheck")
     assert part.works == ("Lasso path on 2000x1000, float64",) and part.only == "Lasso path"
-    assert _measure.select(plan, "") == plan and not _measure.select(plan, "nonsense")
+    assert measure.select(plan, "") == plan and not measure.select(plan, "nonsense")
 
 
 def test_time_left_follows_what_this_machine_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(_results, "ASV", tmp_path)
-    plan = [_run.Step("digits", "nist", works=("a", "b")), _run.Step("call overhead", "regression", "^x")]
-    progress = _measure.Progress("quick", plan)
+    monkeypatch.setattr(records, "ASV", tmp_path)
+    plan = [steps.Step("digits", "nist", works=("a", "b")), steps.Step("call overhead", "regression", "^x")]
+    progress = measure.Progress("quick", plan)
     before = progress.expected("nist", "a")[0]
     progress.finish("nist", "a", 10 * before)
     progress.keep()
     # This machine has taken ten times as long so far, so that the rest is expected to.
     left = 10 * (before + progress.expected("regression", "call overhead")[0])
     assert str(progress) == f"{left // 60:.0f}:{left % 60:02.0f} left"
-    assert _measure.Progress("quick", plan).expected("nist", "a") == (10 * before, True)
+    assert measure.Progress("quick", plan).expected("nist", "a") == (10 * before, True)
     # A family that has ended early leaves nothing to wait for.
     progress.drop(plan[0], 1)
     assert progress.left == [("regression", "call overhead")]
@@ -155,8 +157,8 @@ def test_time_left_follows_what_this_machine_measured(tmp_path, monkeypatch):
 
 def test_notes_are_of_one_line():
     line = "lasso 1000x20 float32: peer failed: TypingError('one\\ntwo /somewhere/else')"
-    assert _measure.note(line) == "lasso 1000x20 float32: peer failed: TypingError('one"
-    assert len(_measure.note("x failed: " + "y" * 999)) == 200
+    assert measure.note(line) == "lasso 1000x20 float32: peer failed: TypingError('one"
+    assert len(measure.note("x failed: " + "y" * 999)) == 200
 
 
 def test_published_figures_are_those_of_the_module_s_own_parameters():
@@ -164,26 +166,26 @@ def test_published_figures_are_those_of_the_module_s_own_parameters():
 
     figures = {("jaxinfra", "Norris", "float64"): {"lost_digits": 1.5}, ("jaxinfra", "no set", "float64"): {}}
     figures["jaxinfra", "Pontius", "float64"] = {"another": 1.0}
-    found = _harness.published(nist, figures)
+    found = harness.published(nist, figures)
     assert found == {"nist.Nist.track_lost_digits": {("jaxinfra", "Norris", "float64"): 1.5}}
 
 
 def test_family_process_hands_over_one_work_after_the_other(tmp_path):
     seen = []
     with open(tmp_path / "log", "w") as log:
-        step = _run.Step("digits", "nist", only="NoInt")
-        assert _run.family(step, "quick", lambda *work: seen.append(work), log) == 0
+        step = steps.Step("digits", "nist", only="NoInt")
+        assert steps.family(step, "quick", lambda *work: seen.append(work), log) == 0
     assert [title for title, *_ in seen] == ["NoInt1", "NoInt2"]
     assert seen[0][2]["jaxinfra", "NoInt1", "float64"]["lost_digits"] < 3
 
 
 def test_interrupted_family_leaves_no_process(tmp_path):
     def stop(title, seconds, figures):
-        raise _run.Interrupted("SIGINT")
+        raise steps.Interrupted("SIGINT")
 
-    with open(tmp_path / "log", "w") as log, pytest.raises(_run.Interrupted):
-        _run.family(_run.Step("digits", "nist", only="NoInt"), "quick", stop, log)
-    assert not re.search(r"bench\._family nist NoInt", "\n".join(_commands()))
+    with open(tmp_path / "log", "w") as log, pytest.raises(steps.Interrupted):
+        steps.family(steps.Step("digits", "nist", only="NoInt"), "quick", stop, log)
+    assert not re.search(r"bench\.runner\.family nist NoInt", "\n".join(_commands()))
 
 
 def _commands():
@@ -193,11 +195,11 @@ def _commands():
 
 STORE = """
 import pathlib, sys
-from bench import _results, _run, _store
-_results.ASV = pathlib.Path(sys.argv[1])
+from bench.runner import records, steps, store
+records.ASV = pathlib.Path(sys.argv[1])
 name, here = "nist.Nist.track_lost_digits", ("jaxinfra", "Norris", "float64")
-_store.Store(sys.argv[2]).add({name: {here: 1.0, ("numpy lstsq", "Norris", "float64"): 2.0}})
-_store.Store(sys.argv[2]).add({name: {here: 0.5}})
+store.Store(sys.argv[2]).add({name: {here: 1.0, ("numpy lstsq", "Norris", "float64"): 2.0}})
+store.Store(sys.argv[2]).add({name: {here: 0.5}})
 """
 
 
@@ -207,10 +209,10 @@ def test_results_are_asv_s_and_are_merged(tmp_path, head):
 
     # In a process of its own: asv forks, which one that runs JAX must not.
     subprocess.run([sys.executable, "-c", STORE, str(tmp_path), head], check=True, cwd=ROOT)
-    (path,) = [p for p in _results.result_files(tmp_path) if p.name != "machine.json"]
+    (path,) = [p for p in records.result_files(tmp_path) if p.name != "machine.json"]
     name = "nist.Nist.track_lost_digits"
     assert name in Results.load(str(path)).get_all_result_keys()
-    found = _results.index(_results.figures(_results.stored(tmp_path, head), tmp_path))
+    found = records.index(records.figures(records.stored(tmp_path, head), tmp_path))
     expected = {("jaxinfra", "Norris", "float64"): 0.5, ("numpy lstsq", "Norris", "float64"): 2.0}
     assert found[name] == expected
     assert not list(tmp_path.glob("staging-*"))
@@ -218,19 +220,19 @@ def test_results_are_asv_s_and_are_merged(tmp_path, head):
 
 def test_interrupted_asv_step_keeps_the_finished_ones(tmp_path, monkeypatch):
     pytest.importorskip("asv")
-    monkeypatch.setattr(_results, "ASV", tmp_path)
+    monkeypatch.setattr(records, "ASV", tmp_path)
     kept = tmp_path / "results" / "here" / "abcdef01-existing.json"
-    _results.write(kept, "finished")
+    records.write(kept, "finished")
 
     def interrupted(arguments, env, echo=None):
         (stage,) = tmp_path.glob("staging-*")
         staged = stage / "results" / "here" / kept.name
         assert staged.read_text() == "finished"
         staged.write_text("half wri")
-        raise _run.Interrupted("SIGINT")
+        raise steps.Interrupted("SIGINT")
 
-    monkeypatch.setattr(_run, "asv", interrupted)
-    with pytest.raises(_run.Interrupted):
-        _run.asv_step(_run.Step("a step", "x", "^x"), "abcdef0123", "here", "quick")
+    monkeypatch.setattr(steps, "asv", interrupted)
+    with pytest.raises(steps.Interrupted):
+        steps.asv_step(steps.Step("a step", "x", "^x"), "abcdef0123", "here", "quick")
     assert kept.read_text() == "finished"
     assert not list(tmp_path.glob("staging-*"))

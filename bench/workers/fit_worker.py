@@ -1,4 +1,4 @@
-"""Warm fits of the jaxinfra that this process finds first, see `bench/_gate.py`.
+"""Warm fits of the jaxinfra that this process finds first, see `bench/commands/gate.py`.
 
 A line "model problem" prepares a fit, runs it once and answers with the seconds, or with the reason why not; an empty
 line runs it again.
@@ -10,15 +10,15 @@ from time import perf_counter
 
 def main(root):
     sys.path.append(root)  # the benchmarks of the checkout, after the jaxinfra to measure
-    from bench import _compare, _peers
+    from bench.peers import adapters, compare
 
     call = None
     for line in sys.stdin:
         answer = "done"
         if case := line.split():
             try:
-                task = _compare.task(*case, "float32")
-                call, _ = _peers.ADAPTERS[case[0]][_compare.OURS].prepare(task)
+                task = compare.task(*case, "float32")
+                call, _ = adapters.ADAPTERS[case[0]][compare.OURS].prepare(task)
                 start = perf_counter()
                 call()
                 answer = f"{perf_counter() - start}"

@@ -1,4 +1,4 @@
-"""A network in JAX, started by `bench/_worker.py`.
+"""A network in JAX, started by `bench/runner/process.py`.
 
 The implementation `reference` is no implementation: it writes the parameters, and the gradient (the logits) in float64.
 """
@@ -6,8 +6,8 @@ The implementation `reference` is no implementation: it writes the parameters, a
 from functools import partial
 from pathlib import Path
 
-import _networks  # of the folder above
 import jax
+import network_cases
 import numpy as np
 import optax
 import plain_networks
@@ -21,14 +21,14 @@ def write(path, tree):
 
 
 def reference(name, folder):
-    params = _networks.network(name)[1]
+    params = network_cases.network(name)[1]
     write(folder / "params.npz", params)
-    if name in _networks.LESSONS:
-        return np.savez(folder / "lesson.npz", **_networks.lesson(name))
-    x, y = _networks.data(name)
+    if name in network_cases.LESSONS:
+        return np.savez(folder / "lesson.npz", **network_cases.lesson(name))
+    x, y = network_cases.data(name)
     np.savez(folder / "data.npz", x=x, y=y)
     wide = jax.tree.map(lambda leaf: leaf.astype("float64"), params)
-    if _networks.CASES[name].train:
+    if network_cases.CASES[name].train:
         found = jax.jit(jax.grad(plain_networks.loss(name)))(wide, x[0].astype("float64"), y[0])
     else:
         found = {"logits": jax.jit(plain_networks.APPLY[name])(wide, x[0].astype("float64"))}
@@ -36,28 +36,32 @@ def reference(name, folder):
 
 
 def ours(name, path, devices):
-    case = _networks.CASES[name]
+    case = network_cases.CASES[name]
     if case.train:
         # Of the second step: the first batch is put there, so that the gradient is that of a step within the scan.
-        probe = _networks.Ours(name, devices, _networks.keep_gradient())
+        probe = network_cases.Ours(name, devices, network_cases.keep_gradient())
         probe.rows = jax.tree.map(lambda rows: rows[::-1], probe.rows)
         write(path, probe()[0].optimizer)
     else:
-        write(path, {"logits": _networks.Ours(name, devices)()[0]})
+        write(path, {"logits": network_cases.Ours(name, devices)()[0]})
     jax.clear_caches()
-    return _networks.Ours(name, devices)
+    return network_cases.Ours(name, devices)
 
 
 def plain(name, path):
-    (x, y), (_, params, _) = jax.device_put(_networks.data(name)), _networks.network(name)
-    apply, loss, rule = jax.jit(plain_networks.APPLY[name]), plain_networks.loss(name), optax.adam(_networks.RATE)
+    (x, y), (_, params, _) = jax.device_put(network_cases.data(name)), network_cases.network(name)
+    apply, loss, rule = (
+        jax.jit(plain_networks.APPLY[name]),
+        plain_networks.loss(name),
+        optax.adam(network_cases.RATE),
+    )
 
     @partial(jax.jit, donate_argnums=(0, 1))
     def step(params, state, x, y):
         update, state = rule.update(jax.grad(loss)(params, x, y), state, params)
         return optax.apply_updates(params, update), state
 
-    if not _networks.CASES[name].train:
+    if not network_cases.CASES[name].train:
         write(path, {"logits": apply(params, x[0])})
         return lambda: jax.block_until_ready([apply(params, batch) for batch in x])
     write(path, jax.jit(jax.grad(loss))(params, x[0], y[0]))
@@ -75,9 +79,9 @@ def learned(name, folder):
     """The share of held-out rows that are wrong after all batches."""
     task = np.load(folder / "lesson.npz")
     batches = (task["x"][task["batches"]], task["y"][task["batches"]])
-    ours = _networks.Ours(name, optimizer=optax.adam(float(task["rate"])), batches=batches)
+    ours = network_cases.Ours(name, optimizer=optax.adam(float(task["rate"])), batches=batches)
     ours()
-    module = _networks.network(name)[0]
+    module = network_cases.network(name)[0]
     return float((module.predict(ours.state.params, task["held_x"]) != task["held_y"]).mean())
 
 
@@ -86,7 +90,7 @@ def main(implementation, name, folder):
     if implementation == "reference":
         jax.config.update("jax_enable_x64", True)
         return reference(name, folder)
-    if name in _networks.LESSONS:
+    if name in network_cases.LESSONS:
         return print(learned(name, folder))
     path = folder / f"{implementation}.npz"
     if implementation == "plain JAX":

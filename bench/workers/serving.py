@@ -1,4 +1,4 @@
-"""What every worker shares, see `bench/_worker.py`."""
+"""What every worker shares, see `bench/runner/process.py`."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A network in PyTorch, started by `bench/_worker.py` in a Python that has it.
+"""A network in PyTorch, started by `bench/runner/process.py` in a Python that has it.
 
 Parameters go by the names of ours. Both have gates in the order i, f, g, o and r, z, n, and the same activations.
 """
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _networks import RATE  # of the folder above
+from network_cases import RATE
 from serving import cores, serve
 from torch import nn
 from torch.nn import functional as F

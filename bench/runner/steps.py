@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from . import _results
+from bench.runner import records
 
 
 class Step(NamedTuple):
@@ -37,7 +37,7 @@ class Failed(Exception):
 
 
 def git(*arguments):
-    run = subprocess.run(["git", *arguments], cwd=_results.ROOT, capture_output=True, text=True)
+    run = subprocess.run(["git", *arguments], cwd=records.ROOT, capture_output=True, text=True)
     if run.returncode:
         raise Failed(f"git {' '.join(arguments)}: {run.stderr.strip()}")
     return run.stdout.strip()
@@ -60,7 +60,7 @@ def asv(arguments, env, echo=None):
     """Run asv; its return code and output. SIGINT and SIGTERM stop it, with the benchmark it runs."""
     process = subprocess.Popen(
         [sys.executable, "-m", "asv", *arguments],
-        cwd=_results.ROOT,
+        cwd=records.ROOT,
         env={**os.environ, **env},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -111,10 +111,10 @@ def configuration(stage):
     """asv.conf.json with results going to the staging folder."""
     from asv.util import load_json, write_json
 
-    conf = load_json(str(_results.ROOT / "asv.conf.json"), js_comments=True)
+    conf = load_json(str(records.ROOT / "asv.conf.json"), js_comments=True)
     for key in ("benchmark_dir", "env_dir", "html_dir"):
-        conf[key] = str(_results.ROOT / conf[key])
-    conf["repo"] = str(_results.ROOT)
+        conf[key] = str(records.ROOT / conf[key])
+    conf["repo"] = str(records.ROOT)
     conf["results_dir"] = str(stage / "results")
     path = stage / "asv.conf.json"
     write_json(str(path), conf)
@@ -126,10 +126,10 @@ def family(step, profile, finished, log):
 
     The return code of the process. What its libraries print goes to the file `log`.
     """
-    command = [sys.executable, "-m", "bench._family", step.module, step.only]
+    command = [sys.executable, "-m", "bench.runner.family", step.module, step.only]
     with subprocess.Popen(
         command,
-        cwd=_results.ROOT,
+        cwd=records.ROOT,
         env={**os.environ, "JAXINFRA_BENCH": profile},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -153,9 +153,9 @@ def family(step, profile, finished, log):
 
 def asv_step(step, commit, name, profile, echo=None):
     """Measure one step by asv in this Python's environment and add it to the stored results of `commit`."""
-    results = _results.ASV / "results"
-    _results.ASV.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_results.ASV, prefix="staging-") as folder:
+    results = records.ASV / "results"
+    records.ASV.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=records.ASV, prefix="staging-") as folder:
         stage = Path(folder)
         (stage / "results" / name).mkdir(parents=True)
         # asv merges into what it finds, so the commit's earlier steps go along.

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from . import _cases, _machine_peers, _robust_peers
-from ._adapters import TOLERANCES, Adapter, centred, estimator, jaxinfra, optional
-from ._certificate import Answer
+from bench.certificates.least_squares import Answer
+from bench.peers.adapter import TOLERANCES, Adapter, centred, estimator, jaxinfra, optional
+from bench.suite import model_cases
 
 SKLEARN, INTELEX = "sklearn.linear_model", "sklearnex.linear_model"
 
@@ -95,7 +95,7 @@ def _coordinates(library, name, **options):
 
 
 def _folds(task):
-    return optional("sklearn.model_selection").KFold(_cases.FOLDS)
+    return optional("sklearn.model_selection").KFold(model_cases.FOLDS)
 
 
 def _sklearn_path(precompute):
@@ -132,7 +132,7 @@ def _glum_normal(l1_ratio, alpha):
 
 def _of_groups(task):
     # Their groups have weight one, ours the root of the size.
-    return task.penalty * np.sqrt(_cases.GROUP)
+    return task.penalty * np.sqrt(model_cases.GROUP)
 
 
 def _twice(task):
@@ -140,7 +140,7 @@ def _twice(task):
 
 
 def _ones(task):
-    return np.ones(task.X.shape[1] // _cases.GROUP)
+    return np.ones(task.X.shape[1] // model_cases.GROUP)
 
 
 def _lasso_cv(**options):
@@ -182,8 +182,8 @@ PENALISED = {
     },
     "group_lasso": {
         "jaxinfra": jaxinfra("group_lasso"),
-        "celer": _coordinates("celer", "GroupLasso", groups=_cases.GROUP, alpha=_of_groups),
-        "skglm": _coordinates("skglm", "GroupLasso", groups=_cases.GROUP, alpha=_of_groups, weights=_ones),
+        "celer": _coordinates("celer", "GroupLasso", groups=model_cases.GROUP, alpha=_of_groups),
+        "skglm": _coordinates("skglm", "GroupLasso", groups=model_cases.GROUP, alpha=_of_groups, weights=_ones),
     },
     "multitask_lasso": {
         "jaxinfra": jaxinfra("multitask_lasso"),
@@ -246,7 +246,7 @@ def _glum(family):
 
 
 def _glum_tweedie(task):
-    return optional("glum").TweedieDistribution(_cases.POWER)
+    return optional("glum").TweedieDistribution(model_cases.POWER)
 
 
 def _generalised(model, name, family, **options):
@@ -261,9 +261,7 @@ def _generalised(model, name, family, **options):
 GENERALISED = {
     "poisson": _generalised("poisson", "PoissonRegressor", "poisson"),
     "gamma": _generalised("gamma", "GammaRegressor", "gamma"),
-    "tweedie": _generalised("tweedie", "TweedieRegressor", _glum_tweedie, power=_cases.POWER, link="log"),
+    "tweedie": _generalised("tweedie", "TweedieRegressor", _glum_tweedie, power=model_cases.POWER, link="log"),
 }
 
-ADAPTERS = {
-    **LEAST_SQUARES, **PENALISED, **CLASSIFICATION, **GENERALISED, **_machine_peers.ADAPTERS, **_robust_peers.ADAPTERS,
-}  # fmt: skip
+ADAPTERS = {**LEAST_SQUARES, **PENALISED, **CLASSIFICATION, **GENERALISED}

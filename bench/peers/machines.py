@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from . import _cases
-from ._adapters import TOLERANCES, Adapter, estimator, jaxinfra, optional
-from ._certificate import Answer
-from ._machine_optimality import rounded
+from bench.certificates.least_squares import Answer
+from bench.certificates.machines import rounded
+from bench.peers.adapter import TOLERANCES, Adapter, estimator, jaxinfra, optional
+from bench.suite import model_cases
 
 SKLEARN, INTELEX = "sklearn.svm", "sklearnex.svm"
 # All mean the violation by it; the second for those whose own sums are less exact than the certificate's.
@@ -85,7 +85,7 @@ def _grid(jobs, library=SKLEARN):
         Cs, gammas = rounded(task)
         search = select.GridSearchCV(
             optional(library).SVC(cache_size=CACHE, tol=tol), {"C": Cs.tolist(), "gamma": gammas.tolist()},
-            cv=select.KFold(_cases.FOLDS), n_jobs=jobs,
+            cv=select.KFold(model_cases.FOLDS), n_jobs=jobs,
         )  # fmt: skip
 
         def read(fitted):

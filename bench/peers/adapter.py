@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
-from . import _cases, _harness
-from ._certificate import Answer
+from bench.certificates.least_squares import Answer
+from bench.runner import harness
+from bench.suite import model_cases
 
 # Loosest first. Each library means something else by its tolerance; the certificate is the same for all.
 TOLERANCES = (1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7, 1e-8, 1e-9)
@@ -80,7 +81,7 @@ def _read_resamples(task, params):
     from jaxinfra.select import _resample
 
     problem, _ = _resample.check("bench", ji.logistic, task.X, task.y, {}, None, None, None)
-    keys = jax.random.split(jax.random.key(0), _cases.RESAMPLES)
+    keys = jax.random.split(jax.random.key(0), model_cases.RESAMPLES)
     weights = jax.vmap(_resample.drawn(problem, False, 0))(keys)
     return Answer(np.asarray(params.coef), np.asarray(params.intercept), values=np.asarray(weights))
 
@@ -103,11 +104,11 @@ _READ = {
 
 
 def jaxinfra(model, tolerances=TOLERANCES):
-    case, read = _cases.CASES[model], _READ.get(model, _read_fit)
+    case, read = model_cases.CASES[model], _READ.get(model, _read_fit)
 
     def prepare(task, tol=None):
-        jax = _harness.start_jax()
-        if not _cases.available(model):
+        jax = harness.start_jax()
+        if not model_cases.available(model):
             raise SkipNotImplemented(f"this jaxinfra has no {case.module}")
         import jaxinfra as ji
 
@@ -118,7 +119,7 @@ def jaxinfra(model, tolerances=TOLERANCES):
             options["fit_intercept"] = False
         if case.target in ("classes", "ordered"):
             options["n_classes"] = int(task.y.max()) + 1
-        return lambda: _harness.block(case.fit(ji, X, y, penalty, **options)), lambda result: read(task, result)
+        return lambda: harness.block(case.fit(ji, X, y, penalty, **options)), lambda result: read(task, result)
 
     return Adapter(prepare, tolerances)
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from . import _cases
-from ._adapters import TOLERANCES, Adapter, estimator, jaxinfra, optional
-from ._certificate import Answer
-from ._machine_optimality import rounded
+from bench.certificates.least_squares import Answer
+from bench.certificates.machines import rounded
+from bench.peers.adapter import TOLERANCES, Adapter, estimator, jaxinfra, optional
+from bench.suite import model_cases
 
 LINEAR = "sklearn.linear_model"
 # Of the gradient of a sum over the rows, in scikit-learn's Huber regression.
@@ -53,7 +53,7 @@ def _few_rows(task):
 
 
 def _theil_sen(task, tol=None):
-    every = _cases.subsets(task.X)
+    every = model_cases.subsets(task.X)
     model = optional(LINEAR).TheilSenRegressor(max_subpopulation=every, tol=tol, max_iter=ITERATIONS, random_state=0)
     return lambda: model.fit(task.X, task.y), lambda fit: Answer(fit.coef_, fit.intercept_)
 
@@ -113,7 +113,7 @@ def _bootstrap(solver):
 
         def call():
             found = []
-            for _ in range(_cases.RESAMPLES):
+            for _ in range(model_cases.RESAMPLES):
                 weight = np.bincount(rng.integers(0, rows, rows), minlength=rows)
                 model.fit(task.X, task.y, sample_weight=weight)
                 found.append((model.coef_[0].copy(), model.intercept_[0], weight))

@@ -1,17 +1,20 @@
 """Compile for this CPU, or for accelerators that this machine need not have.
 
-`python _aot.py cpu|tpu_v5e|h100` reads [[model, [[shape, dtype], ...]], ...] and prints a line of JSON for each: its
+`python aot.py cpu|tpu_v5e|h100` reads [[model, [[shape, dtype], ...]], ...] and prints a line of JSON for each: its
 figures, {} where there is no such model, {"error": ...} where it does not compile.
 
 A script of its own, because libtpu's environment variables must not reach other processes. The wheels are extra:
 libtpu for TPU v5e, jax-cuda13-plugin and jax-cuda13-pjrt (with --no-deps) for H100.
 """
 
+import importlib.util
 import json
 import os
 import re
 import sys
+from pathlib import Path
 
+TARGETS = {"cpu": "this CPU", "tpu_v5e": "TPU v5e", "h100": "H100"}
 WHEELS = {"tpu_v5e": ["libtpu"], "h100": ["jax_cuda13_plugin"]}  # the modules to look for
 TPU_ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -34,6 +37,12 @@ platform_name: "CUDA"
 dnn_version_info { major: 9 minor: 3 patch: 0 }
 device_description_str: "NVIDIA H100 80GB HBM3"
 """
+
+
+def missing(target):
+    """Why a target cannot be compiled for here; None if it can."""
+    lacking = [name for name in WHEELS.get(target, ()) if importlib.util.find_spec(name) is None]
+    return f"{target}: the wheels {', '.join(lacking)} are not installed" if lacking else None
 
 
 # Instructions of optimised HLO that run no code of their own.
@@ -99,9 +108,10 @@ def device(target):
 
 
 def main(target, requests):
-    import _cases  # found beside this script
-    import _networks
+    sys.path.append(str(Path(__file__).parents[1] / "suite"))
     import jax
+    import model_cases
+    import network_cases
     import numpy as np
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -115,7 +125,7 @@ def main(target, requests):
         platforms = ("tpu" if target == "tpu_v5e" else "cuda",)
     for model, arguments in requests:
         shapes = [jax.ShapeDtypeStruct(shape, dtype, sharding=place) for shape, dtype in arguments]
-        source = _networks if model in _networks.CASES else _cases
+        source = network_cases if model in network_cases.CASES else model_cases
         found = {}
         if source.available(model):
             try:

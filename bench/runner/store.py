@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import _results, _run
+from bench.runner import records, steps
 
 
 class Store:
@@ -23,10 +23,10 @@ class Store:
         from asv.machine import Machine
         from asv.repo import get_repo
 
-        name, results = _run.machine(), str(_results.ASV / "results")
-        conf = Config.load(str(_results.ROOT / "asv.conf.json"))
-        conf.repo, conf.results_dir = str(_results.ROOT), results
-        conf.benchmark_dir, conf.env_dir = str(_results.ROOT / "bench"), str(_results.ASV / "env")
+        name, results = steps.machine(), str(records.ASV / "results")
+        conf = Config.load(str(records.ROOT / "asv.conf.json"))
+        conf.repo, conf.results_dir = str(records.ROOT), results
+        conf.benchmark_dir, conf.env_dir = str(records.ROOT / "bench"), str(records.ASV / "env")
         here = next(get_environments(conf, [f"existing:{sys.executable}"], verbose=False))
         env = next(get_environments(conf, None, verbose=False), here)  # described, not made
         machine = Machine.load(machine_name=name)
@@ -51,7 +51,7 @@ class Store:
         from asv.results import Results, get_filename
         from asv.runner import BenchmarkResult
 
-        folder = _results.ASV / "results"
+        folder = records.ASV / "results"
         path = folder / get_filename(self.machine["machine"], self._about[0], self._about[3])
         results = Results.load(str(path)) if path.exists() else Results(*self._env, *self._about)
         for name, values in published.items():
@@ -62,7 +62,7 @@ class Store:
             result = BenchmarkResult(row, list(none), list(none), 0, "", None)
             now = datetime.datetime.now(datetime.UTC)
             results.add_result(about, result, started_at=now, selected_idx=set(measured))
-        with tempfile.TemporaryDirectory(dir=_results.ASV, prefix="staging-") as stage:
+        with tempfile.TemporaryDirectory(dir=records.ASV, prefix="staging-") as stage:
             results.save(stage)
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(Path(stage) / path.relative_to(folder), path)

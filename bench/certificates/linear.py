@@ -6,10 +6,8 @@ gradient of the averaged objective. A time counts if its answer's certificate is
 
 import numpy as np
 
-from . import _cases, _machine_optimality, _robust_optimality
-from ._machine_optimality import HOPELESS
-
-TARGET = 1e-6
+from bench.certificates.machines import HOPELESS
+from bench.suite import model_cases
 
 
 def gap(X, y, coef, intercept, l1, l2=0.0, size=1):
@@ -37,9 +35,9 @@ def gap(X, y, coef, intercept, l1, l2=0.0, size=1):
     for i, bound in enumerate(np.broadcast_to(l1, len(coef)) * np.sqrt(size)):
         r, w = residuals[:, i], coef[i]
         square = np.sum(r**2) / rows
-        penalty = bound * _cases.block_norms(w, size).sum() + l2 / 2 * np.sum(w**2)
+        penalty = bound * model_cases.block_norms(w, size).sum() + l2 / 2 * np.sum(w**2)
         primal = square / 2 + np.sum(shifts[i] ** 2) / 2 + penalty
-        norms = _cases.block_norms(correlations[i], size)
+        norms = model_cases.block_norms(correlations[i], size)
 
         def dual(scale, r=r, norms=norms, bound=bound, square=square):
             value = scale * np.sum(r * y) / rows - scale**2 / 2 * square
@@ -87,7 +85,7 @@ def deviance(power):
 
 
 def _fold_rows(task):
-    for keep in _cases.fold_weights(len(task.X), bool):
+    for keep in model_cases.fold_weights(len(task.X), bool):
         yield task.X[keep], np.asarray(task.y[keep], np.float64 if task.y.dtype.kind == "f" else task.y.dtype)
 
 
@@ -131,28 +129,20 @@ def _squared_hinge(task, answer):
     return gradient(task.X, task.y, answer.coef, answer.intercept, 1 / (task.penalty * len(task.X)), slope)
 
 
-# {model: (figure, certify(task, answer))}; the least-squares models have `_certificate`.
+# {model: (figure, certify(task, answer))}; see `targets`.
 CERTIFICATES = {
     "lasso_path": ("gap", _gap()),
     "lasso_cv": ("gap", _gap()),
     "lasso": ("gap", _gap()),
     "elastic_net": ("gap", _gap(l2=True)),
     "nnls": ("gradient", lambda task, answer: non_negative(task.X, task.y, answer.coef, answer.intercept)),
-    "group_lasso": ("gap", _gap(size=_cases.GROUP)),
+    "group_lasso": ("gap", _gap(size=model_cases.GROUP)),
     "multitask_lasso": ("gap", _gap()),
     "logistic": ("gradient", _gradient(logistic)),
     "logistic_cv": ("gradient", _folds_gradient),
     "multinomial": ("gradient", _gradient(softmax)),
     "poisson": ("gradient", _gradient(deviance(1.0))),
     "gamma": ("gradient", _gradient(deviance(2.0))),
-    "tweedie": ("gradient", _gradient(deviance(_cases.POWER))),
+    "tweedie": ("gradient", _gradient(deviance(model_cases.POWER))),
     "linear_svm_squared": ("gradient", _squared_hinge),
-    **_machine_optimality.CERTIFICATES,
-    **_robust_optimality.CERTIFICATES,
 }
-TARGETS = {**_machine_optimality.TARGETS, **_robust_optimality.TARGETS}
-
-
-def target(model):
-    """What the certificate of a model's answers must come to for their times to count."""
-    return TARGETS.get(model, TARGET)

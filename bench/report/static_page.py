@@ -4,7 +4,9 @@ import html
 import math
 import re
 
-from . import _chart, _networks, _results, _tables, program
+from bench.report import chart, tables
+from bench.runner import aot, records
+from bench.suite import network_cases
 
 STYLE = """
 :root { --faster: #0b5cad; --slower: #b35000; --line: #dfe3e8; --soft: #5c6670; }
@@ -54,25 +56,25 @@ class Table:
 
 
 def _race(model, rows, impls):
-    peers = [name for name in impls if name != _tables.OURS]
-    table = Table(["problem", "dtype", _tables.OURS, "against the fastest peer", *peers], left=2)
+    peers = [name for name in impls if name != tables.OURS]
+    table = Table(["problem", "dtype", tables.OURS, "against the fastest peer", *peers], left=2)
     for row in rows:
 
         def cell(name, row=row):
             found = row.cells.get(name)
             if found is None:
                 return "–"
-            ours = row.cells.get(_tables.OURS)
+            ours = row.cells.get(tables.OURS)
             # Three digits behind ours: fast perhaps, but not the same answer.
             low = found.digits is not None and ours and ours.digits is not None and found.digits < ours.digits - 3
-            style = "low" if low or not found.certified else "ours" if name == _tables.OURS else ""
+            style = "low" if low or not found.certified else "ours" if name == tables.OURS else ""
             style += " best" if found.seconds == row.best else ""
-            return _tables.duration(found.seconds), style, _tables.quality(model, found)
+            return tables.duration(found.seconds), style, tables.quality(model, found)
 
         style = "" if row.ratio is None else "faster" if row.ratio <= 1 else "slower"
-        small = (row.fastest_peer or "") + (f" {_tables.NOISE_MARK} noisy" if row.noisy and row.fastest_peer else "")
+        small = (row.fastest_peer or "") + (f" {tables.NOISE_MARK} noisy" if row.noisy and row.fastest_peer else "")
         against = (row.comparison, style if row.comparison != "as fast" else "", small)
-        table.add(row.problem, row.dtype, cell(_tables.OURS), against, *map(cell, peers))
+        table.add(row.problem, row.dtype, cell(tables.OURS), against, *map(cell, peers))
     return table
 
 
@@ -83,12 +85,12 @@ def _first_calls(races):
         for row in rows:
             if row.first_call is None or row.ratio is None:
                 continue
-            unit = "steps" if model in _networks.CASES else "fits"
+            unit = "steps" if model in network_cases.CASES else "fits"
             even = f"{math.ceil(row.break_even)} {unit}" if row.break_even else "never"
             peer = row.cells[row.fastest_peer].seconds
-            first, *times = [_tables.duration(v) for v in (row.first_call, row.cells[_tables.OURS].seconds, peer)]
+            first, *times = [tables.duration(v) for v in (row.first_call, row.cells[tables.OURS].seconds, peer)]
             kernels = "–" if row.kernels is None else f"{row.kernels:.0f}"
-            table.add(_tables.CASES[model].title, row.problem, row.dtype, first, kernels, *times, even)
+            table.add(tables.CASES[model].title, row.problem, row.dtype, first, kernels, *times, even)
     return table
 
 
@@ -98,8 +100,8 @@ def _compiling(found):
     table = Table(["model", "problem", "dtype", *names], left=3)
     for model, problem, dtype, row in found:
         retraces = "–" if row.get("retraces") is None else f"{row['retraces']:.0f}"
-        times = [_tables.duration(row[s]) if s in row else "–" for s in stages]
-        table.add(_tables.CASES[model].title, problem, dtype, *times, retraces)
+        times = [tables.duration(row[s]) if s in row else "–" for s in stages]
+        table.add(tables.CASES[model].title, problem, dtype, *times, retraces)
     return table
 
 
@@ -120,10 +122,10 @@ def _programs(found):
         left=4,
     )
     for target, model, problem, dtype, row in found:
-        known = [f(row[n]) if n in row else "–" for n, f in (("temp_bytes", _tables.size), ("flops", _tables.number),
-                                                             ("bytes_accessed", _tables.size))]  # fmt: skip
+        known = [f(row[n]) if n in row else "–" for n, f in (("temp_bytes", tables.size), ("flops", tables.number),
+                                                             ("bytes_accessed", tables.size))]  # fmt: skip
         counts = [f"{row.get(name, 0):.0f}" for name in ("kernels", "hlo_instructions")]
-        table.add(target, _tables.CASES[model].title, problem, dtype, *counts, *known)
+        table.add(target, tables.CASES[model].title, problem, dtype, *counts, *known)
     return table
 
 
@@ -132,7 +134,7 @@ def about(facts, table):
     machine = facts.get("machine", {})
     ram = machine.get("ram", "")
     if ram.isdigit():  # asv has it in kB or in bytes, by its version
-        ram = _tables.size(float(ram) * (1024 if float(ram) < 1e9 else 1))
+        ram = tables.size(float(ram) * (1024 if float(ram) < 1e9 else 1))
     dirty = " with uncommitted changes" if facts.get("uncommitted_changes") else ""
     rows = [("Commit", facts["commit"][:12] + dirty)]
     rows.append(
@@ -142,12 +144,12 @@ def about(facts, table):
     rows.append(("Versions", ", ".join(f"{n} {v}" for n, v in facts.get("versions", {}).items())))
     done = f"{facts['done']} of {facts['planned']} steps"
     rows.append(("Run", f"{facts['profile']} profile, {done}, {facts['seconds']} s, {facts['date']}"))
-    if noise := _tables.noise(table):
+    if noise := tables.noise(table):
         text = f"a call raced against itself differs by {max(noise.values()):.1%}: rows nearer than that are as fast; "
-        rows.append(("Noise", f"{text}{_tables.NOISE_MARK}: samples spread by more than {_tables.SPREAD:.0%}"))
+        rows.append(("Noise", f"{text}{tables.NOISE_MARK}: samples spread by more than {tables.SPREAD:.0%}"))
     if facts.get("again"):
-        moved = _tables.moved(table, facts["again"])
-        judged = "other work ran beside it" if moved > _tables.SPREAD else "the machine was left alone"
+        moved = tables.moved(table, facts["again"])
+        judged = "other work ran beside it" if moved > tables.SPREAD else "the machine was left alone"
         rows.append(("Peaks at the end", f"differ by {moved:.0%} from those at the start: {judged}"))
     for (dtype,), seconds in table.get("selfcheck.Machine.track_product_seconds", {}).items():
         rows.append((f"Peak, {dtype}", f"{2 * 2048**3 / seconds / 1e9:.0f} Gflop/s in a matrix product"))
@@ -164,35 +166,35 @@ MEANING = {
 
 def _measured(model):
     """How the times of a model were taken, and what stands below them."""
-    if model in _networks.CASES:
-        of = "gradient" if _networks.CASES[model].train else "logits"
+    if model in network_cases.CASES:
+        of = "gradient" if network_cases.CASES[model].train else "logits"
         text = "Best time of warm calls in turns, each in a process of its own; jaxinfra with a device for each core "
         text += f"unless it says 1. Below it the largest error of the first batch's {of} over the largest entry, "
         text += "against float64."
-    elif figure := _tables.figure_of(model):
+    elif figure := tables.figure_of(model):
         text = f"Best time of warm calls in turns, in one process; below it {MEANING[figure]}, recomputed in float64, "
-        text += f"at the loosest tolerance that brings it to {_tables.target(model):.0e}."
+        text += f"at the loosest tolerance that brings it to {tables.target(model):.0e}."
     else:
         return "Best time of warm calls in turns, in one process; correct digits below it."
-    return text + f" Shaded: above {_tables.target(model):.0e}, so that the time does not count."
+    return text + f" Shaded: above {tables.target(model):.0e}, so that the time does not count."
 
 
 def sections(table):
     """[(heading, paragraph, blocks)], where a block is a Table, or SVG as text for the page alone."""
-    races = [(m, rows) for m in _tables.CASES if (rows := _tables.races(table, m)[0])]
+    races = [(m, rows) for m in tables.CASES if (rows := tables.races(table, m)[0])]
     written = []
-    if points := _tables.points(table):
+    if points := tables.points(table):
         text = "One mark a row of the tables below. The fastest peer is the fastest one whose answer is certified; "
         text += "for least squares, whose digits are shown instead, the fastest of all."
-        written.append(("Against the fastest peer", text, [_chart.draw(points)]))
+        written.append(("Against the fastest peer", text, [chart.draw(points)]))
     for model, rows in races:
-        text = f"{_tables.CASES[model].text} {_measured(model)}"
+        text = f"{tables.CASES[model].text} {_measured(model)}"
         if model == "ols":
             text += " NumPy computes float32 problems in float64."
         if any(c.digits is not None for r in rows for c in r.cells.values()):
             text += " Shaded: three digits or more behind jaxinfra. Bold: fastest."
-        written.append((_tables.CASES[model].title, text, [_race(model, rows, _tables.races(table, model)[1])]))
-    if found := _tables.learned(table):
+        written.append((tables.CASES[model].title, text, [_race(model, rows, tables.races(table, model)[1])]))
+    if found := tables.learned(table):
         text = "Held-out rows that are wrong, after the same batches of the same rows from the same parameters."
         errors = Table(["network", *found[0][1]])
         for title, values in found:
@@ -205,22 +207,22 @@ def sections(table):
             "fastest peer."
         )
         written.append(("First call and break-even", text, [first]))
-    if found := _tables.compiling(table):
+    if found := tables.compiling(table):
         text = "Apart, in one process; then the first call of a fresh process, without and with the compilation cache. "
         text += "Retraces are compilations that new values of the same shapes cause."
         added = table.get("imports.track_import_added_seconds")
         if added:
-            text += f" Importing jaxinfra adds {_tables.duration(next(iter(added.values())))} to importing JAX."
+            text += f" Importing jaxinfra adds {tables.duration(next(iter(added.values())))} to importing JAX."
         written.append(("Compiling", text, [_compiling(found)]))
-    found, impls = _tables.nist(table)
+    found, impls = tables.nist(table)
     for dtype, sets in found.items():
         text = "Correct digits of the worst coefficient, by the certified values of NIST StRD; one default call. "
         if dtype == "float32":
             text += "Data that float32 cannot hold lose digits before any solver starts."
         written.append((f"Certified digits, {dtype}", text, [_nist(sets, impls)]))
-    if found := _tables.programs(table):
+    if found := tables.programs(table):
         text = "What the compilers make of a fit: free of noise, so it shows every change. Loop bodies count once. "
-        missing = [reason for target in program.TARGETS if (reason := program.missing(target))]
+        missing = [reason for target in aot.TARGETS if (reason := aot.missing(target))]
         if missing and not any(row[0] != "CPU" for row in found):
             text += f"Not compiled: {'; '.join(missing)}."
         written.append(("Compiled programs", text, [_programs(found)]))
@@ -263,17 +265,17 @@ def pages(facts, table):
     return f"{page}<style>{STYLE}</style><body>{''.join(out)}</body></html>\n", "\n".join(text)
 
 
-def build(run, root=_results.ASV):
+def build(run, root=records.ASV):
     """Write the report of a run; the path of its page. It stands beside asv's page, which `asv publish` deletes."""
-    page, text = pages(*_results.read_run(run))
+    page, text = pages(*records.read_run(run))
     path = root / "report" / "report.html"
-    _results.write(path, page)
-    _results.write(path.with_suffix(".md"), text)
+    records.write(path, page)
+    records.write(path.with_suffix(".md"), text)
     return path
 
 
 def main():
-    run = _results.newest_run()
+    run = records.newest_run()
     if run is None:
         print("bench: no run yet; `make bench` does one.")
         return 2

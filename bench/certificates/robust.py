@@ -5,8 +5,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from . import _machine_optimality
-from ._machine_optimality import HOPELESS
+from bench.certificates import machines
+from bench.certificates.machines import HOPELESS
 
 DELTA = 1.35
 TUKEY = 4.685
@@ -113,7 +113,7 @@ def _bound(task, tau):
 
 def _quantile(task, answer):
     """What the loss can still fall, over that of the best intercept alone; the worst of several quantiles."""
-    taus = np.atleast_1d(_machine_optimality.rounded(task))
+    taus = np.atleast_1d(machines.rounded(task))
     coefs, intercepts = np.reshape(answer.coef, (task.X.shape[1], -1)), np.reshape(answer.intercept, -1)
     worst, y = 0.0, task.y.astype(np.float64)
     for tau, coef, intercept in zip(taus, coefs.T, intercepts, strict=True):
@@ -160,7 +160,7 @@ def consensus(X, y, threshold, rounds=50):
 
 def _ransac(task, answer):
     """The share that the answer's consensus lacks of the rows that agree."""
-    threshold = float(_machine_optimality.rounded(task))
+    threshold = float(machines.rounded(task))
     agree = np.abs(_residuals(task, answer)) <= threshold
     return float(max(0.0, 1 - agree.sum() / consensus(task.X, task.y, threshold).sum()))
 
@@ -182,11 +182,11 @@ def _ordinal(task, answer):
 
 def _kernel_ridge(task, answer):
     """The residual of (K + n l2) coef = y over the largest y."""
-    l2, gamma = _machine_optimality.rounded(task)
+    l2, gamma = machines.rounded(task)
     coef = np.asarray(answer.coef, np.float64)
     if not np.isfinite(coef).all():
         return HOPELESS
-    r = _machine_optimality.times_kernel(task.X, coef, gamma) + len(coef) * l2 * coef + answer.intercept - task.y
+    r = machines.times_kernel(task.X, coef, gamma) + len(coef) * l2 * coef + answer.intercept - task.y
     return _largest((r / np.abs(task.y).max(),))
 
 
@@ -213,7 +213,7 @@ def hc3(X, y, theta):
 
 
 def _sandwich(task, answer):
-    exact = hc3(task.X, task.y, _machine_optimality.rounded(task))
+    exact = hc3(task.X, task.y, machines.rounded(task))
     return _largest((np.append(answer.coef, answer.intercept) / exact - 1,))
 
 

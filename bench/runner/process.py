@@ -2,14 +2,15 @@
 
 The modules in `workers` have `main(implementation, case, folder)`. In the folder they find the parameters and batches
 that the reference wrote and leave their gradient of the first batch. Then every line that they read runs one call.
-They are no part of the package: asv would import them, and PyTorch lives in another Python.
+They are no part of the package: PyTorch lives in another Python.  (No `processes`: asv takes a module's attribute of
+that name for an option.)
 """
 
 import contextlib
 import subprocess
 from pathlib import Path
 
-HERE = Path(__file__).parent
+BENCH = Path(__file__).parents[1]
 START = "import sys; sys.path += sys.argv[1:3]; __import__(sys.argv[3]).main(*sys.argv[4:])"
 
 
@@ -18,8 +19,8 @@ class Failed(Exception):
 
 
 def command(python, module, *arguments):
-    """What starts a module of `workers`, which finds its neighbours, `_networks`, and the installed jaxinfra."""
-    return [str(python), "-c", START, str(HERE), str(HERE / "workers"), module, *map(str, arguments)]
+    """What starts a module of `workers`, which finds its neighbours, `network_cases`, and the installed jaxinfra."""
+    return [str(python), "-c", START, str(BENCH / "suite"), str(BENCH / "workers"), module, *map(str, arguments)]
 
 
 class Worker:

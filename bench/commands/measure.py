@@ -11,7 +11,8 @@ import statistics
 import tempfile
 import time
 
-from . import _compare, _results, _run
+from bench.peers import compare
+from bench.runner import records, steps
 
 PACKAGES = (
     "jax",
@@ -38,25 +39,25 @@ SECONDS = {
 OTHERS = {"quick": 7, "standard": 15, "full": 60}
 
 
-def steps(profile):
+def planned(profile):
     """Everything that a profile measures, as `Step`s. The machine's noise and peaks are taken first and last."""
-    from . import _cases
+    from bench.suite import model_cases
 
     os.environ["JAXINFRA_BENCH"] = profile
     machine = ("machine: noise and peaks", "selfcheck")
-    families = [machine, *((title, family) for family, title in _cases.FAMILIES.items())]
+    families = [machine, *((title, family) for family, title in model_cases.FAMILIES.items())]
     families += [("networks", "networks"), ("certified digits (NIST)", "nist")]
     if profile != "quick":  # whose races count the kernels of what they compile
         families += [("compiled programs", "program"), ("compile, first call, second process", "compile")]
     plan = []
     for title, module in families:
         works = tuple(work.title for work in importlib.import_module(f"bench.{module}").work())
-        plan.append(_run.Step(title, module, works=works))
+        plan.append(steps.Step(title, module, works=works))
     if profile != "quick":
-        plan.append(_run.Step("call overhead", "regression", r"^regression\.Overhead"))
-        plan.append(_run.Step("import and memory", "imports", r"^imports\."))
+        plan.append(steps.Step("call overhead", "regression", r"^regression\.Overhead"))
+        plan.append(steps.Step("import and memory", "imports", r"^imports\."))
     if profile == "full":
-        plan.append(_run.Step("warm times with samples", "warm", r"^\w+\.Warm"))
+        plan.append(steps.Step("warm times with samples", "warm", r"^\w+\.Warm"))
     return [*plan, plan[0]._replace(title=f"{machine[0]}, once more", again=True)]
 
 
@@ -74,8 +75,8 @@ class Progress:
     """The time left, by how long each measurement took when this machine did it last."""
 
     def __init__(self, profile, plan):
-        self.path = _results.ASV / "runs" / "seconds.json"
-        self.profile, self.known = profile, (_results.read_json(self.path) or {})
+        self.path = records.ASV / "runs" / "seconds.json"
+        self.profile, self.known = profile, (records.read_json(self.path) or {})
         self.left = [(step.module, title) for step in plan for title in step.works or (step.title,)]
         self.ratios = []
 
@@ -103,13 +104,13 @@ class Progress:
         return f"{seconds // 60:.0f}:{seconds % 60:02.0f} left"
 
     def keep(self):
-        _results.write(self.path, json.dumps(self.known, indent=1, sort_keys=True))
+        records.write(self.path, json.dumps(self.known, indent=1, sort_keys=True))
 
 
 def facts(profile, commit, dirty, started, machine):
     """What the report says about a run; `done` and `seconds` follow when it ends."""
-    from . import networks
-    from .workers.serving import cores
+    from bench import networks
+    from bench.workers.serving import cores
 
     versions = {}
     for name in PACKAGES:
@@ -132,9 +133,9 @@ def facts(profile, commit, dirty, started, machine):
 
 
 def _published(module, figures):
-    from . import _harness
+    from bench.runner import harness
 
-    return _harness.published(importlib.import_module(f"bench.{module}"), figures)
+    return harness.published(importlib.import_module(f"bench.{module}"), figures)
 
 
 def note(line):
@@ -146,7 +147,7 @@ class Run:
     """One run: what it has measured so far, in memory and on disk."""
 
     def __init__(self, console, profile, commit, plan, verbose):
-        from ._store import Store
+        from bench.runner.store import Store
 
         self.console, self.profile, self.commit, self.verbose = console, profile, commit, verbose
         self.store, self.progress = Store(commit), Progress(profile, plan)
@@ -167,10 +168,10 @@ class Run:
         if step.regex:
             echo = (lambda line: self.console.print(f"      {line}", markup=False)) if self.verbose else None
             start = time.perf_counter()
-            code, output = _run.asv_step(step, self.commit, self.store.machine["machine"], self.profile, echo)
+            code, output = steps.asv_step(step, self.commit, self.store.machine["machine"], self.profile, echo)
             self.progress.finish(step.module, step.title, time.perf_counter() - start)
-            stored = _results.stored(commit=self.commit)
-            for figure in _results.figures(stored) if stored else ():
+            stored = records.stored(commit=self.commit)
+            for figure in records.figures(stored) if stored else ():
                 if re.match(step.regex, figure.benchmark):
                     self.table.setdefault(figure.benchmark, {})[tuple(figure.params.values())] = figure.value
             return code, output
@@ -185,13 +186,13 @@ class Run:
 
         status(f"{head}: {step.works[0]} ({self.progress})")
         with tempfile.TemporaryFile("w+") as log:
-            code = _run.family(step, self.profile, finished, log)
+            code = steps.family(step, self.profile, finished, log)
             log.seek(0)
             output = log.read()
         self.progress.drop(step, len(done))
         # What could not be measured, and why: a race without a peer must not look like a race without a rival.
         self.notes += [note(line) for line in output.splitlines() if re.search(r" (skipped|failed): ", line)]
-        if any(f": {_compare.OURS} failed: " in note for note in self.notes):
+        if any(f": {compare.OURS} failed: " in note for note in self.notes):
             code = code or 1  # a peer may fail, jaxinfra may not
         if self.verbose:
             self.console.print(output, markup=False, style="dim")
@@ -201,19 +202,19 @@ class Run:
 def main(profile, only, verbose):
     from rich.console import Console
 
-    from . import _report, _terminal
+    from bench.report import static_page, terminal
 
     console = Console(highlight=False)
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     try:
-        commit = _run.git("rev-parse", "HEAD")
-    except (_run.Failed, FileNotFoundError):
+        commit = steps.git("rev-parse", "HEAD")
+    except (steps.Failed, FileNotFoundError):
         console.print("bench: results are stored by commit; run this in a git clone with at least one commit.")
         return 2
-    dirty = bool(_run.git("status", "--porcelain", "--untracked-files=no"))
+    dirty = bool(steps.git("status", "--porcelain", "--untracked-files=no"))
     if dirty:
         console.print("bench: uncommitted changes are measured too, and stored under the current commit.")
-    every = steps(profile)
+    every = planned(profile)
     plan = select(every, only)
     if not plan:
         console.print(f"bench: nothing has {only!r} in its title; the titles are:", markup=False)
@@ -223,7 +224,7 @@ def main(profile, only, verbose):
         return 2
     run = interrupted = None
     try:
-        with _run.interruptible(), console.status("asking asv for its benchmarks") as line:
+        with steps.interruptible(), console.status("asking asv for its benchmarks") as line:
             run = Run(console, profile, commit, plan, verbose)
             count = sum(len(step.works) or 1 for step in plan)
             head = f"bench: {profile} profile of commit {commit[:8]}: {count} measurements, {run.progress}"
@@ -237,7 +238,7 @@ def main(profile, only, verbose):
                 if code:
                     run.failed.append(step.title)
                     console.print(output[-3000:], markup=False, style="dim")
-    except _run.Interrupted as stop:
+    except steps.Interrupted as stop:
         interrupted = stop
         console.print(f"\nbench: interrupted ({stop}).")
     if run is None or not run.table:
@@ -249,15 +250,15 @@ def main(profile, only, verbose):
     about = facts(profile, commit, dirty, started, run.store.machine)
     about |= {"seconds": round(time.monotonic() - clock), "done": run.done, "planned": len(plan), "only": only}
     about |= {"again": run.again, "notes": run.notes, "failed": run.failed}
-    path = _results.run_path(commit, started)
-    _results.write_run(path, about, run.table)
-    _terminal.show(console, about, run.table)
+    path = records.run_path(commit, started)
+    records.write_run(path, about, run.table)
+    terminal.show(console, about, run.table)
     if run.failed:
         console.print(f"bench: failed: {', '.join(run.failed)}", markup=False)
     if interrupted:
         console.print(f"bench: interrupted; what the {run.done} finished of {len(plan)} steps measured is kept.")
     console.print(f"bench: {about['seconds']} s; report:")
-    print(_report.build(path))
+    print(static_page.build(path))
     return 130 if interrupted else 2 if run.failed else 0
 
 

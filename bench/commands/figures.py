@@ -7,37 +7,39 @@ between <!-- NAME --> and <!-- end --> is written here.
 import re
 import textwrap
 
-from . import _cases, _chart, _networks, _report, _results, _tables
+from bench.report import chart, static_page, tables
+from bench.runner import records
+from bench.suite import model_cases, network_cases
 
 PROFILE = "standard"
-DOCS = _results.ROOT / "docs"
+DOCS = records.ROOT / "docs"
 PAGE = DOCS / "figures.md"
 RUN, GPU, PICTURE = (DOCS / "figures" / name for name in ("run.json", "h200.json", "races.svg"))
 
 
 def _cell(model, cell, name=""):
     """`SciPy gelsy 196 µs (6.9 digits)`, in brackets where the time does not count."""
-    what = _tables.quality(model, cell)
-    text = f"{name} {_tables.duration(cell.seconds)}".strip()
+    what = tables.quality(model, cell)
+    text = f"{name} {tables.duration(cell.seconds)}".strip()
     if not cell.certified:
         return f"({text}, {what.removesuffix(', not certified')})"
     return f"{text} ({what})" if what else text
 
 
 def _races(table, models):
-    columns = ["problem", "dtype", _tables.OURS, "fastest peer", "", "others", "first call"]
-    page = _report.Table(columns, left=2)
+    columns = ["problem", "dtype", tables.OURS, "fastest peer", "", "others", "first call"]
+    page = static_page.Table(columns, left=2)
     for model in models:
-        for row in _tables.races(table, model)[0]:
-            cells = {n: _cell(model, cell, "" if n == _tables.OURS else n) for n, cell in row.cells.items()}
+        for row in tables.races(table, model)[0]:
+            cells = {n: _cell(model, cell, "" if n == tables.OURS else n) for n, cell in row.cells.items()}
             peer = row.fastest_peer
-            rest = sorted(cells.keys() - {_tables.OURS, peer}, key=lambda name, row=row: row.cells[name].seconds)
-            first = "–" if row.first_call is None else _tables.duration(row.first_call)
+            rest = sorted(cells.keys() - {tables.OURS, peer}, key=lambda name, row=row: row.cells[name].seconds)
+            first = "–" if row.first_call is None else tables.duration(row.first_call)
             first += "" if row.kernels is None else f" ({row.kernels:.0f} kernels)"
-            mark = f" {_tables.NOISE_MARK}" if row.noisy and row.ratio else ""
+            mark = f" {tables.NOISE_MARK}" if row.noisy and row.ratio else ""
             page.add(
-                f"{_tables.CASES[model].title}, {row.problem}", row.dtype,
-                cells.get(_tables.OURS, "–"), cells.get(peer, "–"),
+                f"{tables.CASES[model].title}, {row.problem}", row.dtype,
+                cells.get(tables.OURS, "–"), cells.get(peer, "–"),
                 row.comparison + mark, ", ".join(cells[name] for name in rest) or "–", first,
             )  # fmt: skip
     return page.markdown() if page.rows else "Not measured."
@@ -47,23 +49,23 @@ def _meant(table, models):
     """What is fitted, a line a model."""
     lines = []
     for model in models:
-        if _tables.races(table, model)[0]:
-            text = f"- {_tables.CASES[model].title}: {_tables.CASES[model].text}"
+        if tables.races(table, model)[0]:
+            text = f"- {tables.CASES[model].title}: {tables.CASES[model].text}"
             lines += textwrap.wrap(text, 120, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines)
 
 
 def _family(table, family):
-    models = [model for model, case in _cases.CASES.items() if case.family == family]
+    models = [model for model, case in model_cases.CASES.items() if case.family == family]
     return f"{_races(table, models)}\n\n{_meant(table, models)}"
 
 
 def _gpu():
-    facts, table = _results.read_run(GPU)
-    page = _report.Table(["model", "problem", "time"], left=2)
-    for model, case in _tables.CASES.items():
-        for row in _tables.races(table, model)[0]:
-            page.add(case.title, row.problem, _tables.duration(row.cells[_tables.OURS].seconds))
+    facts, table = records.read_run(GPU)
+    page = static_page.Table(["model", "problem", "time"], left=2)
+    for model, case in tables.CASES.items():
+        for row in tables.races(table, model)[0]:
+            page.add(case.title, row.problem, tables.duration(row.cells[tables.OURS].seconds))
     return (
         f"{page.markdown()}\n\nOn one {facts['machine']['gpu']} with JAX {facts['versions']['jax']}, {facts['dtype']}."
     )
@@ -73,17 +75,17 @@ def blocks(facts, table):
     """{name: markdown} of what the page has from a run."""
     found = {
         "gpu": _gpu(),
-        "conditions": "\n".join(f"- {what}: {value}" for what, value in _report.about(facts, table)),
+        "conditions": "\n".join(f"- {what}: {value}" for what, value in static_page.about(facts, table)),
     }
-    for family, title in _cases.FAMILIES.items():
+    for family, title in model_cases.FAMILIES.items():
         found[title] = _family(table, family)
-    networks = list(_networks.CASES)
+    networks = list(network_cases.CASES)
     found["networks"] = f"{_races(table, networks)}\n\n{_meant(table, networks)}"
-    for heading, text, tables in _report.sections(table):
+    for heading, text, shown in static_page.sections(table):
         if heading in ("Networks after training", "Compiling") or heading.startswith("Certified digits"):
-            found[heading.lower()] = "\n\n".join([text.strip(), *(each.markdown() for each in tables)])
-    for heading, text, tables in _report.left_out(facts.get("notes")):
-        found[heading.lower()] = "\n\n".join([text, *(each.markdown() for each in tables)])
+            found[heading.lower()] = "\n\n".join([text.strip(), *(each.markdown() for each in shown)])
+    for heading, text, shown in static_page.left_out(facts.get("notes")):
+        found[heading.lower()] = "\n\n".join([text, *(each.markdown() for each in shown)])
     return found
 
 
@@ -102,19 +104,19 @@ def fill(page, found):
 
 
 def main():
-    newest = _results.newest_run(profile=PROFILE, whole=True)
+    newest = records.newest_run(profile=PROFILE, whole=True)
     if newest and (not RUN.exists() or _date(newest) > _date(RUN)):
-        _results.write_run(RUN, *_results.read_run(newest))
+        records.write_run(RUN, *records.read_run(newest))
     if not RUN.exists():
         print(f"bench: no whole run of the profile {PROFILE} yet; `make bench PROFILE={PROFILE}` does one.")
         return 2
-    facts, table = _results.read_run(RUN)
-    page, picture = fill(PAGE.read_text(encoding="utf-8"), blocks(facts, table)), _chart.draw(_tables.points(table))
-    _results.write(PAGE, page)
-    _results.write(PICTURE, picture)
+    facts, table = records.read_run(RUN)
+    page, picture = fill(PAGE.read_text(encoding="utf-8"), blocks(facts, table)), chart.draw(tables.points(table))
+    records.write(PAGE, page)
+    records.write(PICTURE, picture)
     print(f"bench: the run of {facts['date']}, commit {facts['commit'][:8]}, is in\n{PAGE}\n{PICTURE}")
     return 0
 
 
 def _date(run):
-    return _results.read_run(run)[0]["date"]
+    return records.read_run(run)[0]["date"]

@@ -17,7 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import _cases, _race, _results, _run, _tables, _worker, program
+from bench import program
+from bench.report import tables
+from bench.runner import process, records, steps, timing
+from bench.suite import model_cases
 
 EXACT = ("kernels", "hlo_instructions", "temp_bytes")
 MORE, SLOWER = 0.02, 0.10
@@ -28,25 +31,27 @@ PROGRAM_SECONDS, FIT_SECONDS = 6.0, 12.0
 
 def _tree(commit, folder):
     """The folder jaxinfra of a commit, in `folder`."""
-    archive = subprocess.run(["git", "archive", commit, "jaxinfra"], cwd=_results.ROOT, capture_output=True)
+    archive = subprocess.run(["git", "archive", commit, "jaxinfra"], cwd=records.ROOT, capture_output=True)
     if archive.returncode:
-        raise _run.Failed(f"{commit[:8]} has no folder jaxinfra")
+        raise steps.Failed(f"{commit[:8]} has no folder jaxinfra")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
         tar.extractall(folder, filter="data")
     return folder
 
 
 def _titled(model):
-    return _tables.CASES[model].title
+    return tables.CASES[model].title
 
 
 def plan(only):
     """The programs and the fits whose model has `only` in its title or name."""
-    wanted = [model for model in _tables.CASES if only in _titled(model) or only in model]
+    wanted = [model for model in tables.CASES if only in _titled(model) or only in model]
     first = {}
     for case in program.every("cpu"):
         first.setdefault(case[0], case)
-    return [first[m] for m in wanted if m in first], [(m, _cases.QUICK[m]) for m in wanted if m in _cases.QUICK]
+    return [first[m] for m in wanted if m in first], [
+        (m, model_cases.QUICK[m]) for m in wanted if m in model_cases.QUICK
+    ]
 
 
 def larger(before, after):
@@ -59,7 +64,7 @@ class _Fits:
     """A process with the jaxinfra of a commit: `prepare` sets the fit that a call runs."""
 
     def __init__(self, tree):
-        command = _worker.command(sys.executable, "fit_worker", _results.ROOT)
+        command = process.command(sys.executable, "fit_worker", records.ROOT)
         pipe = subprocess.PIPE
         # Not in this checkout's folder, which Python would search first.
         self.process = subprocess.Popen(
@@ -71,7 +76,7 @@ class _Fits:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise _run.Failed(f"the process of a commit ended with {self.process.wait()}")
+            raise steps.Failed(f"the process of a commit ended with {self.process.wait()}")
         return answer.strip()
 
     def prepare(self, model, problem):
@@ -90,15 +95,15 @@ class _Fits:
         self.process.communicate()
 
 
-def race(processes, model, problem):
+def race(running, model, problem):
     """{"base", "head", "twin": best seconds}, raced twice where they differ, and {}; or None and {process: why not}."""
-    with concurrent.futures.ThreadPoolExecutor(len(processes)) as pool:
-        answers = pool.map(lambda process: process.prepare(model, problem), processes.values())
-        reasons = {name: answer for name, answer in zip(processes, answers, strict=True) if answer}
+    with concurrent.futures.ThreadPoolExecutor(len(running)) as pool:
+        answers = pool.map(lambda process: process.prepare(model, problem), running.values())
+        reasons = {name: answer for name, answer in zip(running, answers, strict=True) if answer}
     if reasons:
         return None, reasons
     for seconds in (RACING, 2 * RACING):
-        found = {name: times["seconds"] for name, times in _race.alternate(processes, seconds).items()}
+        found = {name: times["seconds"] for name, times in timing.alternate(running, seconds).items()}
         if verdict(found) == "as fast":
             break
     return found, {}
@@ -120,11 +125,11 @@ def main(base, head, only=""):
     cases, fits = plan(only)
     if not cases:
         print(f"bench: no model has {only!r} in its title; the titles are:")
-        print("\n".join(f"  {_titled(model)}" for model in _tables.CASES))
+        print("\n".join(f"  {_titled(model)}" for model in tables.CASES))
         return 2
     # Names move while the gate runs; hashes do not.
-    commits = [_run.git("rev-parse", "--verify", f"{name}^{{commit}}") for name in (base, head)]
-    if len({_run.git("rev-parse", f"{commit}:jaxinfra") for commit in commits}) == 1:
+    commits = [steps.git("rev-parse", "--verify", f"{name}^{{commit}}") for name in (base, head)]
+    if len({steps.git("rev-parse", f"{commit}:jaxinfra") for commit in commits}) == 1:
         print(f"bench: jaxinfra is the same in {base} and {head}: no regression")
         return 0
     start, minutes = time.monotonic(), (PROGRAM_SECONDS * len(cases) + FIT_SECONDS * len(fits)) / 60
@@ -163,7 +168,7 @@ def main(base, head, only=""):
                     print(f"  {_titled(model)}: not raced: {reasons}")
                     continue
                 seen[verdict(found)].append(model)
-                times = ", ".join(f"{name} {_tables.duration(value)}" for name, value in found.items())
+                times = ", ".join(f"{name} {tables.duration(value)}" for name, value in found.items())
                 print(f"  {_titled(model)} {problem}: {times}: {verdict(found)}", flush=True)
     counts = ", ".join(f"{len(models)} {word}" for word, models in seen.items())
     print(f"bench: {counts}; {time.monotonic() - start:.0f} s in all")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 METHOD = re.compile(r"(time|track|timeraw|mem|peakmem)_")
-MODULES = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+MODULES = sorted(path.stem for path in Path(__file__).parents[1].glob("[!_]*.py"))
 
 
 def benchmarks():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _cases
+from bench.suite import model_cases
 
 SYNTHETIC = {  # rows, columns, targets, seed
     "1000x20": (1000, 20, 1, 1),
@@ -80,7 +80,7 @@ def _generated(kind, name):
         return X, 1 + eta + rng.standard_normal(rows) / 10 + far
     if kind == "ordered":  # equal classes
         latent = 3 * eta + rng.logistic(size=rows)
-        return X, np.searchsorted(np.quantile(latent, np.arange(1, _cases.LEVELS) / _cases.LEVELS), latent)
+        return X, np.searchsorted(np.quantile(latent, np.arange(1, model_cases.LEVELS) / model_cases.LEVELS), latent)
     if kind == "labels":  # the true model is right for 85 % of the rows
         return X, rng.random(rows) < 1 / (1 + np.exp(-3.3 * eta))
     mean = np.exp(0.5 + eta / 2)
@@ -88,7 +88,7 @@ def _generated(kind, name):
 
 
 MADE = ("clusters", "curved")  # of scikit-learn's generators: two classes of several clusters each, Friedman's curve
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @lru_cache(maxsize=2)
@@ -136,7 +136,7 @@ def load(kind, name, dtype):
         X = X / X.max() if name == "digits" else (X - X.mean(axis=0)) / X.std(axis=0)
     else:
         X, y = (_made if kind in MADE else _generated)(kind, name)
-    return np.ascontiguousarray(X, dtype), np.ascontiguousarray(y, "int32" if kind in _cases.LABELS else dtype)
+    return np.ascontiguousarray(X, dtype), np.ascontiguousarray(y, "int32" if kind in model_cases.LABELS else dtype)
 
 
 def shape(name):

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import _results, _run, _selection
+from bench.runner import records, selection, steps
 
 _PROGRESS = re.compile(r"\s*(\[[ \d.]+%\] )?(·{1,2} |·{3}.*(failed|[Ee]rror))|\s*\w*Error")  # without asv's tables
 PATTERN = r"^program\.CPU"
@@ -22,43 +22,43 @@ COMMIT_SECONDS, SETUP_SECONDS = 75, 150  # on 2 cores: one commit; the environme
 
 def _measured(results):
     """asv's descriptions of the benchmarks that have a number in some commit: empty cards would hide them."""
-    known = _results.read_json(results / "benchmarks.json")
+    known = records.read_json(results / "benchmarks.json")
     seen = set()
-    for path in _results.result_files(results.parent):
-        rows = (_results.read_json(path) or {}).get("results", {})
+    for path in records.result_files(results.parent):
+        rows = (records.read_json(path) or {}).get("results", {})
         seen |= {name for name, row in rows.items() if row and row[0]}
     return {name: about for name, about in known.items() if name in seen or not isinstance(about, dict)}
 
 
 def publish():
     """Write asv's pages from all stored results, with asv-tachyon's in front; the folder."""
-    with tempfile.TemporaryDirectory(dir=_results.ASV, prefix="staging-") as folder:
+    with tempfile.TemporaryDirectory(dir=records.ASV, prefix="staging-") as folder:
         stage = Path(folder)
-        shutil.copytree(_results.ASV / "results", stage / "results")
+        shutil.copytree(records.ASV / "results", stage / "results")
         (stage / "results" / "benchmarks.json").write_text(json.dumps(_measured(stage / "results")))
-        code, output = _run.asv(["--config", str(_run.configuration(stage)), "publish"], {})
+        code, output = steps.asv(["--config", str(steps.configuration(stage)), "publish"], {})
     if code:
-        raise _run.Failed(f"asv publish failed:\n{output[-2000:]}")
-    html = _results.ASV / "html"
+        raise steps.Failed(f"asv publish failed:\n{output[-2000:]}")
+    html = records.ASV / "html"
     subprocess.run([sys.executable, "-m", "asv_tachyon", "install", str(html)], check=True, stdout=subprocess.DEVNULL)
     return html
 
 
 def main(commits, only=""):
     pattern = only or PATTERN
-    if not _selection.matches([pattern]):
-        print(f"bench: no benchmark matches {pattern!r}; the modules are {', '.join(_selection.MODULES)}")
+    if not selection.matches([pattern]):
+        print(f"bench: no benchmark matches {pattern!r}; the modules are {', '.join(selection.MODULES)}")
         return 2
-    wanted = _run.git("rev-list", "--first-parent", commits).split()  # as asv counts
+    wanted = steps.git("rev-list", "--first-parent", commits).split()  # as asv counts
     if not wanted:
         print(f"bench: there are no commits in {commits}")
         return 2
-    built = (_results.ASV / "env").exists()
+    built = (records.ASV / "env").exists()
     minutes = (COMMIT_SECONDS * len(wanted) + (0 if built else SETUP_SECONDS)) / 60
     print(f"bench: {pattern} of {len(wanted)} commits, at most {minutes:.0f} min on 2 cores", flush=True)
-    start, _ = time.monotonic(), _run.machine()
+    start, _ = time.monotonic(), steps.machine()
     arguments = ["run", "--skip-existing-successful", "--show-stderr", "-b", pattern, commits]
-    code, _ = _run.asv(arguments, {}, echo=lambda line: print(line, flush=True) if _PROGRESS.match(line) else None)
+    code, _ = steps.asv(arguments, {}, echo=lambda line: print(line, flush=True) if _PROGRESS.match(line) else None)
     if code:
         print(f"bench: asv ended with {code}")
         return 2

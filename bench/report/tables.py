@@ -3,13 +3,14 @@
 import math
 from typing import NamedTuple
 
-from . import _cases, _certificate, _networks, _optimality
+from bench.certificates import least_squares, targets
+from bench.suite import model_cases, network_cases
 
 OURS = "jaxinfra"
 # Samples of a quiet machine spread by 1 to 10 % (median over best): above this the row is marked.
 SPREAD = 0.15
 NOISE_MARK = "≈"
-CASES = {**_cases.CASES, **_networks.CASES}
+CASES = {**model_cases.CASES, **network_cases.CASES}
 
 
 class Cell(NamedTuple):
@@ -17,7 +18,7 @@ class Cell(NamedTuple):
     digits: float | None = None
     excess: float | None = None
     certificate: float | None = None  # gap, gradient, violation or error, by the model
-    target: float = _optimality.TARGET
+    target: float = targets.TARGET
     spread: float = 0.0  # of the samples: median over best, less 1
 
     @property
@@ -79,17 +80,17 @@ def peer(name):
 
 
 def correct(lost, dtype):
-    return None if lost is None else _certificate.capacity(dtype) - lost
+    return None if lost is None else least_squares.capacity(dtype) - lost
 
 
 def figure_of(model):
     """What certifies the answers of a model, such as gap or gradient; None for least squares, which has digits."""
-    return "error" if model in _networks.CASES else _optimality.CERTIFICATES.get(model, (None,))[0]
+    return "error" if model in network_cases.CASES else targets.CERTIFICATES.get(model, (None,))[0]
 
 
 def target(model):
     """What the certificate must not exceed."""
-    return _networks.TARGET if model in _networks.CASES else _optimality.target(model)
+    return network_cases.TARGET if model in network_cases.CASES else targets.target(model)
 
 
 def quality(model, cell):
@@ -160,7 +161,7 @@ def learned(table):
     found = {}
     for (impl, problem), value in table.get("networks.Learned.track_error_rate", {}).items():
         found.setdefault(problem, {})[impl] = value
-    return [(_networks.LESSONS[problem].title, values) for problem, values in found.items()]
+    return [(network_cases.LESSONS[problem].title, values) for problem, values in found.items()]
 
 
 def compiling(table):

@@ -6,7 +6,7 @@ computed anew: kernel values, products and sums in float64. libsvm's own default
 
 import numpy as np
 
-from . import _cases
+from bench.suite import model_cases
 
 HOPELESS = 1e99  # of answers that are no numbers; JSON has no infinity
 SLACK = 1e-6  # of the bound: nearer to it counts as being there
@@ -94,7 +94,7 @@ def _svc_grid(task, answer):
     worst = _svc(task._replace(penalty=answer.penalty), answer)
     if answer.folds is None:
         return worst
-    keeps = _cases.fold_weights(len(task.X), bool)[:-1]
+    keeps = model_cases.fold_weights(len(task.X), bool)[:-1]
     for gamma, *by_fold in zip(rounded(task)[1], *answer.folds[:2], strict=True):
         for keep, coefs, intercepts in zip(keeps, *by_fold, strict=True):
             if coefs[:, ~keep].any():

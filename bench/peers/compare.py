@@ -7,7 +7,10 @@ import threading
 import time
 import warnings
 
-from . import _aot, _cases, _certificate, _data, _harness, _optimality, _peers, _race
+from bench.certificates import least_squares, targets
+from bench.peers import adapters
+from bench.runner import aot, harness, timing
+from bench.suite import data, model_cases
 
 OURS = "jaxinfra"
 SECONDS = {"quick": 0.6, "standard": 1.5, "full": 12.0}  # of racing, for one model, problem and dtype
@@ -41,46 +44,46 @@ def _patience(seconds):
 
 
 def models(family):
-    return [model for model, case in _cases.CASES.items() if case.family == family]
+    return [model for model, case in model_cases.CASES.items() if case.family == family]
 
 
 def measured(model):
     """The problems of a model in this profile."""
-    return _harness.selected(*profiles(model))
+    return harness.selected(*profiles(model))
 
 
 def profiles(model):
     """The problems of a model in the full, the standard and the quick profile."""
-    case = _cases.CASES[model]
-    return case.problems, case.standard, [_cases.QUICK[model]] if model in _cases.QUICK else []
+    case = model_cases.CASES[model]
+    return case.problems, case.standard, [model_cases.QUICK[model]] if model in model_cases.QUICK else []
 
 
 def axes(model):
     """The parameters of a race."""
-    return list(_peers.ADAPTERS[model]), list(_cases.CASES[model].problems), list(_harness.DTYPES)
+    return list(adapters.ADAPTERS[model]), list(model_cases.CASES[model].problems), list(harness.DTYPES)
 
 
 def family_axes(family):
     """The parameters of what we publish of ourselves alone."""
-    every = dict.fromkeys(p for model in models(family) for p in _cases.CASES[model].problems)
-    return models(family), list(every), list(_harness.DTYPES)
+    every = dict.fromkeys(p for model in models(family) for p in model_cases.CASES[model].problems)
+    return models(family), list(every), list(harness.DTYPES)
 
 
 def task(model, problem, dtype):
-    case = _cases.CASES[model]
-    X, y = _data.load(case.target, problem, dtype)
-    return _certificate.Task(X, y, case.penalty(X, y))
+    case = model_cases.CASES[model]
+    X, y = data.load(case.target, problem, dtype)
+    return least_squares.Task(X, y, case.penalty(X, y))
 
 
 def certifier(model, asked):
     """A function that turns an answer into its figures, and the name of the one to hold against the target, if any."""
-    if model not in _optimality.CERTIFICATES:
-        return _certificate.certifier(asked), None
-    figure, certify = _optimality.CERTIFICATES[model]
+    if model not in targets.CERTIFICATES:
+        return least_squares.certifier(asked), None
+    figure, certify = targets.CERTIFICATES[model]
     return lambda answer: {figure: certify(asked, answer)}, figure
 
 
-def passes(figures, figure, target=_optimality.TARGET):
+def passes(figures, figure, target=targets.TARGET):
     return figure is None or figures[figure] <= target
 
 
@@ -93,7 +96,7 @@ def loosest(tolerances, good):
     return tolerances[high]
 
 
-def settle(adapter, asked, certify, figure, patience, target=_optimality.TARGET):
+def settle(adapter, asked, certify, figure, patience, target=targets.TARGET):
     """(call, figures) at the loosest tolerance that is certified, or with the best certificate if none is."""
     tried, slow = {}, set()
 
@@ -132,26 +135,26 @@ def measure(model, problem, dtype, seconds, patience):
     warnings.simplefilter("ignore")  # peers warn at each of thousands of calls; the certificate says it better
     asked = task(model, problem, dtype)
     certify, figure = certifier(model, asked)
-    calls, figures, target = {}, {}, _optimality.target(model)
-    for name, adapter in _peers.ADAPTERS[model].items():
-        if not adapter.suits(asked) or name in LEFT_OUT.get(_harness.profile(), ()):
+    calls, figures, target = {}, {}, targets.target(model)
+    for name, adapter in adapters.ADAPTERS[model].items():
+        if not adapter.suits(asked) or name in LEFT_OUT.get(harness.profile(), ()):
             continue
         try:
             if name == OURS:
-                _aot.forget()  # a race before it may have compiled the same program: its first call was no first call
-            before = _aot.live()
+                aot.forget()  # a race before it may have compiled the same program: its first call was no first call
+            before = aot.live()
             limit = OUR_PATIENCE if name == OURS else patience
             calls[name], figures[name] = settle(adapter, asked, certify, figure, limit, target)
             if name == OURS:
-                figures[name]["kernels"] = _aot.kernels_since(before)
-        except (_harness.SkipNotImplemented, _TooSlow) as reason:
+                figures[name]["kernels"] = aot.kernels_since(before)
+        except (harness.SkipNotImplemented, _TooSlow) as reason:
             print(f"{model} {problem} {dtype}: {name} skipped: {reason}")
         except Exception as error:  # one library that cannot do one problem must not stop the others
             print(f"{model} {problem} {dtype}: {name} failed: {error!r}")
     # A long call that compiled nothing needs no second measurement.
     once = {name: values.pop("once", 0.0) for name, values in figures.items()}
-    known = {name: seconds for name, seconds in once.items() if name != OURS and seconds > _race.SLOWEST}
-    for name, times in _race.alternate(calls, seconds, known).items():
+    known = {name: seconds for name, seconds in once.items() if name != OURS and seconds > timing.SLOWEST}
+    for name, times in timing.alternate(calls, seconds, known).items():
         figures[name] |= times
     if OURS in figures:
         ours = figures[OURS]
@@ -163,8 +166,8 @@ def measure(model, problem, dtype, seconds, patience):
 
 def _race_of(model, problem, dtype):
     """The figures of a race by (model, implementation, ...), and of ours by (model, ...)."""
-    profile = _harness.profile()
-    patience = PATIENCE[profile] if profile == "quick" else _cases.CASES[model].patience or PATIENCE[profile]
+    profile = harness.profile()
+    patience = PATIENCE[profile] if profile == "quick" else model_cases.CASES[model].patience or PATIENCE[profile]
     try:
         raced = measure(model, problem, dtype, SECONDS[profile], patience)
     except (ImportError, FileNotFoundError) as error:
@@ -177,57 +180,58 @@ def _race_of(model, problem, dtype):
 def work(family):
     """The races of a family in this profile."""
     return [
-        _harness.Work(
-            f"{_cases.CASES[model].title} on {problem}, {dtype}", functools.partial(_race_of, model, problem, dtype)
+        harness.Work(
+            f"{model_cases.CASES[model].title} on {problem}, {dtype}",
+            functools.partial(_race_of, model, problem, dtype),
         )
         for model in models(family)
         for problem in measured(model)
-        for dtype in _harness.dtypes()
+        for dtype in harness.dtypes()
     ]
 
 
 # asv looks for benchmarks in every module; an underscore hides these bases.
-class _Race(_harness.Figures):
+class _Race(harness.Figures):
     """One row an implementation: time and quality from the same answers."""
 
     param_names = ("impl", "problem", "dtype")
-    track_seconds = _harness.figure("seconds", "s")
-    track_spread = _harness.figure("spread", "median over best, less 1")
+    track_seconds = harness.figure("seconds", "s")
+    track_spread = harness.figure("spread", "median over best, less 1")
 
 
 class _Gap(_Race):
-    track_gap = _harness.figure("gap", "duality gap over the null objective")
+    track_gap = harness.figure("gap", "duality gap over the null objective")
 
 
 class _Gradient(_Race):
-    track_gradient = _harness.figure("gradient", "largest entry of the gradient of the mean")
+    track_gradient = harness.figure("gradient", "largest entry of the gradient of the mean")
 
 
 class _Violation(_Race):
-    track_violation = _harness.figure("violation", "of the conditions of the dual")
+    track_violation = harness.figure("violation", "of the conditions of the dual")
 
 
 class _Error(_Race):
-    track_error = _harness.figure("error", "of the largest decision")
+    track_error = harness.figure("error", "of the largest decision")
 
 
-class _Ours(_harness.Figures):
+class _Ours(harness.Figures):
     """Our best time over the fastest peer's of the same certified accuracy, our first call, and what it compiled."""
 
     param_names = ("model", "problem", "dtype")
-    track_ratio = _harness.figure("ratio", "of the fastest peer")
-    track_first_call_seconds = _harness.figure("first_seconds", "s")
-    track_kernels = _harness.figure("kernels", "kernels")
+    track_ratio = harness.figure("ratio", "of the fastest peer")
+    track_first_call_seconds = harness.figure("first_seconds", "s")
+    track_kernels = harness.figure("kernels", "kernels")
 
 
-class _Warm(_harness.Steady):
+class _Warm(harness.Steady):
     """asv's own timing of jaxinfra, with the samples that comparisons between commits need."""
 
     param_names = ("model", "problem", "dtype")
 
     def _build(self, model, problem, dtype):
-        _harness.require(problem, *profiles(model))
-        return _peers.ADAPTERS[model][OURS].prepare(task(model, problem, dtype))[0]
+        harness.require(problem, *profiles(model))
+        return adapters.ADAPTERS[model][OURS].prepare(task(model, problem, dtype))[0]
 
     def time_fit(self, *params):
         self._call(*params)()

@@ -1,4 +1,4 @@
-"""One process measures a family: `python -m bench._family MODULE [TEXT]`, the works whose title contains TEXT.
+"""One process measures a family: `python -m bench.runner.family MODULE [TEXT]`, the works whose title contains TEXT.
 
 Each finished work is a line of JSON, [title, seconds, [[key, figures], ...]], and waits for a line of its reader, who
 stores it meanwhile: nothing else runs beside a race.
