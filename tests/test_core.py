@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import jaxinfra as ji
-from jaxinfra._core import checks, compensated, rows, show
+from jaxinfra._core import checks, compensated, finish, rows, show
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.pytree import pytree, static
+from jaxinfra._core.types import Info, Linear, Status
 from jaxinfra.solvers.linalg import design
 
 pytestmark = pytest.mark.core
@@ -302,3 +303,25 @@ def test_a_constant_column_has_its_value_for_a_centre(blocked):
     centre, scale = jax.jit(jax.vmap(frame, (0, None)))(np.stack([X, 2 * X]), None)
     held(centre[0], scale[0])
     np.testing.assert_array_equal(centre[1, :3], 2 * X[0, :3])
+
+
+def test_the_first_test_that_fails_decides_how_a_fit_ended():
+    fails, holds = jnp.array(False), jnp.array(True)
+    tests = (holds, Status.DOMAIN), (fails, Status.SINGULAR), (fails, Status.NONFINITE)
+    assert int(finish.settle(jnp.int32(Status.STALLED), *tests)) == Status.SINGULAR
+    assert int(finish.settle(jnp.int32(Status.STALLED), tests[0])) == Status.STALLED
+
+
+def test_what_no_status_leaves_usable_is_nan_lane_by_lane():
+    codes = jnp.array([int(code) for code in Status], jnp.int32)
+    assert list(finish.usable(codes)) == [code.usable for code in Status]
+    assert {code for code in Status if code.usable} == {
+        Status.CONVERGED, Status.MAX_ITER, Status.STALLED, Status.ONE_CLASS
+    }  # fmt: skip
+    n = len(codes)
+    info = Info(codes, jnp.arange(n, dtype=jnp.int32), jnp.ones(n), jnp.ones(n))
+    fit = finish.finish(Linear(jnp.ones((n, 3)), jnp.ones(n)), info)
+    lost = [not code.usable for code in Status]
+    for numbers in (fit.params.coef[:, 2], fit.params.intercept, fit.info.objective, fit.info.optimality):
+        assert list(jnp.isnan(numbers)) == lost
+    assert list(fit.info.n_iter) == list(range(n)) and (fit.info.status == codes).all()

@@ -41,6 +41,11 @@ class Status(IntEnum):
         """True for CONVERGED only."""
         return self is Status.CONVERGED
 
+    @property
+    def usable(self) -> bool:
+        """True where the parameters are numbers: a solution, the best point so far, or the only class."""
+        return self in (Status.CONVERGED, Status.MAX_ITER, Status.STALLED, Status.ONE_CLASS)
+
 
 _ADVICE = {
     Status.CONVERGED: "Nothing to do: the optimality conditions hold to the tolerance.",

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import absent, affine, checks, implicit, order, rows
+from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Status, short_repr
@@ -179,19 +180,9 @@ def _fit(
         fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=jnp.int32(10),
     )  # fmt: skip
     together = ((inside > 0).sum() > size) & (best.agreed >= 0)
-    status = jnp.where(together & sound, final.info.status, Status.SINGULAR)
-    status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
-    or_nan = lambda v: jnp.where(status <= Status.STALLED, v, jnp.nan)  # noqa: E731
-    info = ConsensusInfo(
-        status,
-        n_iter + 1,
-        or_nan(final.info.objective),
-        or_nan(final.info.optimality),
-        or_nan(inside.sum()),
-        or_nan(c),
-        best.trials,
-    )
-    return Fit(jax.tree.map(or_nan, final.params), info)
+    status, _, value, optimality, *_ = final.info
+    info = ConsensusInfo(status, n_iter + 1, value, optimality, inside.sum(), c, best.trials)
+    return finish(final.params, info, (finite, Status.NONFINITE), (together & sound, Status.SINGULAR))
 
 
 def _spread(y: jax.Array, w: jax.Array) -> jax.Array:

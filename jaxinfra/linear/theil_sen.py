@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import absent, affine, checks, implicit, rows
+from jaxinfra._core.finish import finish
 from jaxinfra._core.precision import all_finite, default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra._core.verbs import public
@@ -108,11 +109,13 @@ def _fit(
         value, optimality = _look(f, fits, implicit.frozen(theta), classical=False)
     params = f.outer(theta, fit_intercept)
 
-    status = jnp.where(all_finite(*implicit.frozen(params)), status, Status.NONFINITE)
-    status = jnp.where((fits.weight.sum() > 0) & sound, status, Status.SINGULAR)
-    status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
-    or_nan = lambda v: jnp.where(status <= Status.STALLED, v, jnp.nan)  # noqa: E731
-    return Fit(jax.tree.map(or_nan, params), Info(status, n_iter, or_nan(value), or_nan(optimality)))
+    return finish(
+        params,
+        Info(status, n_iter, value, optimality),
+        (finite, Status.NONFINITE),
+        ((fits.weight.sum() > 0) & sound, Status.SINGULAR),
+        (all_finite(*implicit.frozen(params)), Status.NONFINITE),
+    )
 
 
 class _Fits(NamedTuple):

@@ -13,6 +13,7 @@ from jax.custom_batching import sequential_vmap
 
 from jaxinfra import kernels
 from jaxinfra._core import absent, checks, implicit, rows
+from jaxinfra._core.finish import or_nan, settle
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.kernels import Kernel, Precomputed
@@ -214,10 +215,9 @@ def solve(
     live = kernel_rows.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=False)
     base = exact if exact.diagonal.dtype == np.float64 else work
     point = derivatives.attach(live, dual, base, found.b, found.rho, found.g[0] + found.g[1])
-    status = jnp.where(fine, jnp.where(feasible, found.status, Status.INFEASIBLE), Status.NONFINITE).astype(jnp.int32)
-    usable = (status != Status.NONFINITE) & (status != Status.INFEASIBLE)
-    mark = lambda v: jnp.where(usable, v, jnp.nan)  # noqa: E731
-    return Found(mark(point.b), mark(point.rho), mark(found.objective), mark(found.violation), status, found.n_iter)
+    status = settle(found.status, (fine, Status.NONFINITE), (feasible, Status.INFEASIBLE))
+    numbers = or_nan(status, (point.b, point.rho, found.objective, found.violation))
+    return Found(*numbers, status, found.n_iter)
 
 
 def evaluate(X: jax.Array, kernel: Kernel, dual: Dual, b: jax.Array) -> tuple[jax.Array, jax.Array]:

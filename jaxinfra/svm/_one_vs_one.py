@@ -12,6 +12,7 @@ from jax import lax
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, labels
+from jaxinfra._core.finish import usable
 from jaxinfra._core.types import Status, SupportInfo
 from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _linear_kernel, _machine
@@ -177,7 +178,7 @@ def fit(
         alone = ~(sign * w > 0).any() | ~(sign * w < 0).any()
         silent = alone & ((found.status == Status.CONVERGED) | (found.status == Status.INFEASIBLE)) & (w >= 0).all()
         coef, intercept, objective, sound = finish(found)
-        lost = ~sound & (found.status <= Status.STALLED)
+        lost = ~sound & usable(found.status)
         coef, intercept, objective = (jnp.where(lost, jnp.nan, v) for v in (coef, intercept, objective))
         status = jnp.where(lost, Status.INFEASIBLE, found.status)
         status = jnp.where(silent, Status.ONE_CLASS, status).astype(jnp.int32)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core import absent, affine, checks, implicit, rows
+from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import default_tol, dot
 from jaxinfra._core.types import Fit, Info, Status
@@ -218,16 +219,16 @@ def _fit(
     r = y - dot(K, found.a) - found.b[None]
     value = 0.5 * (dot(w, jnp.where(w[:, None] > 0, r * r, 0)).sum() + ridge * (found.a * dot(K, found.a)).sum())
     status = jnp.where(optimality <= tol, Status.CONVERGED, Status.STALLED)
-    status = jnp.where(sound & jnp.isfinite(optimality), status, Status.SINGULAR)
-    finite &= jnp.isfinite(value) | (status > Status.STALLED)
-    status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
-    or_nan = lambda v: jnp.where(status <= Status.STALLED, v, jnp.nan)  # noqa: E731
-    info = Info(status, n_iter, or_nan(value / jnp.where(sound, w.sum(), 1)), or_nan(optimality))
     if fit_intercept:
         b = _linear_kernel.outer(b, a.T, live.X, live.centre, kernel)
-    coef, intercept = or_nan(a.T), or_nan(b)
-    if raw.y.ndim == 1:
-        coef, intercept = coef[0], intercept[0]
+    coef, intercept = (a.T, b) if raw.y.ndim > 1 else (a[:, 0], b[0])
+    (coef, intercept), info = finish(
+        (coef, intercept),
+        Info(status, n_iter, value / jnp.where(sound, w.sum(), 1), optimality),
+        (finite, Status.NONFINITE),
+        (sound & jnp.isfinite(optimality), Status.SINGULAR),
+        (jnp.isfinite(value), Status.NONFINITE),
+    )
     return coef, intercept, live.kernel, info
 
 

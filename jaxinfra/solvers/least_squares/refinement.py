@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
+from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict
 from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.types import Fit, Linear, RankInfo, Status
@@ -125,7 +126,7 @@ def intercept(value: jax.Array, coef: jax.Array, live: Data, centre: bool) -> ja
     return implicit.root(lambda b: y_mean - dot(x_mean, coef) - b, value, lambda b: -b)
 
 
-def finish(
+def conclude(
     coef: jax.Array, intercept: jax.Array, state: State, status: jax.Array, n_iter: jax.Array, f: Factor,
     tol: jax.Array | None, valid: jax.Array, data_finite: jax.Array,
 ) -> Fit:  # fmt: skip
@@ -136,15 +137,11 @@ def finish(
     solved = all_finite(implicit.frozen(coef), implicit.frozen(intercept), state.objective)
     met = state.optimality <= tol
     code = jnp.where(met, Status.CONVERGED, jnp.where(status == Status.MAX_ITER, Status.MAX_ITER, Status.STALLED))
-    code = jnp.where(solved, code, Status.NONFINITE)  # overflow
-    code = jnp.where(data_finite, jnp.where(valid, code, Status.SINGULAR), Status.NONFINITE).astype(jnp.int32)
-    good = data_finite & valid & solved
-
-    def or_nan(v: jax.Array) -> jax.Array:
-        return jnp.where(good, v, jnp.nan)
-
-    info = RankInfo(
-        code, n_iter, or_nan(state.objective), or_nan(state.optimality),
-        jnp.where(good, f.rank.min(), 0), or_nan(f.condition.max()),
-    )  # fmt: skip
-    return Fit(Linear(or_nan(coef), or_nan(intercept)), info)
+    rank = jnp.where(data_finite & valid & solved, f.rank.min(), 0)
+    return finish(
+        Linear(coef, intercept),
+        RankInfo(code, n_iter, state.objective, state.optimality, rank, f.condition.max()),
+        (data_finite, Status.NONFINITE),
+        (valid, Status.SINGULAR),
+        (solved, Status.NONFINITE),  # overflow
+    )

@@ -131,7 +131,7 @@ def _primal(
     coef = refinement.attach(apply(f.T, coef), coef, f, live, centre)
     value, _ = residual.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), state.shift)
     intercept = refinement.intercept(value, coef, live, centre)
-    return refinement.finish(coef, intercept, state, status, n_iter, f, tol, valid, finite)
+    return refinement.conclude(coef, intercept, state, status, n_iter, f, tol, valid, finite)
 
 
 def prepare(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> tuple[jax.Array, ...]:

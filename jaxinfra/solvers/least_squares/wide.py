@@ -88,4 +88,4 @@ def solve(
     coef = dot(A, a)
     coef += implicit.frozen(state.coef - coef)
     intercept = y_mean - dot(x_mean, coef) if centre else jnp.zeros_like(y_mean)
-    return refinement.finish(coef, intercept, state, status, n_iter, f, tol, valid, finite)
+    return refinement.conclude(coef, intercept, state, status, n_iter, f, tol, valid, finite)

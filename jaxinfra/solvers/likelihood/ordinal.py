@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked, weighted
+from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, default_tol, dot
 from jaxinfra._core.rows import replicated, sum_blocks
@@ -251,15 +252,17 @@ def _finish(
     if data.w is not None:
         sound &= (data.w >= 0).all()
         valid = valid | (data.w == 0)
-    code = jnp.where(all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), status, Status.NONFINITE)
-    code = jnp.where(sound, code, Status.SINGULAR)
-    code = jnp.where(valid.all(), code, Status.DOMAIN)
     data = data.masked()
     total += 0 if data.w is None else data.w.sum()
     finite = jnp.isfinite(total) & jnp.isfinite(dot(jnp.ones_like(data.X[:, 0]), data.X)).all()
-    code = jnp.where(finite, code, Status.NONFINITE).astype(jnp.int32)
-    or_nan = lambda v: jnp.where(code <= Status.STALLED, v, jnp.nan)  # noqa: E731
-    return Fit(jax.tree.map(or_nan, params), Info(code, n_iter, or_nan(state.value), or_nan(state.optimality)))
+    return finish(
+        params,
+        Info(status, n_iter, state.value, state.optimality),
+        (finite, Status.NONFINITE),
+        (valid.all(), Status.DOMAIN),
+        (sound, Status.SINGULAR),
+        (all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), Status.NONFINITE),
+    )
 
 
 @partial(jax.jit, static_argnames="K")

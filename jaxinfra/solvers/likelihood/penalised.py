@@ -19,6 +19,7 @@ from jax import lax
 
 from jaxinfra._core import absent, implicit
 from jaxinfra._core.absent import first_row, masked
+from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, default_tol, dot
 from jaxinfra._core.types import Fit, Info, Linear, Status
@@ -87,7 +88,7 @@ def path(
 
     def one(before: Linear, penalties: Any) -> tuple[Linear, Fit]:
         fit = _solve(problem, (data, loss, *penalties), before, valid, tol, max_iter)
-        good = fit.info.status <= Status.STALLED
+        good = usable(fit.info.status)
         after = jax.tree.map(lambda new, old: jnp.where(good, new, old), implicit.frozen(fit.params), before)
         return after, fit
 
@@ -292,14 +293,11 @@ def _finish(
     if l1 is not None:
         present &= (l1 >= 0).all()
         vectors += l1.sum()
-    code = jnp.where(all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), status, Status.NONFINITE)
-    code = jnp.where(present, code, Status.SINGULAR)
-    code = jnp.where(allowed.all(), code, Status.DOMAIN)
-    code = jnp.where(jnp.isfinite(vectors), code, Status.NONFINITE).astype(jnp.int32)
-    good = code <= Status.STALLED
-
-    def or_nan(v: jax.Array) -> jax.Array:
-        return jnp.where(good, v, jnp.nan)
-
-    info = Info(code, n_iter, or_nan(state.value), or_nan(state.optimality))
-    return Fit(Linear(or_nan(params.coef), or_nan(params.intercept)), info)
+    return finish(
+        params,
+        Info(status, n_iter, state.value, state.optimality),
+        (jnp.isfinite(vectors), Status.NONFINITE),
+        (allowed.all(), Status.DOMAIN),
+        (present, Status.SINGULAR),
+        (all_finite(state.value, *implicit.frozen(params)), Status.NONFINITE),
+    )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import absent, checks, implicit
+from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.types import Fit, Info, Linear, Status
@@ -110,29 +111,27 @@ def solve(
     W = scaling.scaled(*implicit.frozen(start), fit_intercept)
     # A class that is absent drives its free intercept to minus infinity.
     separable = (data.T.sum(0) <= 0).any() & fit_intercept
-    usable = finite & valid & d.domain & ~separable
+    sound = finite & valid & d.domain & ~separable
     tol = jnp.asarray(default_tol(dtype) if tol is None else tol, dtype)
     method = smooth.solve if l1 is None else sparse.solve
     point, status, n_iter = method(
-        data, W, units, (penalty > 0).all(), tol=tol, max_iter=jnp.where(usable, max_iter, 0), blocked=blocked
+        data, W, units, (penalty > 0).all(), tol=tol, max_iter=jnp.where(sound, max_iter, 0), blocked=blocked
     )
-    parted, terms = _last_look(data, point.W, usable & (penalty == 0).all(), status == Status.STALLED)
+    parted, terms = _last_look(data, point.W, sound & (penalty == 0).all(), status == Status.STALLED)
     separable |= parted
     residual = point.g if data.l1 is None else least_norm(point.W, point.g, data.l1)
     rounded = units.largest(residual, newton.rounding(terms, tol))
     status, optimality = newton.resolved(status, point.optimality, rounded, tol)
     coef, intercept = scaling.raw(smooth.attach(live, point.W, blocked=blocked), fit_intercept)
     solved = all_finite(point.f, *implicit.frozen((coef, intercept)))
-    for bad, code in (
-        (separable, Status.SEPARABLE),
-        (~valid, Status.SINGULAR),
-        (~d.domain, Status.DOMAIN),
-        (~(finite & (solved | ~usable)), Status.NONFINITE),
-    ):
-        status = jnp.where(bad, jnp.int32(code), status)
-    lost = status >= Status.NONFINITE
-    coef, intercept, f, optimality = (jnp.where(lost, jnp.nan, v) for v in (coef, intercept, point.f, optimality))
-    return Fit(Linear(coef, intercept), Info(status, n_iter, f, optimality))
+    return finish(
+        Linear(coef, intercept),
+        Info(status, n_iter, point.f, optimality),
+        (finite & (solved | ~sound), Status.NONFINITE),
+        (d.domain, Status.DOMAIN),
+        (valid, Status.SINGULAR),
+        (~separable, Status.SEPARABLE),
+    )
 
 
 def _last_look(data: Problem, W: jax.Array, ask: jax.Array, stalled: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -163,8 +162,8 @@ def path(
         assert l2_now is not None
         fit = solve(d, l1_now, l2_now, start, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked)
         # A penalty without a solution leaves the next a sound start.
-        lost = fit.info.status >= Status.NONFINITE
-        return jax.tree.map(lambda new, old: jnp.where(lost, old, lax.stop_gradient(new)), fit.params, start), fit
+        good = usable(fit.info.status)
+        return jax.tree.map(lambda new, old: jnp.where(good, lax.stop_gradient(new), old), fit.params, start), fit
 
     start = Linear(jnp.zeros((p, K), d.X.dtype), null(*lax.stop_gradient((d.T, d.offset)), fit_intercept))
     return lax.scan(step, start, tuple(v if v is not None and v.ndim else None for v in (l1, l2)))[1]

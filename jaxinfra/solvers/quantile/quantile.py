@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import implicit, order
 from jaxinfra._core.absent import masked
+from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.types import Fit, Info, Linear, Status
@@ -91,13 +92,13 @@ def solve(
 
     params = f.outer(theta, fit_intercept)
     params = params._replace(intercept=params.intercept + level)
-    status = jnp.where(all_finite(value, *params), status, Status.NONFINITE)
-    status = jnp.where(sound, status, Status.SINGULAR)
-    status = jnp.where(finite, status, Status.NONFINITE).astype(jnp.int32)
-    good = status <= Status.STALLED
-    params = _attach(params, live, corner.basis, fit_intercept)
-    or_nan = lambda v: jnp.where(good, v, jnp.nan)  # noqa: E731
-    return Fit(jax.tree.map(or_nan, params), Info(status, n_iter, or_nan(value / n), or_nan(gap)))
+    return finish(
+        _attach(params, live, corner.basis, fit_intercept),
+        Info(status, n_iter, value / n, gap),
+        (finite, Status.NONFINITE),
+        (sound, Status.SINGULAR),
+        (all_finite(value, *params), Status.NONFINITE),
+    )
 
 
 def _start(

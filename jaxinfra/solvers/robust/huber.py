@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import absent, implicit
 from jaxinfra._core.absent import masked
+from jaxinfra._core.finish import finish
 from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
@@ -226,11 +227,12 @@ def _finish(
     sound = (data.weight > 0) & (l2 >= 0).all() & (delta > 0)
     if data.w is not None:
         sound &= (data.w >= 0).all()
-    code = jnp.where(no_scale | (delta <= 1), Status.ZERO_SCALE, status)
-    code = jnp.where(all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), code, Status.NONFINITE)
-    code = jnp.where(sound, code, Status.SINGULAR)
     finite = jnp.isfinite(data.y.sum() + data.weight + l2.sum() + delta)
-    code = jnp.where(finite, code, Status.NONFINITE).astype(jnp.int32)
-    good = code <= Status.STALLED
-    or_nan = lambda v: jnp.where(good, v, jnp.nan)  # noqa: E731
-    return Fit(jax.tree.map(or_nan, params), Info(code, n_iter, or_nan(state.value * unit), or_nan(state.optimality)))
+    return finish(
+        params,
+        Info(status, n_iter, state.value * unit, state.optimality),
+        (finite, Status.NONFINITE),
+        (sound, Status.SINGULAR),
+        (all_finite(state.value, *implicit.frozen(params)), Status.NONFINITE),
+        (~no_scale & (delta > 1), Status.ZERO_SCALE),
+    )

@@ -22,6 +22,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
+from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.rows import sum_blocks
@@ -209,10 +210,10 @@ def _finish(
     for leaf in (*jax.tree.leaves(norm), *([] if constant is None else [constant])):
         sound &= leaf > 0
         finite &= ~jnp.isnan(leaf)
-    code = jnp.where(all_finite(value, *jax.tree.leaves(implicit.frozen(params))), status, Status.NONFINITE)
-    code = jnp.where(sound, code, Status.SINGULAR)
-    code = jnp.where(finite & jnp.isfinite(dot(jnp.ones_like(data.y), X)).all(), code, Status.NONFINITE)
-    code = code.astype(jnp.int32)
-    good = code <= Status.STALLED
-    or_nan = lambda v: jnp.where(good, v, jnp.nan)  # noqa: E731
-    return Fit(jax.tree.map(or_nan, params), Info(code, n_iter, or_nan(value), or_nan(optimality)))
+    return finish(
+        params,
+        Info(status, n_iter, value, optimality),
+        (finite & jnp.isfinite(dot(jnp.ones_like(data.y), X)).all(), Status.NONFINITE),
+        (sound, Status.SINGULAR),
+        (all_finite(value, *implicit.frozen(params)), Status.NONFINITE),
+    )

@@ -34,6 +34,7 @@ from jax import lax
 
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
+from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import default_tol, dot, eps
 from jaxinfra._core.types import Fit, GapInfo, Linear, Status
@@ -153,9 +154,9 @@ def path(
     optimality = jnp.where(out.gap > 0, out.gap / jnp.where(null > 0, null, 1), 0)
     status = jnp.where(out.n_iter >= max_iter, Status.MAX_ITER, Status.STALLED)
     status = jnp.where(out.gap <= bound, Status.CONVERGED, status)
-    status = jnp.where(q.finite, jnp.where(q.valid, status, Status.SINGULAR), Status.NONFINITE).astype(jnp.int32)
-    coef, intercept, *rest = (jnp.where(usable, a, jnp.nan) for a in (coef, intercept, objective, optimality, out.gap))
-    return Fit(Linear(coef, intercept), GapInfo(status, out.n_iter, *rest))
+    info = GapInfo(status, out.n_iter, objective, optimality, out.gap)
+    tests = (q.finite, Status.NONFINITE), (q.valid, Status.SINGULAR)
+    return finish(Linear(coef, intercept), info, *tests)
 
 
 def _most(shape: tuple[int, ...], l2: jax.Array | None) -> int:

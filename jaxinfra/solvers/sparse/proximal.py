@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jax import lax
 
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
+from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.rows import replicated
@@ -115,18 +116,13 @@ def path(
             s = s._replace(W=jnp.where(rounding[:, None], 0, s.W))
         status = jnp.where(s.optimality <= tol, Status.CONVERGED, jnp.where(s.spent, Status.MAX_ITER, Status.STALLED))
         solved = all_finite(s.W, s.objective, s.optimality)
-        status = jnp.where(finite & solved, jnp.where(valid, status, Status.SINGULAR), Status.NONFINITE)
         coef = _attach(s.W, live, penalty(l1), h, H, fit_intercept)
         value, _ = residual.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), s.shift)
         intercept = refinement.intercept(value, coef, live, fit_intercept)
-
-        def or_nan(v: jax.Array) -> jax.Array:
-            return jnp.where(usable & solved, v, jnp.nan)
-
-        info: Any = Info(status.astype(jnp.int32), s.n_iter, or_nan(s.objective), or_nan(s.optimality))
-        if isinstance(h, GroupNorm):
-            info = GapInfo(info.status, info.n_iter, info.objective, info.optimality, or_nan(s.gap))
-        return s.W, Fit(Linear(or_nan(coef), or_nan(intercept)), info)
+        figures = (status, s.n_iter, s.objective, s.optimality)
+        info = GapInfo(*figures, s.gap) if isinstance(h, GroupNorm) else Info(*figures)
+        tests = (finite & solved, Status.NONFINITE), (valid, Status.SINGULAR)
+        return s.W, finish(Linear(coef, intercept), info, *tests)
 
     start = jnp.zeros((p, y.shape[1]), dtype) if init is None else jnp.asarray(init.coef, dtype)
     return lax.scan(one, start, l1)[1]

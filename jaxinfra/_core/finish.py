@@ -1,0 +1,46 @@
+"""The end of every fit: how it ended, and NaN where nothing of it can be used."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxinfra._core.types import Fit, Status
+
+T = TypeVar("T")
+Test = tuple[jax.Array, Status]  # what must hold, and the status where it does not
+
+
+def settle(status: jax.Array, *tests: Test) -> jax.Array:
+    """The status, int32, unless a test fails; the first that fails decides."""
+    for holds, otherwise in reversed(tests):
+        status = jnp.where(holds, status, jnp.int32(otherwise))
+    return jnp.asarray(status, jnp.int32)
+
+
+def usable(status: jax.Array) -> jax.Array:
+    """`Status.usable` of codes, lane by lane: bool."""
+    return reduce(or_, (status == code for code in Status if code.usable))
+
+
+def or_nan(status: jax.Array, tree: T) -> T:
+    """NaN in the floats of a tree where the status, whose axes lead theirs, leaves nothing usable."""
+    good = usable(status)
+
+    def mark(leaf: Any) -> Any:
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            return leaf
+        return jnp.where(good.reshape(good.shape + (1,) * (jnp.ndim(leaf) - good.ndim)), leaf, jnp.nan)
+
+    return jax.tree.map(mark, tree)
+
+
+def finish(params: Any, info: Any, *tests: Test) -> Fit:
+    """The Fit: `info.status` settled by the tests, the floats of params and info NaN where it is not usable."""
+    status = settle(info.status, *tests)
+    params, info = or_nan(status, (params, info))
+    return Fit(params, info._replace(status=status))
