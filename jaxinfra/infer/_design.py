@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core.implicit import frozen
 from jaxinfra._core.precision import dot, eps
+from jaxinfra.solvers.linalg.design import with_ones
 from jaxinfra.solvers.linalg.products import power_of_two
 
 
@@ -43,4 +44,4 @@ def design(X: jax.Array, w: jax.Array, fit_intercept: bool) -> Design:
         return Design(Z, jnp.diag(scale))
     back = jnp.diag(jnp.append(scale, jnp.ones((), dtype)))
     back = back - jnp.pad((centre * scale)[None], ((p, 0), (0, 1)))
-    return Design(jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1), back)
+    return Design(with_ones(Z), back)

@@ -16,6 +16,7 @@ from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
+from jaxinfra.solvers.linalg.design import with_ones
 from jaxinfra.solvers.quantile import quantile
 
 
@@ -215,7 +216,7 @@ def optimality(
 def _optimality(params: Linear, raw: Input, tau: jax.Array, l1: jax.Array, *, fit_intercept: bool) -> Linear:
     X, y, w = _read(raw)
     l1 = jnp.broadcast_to(l1, X.shape[1:])
-    V = jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1) if fit_intercept else X
+    V = with_ones(X) if fit_intercept else X
 
     def one(coef: jax.Array, intercept: jax.Array, tau: jax.Array) -> Linear:
         eta = dot(X, coef) + intercept

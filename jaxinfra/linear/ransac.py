@@ -137,8 +137,7 @@ def _fit(
     finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + w.sum() + c)
 
     f = design.frame(X, w, fit_intercept, blocked)
-    Z = (X - f.centre[None]) * f.scale[None]
-    V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
+    V = f.design(X, fit_intercept)
     draws = jnp.where(sound & finite, w, 1)
 
     def block(best: _Best) -> tuple[_Best, Verdict]:
@@ -157,7 +156,7 @@ def _fit(
     nothing = jnp.zeros((), y.dtype)
     best = _Best(jnp.zeros_like(V[0]), nothing - 1, nothing + jnp.inf, jnp.int32(0))
     if init is not None:
-        at = f.inner(Linear(*(jnp.asarray(a, y.dtype) for a in init)), fit_intercept)
+        at = f.theta_of(Linear(*(jnp.asarray(a, y.dtype) for a in init)), fit_intercept)
         best = _best(V, y, w, c, at[None], jnp.array([True]), jnp.int32(0))
     best = drive(block, best, max_iter=-(-n_trials // _TOGETHER))[0]
 

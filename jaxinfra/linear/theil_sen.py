@@ -104,10 +104,10 @@ def _fit(
     else:
         start = None
         if init is not None:
-            start = f.inner(Linear(*(jnp.asarray(a, dtype) for a in init)), fit_intercept)
+            start = f.theta_of(Linear(*(jnp.asarray(a, dtype) for a in init)), fit_intercept)
         theta, status, n_iter = spatial_median.solve(fits.points, fits.weight, start, tol=tol, max_iter=max_iter)
         value, optimality = _look(f, fits, implicit.frozen(theta), classical=False)
-    params = f.outer(theta, fit_intercept)
+    params = f.params_of(theta, fit_intercept)
 
     return finish(
         params,
@@ -147,8 +147,7 @@ def _fits(
         share = jnp.ones_like(run) if every is None else subsets.shares(w, every)
         return f, _Fits(slope[:, None], jnp.where(run == 0, 0, share))
     drawn = subsets.draw(key, w, n_subsets, size) if every is None else jnp.asarray(every)
-    Z = (X - f.centre[None]) * f.scale[None]
-    V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
+    V = f.design(X, fit_intercept)
     points, regular = subsets.solve(V, y, drawn)
     share = jnp.ones(len(points), X.dtype) if every is None else subsets.shares(w, drawn)
     return f, _Fits(points, jnp.where(regular, share, 0))
@@ -252,5 +251,5 @@ def _looked(
 ) -> tuple[jax.Array, jax.Array]:
     data = _real_input.read(raw)
     f, fits = _fits(data, key, n_subsets, size, fit_intercept)
-    theta = f.inner(Linear(*(jnp.asarray(a, data.X.dtype) for a in params)), fit_intercept)
+    theta = f.theta_of(Linear(*(jnp.asarray(a, data.X.dtype) for a in params)), fit_intercept)
     return _look(f, fits, theta, classical=_is_classical(data.X.shape[1], size, fit_intercept))

@@ -19,7 +19,7 @@ from jaxinfra._core.absent import masked, weighted
 from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Linear
-from jaxinfra.solvers.linalg.design import Data, Frame
+from jaxinfra.solvers.linalg.design import Data, Frame, with_ones
 from jaxinfra.solvers.linalg.products import mirror, weighted_product
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
@@ -87,7 +87,7 @@ def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: boo
     p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> Sums:
-        Z, w = masked((X - f.centre[None]) * f.scale[None], w)
+        Z, w = masked(f.columns(X), w)
         eta = _predictor(Z, theta, offset)
         r = weighted(w, loss.slope(y, eta))
         g = dot(r[None], Z)[0]
@@ -110,10 +110,10 @@ def hessian(
     p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> jax.Array:
-        Z, w = masked((X - f.centre[None]) * f.scale[None], w)
+        Z, w = masked(f.columns(X), w)
         eta = _predictor(Z, theta, offset)
         h = weighted(w, (loss.safe_curvature if safe else loss.curvature)(y, eta))
-        V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if theta.shape[0] > p else Z
+        V = with_ones(Z) if theta.shape[0] > p else Z
         if single:
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
         return weighted_product(V, h)
@@ -144,7 +144,7 @@ def last_look(
 ) -> tuple[jax.Array, jax.Array]:
     """`recedes` at theta along d, with the slope of the penalty; and the mean |slope_i z_ij| of each column (q,), of
     which the gradient at theta is known to a few eps only."""
-    Z, w = masked((data.X - f.centre[None]) * f.scale[None], data.w)
+    Z, w = masked(f.columns(data.X), data.w)
     change = _predictor(Z, d, None)
     r = weighted(w, loss.slope(data.y, _predictor(Z, theta, data.offset)))
     falls = recedes(r * change, change if w is None else jnp.where(w > 0, change, 0), data.weight * penalty)

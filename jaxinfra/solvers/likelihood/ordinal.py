@@ -84,7 +84,7 @@ def _predictor(
     f: Frame, theta: jax.Array, X: jax.Array, w: jax.Array | None, offset: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """Z, eta and w."""
-    Z, w = masked((X - f.centre[None]) * f.scale[None], w)
+    Z, w = masked(f.columns(X), w)
     eta = dot(Z, theta[: X.shape[1]])
     return Z, eta if offset is None else eta + offset, w
 

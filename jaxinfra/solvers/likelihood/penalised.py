@@ -46,9 +46,8 @@ class Problem(NamedTuple):
 
     def penalties(self, l1: jax.Array | None, l2: jax.Array) -> tuple[jax.Array | None, jax.Array]:
         """l1 and l2 in the coordinates of theta; none on the intercept."""
-        zero = jnp.zeros(1 if self.fit_intercept else 0, l2.dtype)
-        ridge = jnp.append(l2 * self.frame.scale**2, zero)
-        return None if l1 is None else jnp.append(l1 * self.frame.scale, zero), ridge
+        lasso = None if l1 is None else self.frame.penalty(l1, self.fit_intercept, 1)
+        return lasso, self.frame.penalty(l2, self.fit_intercept, 2)
 
     def hessian(self, rows: Data, theta: jax.Array, ridge: jax.Array, *, single: bool = False) -> jax.Array:
         """The Hessian with the ridge; of a loss that is not convex the observed one where it is positive definite."""
@@ -92,7 +91,7 @@ def path(
         after = jax.tree.map(lambda new, old: jnp.where(good, new, old), implicit.frozen(fit.params), before)
         return after, fit
 
-    start = problem.frame.outer(_start(problem, None), fit_intercept)
+    start = problem.frame.params_of(_start(problem, None), fit_intercept)
     return lax.scan(one, start, (spread(l1), spread(l2)))[1]
 
 
@@ -160,7 +159,7 @@ def _solve(
     residual = state.gradient if lasso is None else least_norm(state.theta, state.gradient, lasso)
     status, optimality = _judge(problem, state, status, penalised, slope, residual, tol)
     state = state._replace(optimality=optimality)
-    params = _attach(f.outer(state.theta, problem.fit_intercept), live, problem)
+    params = _attach(f.params_of(state.theta, problem.fit_intercept), live, problem)
     return _finish(params, state, status, n_iter, live, valid)
 
 
@@ -196,7 +195,7 @@ def _start(problem: Problem, init: Linear | None) -> jax.Array:
     dtype = data.X.dtype
     if init is not None:
         params = Linear(jnp.asarray(init.coef, dtype), jnp.asarray(init.intercept, dtype))
-        return f.inner(params, problem.fit_intercept)
+        return f.theta_of(params, problem.fit_intercept)
     zero = jnp.zeros_like(f.scale)
     if problem.fit_intercept:
         return jnp.append(zero, _null(data, loss))
@@ -264,12 +263,11 @@ def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
         rows, loss_, _, l2_ = implicit.frozen(live)
         one = jnp.ones(1 if fit_intercept else 0, params.coef.dtype)
         mask = jnp.append(support, one)
-        H = linear_loss.hessian(rows, f, loss_, f.inner(params, fit_intercept), blocked=problem.blocked, safe=False)
+        H = linear_loss.hessian(rows, f, loss_, f.theta_of(params, fit_intercept), blocked=problem.blocked, safe=False)
         H = H * mask[:, None] * mask[None]
-        T = cholesky.inverse_root(H + jnp.diag(jnp.append(l2_ * f.scale**2 * support, 0 * one) + 1 - mask))
-        free = support * f.scale * (b.coef - f.centre * b.intercept)
-        x = dot(T, dot(T.T, jnp.append(free, one * b.intercept)))
-        out = f.outer(mask * x, fit_intercept)
+        T = cholesky.inverse_root(H + jnp.diag(f.penalty(l2_ * support, fit_intercept, 2) + 1 - mask))
+        x = dot(T, dot(T.T, mask * f.gradient_of(b, fit_intercept)))
+        out = f.params_of(mask * x, fit_intercept)
         return Linear(out.coef + (1 - support) * b.coef, out.intercept if fit_intercept else b.intercept)
 
     return implicit.root(residual, params, inverse)

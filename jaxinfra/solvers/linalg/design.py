@@ -44,25 +44,65 @@ class Data(NamedTuple):
         return jnp.asarray(self.X.shape[0], self.X.dtype) if self.w is None else self.w.sum()
 
 
+def with_ones(Z: jax.Array) -> jax.Array:
+    """[Z, 1]."""
+    return jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1)
+
+
 class Frame(NamedTuple):
-    """The coordinates of the passes: centre (p,) and scale (p,) of the columns."""
+    """The coordinates of the passes, z = (x - centre) * scale, in which the same predictor has
+
+        theta = (coef / scale, intercept + centre'coef).
+
+    centre (p,), 0 without an intercept; scale (p,), powers of two from `frame`, so that nothing rounds.  Of one
+    predictor coef is (p,) and theta (q,), q = p or p + 1; of K predictors (p, K) and (K, q).
+    """
 
     centre: jax.Array
     scale: jax.Array
 
-    def inner(self, params: Linear, fit_intercept: bool) -> jax.Array:
-        """Theta of given params."""
-        coef = params.coef / self.scale
+    def columns(self, X: jax.Array) -> jax.Array:
+        """Z (n, p)."""
+        return (X - self.centre[None]) * self.scale[None]
+
+    def design(self, X: jax.Array, fit_intercept: bool) -> jax.Array:
+        """Z, and a column of ones where there is an intercept: (n, q)."""
+        Z = self.columns(X)
+        return with_ones(Z) if fit_intercept else Z
+
+    def theta_of(self, params: Linear, fit_intercept: bool) -> jax.Array:
+        """The theta of given params."""
+        coef = params.coef.T / self._scale(params.coef.T)
         if not fit_intercept:
             return coef
-        return jnp.append(coef, params.intercept + dot(self.centre, params.coef))
+        return _joined(coef, params.intercept + dot(self.centre, params.coef))
 
-    def outer(self, theta: jax.Array, fit_intercept: bool) -> Linear:
-        """Params of a given theta."""
+    def params_of(self, theta: jax.Array, fit_intercept: bool) -> Linear:
+        """The params of a given theta."""
+        p = len(self.scale)
+        coef = theta[..., :p]
+        coef = (coef * self._scale(coef)).T
         if not fit_intercept:
-            return Linear(theta * self.scale, jnp.zeros((), theta.dtype))
-        coef = theta[:-1] * self.scale
-        return Linear(coef, theta[-1] - dot(self.centre, coef))
+            return Linear(coef, jnp.zeros(theta.shape[:-1], theta.dtype))
+        return Linear(coef, theta[..., p] - dot(self.centre, coef))
+
+    def gradient_of(self, g: Linear, fit_intercept: bool) -> jax.Array:
+        """A gradient by params of one predictor as one by theta (q,): the transpose of `params_of`."""
+        if not fit_intercept:
+            return self.scale * g.coef
+        return _joined(self.scale * (g.coef - self.centre * g.intercept), g.intercept)
+
+    def penalty(self, penalty: jax.Array, fit_intercept: bool, power: int) -> jax.Array:
+        """A penalty of |coef|^power, like coef, as one of theta; 0 for the intercept."""
+        scaled = penalty.T * self._scale(penalty.T) ** power
+        return _joined(scaled, jnp.zeros(scaled.shape[:-1], scaled.dtype)) if fit_intercept else scaled
+
+    def _scale(self, of: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(self.scale, of.shape)
+
+
+def _joined(coef: jax.Array, last: jax.Array) -> jax.Array:
+    return jnp.concatenate([coef, last[..., None]], -1)
 
 
 def frame(X: jax.Array, w: jax.Array | None, fit_intercept: bool, blocked: bool) -> Frame:
@@ -160,7 +200,7 @@ def column_norms(data: Data, f: Frame, centre: bool, *, bulk: bool = False) -> j
     bulk: of the rows that are not far from all others.  A loss that vanishes on one side has no slope there, however
     far, so that its minimum is the other rows', and their gradient would pass for 0 in units of the far row's.
     """
-    Z, w = masked((data.X - f.centre[None]) * f.scale[None], data.w)
+    Z, w = masked(f.columns(data.X), data.w)
     w = jnp.ones_like(Z[:, 0]) if w is None else w
     noise = 16 * eps(Z.dtype) * jnp.abs(f.centre * f.scale) if bulk else None
     return positive(root_mean_squares(Z, w, centre=centre, noise=noise))

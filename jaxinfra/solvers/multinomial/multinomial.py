@@ -13,10 +13,11 @@ from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, default_tol, dot, eps
 from jaxinfra._core.types import Fit, Info, Linear, Status
+from jaxinfra.solvers.linalg import design
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.multinomial import smooth, softmax, sparse
-from jaxinfra.solvers.multinomial.softmax import Problem, Scaling, Units
+from jaxinfra.solvers.multinomial.softmax import Problem, Units
 
 
 class Input(NamedTuple):
@@ -93,22 +94,23 @@ def solve(
 ) -> Fit:  # fmt: skip
     """Fit the rows d with penalties that broadcast against coef (p, K), l1 None for none, from `start` or from none."""
     dtype, (p, K) = d.X.dtype, (d.X.shape[1], d.T.shape[1])
-    scaling = Scaling.of(*lax.stop_gradient((d.X, d.T.sum(1))), fit_intercept)
+    # Of all rows that count alike, so that lanes that differ in their weights share Z.
+    f = design.frame(*lax.stop_gradient((d.X, d.T.sum(1))), fit_intercept, blocked=False)
     l2 = jnp.broadcast_to(l2, (p, K))
     penalty, valid = l2, d.valid & (l2 >= 0).all()
-    finite = d.finite & jnp.isfinite(l2.sum()) & jnp.isfinite(scaling.scale).all()
-    live = Problem(scaling.columns(d.X, fit_intercept), d.T, d.offset, scaling.shrink(l2, fit_intercept, 2))
+    finite = d.finite & jnp.isfinite(l2.sum()) & jnp.isfinite(f.scale).all()
+    live = Problem(f.design(d.X, fit_intercept), d.T, d.offset, f.penalty(l2, fit_intercept, 2))
     if l1 is not None:
         l1 = jnp.broadcast_to(l1, (p, K))
         penalty, valid, finite = l2 + l1, valid & (l1 >= 0).all(), finite & jnp.isfinite(l1.sum())
-        live = live._replace(l1=scaling.shrink(l1, fit_intercept, 1))
+        live = live._replace(l1=f.penalty(l1, fit_intercept, 1))
     data = implicit.frozen(live)
     shares = null(data.T, data.offset, fit_intercept)
-    noise = 16 * eps(dtype) * jnp.abs(scaling.centre) / scaling.scale
+    noise = 16 * eps(dtype) * jnp.abs(f.centre) * f.scale
     units = Units.of(data, shares, jnp.append(noise, jnp.zeros(1 if fit_intercept else 0, dtype)))
     if start is None:
         start = Linear(jnp.zeros((p, K), dtype), shares)
-    W = scaling.scaled(*implicit.frozen(start), fit_intercept)
+    W = f.theta_of(implicit.frozen(start), fit_intercept)
     # A class that is absent drives its free intercept to minus infinity.
     separable = (data.T.sum(0) <= 0).any() & fit_intercept
     sound = finite & valid & d.domain & ~separable
@@ -122,7 +124,10 @@ def solve(
     residual = point.g if data.l1 is None else least_norm(point.W, point.g, data.l1)
     rounded = units.largest(residual, newton.rounding(terms, tol))
     status, optimality = newton.resolved(status, point.optimality, rounded, tol)
-    coef, intercept = scaling.raw(smooth.attach(live, point.W, blocked=blocked), fit_intercept)
+    coef, intercept = f.params_of(smooth.attach(live, point.W, blocked=blocked), fit_intercept)
+    if fit_intercept:
+        # Symmetric about the origin of x too, where the columns of coef do not sum to zero.
+        intercept = intercept - intercept.mean()
     solved = all_finite(point.f, *implicit.frozen((coef, intercept)))
     return finish(
         Linear(coef, intercept),
@@ -193,7 +198,7 @@ def _unscaled(
     p, K = params.coef.shape
     as_W = lambda v: jnp.pad(jnp.broadcast_to(v, (p, K)).T, ((0, 0), (0, 1)))  # noqa: E731
     l1 = as_W(jnp.zeros_like(l2) if l1 is None else l1)
-    Z = jnp.concatenate([d.X, jnp.ones_like(d.X[:, :1])], 1)
+    Z = design.with_ones(d.X)
     W = jnp.concatenate([params.coef, params.intercept[None]]).T.astype(d.X.dtype)
     f, g = softmax.value_and_gradient(Problem(Z, d.T, d.offset, as_W(l2)), W, blocked=blocked)
     f = f + (l1 * jnp.abs(W)).sum()

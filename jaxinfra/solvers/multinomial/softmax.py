@@ -27,7 +27,7 @@ from jaxinfra._core.loop import when
 from jaxinfra._core.precision import HIGHEST, dot, eps
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra.solvers.linalg.cholesky import inverse_factor
-from jaxinfra.solvers.linalg.design import provisional, root_mean_squares
+from jaxinfra.solvers.linalg.design import root_mean_squares
 from jaxinfra.solvers.linalg.products import diagonal, mirror, symmetric_product
 
 # Up to so many parameters the Hessian is formed; beyond, its products with vectors are.
@@ -46,48 +46,6 @@ class Problem(NamedTuple):
     offset: jax.Array | None
     l2: jax.Array
     l1: jax.Array | None = None
-
-
-class Scaling(NamedTuple):
-    """z = (x - centre) / scale for the columns that vary; the intercept is a column of ones where there is one."""
-
-    centre: jax.Array
-    scale: jax.Array
-    varies: jax.Array
-
-    @classmethod
-    def of(cls, X: jax.Array, weight: jax.Array, fit_intercept: bool) -> Scaling:
-        """From all rows that count alike, so that lanes that differ in their weights share Z."""
-        centre, scale = provisional(X, weight, fit_intercept)
-        # A constant column is the intercept again: what centring leaves of it is rounding.
-        return cls(centre, scale, scale > 8 * eps(X.dtype) * jnp.abs(centre))
-
-    def columns(self, X: jax.Array, fit_intercept: bool) -> jax.Array:
-        """Z (n, q)."""
-        Z = jnp.where(self.varies[None], (X - self.centre[None]) / self.scale[None], 0)
-        return jnp.concatenate([Z, jnp.ones_like(X[:, :1])], 1) if fit_intercept else Z
-
-    def shrink(self, penalty: jax.Array, fit_intercept: bool, power: int) -> jax.Array:
-        """A penalty (p, K) on coef as one on W (K, q)."""
-        scaled = (penalty / self.scale[:, None] ** power).T
-        return jnp.pad(scaled, ((0, 0), (0, 1))) if fit_intercept else scaled
-
-    def scaled(self, coef: jax.Array, intercept: jax.Array, fit_intercept: bool) -> jax.Array:
-        """coef (p, K) and intercept (K,) as W (K, q)."""
-        W = (coef * self.scale[:, None]).T
-        if not fit_intercept:
-            return W
-        return jnp.concatenate([W, (intercept + dot(self.centre, coef))[:, None]], 1)
-
-    def raw(self, W: jax.Array, fit_intercept: bool) -> tuple[jax.Array, jax.Array]:
-        """W (K, q) as coef (p, K) and intercept (K,)."""
-        p = self.scale.shape[0]
-        coef = (W[:, :p] / self.scale[None]).T
-        if not fit_intercept:
-            return coef, jnp.zeros_like(W[:, 0])
-        intercept = W[:, p] - dot(self.centre, coef)
-        # Symmetric about the origin of x too, where the columns of coef do not sum to zero.
-        return coef, intercept - intercept.mean()
 
 
 def across(W: jax.Array, Z: jax.Array) -> jax.Array:

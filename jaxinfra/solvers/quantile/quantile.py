@@ -45,11 +45,10 @@ def solve(
     # Rows times their weights, of mean 1, centred and scaled.
     f = design.frame(X, w, fit_intercept, blocked)
     mean = w / jnp.where(total > 0, total / n, 1)
-    Z = (X - f.centre[None]) * f.scale[None]
-    V = jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z
+    V = f.design(X, fit_intercept)
     level = order.quantile(y, w, tau) if fit_intercept else jnp.zeros((), dtype)
     there = (mean > 0).astype(dtype)
-    ridge = jnp.append(l1 * f.scale * n, jnp.zeros(1 if fit_intercept else 0, dtype))
+    ridge = f.penalty(l1 * n, fit_intercept, 1)
     program = interior_point.Program(
         jnp.where(mean[:, None] > 0, V * mean[:, None], 0), jnp.where(mean > 0, (y - level) * mean, 0),
         (tau - 1) * there, tau * there, ridge,
@@ -90,7 +89,7 @@ def solve(
     status = jnp.where(status == Status.CONVERGED, Status.STALLED, status)
     status = jnp.where(gap <= tol, Status.CONVERGED, status)
 
-    params = f.outer(theta, fit_intercept)
+    params = f.params_of(theta, fit_intercept)
     params = params._replace(intercept=params.intercept + level)
     return finish(
         _attach(params, live, corner.basis, fit_intercept),
@@ -108,7 +107,7 @@ def _start(
     """init, or least squares moved up or down to the quantile."""
     if init is not None:
         coef, intercept = (jnp.asarray(a, level.dtype) for a in init)
-        return f.inner(Linear(coef, intercept - level), fit_intercept)
+        return f.theta_of(Linear(coef, intercept - level), fit_intercept)
     b = interior_point.least_squares(program, blocked=blocked)
     if not fit_intercept:
         return b
@@ -123,7 +122,7 @@ def _attach(params: Linear, live: tuple[jax.Array, jax.Array], basis: jax.Array,
     p = X.shape[1]
 
     def system(X: jax.Array) -> jax.Array:
-        V = jnp.concatenate([X, jnp.ones_like(X[:, :1])], 1) if fit_intercept else X
+        V = design.with_ones(X) if fit_intercept else X
         return vertex.rows(V, basis)
 
     def join(v: Linear) -> jax.Array:

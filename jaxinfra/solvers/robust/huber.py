@@ -63,7 +63,7 @@ def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluati
     f, delta = problem.frame, problem.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        Z, w = masked((X - f.centre[None]) * f.scale[None], w)
+        Z, w = masked(f.columns(X), w)
         z, w = _residuals(Z, y, theta), _weight(w, y)
         psi = w * jnp.clip(z, -delta, delta)
         parts = [-dot(psi[None], Z)[0]]
@@ -86,7 +86,7 @@ def _hessian(
     f, delta = problem.frame, problem.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> jax.Array:
-        Z = (X - f.centre[None]) * f.scale[None]
+        Z = f.columns(X)
         z = _residuals(Z, y, theta)
         inside, size = jnp.abs(z) <= delta, jnp.abs(z)
         one = [jnp.ones_like(Z[:, :1])] if problem.fit_intercept else []
@@ -122,7 +122,7 @@ def solve(
     one = jnp.ones(2 if fit_intercept else 1, dtype)
     scale = jnp.append(design.column_norms(sample or problem.data, f, fit_intercept), one)
     # The objective is in units of `unit` as well, so the penalty on coef / unit is larger by it.
-    ridge = jnp.append(l2 * f.scale**2 * unit, 0 * one)
+    ridge = jnp.pad(f.penalty(l2 * unit, fit_intercept, 2), (0, 1))
 
     def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
         # Rows beyond delta have a slope but no curvature: where few rows are within, a step goes far too far.  Their
@@ -152,7 +152,7 @@ def solve(
     state, status, n_iter = run(problem.data, theta, metric, tol)
 
     s = state.theta[-1]
-    coef, intercept = f.outer(state.theta[:-1] * unit, fit_intercept)
+    coef, intercept = f.params_of(state.theta[:-1] * unit, fit_intercept)
     params = _attach(Scaled(coef, intercept + centre, s * unit), live, f, fit_intercept, blocked)
     return _finish(params, state, status, n_iter, live, unit, s <= _NOTHING * eps(dtype))
 
@@ -181,7 +181,7 @@ def _start(init: Scaled | None, f: Frame, centre: jax.Array, unit: jax.Array, fi
         zero = jnp.zeros(len(f.scale) + (1 if fit_intercept else 0), unit.dtype)
         return jnp.concatenate([zero, one])
     coef, intercept, scale = (jnp.asarray(a, unit.dtype) for a in init)
-    inner = f.inner(Linear(coef, intercept - centre), fit_intercept)
+    inner = f.theta_of(Linear(coef, intercept - centre), fit_intercept)
     return jnp.append(inner, jnp.where(scale > 0, scale, unit)) / unit
 
 
@@ -205,13 +205,11 @@ def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked:
         """In the coordinates of the passes, as in `penalised`."""
         rows, delta_, l2_ = implicit.frozen(live)
         problem = Problem(rows, delta_, f, fit_intercept, blocked)
-        theta = jnp.append(f.inner(Linear(params.coef, params.intercept), fit_intercept), params.scale)
-        one = jnp.ones(1 if fit_intercept else 0, theta.dtype)
-        ridge = jnp.concatenate([l2_ * f.scale**2, 0 * one, jnp.zeros(1, theta.dtype)])
+        theta = jnp.append(f.theta_of(Linear(params.coef, params.intercept), fit_intercept), params.scale)
+        ridge = jnp.pad(f.penalty(l2_, fit_intercept, 2), (0, 1))
         T = cholesky.inverse_root(_hessian(problem, rows, theta) + jnp.diag(ridge))
-        free = f.scale * (b.coef - f.centre * b.intercept)
-        x = dot(T, dot(T.T, jnp.concatenate([free, one * b.intercept, b.scale[None]])))
-        out = f.outer(x[:-1], fit_intercept)
+        x = dot(T, dot(T.T, jnp.append(f.gradient_of(Linear(b.coef, b.intercept), fit_intercept), b.scale)))
+        out = f.params_of(x[:-1], fit_intercept)
         return Scaled(out.coef, out.intercept if fit_intercept else b.intercept, x[-1])
 
     return implicit.root(residual, params, inverse)

@@ -85,8 +85,7 @@ def solve(
         """V'hV and V'hr in one pass."""
 
         def sums(X: jax.Array, h: jax.Array, r: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-            Z = (X - f.centre[None]) * f.scale[None]
-            V, w = masked(jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1) if fit_intercept else Z, w)
+            V, w = masked(f.design(X, fit_intercept), w)
             h = h if w is None else jnp.where(jnp.isnan(w), w, h)
             return symmetric_product(V * h[:, None], V), dot((h * r)[None], V)[0]
 
@@ -123,7 +122,7 @@ def solve(
 
     r = residual(state.theta)
     s = scale_of(r)
-    coef, intercept = f.outer(state.theta * unit, fit_intercept)
+    coef, intercept = f.params_of(state.theta * unit, fit_intercept)
     params = Scaled(coef, intercept + centre, s * unit)
     params = _attach(params, live, f, r, estimator, q)
     z = r / jnp.where(s > 0, s, 1)
@@ -148,7 +147,7 @@ def _start(
     """init, or least squares of y without its outliers."""
     if init is not None:
         coef, intercept = (jnp.asarray(a, y.dtype) for a in (init.coef, init.intercept))
-        return f.inner(Linear(coef, intercept - centre), q > len(coef)) / unit
+        return f.theta_of(Linear(coef, intercept - centre), q > len(coef)) / unit
     H, g = normal(w, jnp.clip(y, -_FAR, _FAR))
     T = cholesky.inverse_root(H)
     return dot(T, dot(T.T, g))
@@ -175,13 +174,13 @@ def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str,
         return Scaled(dot(share, data.X), share.sum() if q > p else params.intercept, at)
 
     def inverse(b: Scaled, trans: int = 0) -> Scaled:
-        """In the coordinates of the passes, as in `penalised`; with the ridge of `newton.inverse_root`, for
+        """In the coordinates of the passes, as in `penalised`; with the ridge of `inverse_root`, for
         directions along which the columns say nothing."""
         data, norm, constant = implicit.frozen(live)
         data = data.masked()
-        data = data._replace(X=(data.X - f.centre[None]) * f.scale[None])
+        data = data._replace(X=f.columns(data.X))
         unravel = ravel_pytree(params)[1]
-        theta = f.inner(Linear(params.coef, params.intercept), True)  # without an intercept the centre is 0
+        theta = f.theta_of(Linear(params.coef, params.intercept), True)  # without an intercept the centre is 0
         at = jnp.append(theta, params.scale)
         J = jax.jacfwd(lambda v: ravel_pytree(residual(unravel(v), (data, norm, constant)))[0])(at)
         # The curvature that the weights psi(z) / z of the steps give a column, above 0 where psi' need not be.
@@ -190,9 +189,9 @@ def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str,
         curvature = dot(h, data.X**2) / (data.weight * params.scale)
         ridge = jnp.where(curvature > 0, cholesky.RIDGE * q * eps(curvature.dtype) * curvature, 1)
         lu = jax.scipy.linalg.lu_factor(J - jnp.diag(jnp.pad(ridge, (0, 2))))
-        inner = b._replace(coef=f.scale * (b.coef - f.centre * b.intercept))
-        x = jax.scipy.linalg.lu_solve(lu, ravel_pytree(inner)[0], trans=trans)
-        return Scaled(*f.outer(x[:-1], True), x[-1])
+        g = jnp.append(f.gradient_of(Linear(b.coef, b.intercept), True), b.scale)
+        x = jax.scipy.linalg.lu_solve(lu, g, trans=trans)
+        return Scaled(*f.params_of(x[:-1], True), x[-1])
 
     return implicit.root(lambda params: residual(params, live), params, inverse, partial(inverse, trans=1))
 
