@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
+from jaxinfra._core.precision import positive
 from jaxinfra._core.pytree import pytree
 from jaxinfra.links import Cauchit, CLogLog, Identity, Inverse, InverseSquared, Link, Log, Logit, Probit
 
@@ -163,14 +164,13 @@ def _power_deviance(y: Array, log_mu: Array, p: Any) -> Array:
 
     y^(2-p) [B(d, 2-p) - B(d, 1-p)] with B(d, a) = expm1(a d) / a, and mu^(2-p) / (2-p) at y = 0 (for p < 2).
     """
-    positive = y > 0
-    log_y = jnp.log(jnp.where(positive, y, 1))
+    log_y = jnp.log(positive(y))
     d = log_mu - log_y
     value = jnp.exp((2 - p) * log_y) * d * (_relative((2 - p) * d) - _relative((1 - p) * d))
     at_zero = jnp.exp((2 - p) * log_mu) / jnp.where(p < 2, 2 - p, 1)
     # A y so small that exp(d) overflows counts as 0.
     tiny = (2 - p) * d > 0.9 * jnp.log(jnp.finfo(y.dtype).max)
-    return jnp.where(positive & ~tiny, value, at_zero)
+    return jnp.where((y > 0) & ~tiny, value, at_zero)
 
 
 @pytree
@@ -189,7 +189,7 @@ class Poisson(Family):
 
     def _deviance(self, y: Array, log_mu: Array, mu: Array) -> Array:
         # With d = log(mu / y) it is y (expm1(d) - d): where y is near mu, large counts do not cancel.
-        d = log_mu - jnp.log(jnp.where(y > 0, y, 1))
+        d = log_mu - jnp.log(positive(y))
         some = jnp.where(d < 1, y * jnp.expm1(jnp.minimum(d, 1)), mu - y) - y * d
         return jnp.where(y > 0, some, jnp.where(mu >= 0, mu, jnp.nan))
 
@@ -274,13 +274,12 @@ class Tweedie(Family):
     def variance(self, mu: Array) -> Array:
         """mu^power."""
         power = jnp.asarray(self.power, mu.dtype)
-        positive = jnp.where(mu > 0, mu, jnp.where(power == 0, 1, jnp.nan))
-        return positive**power
+        return jnp.where(mu > 0, mu, jnp.where(power == 0, 1, jnp.nan)) ** power
 
     def half_deviance(self, y: Array, mu: Array) -> Array:
         """The integral of (y - t) / t^power from mu to y; infinite where mu <= 0, unless power is 0."""
         p = jnp.asarray(self.power, mu.dtype)
-        value = _power_deviance(y, jnp.log(jnp.where(mu > 0, mu, 1)), p)
+        value = _power_deviance(y, jnp.log(positive(mu)), p)
         return jnp.where(p == 0, 0.5 * (y - mu) ** 2, jnp.where(mu > 0, value, jnp.nan))
 
     def valid(self, y: Array) -> Array:
@@ -314,7 +313,7 @@ class NegativeBinomial(Family):
         safe = jnp.where(small, 1, x)
         ratio = (y - mu) / (mu * (1 + alpha * y))
         logs = jnp.log1p(alpha * y) - jnp.log1p(alpha * mu)
-        apart = jnp.log(jnp.where(y > 0, y, 1)) - jnp.log(mu) - logs
+        apart = jnp.log(positive(y)) - jnp.log(mu) - logs
         near = ratio > -0.5
         first = y * jnp.where(near, jnp.log1p(jnp.where(near, ratio, 0)), apart)
         scaled = jnp.where(x > -0.5, jnp.log1p(jnp.maximum(safe, -0.5)), logs) / safe

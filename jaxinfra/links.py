@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr, ndtr, ndtri
 
+from jaxinfra._core.precision import positive
 from jaxinfra._core.pytree import pytree
 
 Array = jax.Array
@@ -201,7 +202,7 @@ class CLogLog(Link):
     def over_inverse(self, eta: Array) -> Array:
         """exp(eta) / (exp(exp(eta)) - 1): 1 far below 0."""
         rate = self._rate(eta)
-        return jnp.where(rate > 0, rate * jnp.exp(-rate) / -jnp.expm1(-jnp.where(rate > 0, rate, 1)), 1)
+        return jnp.where(rate > 0, rate * jnp.exp(-rate) / -jnp.expm1(-positive(rate)), 1)
 
     def over_complement(self, eta: Array) -> Array:
         """exp(eta)."""

@@ -43,6 +43,11 @@ def weights(w: Any, dtype: Any) -> Any:
     return jnp.where(w.sum() <= jnp.finfo(dtype).max / 8, w, jnp.nan)
 
 
+def or_ones(w: jax.Array | None, like: jax.Array) -> jax.Array:
+    """The weights, or ones like a vector of the rows."""
+    return jnp.ones_like(like) if w is None else w
+
+
 def present(w: jax.Array | None, *arrays: jax.Array | None) -> tuple[Any, ...]:
     """The arrays, whose leading axis are the rows, without what would spoil a sum in rows of weight 0."""
     return _each(w, arrays, _first)

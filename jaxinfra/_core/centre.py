@@ -5,6 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxinfra._core.absent import or_ones
+from jaxinfra._core.precision import positive
+
 
 @jax.jit
 def bulk(A: jax.Array, share: jax.Array | None = None) -> jax.Array:
@@ -16,11 +19,11 @@ def bulk(A: jax.Array, share: jax.Array | None = None) -> jax.Array:
 
     share: weights (n, p) or (n, 1); None means 1.
     """
-    share = jnp.ones_like(A[:, :1]) if share is None else share
+    share = or_ones(share, A[:, :1])
 
     def mean(A: jax.Array, share: jax.Array) -> jax.Array:
         total = share.sum(0)
-        return (share * A).sum(0) / jnp.where(total > 0, total, 1)
+        return (share * A).sum(0) / positive(total)
 
     away = jnp.abs(A - mean(A, share)[None])
     return mean(A, jnp.where(away <= 1.25 * mean(away, share)[None], share, 0))

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxinfra._core.precision import positive
+
 Pair = tuple[jax.Array, jax.Array]
 
 
@@ -74,7 +76,7 @@ def _power_of_two(k: jax.Array) -> jax.Array:
 def _slices(a: Pair, bits: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Rows of float32 as a power of two times (a fixed-point number of so many bits + the rest)."""
     largest = jnp.abs(a[0]).max(1, keepdims=True)
-    scale = _power_of_two(jnp.clip(jnp.ceil(jnp.log2(jnp.where(largest > 0, largest, 1))), -60, 60))
+    scale = _power_of_two(jnp.clip(jnp.ceil(jnp.log2(positive(largest))), -60, 60))
     high = jnp.round(a[0] / scale * 2.0**bits) / 2.0**bits
     return scale, high, (a[0] / scale - high) + a[1] / scale
 

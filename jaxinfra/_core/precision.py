@@ -71,6 +71,11 @@ def default_tol(dtype: Any) -> float:
     return eps(dtype) ** 0.5
 
 
+def tolerance(tol: jax.Array | None, dtype: Any) -> jax.Array:
+    """tol, or the default of the working dtype."""
+    return jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+
+
 def positive(a: jax.Array) -> jax.Array:
     """a where it is positive, else 1: a divisor."""
     return jnp.where(a > 0, a, 1)

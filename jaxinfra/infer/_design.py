@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core.implicit import frozen
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra.solvers.linalg.design import with_ones
 from jaxinfra.solvers.linalg.products import power_of_two
 
@@ -32,7 +32,7 @@ class Design(NamedTuple):
 def design(X: jax.Array, w: jax.Array, fit_intercept: bool) -> Design:
     """Of X (n, p) with weights w (n,).  Coordinates have no derivatives: nothing depends on them."""
     p, dtype = X.shape[1], X.dtype
-    total = jnp.where(w.sum() > 0, w.sum(), 1)
+    total = positive(w.sum())
     centre = frozen(dot(w, X) / total) if fit_intercept else jnp.zeros_like(X[0])
     Z = X - centre[None]
     scale = 1 / power_of_two(jnp.abs(frozen(Z)).max(0))

@@ -15,6 +15,7 @@ from jaxinfra._core.implicit import frozen
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import dot, eps
 from jaxinfra.solvers.linalg import rank_revealing
+from jaxinfra.solvers.linalg.cholesky import solve_root
 
 
 class Inverse(NamedTuple):
@@ -45,7 +46,7 @@ class Inverse(NamedTuple):
 
     def apply(self, g: jax.Array) -> jax.Array:
         """H^-1 g, (q,)."""
-        return dot(self.root, dot(self.root.T, g))
+        return solve_root(self.root, g)
 
     @property
     def variance(self) -> jax.Array:
@@ -74,7 +75,7 @@ def _follows(root: jax.Array, H: jax.Array) -> jax.Array:
 @_follows.defjvp
 def _follows_jvp(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]):  # type: ignore[no-untyped-def]
     root = _follows(*primals)
-    return root, -0.5 * dot(root, dot(root.T, dot(tangents[1], root)))
+    return root, -0.5 * solve_root(root, dot(tangents[1], root))
 
 
 def inverse(V: jax.Array, h: jax.Array, D: jax.Array, back: jax.Array, gauge: jax.Array | None = None) -> Inverse:

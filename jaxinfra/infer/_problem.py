@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 from jaxinfra._core import absent, checks
 from jaxinfra._core import compensated as cp
 from jaxinfra._core.implicit import frozen
-from jaxinfra._core.precision import default_tol, dot
+from jaxinfra._core.precision import default_tol, dot, positive
 from jaxinfra._core.types import Fit
 from jaxinfra.infer._design import Design, design
 from jaxinfra.infer._inverse import Inverse, inverse
@@ -131,9 +131,9 @@ class Problem(NamedTuple):
         """
         g = dot(self.w * self.slope, self.V) + dot(self.design.back.T, self.penalty * self.theta)
         step, variance = bread.apply(g), dispersion * bread.variance
-        errors = jnp.where(variance > 0, jnp.abs(step) / jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
+        errors = jnp.where(variance > 0, jnp.abs(step) / jnp.sqrt(positive(variance)), 0)
         h = self.w * jnp.maximum(self.information, 0)
-        mean = dot(h, self.predictor) / jnp.where(h.sum() > 0, h.sum(), 1)
+        mean = dot(h, self.predictor) / positive(h.sum())
         left = jnp.where(h > 0, self.w * self.slope**2 / jnp.where(h > 0, self.information, 1), 0)
         size = dot(h, (self.predictor - mean) ** 2) + left.sum()
         moved = dot(h, dot(self.V, step) ** 2)
@@ -198,7 +198,7 @@ def single(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...])
     value = total(model, alone, static)
     gradient = jax.grad(lambda o: value(none, w, o))
     slope, curvature = jax.jvp(gradient, (eta,), (jnp.ones_like(eta),))
-    each = jnp.where(w > 0, 1 / jnp.where(w > 0, w, 1), 0)
+    each = jnp.where(w > 0, 1 / positive(w), 0)
     curvature = curvature * each
     information, rises = curvature, jnp.ones_like(eta)
     if model is glm:
@@ -246,7 +246,7 @@ class General(NamedTuple):
         """As `Problem.solved`, in units of a row's likelihood."""
         g = dot(self.w, self.score) + self.slope
         step, variance = bread.apply(g), bread.variance
-        errors = jnp.where(variance > 0, jnp.abs(step) / jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
+        errors = jnp.where(variance > 0, jnp.abs(step) / jnp.sqrt(positive(variance)), 0)
         return ~((errors.max() > 0.05) & (dot(g, step) > (LOOSE * default_tol(g.dtype)) ** 2 * self.w.sum()))
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxinfra import families
 from jaxinfra._core import checks, rows
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import short_repr
 from jaxinfra.infer import _problem, _sparsity
 from jaxinfra.infer._inverse import Inverse
@@ -164,7 +164,7 @@ def residual_df(p: _problem.Problem, bread: Inverse) -> jax.Array:
 
 def over_df(v: jax.Array, df: jax.Array) -> jax.Array:
     """v / df, NaN where no degrees of freedom are left."""
-    return jnp.where(df > 0, v / jnp.where(df > 0, df, 1), jnp.nan)
+    return jnp.where(df > 0, v / positive(df), jnp.nan)
 
 
 def leverage_of(p: _problem.Problem, bread: Inverse) -> jax.Array:
@@ -196,7 +196,7 @@ def dispersion_of(
 ) -> jax.Array:
     """Pearson's estimate, or 1 where the variance is known."""
     if estimates_dispersion(model, given.traced.get("family")):
-        square = jnp.where(p.information > 0, p.slope**2 / jnp.where(p.information > 0, p.information, 1), 0)
+        square = jnp.where(p.information > 0, p.slope**2 / positive(p.information), 0)
         return over_df(dot(p.w, square), df)
     return jnp.ones((), p.V.dtype)
 

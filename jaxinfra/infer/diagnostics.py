@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import checks, labels, rows
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, positive
 from jaxinfra.infer import _problem
 from jaxinfra.infer._inverse import Inverse
 from jaxinfra.infer._problem import Given, Problem
@@ -107,7 +107,7 @@ def _residuals_at(at: _At, given: Given, model: ModuleType, static: Any, kind: s
         if kind == "response":
             return r
         return r / given.params.scale / (jnp.sqrt(without_own(p, at.bread)[0]) if kind == "standardized" else 1)
-    safe = jnp.where(p.information > 0, p.information, 1)
+    safe = positive(p.information)
     if kind == "working":
         return jnp.where(p.information > 0, -p.slope / safe, 0)
     # Where the mean falls with the predictor the slope of the loss has the sign of y - mu.

@@ -25,7 +25,7 @@ import numpy as np
 
 from jaxinfra._core import absent, checks, compensated
 from jaxinfra._core.compensated import Pair
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.pytree import pytree, static
 from jaxinfra.kernels._kernel import Kernel, Product, Scaled, Sum, cast
 from jaxinfra.kernels._rbf import RBF
@@ -174,10 +174,10 @@ def scale(X: Any, sample_weight: Any = None) -> Array:
     else:
         w = checks.rows_like("kernels.scale", "sample_weight", sample_weight, X, X)
         X, w = absent.masked(X, jnp.asarray(w, X.dtype))
-        share = w / jnp.where(w.sum() > 0, w.sum(), 1)
+        share = w / positive(w.sum())
         spread = dot(share, (X - dot(share, X).mean()) ** 2).sum()
     # A variance that overflows has a reciprocal of 0, a kernel that is 1 for all rows.
-    return jnp.where(jnp.isfinite(spread), 1 / jnp.where(spread > 0, spread, 1), jnp.nan)
+    return jnp.where(jnp.isfinite(spread), 1 / positive(spread), jnp.nan)
 
 
 def auto(X: Any) -> Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core import affine, checks, rows
+from jaxinfra._core.precision import positive
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.least_squares import ridge
@@ -210,7 +211,7 @@ def _l1_max(
 
     def size(C: jax.Array) -> jax.Array:
         h = _norm(groups, group_weight, jnp.ones((), C.dtype))
-        return jnp.where(h.lam > 0, h.norms(C) / jnp.where(h.lam > 0, h.lam, 1), 0)
+        return jnp.where(h.lam > 0, h.norms(C) / positive(h.lam), 0)
 
     return proximal.l1_max(X, y[:, None], w, size, fit_intercept=fit_intercept, blocked=blocked)
 

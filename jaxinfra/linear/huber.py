@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
+from jaxinfra._core.absent import or_ones
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Scaled
 from jaxinfra._core.verbs import public
@@ -147,7 +148,7 @@ def objective(
 def _objective(params: Scaled, raw: Input, delta: jax.Array, l2: jax.Array) -> jax.Array:
     data = _real_input.read(raw)
     z = (data.y - dot(data.X, params.coef) - params.intercept) / params.scale
-    w = jnp.ones_like(z) if data.w is None else data.w
+    w = or_ones(data.w, z)
     loss = params.scale * (0.5 + dot(w, norms.Huber(delta).rho(z)) / w.sum())
     return loss + 0.5 * (l2 * params.coef * params.coef).sum()
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core import absent, affine, checks, labels, rows
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.families import Binomial
@@ -148,7 +148,7 @@ def _read(raw: _Input, balanced: bool) -> tuple[Data, jax.Array]:
     factor = raw.class_weight
     if balanced:
         each = jnp.stack([1 - y, y]).sum(1) if w is None else dot(jnp.stack([1 - y, y]), w)
-        factor = 0.5 * each.sum() / jnp.where(each > 0, each, 1)
+        factor = 0.5 * each.sum() / positive(each)
     if factor is not None:
         share = factor[0] * (1 - y) + factor[1] * y
         w = share if w is None else w * share

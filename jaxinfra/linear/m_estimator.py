@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
+from jaxinfra._core.absent import or_ones
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Scaled
 from jaxinfra._core.verbs import public
@@ -178,7 +179,7 @@ def objective(
 def _objective(params: Scaled, raw: Input, norm: Norm) -> jax.Array:
     X, y, w, _ = _real_input.read(raw)
     z = (y - dot(X, params.coef) - params.intercept) / params.scale
-    w = jnp.ones_like(z) if w is None else w
+    w = or_ones(w, z)
     return params.scale**2 * dot(w, norm.rho(z)) / w.sum()
 
 

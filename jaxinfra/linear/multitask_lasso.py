@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import affine, checks, rows
+from jaxinfra._core.precision import positive
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.least_squares import ridge
@@ -186,7 +187,7 @@ def _l1_max(
     u = jnp.broadcast_to(weight, (X.shape[1],))
 
     def size(C: jax.Array) -> jax.Array:
-        return jnp.where(u > 0, GroupNorm(u, None).norms(C) / jnp.where(u > 0, u, 1), 0)
+        return jnp.where(u > 0, GroupNorm(u, None).norms(C) / positive(u), 0)
 
     return proximal.l1_max(X, y, w, size, fit_intercept=fit_intercept, blocked=blocked)
 

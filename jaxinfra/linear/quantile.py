@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from jaxinfra._core import affine, checks, implicit, rows
+from jaxinfra._core.absent import or_ones
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
@@ -104,7 +105,7 @@ def _tau(verb: str, tau: Any, dtype: np.dtype) -> Any:
 def _read(raw: Input) -> tuple[jax.Array, jax.Array, jax.Array]:
     """X, y - offset and the weights (n,) in the working dtype."""
     X, y, w, _ = _real_input.read(raw)
-    return X, y, jnp.ones_like(y) if w is None else w
+    return X, y, or_ones(w, y)
 
 
 @partial(jax.jit, static_argnames=("fit_intercept", "blocked"))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import absent, affine, checks, implicit, order, rows
+from jaxinfra._core.absent import or_ones
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot
@@ -18,6 +19,7 @@ from jaxinfra.linear import _real_input
 from jaxinfra.linear._real_input import Input
 from jaxinfra.solvers.least_squares import ridge
 from jaxinfra.solvers.linalg import cholesky, design
+from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.robust import subsets
 
 _TOGETHER = 64  # trials whose residuals are held at the same time
@@ -130,7 +132,7 @@ def _fit(
     live = _real_input.read(raw)
     X, y, w, _ = implicit.frozen(live)
     X, w = absent.masked(X, w)
-    w = jnp.ones_like(y) if w is None else w
+    w = or_ones(w, y)
     sound = (w >= 0).all() & (w.sum() > 0)
     c = _spread(y, jnp.where(sound, w, 1)) if threshold is None else implicit.frozen(threshold)
     sound &= c >= 0
@@ -167,7 +169,7 @@ def _fit(
         """From the consensus of the last fit to the next, as long as it grows."""
         theta, inside = state
         T = cholesky.inverse_root(dot(V.T, inside[:, None] * V))
-        fitted = dot(T, dot(T.T, dot(inside * y, V)))
+        fitted = solve_root(T, dot(inside * y, V))
         new = weights(fitted)
         grows = new.sum() > inside.sum()
         return (fitted, jnp.where(grows, new, inside)), Verdict(~grows, jnp.int32(Status.CONVERGED))
@@ -289,4 +291,4 @@ def _agreeing(
     inside = inliers(params, X, y, threshold=threshold, offset=offset)
     raw, _ = _real_input.check(verb, X, y, sample_weight, offset)
     X, y, w, _ = _real_input.read(raw)
-    return X, y, jnp.where(inside, jnp.ones_like(y) if w is None else w, 0)
+    return X, y, jnp.where(inside, or_ones(w, y), 0)

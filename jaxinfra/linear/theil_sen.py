@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import absent, affine, checks, implicit, rows
+from jaxinfra._core.absent import or_ones
 from jaxinfra._core.finish import finish
-from jaxinfra._core.precision import all_finite, default_tol, dot
+from jaxinfra._core.precision import all_finite, dot, positive, tolerance
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _real_input
@@ -91,10 +92,10 @@ def _fit(
     X, y, w, _ = implicit.frozen(live)
     X, w = absent.masked(X, w)
     dtype = X.dtype
-    w = jnp.ones_like(y) if w is None else w
+    w = or_ones(w, y)
     sound = (w >= 0).all() & (w.sum() > 0)
     finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + w.sum())
-    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    tol = tolerance(tol, dtype)
 
     f, fits = _fits(live, key, n_subsets, size, fit_intercept)
     if _is_classical(X.shape[1], size, fit_intercept):
@@ -138,7 +139,7 @@ def _fits(
     w = jnp.where(sound, w, 1)
     centre = dot(w, X) / w.sum() if fit_intercept else jnp.zeros_like(X[0])
     square = dot(w, (X - centre[None]) ** 2) / w.sum()
-    f = design.Frame(centre, 1 / jnp.sqrt(jnp.where(square > 0, square, 1)))
+    f = design.Frame(centre, 1 / jnp.sqrt(positive(square)))
     every = subsets.all_of(len(y), size, n_subsets)
     if _is_classical(X.shape[1], size, fit_intercept):
         i, j = (subsets.draw(key, w, n_subsets, size) if every is None else every).T

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jaxinfra import families
 from jaxinfra._core import absent, auc
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, positive
 
 PENALTIES = ("l1", "l2")
 
@@ -168,14 +168,14 @@ def _accuracy(rows: Rows) -> jax.Array:
 
 def _balanced_accuracy(rows: Rows) -> jax.Array:
     right, there, _ = _counts(rows)
-    recall = right / jnp.where(there > 0, there, 1)
+    recall = right / positive(there)
     return recall.sum() / (there > 0).sum().astype(recall.dtype)
 
 
 def _f1(rows: Rows) -> jax.Array:
     right, there, guessed = _counts(rows)
     both = there + guessed
-    f1 = 2 * right / jnp.where(both > 0, both, 1)
+    f1 = 2 * right / positive(both)
     if len(f1) == 2:
         return jnp.where(both[1] > 0, f1[1], jnp.nan)
     return f1.sum() / (both > 0).sum().astype(f1.dtype)

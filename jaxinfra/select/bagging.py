@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import checks
+from jaxinfra._core.precision import positive
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.select import _resample
 
@@ -84,5 +85,5 @@ def _bagging(
     count = unseen.sum(0)
     seen = jnp.einsum("nr,nr...->r...", unseen, jnp.nan_to_num(old), precision=lax.Precision.HIGHEST)
     total = count.reshape(-1, *[1] * (seen.ndim - 1))
-    out = jnp.where(total > 0, seen / jnp.where(total > 0, total, 1), jnp.nan)
+    out = jnp.where(total > 0, seen / positive(total), jnp.nan)
     return Bagging(jnp.nanmean(new, axis=0), jnp.nanstd(new, axis=0, ddof=1), out)

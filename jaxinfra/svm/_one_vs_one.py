@@ -13,6 +13,7 @@ from jax import lax
 from jaxinfra import kernels
 from jaxinfra._core import checks, labels
 from jaxinfra._core.finish import usable
+from jaxinfra._core.precision import positive
 from jaxinfra._core.types import Status, SupportInfo
 from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _linear_kernel, _machine
@@ -78,7 +79,7 @@ def read(raw: Labelled, classes: int, balanced: bool) -> Read:
     factor = raw.class_weight
     if balanced:
         each = (member * w[None]).sum(1)
-        factor = each.sum() / classes / jnp.where(each > 0, each, 1)
+        factor = each.sum() / classes / positive(each)
     if factor is not None:
         w = w * factor[y]
     kernel = _machine.default(X, raw.sample_weight) if raw.kernel is None else raw.kernel

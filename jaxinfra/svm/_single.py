@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxinfra import kernels
 from jaxinfra._core import absent, checks, implicit, rows
+from jaxinfra._core.absent import or_ones
 from jaxinfra._core.centre import bulk
 from jaxinfra._core.types import Fit, Status, SupportInfo
 from jaxinfra.solvers.dual.problem import Dual
@@ -63,7 +64,7 @@ def read(raw: Rows, build: Callable[..., Dual]) -> Problem:
     w = raw.sample_weight
     (y,) = absent.present(w, None if raw.y is None else jnp.asarray(raw.y).astype(dtype))
     kernel = _machine.default(X, w) if raw.kernel is None else raw.kernel
-    w = jnp.ones(X.shape[:1], dtype) if w is None else w
+    w = or_ones(w, X[:, 0])
     level = jnp.zeros((), dtype)
     if y is not None:
         level = implicit.frozen(bulk(y[:, None], jnp.where(w > 0, 1, 0).astype(dtype)[:, None])[0])

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core import absent, affine, checks, implicit, rows
+from jaxinfra._core.absent import or_ones
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import default_tol, dot
+from jaxinfra._core.precision import dot, positive, tolerance
 from jaxinfra._core.types import Fit, Info, Status
 from jaxinfra._core.verbs import public
 from jaxinfra.kernels import Kernel, Precomputed
@@ -128,7 +129,7 @@ def _read(raw: _Input, fit_intercept: bool) -> _Problem:
     w = raw.sample_weight
     (y,) = absent.present(w, y)
     kernel = _machine.default(X, w) if raw.kernel is None else raw.kernel
-    w = jnp.ones(X.shape[:1], dtype) if w is None else w
+    w = or_ones(w, X[:, 0])
     centre = jnp.zeros_like(X[0])
     if fit_intercept:
         X, centre = _linear_kernel.centred(X, kernel)
@@ -138,7 +139,7 @@ def _read(raw: _Input, fit_intercept: bool) -> _Problem:
 def _size(y: jax.Array, w: jax.Array) -> jax.Array:
     """The largest |y|, the unit of residuals."""
     size = jnp.where(w[:, None] > 0, jnp.abs(y), 0).max()
-    return jnp.where(size > 0, size, 1)
+    return positive(size)
 
 
 class _Solution(NamedTuple):
@@ -155,7 +156,7 @@ def _fit(
     fixed = implicit.frozen(live)
     X, y, ridge, kernel, w, _ = fixed
     dtype = X.dtype
-    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    tol = tolerance(tol, dtype)
     sound = (w >= 0).all() & (w.sum() > 0) & (ridge > 0)
     work = kernel_rows.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=True)
     K = work.values
@@ -181,7 +182,7 @@ def _fit(
 
     def left(s: _Solution) -> jax.Array:
         """What the equations of the rows lack, relative to y."""
-        return S * (y - dot(K, s.a) - s.b[None]) - ridge * s.a / jnp.where(S > 0, S, 1)
+        return S * (y - dot(K, s.a) - s.b[None]) - ridge * s.a / positive(S)
 
     size = _size(y, w)
 
@@ -303,7 +304,7 @@ def _values(coef: jax.Array, intercept: jax.Array, raw: _Input) -> tuple[jax.Arr
     r = y - Ka - jnp.asarray(intercept, y.dtype).reshape(1, -1)
     value = 0.5 * (dot(w, r * r).sum() + ridge * (a * Ka).sum()) / w.sum()
     S = jnp.sqrt(w)[:, None]
-    equations = jnp.abs(S * r - ridge * a / jnp.where(S > 0, S, 1)).max()
+    equations = jnp.abs(S * r - ridge * a / positive(S)).max()
     size = _size(y, w)
     return value, equations / size, jnp.abs(a.sum(0)).max() / size
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxinfra import kernels
 from jaxinfra._core import affine, checks, implicit, rows
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.types import Fit, Linear, Status, SupportInfo, short_repr
 from jaxinfra._core.verbs import public
 from jaxinfra.losses import SquaredHinge
@@ -147,7 +147,7 @@ def _hinge(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: Any, max_iter: 
 def _squared(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: jax.Array | None, max_iter: jax.Array) -> _One:
     """Newton's method on the primal: 1/2 |w|^2 + sum C h^2 = sum C (mean of h^2 + |w|^2 / (2 sum C))."""
     total = bound.sum()
-    safe = jnp.where(total > 0, total, 1)
+    safe = positive(total)
     y = 0.5 * (sign + 1)
     found = penalised.solve(
         Data(X, y, bound, None), SquaredHinge(), None, 1 / safe, None, valid=jnp.isfinite(y), fit_intercept=True,

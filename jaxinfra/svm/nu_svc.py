@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
-from jaxinfra._core.precision import eps
+from jaxinfra._core.precision import eps, positive
 from jaxinfra._core.types import Fit, SupportInfo
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.dual.problem import Dual
@@ -105,7 +105,7 @@ def _begin(coef: jax.Array, dual: Dual) -> jax.Array:
     """The variables before their division by r."""
     there = jnp.maximum(coef, 0).sum()
     # Division, sum and product round, the sum differently from one device to the next.
-    return dual.snapped(coef * (dual.total[0] / jnp.where(there > 0, there, 1)), 32)
+    return dual.snapped(coef * (dual.total[0] / positive(there)), 32)
 
 
 def _finish(found: Found) -> Machines:

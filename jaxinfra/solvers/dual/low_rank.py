@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.linalg.cholesky import inverse_factor
 
@@ -52,10 +52,9 @@ def solve(Z: jax.Array, c: jax.Array, lower: jax.Array, upper: jax.Array) -> tup
         return jnp.where(there, (b - lower) * z + (upper - b) * v, 0).sum()
 
     # Half of the smaller side, and as much of the other.
-    positive, negative = jnp.maximum(upper, 0).sum(), jnp.maximum(-lower, 0).sum()
-    level = 0.5 * jnp.minimum(positive, negative)
-    share = lambda total: level / jnp.where(total > 0, total, 1)  # noqa: E731
-    b = jnp.where(there, jnp.maximum(upper, 0) * share(positive) - jnp.maximum(-lower, 0) * share(negative), 0)
+    above, below = jnp.maximum(upper, 0), jnp.maximum(-lower, 0)
+    level = 0.5 * jnp.minimum(above.sum(), below.sum())
+    b = jnp.where(there, above * (level / positive(above.sum())) - below * (level / positive(below.sum())), 0)
     f = times(b) + c
     unit = jnp.maximum(jnp.abs(c).max(), jnp.finfo(dtype).tiny)
     z, v = jnp.maximum(f, 0) + unit, jnp.maximum(-f, 0) + unit

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra.solvers.dual.smo import Block
 from jaxinfra.solvers.linalg import cholesky
 
@@ -105,7 +105,7 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
     there = jnp.where(solved, there, project(there, ~end.to_lower & ~end.to_upper))
     move = balance(there, lower, upper, inside, sums) - b
     slope, curvature = dot(move, f), dot(move, dot(K, move))
-    t = jnp.where(curvature > 0, -slope / jnp.where(curvature > 0, curvature, 1), 1)
+    t = jnp.where(curvature > 0, -slope / positive(curvature), 1)
     # Up to twice the best length the objective falls; the whole step keeps what is at a bound there.
     t = jnp.where(t > 0.5, 1, t)
     # Where too few variables move, the sums may be out of reach.
@@ -121,7 +121,7 @@ def balance(b: jax.Array, lower: jax.Array, upper: jax.Array, inside: jax.Array,
     wanted = dot(need, inside)
     room = jnp.where(free, jnp.where(wanted > 0, upper - b, lower - b), 0)
     total = jnp.abs(dot(inside, room))
-    share = jnp.where(total > 0, jnp.minimum(jnp.abs(need) / jnp.where(total > 0, total, 1), 1), 0)
+    share = jnp.where(total > 0, jnp.minimum(jnp.abs(need) / positive(total), 1), 0)
     return b + room * dot(share, inside)
 
 

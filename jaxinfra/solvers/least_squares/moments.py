@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core.absent import masked, present
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra.solvers.linalg.design import in_range, provisional, rounded
 from jaxinfra.solvers.linalg.products import by_row, diagonal, mirror, symmetric_product
@@ -74,7 +74,7 @@ def moments(
     raw, cancellation = diagonal(M[:p, :p]), jnp.ones((), dtype)
     if centre:
         total = M[p]
-        mean = total / jnp.where(weight > 0, weight, 1)
+        mean = total / positive(weight)
         M = M - mean[:q, None] * total[None]
         # Of a constant column centring leaves the rounding of its origin, which is no column.
         constant = rounded(scale[:p], origin[:p]) & (diagonal(M[:p, :p]) <= eps(dtype) ** 0.5 * raw)
@@ -101,7 +101,7 @@ def weighted_means(
     X, w = masked(X, w)
     (y,) = present(w, y)
     weight = w.sum()
-    safe = jnp.where(weight > 0, weight, 1)
+    safe = positive(weight)
     return weight, dot(w, X) / safe, dot(w, y) / safe
 
 
@@ -120,7 +120,7 @@ def centred(
     Z, v = Z - dx[None], v - dy[None]
     if w is not None:
         # sqrt has no derivative at 0, where the row is absent.
-        root = jnp.where(w > 0, jnp.sqrt(jnp.where(w > 0, w, 1)), 0)[:, None]
+        root = jnp.where(w > 0, jnp.sqrt(positive(w)), 0)[:, None]
         Z, v = Z * root, v * root
     return weight, x_mean + dx, y_mean + dy, Z, v
 
@@ -140,4 +140,4 @@ def gram(
         return dot(Qw.T, Q), Qw.sum(0), jnp.asarray(X.shape[0], X.dtype) if w is None else w.sum()
 
     G, q, weight = sum_blocks(sums, (X, w), blocked=blocked)
-    return G - jnp.outer(q, q) / jnp.where(weight > 0, weight, 1) if centre else G
+    return G - jnp.outer(q, q) / positive(weight) if centre else G

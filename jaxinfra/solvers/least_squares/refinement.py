@@ -11,7 +11,7 @@ from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict
-from jaxinfra._core.precision import all_finite, default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
 from jaxinfra._core.types import Fit, Linear, RankInfo, Status
 from jaxinfra.solvers.least_squares import moments
 from jaxinfra.solvers.linalg.rank_revealing import Factor, apply, project_out
@@ -65,7 +65,7 @@ def relative(d: jax.Array, coef: jax.Array, scale: jax.Array, norm_y: jax.Array)
 
 def scaled_gradient(g: jax.Array, scale: jax.Array, norm_y: jax.Array) -> jax.Array:
     """max_j |g_j| / (|z_j| |y|): the cosine between the residual and a column if the residual were y."""
-    return jnp.where(g != 0, jnp.abs(g) / (scale.T * jnp.where(norm_y > 0, norm_y, 1)[None]), 0).max()
+    return jnp.where(g != 0, jnp.abs(g) / (scale.T * positive(norm_y)[None]), 0).max()
 
 
 def judge(before: State, after: State) -> tuple[State, Verdict]:
@@ -132,7 +132,7 @@ def conclude(
 ) -> Fit:  # fmt: skip
     """The Fit: Status from the certificate, NaN where there is no solution."""
     dtype = coef.dtype
-    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    tol = tolerance(tol, dtype)
     state, f = implicit.frozen((state, f))
     solved = all_finite(implicit.frozen(coef), implicit.frozen(intercept), state.objective)
     met = state.optimality <= tol

@@ -24,7 +24,7 @@ from jax import lax
 
 from jaxinfra._core import absent, affine, checks, implicit
 from jaxinfra._core.loop import Verdict, drive, when
-from jaxinfra._core.precision import all_finite, dot
+from jaxinfra._core.precision import all_finite, dot, positive
 from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra.solvers.least_squares import moments, refinement, residual, wide
@@ -85,7 +85,7 @@ def _primal(
     finite = all_finite(m.c, m.yy, products.diagonal(m.G), l2)
     usable = valid & finite
     ridge = jnp.zeros((1, p), dtype) if l2 is None else jnp.where(usable, m.weight * l2, 0)
-    weight = jnp.where(m.weight > 0, m.weight, 1)
+    weight = positive(m.weight)
     gram = partial(moments.gram, X, w, m.x_mean, centre=centre, blocked=blocked)
 
     def system(G: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, positive
 from jaxinfra.solvers.least_squares.moments import centred
 from jaxinfra.solvers.linalg.design import in_units
 from jaxinfra.solvers.linalg.rank_revealing import rank_tol, svd
@@ -34,7 +34,7 @@ def path(
     # Without a penalty the rank policy of ols holds: what lies below rounding is zero.
     counts = (mu > 0)[:, None] | (s > rank_tol(X.dtype, n, p) * s[0])[None]  # (m, r)
     total = (s * s)[None] + mu[:, None]
-    inverse = jnp.where(counts & (total > 0), 1 / jnp.where(total > 0, total, 1), 0)
+    inverse = jnp.where(counts & (total > 0), 1 / positive(total), 0)
     kept = (s * s)[None] * inverse
 
     def product(*factors: jax.Array, subscripts: str) -> jax.Array:
@@ -52,9 +52,9 @@ def path(
         h = h + (jnp.ones(n, X.dtype) if w is None else w)[None] / weight
         dof = dof + 1
     share = jnp.maximum(1 - h, 0)[:, :, None]
-    loo = jnp.where(share > 0, r / jnp.where(share > 0, share, 1), jnp.where(r == 0, 0, jnp.inf))
+    loo = jnp.where(share > 0, r / positive(share), jnp.where(r == 0, 0, jnp.inf))
     loo = (loo * loo).sum(1) / weight
     free = 1 - dof / weight
-    gcv = jnp.where(free > 0, 1 / jnp.where(free > 0, free, 1), jnp.inf)[:, None] ** 2 * (r * r).sum(1) / weight
+    gcv = jnp.where(free > 0, 1 / positive(free), jnp.inf)[:, None] ** 2 * (r * r).sum(1) / weight
     intercept = y_mean[None] - product(x_mean, coef, subscripts="p,mpk->mk")
     return tuple(jnp.where(finite, out, jnp.nan) for out in (coef, intercept, loo, gcv, dof))

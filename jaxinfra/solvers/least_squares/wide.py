@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import implicit
 from jaxinfra._core.loop import Verdict, drive, when
-from jaxinfra._core.precision import all_finite, dot
+from jaxinfra._core.precision import all_finite, dot, positive
 from jaxinfra._core.types import Fit
 from jaxinfra.solvers.least_squares import moments, refinement
 from jaxinfra.solvers.least_squares.refinement import State
@@ -55,7 +55,7 @@ def solve(
 
     norm_y = products.norms(target0)
     column = products.norms(A0.T)[None]
-    column = jnp.where(column > 0, column, 1)
+    column = positive(column)
 
     # Beside a the corrections add up in coef: next to a large column what they change is below the rounding of a.
     def step(carry: tuple[State, jax.Array]) -> tuple[tuple[State, jax.Array], Verdict]:
@@ -66,7 +66,7 @@ def solve(
         move = dot(A0, d)
         size = refinement.relative(move, coef + move, column, norm_y)
         gradient = dot(A0, r) - ridge0.T * coef
-        objective = 0.5 * ((r * r).sum() + (ridge0.T * coef * coef).sum()) / jnp.where(weight > 0, weight, 1)
+        objective = 0.5 * ((r * r).sum() + (ridge0.T * coef * coef).sum()) / positive(weight)
         optimality = refinement.scaled_gradient(gradient, column, norm_y)
         new = State(coef + move, state.shift, size, objective, optimality, state.paired)
         state, verdict = refinement.judge(state, new)

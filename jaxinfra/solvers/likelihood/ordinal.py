@@ -20,15 +20,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import implicit
-from jaxinfra._core.absent import masked, weighted
+from jaxinfra._core.absent import masked, or_ones, weighted
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import all_finite, default_tol, dot
+from jaxinfra._core.precision import all_finite, dot, positive, tolerance
 from jaxinfra._core.rows import replicated, sum_blocks
 from jaxinfra._core.types import Fit, Info, Status, Thresholds
 from jaxinfra.links import Link
 from jaxinfra.solvers.likelihood import linear_loss
 from jaxinfra.solvers.linalg import cholesky, design
+from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.methods import newton
@@ -102,7 +103,7 @@ def _evaluate(problem: Problem, theta: jax.Array) -> newton.Evaluation:
         return value, jnp.append(-dot((ga + gb)[None], Z)[0], dot(ga, above) + dot(gb, below))
 
     value, gradient = sum_blocks(sums, tuple(data), blocked=blocked)
-    weight = jnp.where(data.weight > 0, data.weight, 1)
+    weight = positive(data.weight)
     # Not NaN, which would stop everything: a step back.
     return newton.Evaluation(jnp.where(jnp.isnan(value), jnp.inf, value) / weight, gradient / weight)
 
@@ -126,7 +127,7 @@ def _hessian(problem: Problem, theta: jax.Array) -> jax.Array:
 
     H, C, T = sum_blocks(sums, tuple(data), blocked=blocked)
     H = jnp.concatenate([jnp.concatenate([mirror(H), C], 1), jnp.concatenate([C.T, T], 1)])
-    return H / jnp.where(data.weight > 0, data.weight, 1)
+    return H / positive(data.weight)
 
 
 def solve(
@@ -137,10 +138,12 @@ def solve(
     p, dtype = data.X.shape[1], data.X.dtype
     live = (data, link, jnp.broadcast_to(l2, (p,)))
     data, link, l2 = implicit.frozen(live)
-    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    tol = tolerance(tol, dtype)
     f = design.frame(data.X, data.w, True, blocked)
     problem = Problem(data, link, f, K, blocked)
-    counts = dot((data.y[None] == jnp.arange(K, dtype=data.y.dtype)[:, None]).astype(dtype), _weights(data))
+    counts = dot(
+        (data.y[None] == jnp.arange(K, dtype=data.y.dtype)[:, None]).astype(dtype), or_ones(data.w, data.X[:, 0])
+    )
     scale = jnp.append(design.column_norms(data, f, True, bulk=True), jnp.ones(K - 1, dtype))
     ridge = jnp.append(l2 * f.scale**2, jnp.zeros(K - 1, dtype))
 
@@ -193,11 +196,7 @@ def _last_look(problem: Problem, theta: jax.Array, d: jax.Array, penalty: jax.Ar
     falls = linear_loss.recedes(ga * up + gb * down, most, data.weight * penalty)
     sizes = jnp.abs(ga)[None] * above.T + jnp.abs(gb)[None] * below.T
     terms = jnp.append(dot(sizes.sum(0), jnp.abs(Z)), sizes.sum(1))
-    return falls, terms / jnp.where(data.weight > 0, data.weight, 1)
-
-
-def _weights(data: Data) -> jax.Array:
-    return jnp.ones_like(data.X[:, 0]) if data.w is None else data.w
+    return falls, terms / positive(data.weight)
 
 
 def _start(init: Thresholds | None, problem: Problem, counts: jax.Array) -> jax.Array:
@@ -209,7 +208,7 @@ def _start(init: Thresholds | None, problem: Problem, counts: jax.Array) -> jax.
     some = counts + 1e-3 * counts.sum()  # of an absent class too
     share = jnp.cumsum(some)[:-1] / some.sum()
     offset = problem.data.offset
-    mean = 0 if offset is None else dot(_weights(problem.data), offset) / jnp.where(counts.sum() > 0, counts.sum(), 1)
+    mean = 0 if offset is None else dot(or_ones(problem.data.w, problem.data.X[:, 0]), offset) / positive(counts.sum())
     return jnp.append(jnp.zeros_like(f.scale), problem.link(share) + mean)
 
 
@@ -224,7 +223,7 @@ def _attach(params: Thresholds, live: Any, problem: Problem) -> Thresholds:
         eta = dot(data.X, params.coef)
         eta = eta if data.offset is None else eta + data.offset
         a, b, above, below = _around(params.thresholds, data.y, eta, K)
-        w = _weights(data) / data.weight
+        w = or_ones(data.w, data.X[:, 0]) / data.weight
         ga, gb = (w * g for g in _slopes(a, b, data.y, K, link))
         return params._replace(coef=l2 * params.coef - dot(ga + gb, data.X), thresholds=dot(ga, above) + dot(gb, below))
 
@@ -234,7 +233,7 @@ def _attach(params: Thresholds, live: Any, problem: Problem) -> Thresholds:
         theta = jnp.append(params.coef / f.scale, params.thresholds - dot(f.centre, params.coef))
         ridge = jnp.append(l2_ * f.scale**2, jnp.zeros(K - 1, theta.dtype))
         T = cholesky.inverse_root(_hessian(problem, theta) + jnp.diag(ridge))
-        x = dot(T, dot(T.T, jnp.append(f.scale * (b.coef + f.centre * b.thresholds.sum()), b.thresholds)))
+        x = solve_root(T, jnp.append(f.scale * (b.coef + f.centre * b.thresholds.sum()), b.thresholds))
         coef = x[:p] * f.scale
         return b._replace(coef=coef, thresholds=x[p:] + dot(f.centre, coef))
 
@@ -273,7 +272,7 @@ def objective(params: Thresholds, data: Data, l2: jax.Array, *, K: int) -> jax.A
     eta = dot(data.X, params.coef)
     eta = eta if data.offset is None else eta + data.offset
     a, b, _, _ = _around(params.thresholds, data.y, eta, K)
-    w = _weights(data)
+    w = or_ones(data.w, data.X[:, 0])
     loss = weighted(w, -log_probability(a, b, data.y, K, params.link)).sum() / w.sum()
     return loss + 0.5 * (l2 * params.coef * params.coef).sum()
 

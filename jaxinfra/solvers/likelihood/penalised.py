@@ -18,15 +18,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import absent, implicit
-from jaxinfra._core.absent import first_row, masked
+from jaxinfra._core.absent import first_row, masked, or_ones
 from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import all_finite, default_tol, dot
+from jaxinfra._core.precision import all_finite, dot, positive, tolerance
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers.likelihood import linear_loss
 from jaxinfra.solvers.likelihood.linear_loss import Loss
 from jaxinfra.solvers.linalg import cholesky, design
-from jaxinfra.solvers.linalg.cholesky import inverse_factor
+from jaxinfra.solvers.linalg.cholesky import inverse_factor, solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
@@ -106,7 +106,7 @@ def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, bl
     at = Linear(jnp.zeros_like(data.X[0]), null.intercept)
     g = linear_loss.subgradient(at, data, loss, zero, zero, fit_intercept=fit_intercept).coef
     weight = jnp.broadcast_to(weight, g.shape)
-    return jnp.where(weight > 0, jnp.abs(g) / jnp.where(weight > 0, weight, 1), 0).max()
+    return jnp.where(weight > 0, jnp.abs(g) / positive(weight), 0).max()
 
 
 def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Problem:
@@ -127,7 +127,7 @@ def _solve(
     lasso, ridge = problem.penalties(l1, l2)
     p, dtype = data.X.shape[1], data.X.dtype
     penalised = (l2 if l1 is None else l1 + l2).min() > 0
-    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    tol = tolerance(tol, dtype)
 
     def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
         H = problem.hessian(rows, theta, ridge, single=single)
@@ -171,9 +171,9 @@ def _null(data: Data, loss: Loss) -> jax.Array:
 
 def _mean(data: Data) -> jax.Array:
     """The weighted mean of y; exact where all y are the same: rounding would make one class two."""
-    w = jnp.ones_like(data.y) if data.w is None else data.w
+    w = or_ones(data.w, data.y)
     low, high = jnp.where(w > 0, data.y, jnp.inf).min(), jnp.where(w > 0, data.y, -jnp.inf).max()
-    mean = dot(w, data.y) / jnp.where(data.weight > 0, data.weight, 1)
+    mean = dot(w, data.y) / positive(data.weight)
     return jnp.where(low == high, low, mean)
 
 
@@ -181,11 +181,11 @@ def _null_slope(data: Data, loss: Loss) -> jax.Array:
     """Root mean square of the loss's slope without columns: the unit of gradients."""
     eta = _null(data, loss) + (jnp.zeros_like(data.y) if data.offset is None else data.offset)
     slope = loss.slope(data.y, eta)
-    w = jnp.ones_like(data.y) if data.w is None else data.w
+    w = or_ones(data.w, data.y)
     slope = jnp.where(w > 0, slope, 0)
     top = jnp.abs(slope).max()  # of which the square may leave the range
     top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
-    square = dot(w, (slope / top) ** 2) / jnp.where(data.weight > 0, data.weight, 1)
+    square = dot(w, (slope / top) ** 2) / positive(data.weight)
     return top * jnp.sqrt(jnp.where((square > 0) & jnp.isfinite(square), square, 1))
 
 
@@ -205,7 +205,7 @@ def _start(problem: Problem, init: Linear | None) -> jax.Array:
     Z, w = masked(data.X * f.scale[None], data.w)
     Zw = Z if w is None else Z * w[:, None]
     T = cholesky.inverse_root(dot(Zw.T, Z))
-    return dot(T, dot(T.T, Zw.sum(0) * _null(data, loss)))
+    return solve_root(T, Zw.sum(0) * _null(data, loss))
 
 
 def _judge(
@@ -266,7 +266,7 @@ def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
         H = linear_loss.hessian(rows, f, loss_, f.theta_of(params, fit_intercept), blocked=problem.blocked, safe=False)
         H = H * mask[:, None] * mask[None]
         T = cholesky.inverse_root(H + jnp.diag(f.penalty(l2_ * support, fit_intercept, 2) + 1 - mask))
-        x = dot(T, dot(T.T, mask * f.gradient_of(b, fit_intercept)))
+        x = solve_root(T, mask * f.gradient_of(b, fit_intercept))
         out = f.params_of(mask * x, fit_intercept)
         return Linear(out.coef + (1 - support) * b.coef, out.intercept if fit_intercept else b.intercept)
 

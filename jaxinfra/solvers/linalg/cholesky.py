@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra.solvers.linalg.products import diagonal
 
 # Largest triangular solve and Cholesky that stay on one thread, and the size from which the spinning matters less than
@@ -213,9 +213,14 @@ def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
     dtype = jnp.float32 if single else H.dtype
     q, unit = H.shape[0], eps(dtype)
     diag = diagonal(H)
-    d = jnp.sqrt(jnp.where(diag > 0, diag, 1))
+    d = jnp.sqrt(positive(diag))
     eye = jnp.eye(q, dtype=dtype)
     C = (H / (d[:, None] * d[None])).astype(dtype) + jnp.where(diag > 0, 0, 1)[:, None].astype(dtype) * eye
     L = inverse_factor((C + RIDGE * q * unit * eye)[None])[0]
     L = when(~jnp.isfinite(L.sum()), lambda _: inverse_factor((C + unit**0.5 * eye)[None])[0], L)
     return jnp.where(jnp.isfinite(L.sum()), L.T, eye).astype(H.dtype) / d[:, None]
+
+
+def solve_root(T: jax.Array, b: jax.Array) -> jax.Array:
+    """H^-1 b from T with TT' = H^-1."""
+    return dot(T, dot(T.T, b))

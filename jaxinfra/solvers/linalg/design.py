@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from jaxinfra._core.absent import masked
+from jaxinfra._core.absent import masked, or_ones
 from jaxinfra._core.centre import bulk
 from jaxinfra._core.implicit import frozen
 from jaxinfra._core.precision import dot, eps, positive
@@ -201,7 +201,7 @@ def column_norms(data: Data, f: Frame, centre: bool, *, bulk: bool = False) -> j
     far, so that its minimum is the other rows', and their gradient would pass for 0 in units of the far row's.
     """
     Z, w = masked(f.columns(data.X), data.w)
-    w = jnp.ones_like(Z[:, 0]) if w is None else w
+    w = or_ones(w, Z[:, 0])
     noise = 16 * eps(Z.dtype) * jnp.abs(f.centre * f.scale) if bulk else None
     return positive(root_mean_squares(Z, w, centre=centre, noise=noise))
 

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import implicit
-from jaxinfra._core.precision import HIGHEST, dot, eps
-from jaxinfra.solvers.linalg.cholesky import inverse_factor
+from jaxinfra._core.precision import HIGHEST, dot, eps, positive
+from jaxinfra.solvers.linalg.cholesky import inverse_factor, solve_root
 from jaxinfra.solvers.linalg.products import diagonal, power_of_two
 
 # A factor may be used while the expected relative error of TT' is below this: each correction then gains 3 digits.
@@ -61,7 +61,7 @@ class Factor(NamedTuple):
 def column_scale(H: jax.Array) -> jax.Array:
     """Square roots of the diagonal of H (t, p, p), 1 where it is not positive."""
     d = diagonal(H)
-    return jnp.sqrt(jnp.where(d > 0, d, 1))
+    return jnp.sqrt(positive(d))
 
 
 def cholesky(H: jax.Array, cancellation: jax.Array, *, single: bool = False, equilibrate: bool = True) -> Factor:
@@ -106,7 +106,7 @@ def _orthonormal(gram: Callable[[jax.Array], jax.Array], scale: jax.Array) -> tu
         T, R = basis
         V, s = _eigenvectors(gram(T))
         s = jnp.sqrt(jnp.maximum(s, floor * s.max(-1, keepdims=True)))
-        safe = jnp.where(s > 0, s, 1)
+        safe = positive(s)
         return dot(T, V / safe[:, None, :]), s[:, :, None] * dot(V.mT, R)
 
     eye = jnp.broadcast_to(jnp.eye(p, dtype=dtype), (*scale.shape, p))
@@ -182,7 +182,7 @@ def eigen(
 def apply(T: jax.Array, g: jax.Array) -> jax.Array:
     """TT'g for g (p, k), with one T for all targets or one per target."""
     if T.shape[0] == 1:
-        return dot(T[0], dot(T[0].T, g))
+        return solve_root(T[0], g)
     return jnp.einsum("kij,kj->ik", T, jnp.einsum("kij,ik->kj", T, g, precision=HIGHEST), precision=HIGHEST)
 
 

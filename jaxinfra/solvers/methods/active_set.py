@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core.loop import Verdict, drive, when
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.linalg.products import diagonal
 from jaxinfra.solvers.methods.proximal_gradient import accelerated, soft
@@ -56,7 +56,7 @@ def violation(w: jax.Array, g: jax.Array, d: jax.Array, l1: jax.Array) -> jax.Ar
     """
     l1, d = jnp.broadcast_to(l1, w.shape), jnp.broadcast_to(d, w.shape)
     v = jnp.where(w == 0, soft(g, l1), g - l1 * jnp.sign(w))
-    return jnp.where(d > 0, jnp.abs(v) / jnp.sqrt(jnp.where(d > 0, d, 1)), 0).max(-1)
+    return jnp.where(d > 0, jnp.abs(v) / jnp.sqrt(positive(d)), 0).max(-1)
 
 
 def reduced(
@@ -213,7 +213,7 @@ def rounds(
         if size == p:
             idx = None
         else:
-            rank = jnp.where(used, jnp.inf, (jnp.abs(b.g) / jnp.where(l1 > 0, l1, 1)).max(0))
+            rank = jnp.where(used, jnp.inf, (jnp.abs(b.g) / positive(l1)).max(0))
             idx = lax.top_k(rank.astype(jnp.float32), size)[1]
         take = (lambda a: a) if idx is None else (lambda a: a[:, idx])
         rows, H = oracle.pick(idx)
@@ -307,7 +307,7 @@ def solve(
 
     b, status = rounds(
         oracle, l1[None], None, w0[None], (c - dot(H, w0))[None], error,
-        tol=jnp.maximum(tol, 64 * eps(H.dtype) * jnp.abs(c / jnp.sqrt(jnp.where(d > 0, d, 1))).max()),
+        tol=jnp.maximum(tol, 64 * eps(H.dtype) * jnp.abs(c / jnp.sqrt(positive(d))).max()),
         inner_tol=tol, max_iter=max_iter, most=H.shape[0],
     )  # fmt: skip
     return b.w[0], status, b.n_iter[0]

@@ -26,8 +26,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core.loop import Verdict, drive, when
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import Status
+from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.methods import active_set
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
@@ -110,7 +111,7 @@ def resolved(
 def _two_loop(metric: jax.Array, steps: jax.Array, changes: jax.Array, g: jax.Array) -> jax.Array:
     """The L-BFGS inverse Hessian times g, on top of TT'."""
     inner = (steps * changes).sum(1)
-    rho = jnp.where(inner > 0, 1 / jnp.where(inner > 0, inner, 1), 0)  # empty places have rho 0
+    rho = jnp.where(inner > 0, 1 / positive(inner), 0)  # empty places have rho 0
 
     def first(q: jax.Array, pair: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         s, y, rho = pair
@@ -122,7 +123,7 @@ def _two_loop(metric: jax.Array, steps: jax.Array, changes: jax.Array, g: jax.Ar
         return r + s * (a - rho * dot(y, r)), None
 
     q, a = lax.scan(first, g, (steps, changes, rho), reverse=True)
-    return lax.scan(second, dot(metric, dot(metric.T, q)), (steps, changes, rho, a))[0]
+    return lax.scan(second, solve_root(metric, q), (steps, changes, rho, a))[0]
 
 
 def minimise(
@@ -164,7 +165,7 @@ def minimise(
             c = dot(metric, theta) - g
             d = active_set.solve(metric, c, l1, theta, tol=zero, max_iter=_INNER)[0] - theta
             return d, dot(g, d) + penalty(theta + d) - penalty(theta)
-        d = -dot(metric, dot(metric.T, g)) if exact else -_two_loop(metric, steps, changes, g)
+        d = -solve_root(metric, g) if exact else -_two_loop(metric, steps, changes, g)
         return d, dot(g, d)
 
     def step(state: State) -> tuple[State, Verdict]:
@@ -208,7 +209,7 @@ def minimise(
 
         # The minimum of the parabola through what is known, within a tenth and a half of the rejected step.
         bend = value - state.value - state.t * state.slope
-        ideal = jnp.where(bend > 0, -state.slope * state.t**2 / (2 * jnp.where(bend > 0, bend, 1)), 0)
+        ideal = jnp.where(bend > 0, -state.slope * state.t**2 / (2 * positive(bend)), 0)
         shorter = jnp.where(jnp.isfinite(value), jnp.clip(ideal, 0.1 * state.t, 0.5 * state.t), 0.25 * state.t)
         better = accept & (optimality < 0.9 * state.best)
         idle = jnp.where(better, 0, jnp.where(accept & (state.value - value <= noise), state.idle + 1, state.idle))

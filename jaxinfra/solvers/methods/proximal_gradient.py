@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.linalg.products import diagonal
 
@@ -46,10 +46,10 @@ def accelerated(
     where the gradient is computed in full, so that their rounding goes to zero with the steps.
     """
     dtype, d = w.dtype, diagonal(H)
-    root = jnp.sqrt(jnp.where(d > 0, d, 1))[None]
+    root = jnp.sqrt(positive(d))[None]
     C = (H / (root.T * root)).astype(jnp.float32)
     unit = jnp.abs(c / root).max()  # of the target, which float32 may not hold either
-    unit = jnp.where(unit > 0, unit, 1)
+    unit = positive(unit)
 
     def quickly(v: jax.Array) -> jax.Array:
         Hv = dot((v * (root / unit)).astype(jnp.float32), C).astype(dtype) * (root * unit)

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.linalg.products import diagonal
 
@@ -93,7 +93,7 @@ _IDLE = 30
 def quadratic(H: jax.Array, C: jax.Array, penalty: Penalty) -> Quadratic:
     """With the scale that the features of a group share."""
     d = penalty.per_group(diagonal(H))
-    return Quadratic(H, C, jnp.where(d > 0, d, 1))
+    return Quadratic(H, C, positive(d))
 
 
 def regulariser(d: jax.Array) -> jax.Array:

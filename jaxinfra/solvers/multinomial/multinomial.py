@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import absent, checks, implicit
+from jaxinfra._core.absent import or_ones
 from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import all_finite, default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers.linalg import design
 from jaxinfra.solvers.methods import newton
@@ -49,7 +50,7 @@ def read(raw: Input, *, K: int, balanced: bool) -> Rows:
     w = absent.weights(w, dtype)
     y, offset = absent.present(w, y, offset)
     X, w = absent.masked(X, w)
-    w = jnp.ones_like(X[:, 0]) if w is None else w
+    w = or_ones(w, X[:, 0])
     if y.ndim == 1:
         labels = jnp.asarray(y, jnp.int32)
         Y = (labels[:, None] == jnp.arange(K, dtype=jnp.int32)[None]).astype(dtype)
@@ -62,14 +63,14 @@ def read(raw: Input, *, K: int, balanced: bool) -> Rows:
     valid = (w >= 0).all() & (w.sum() > 0)
     if balanced:
         mass = T.sum(0)
-        class_weight = jnp.where(mass > 0, T.sum() / (K * jnp.where(mass > 0, mass, 1)), 0)
+        class_weight = jnp.where(mass > 0, T.sum() / (K * positive(mass)), 0)
     if class_weight is not None:
         finite &= jnp.isfinite(class_weight).all()
         valid &= (class_weight >= 0).all()
         T = T * class_weight[None]
     total = T.sum()
     valid &= total > 0
-    T = T / jnp.where(total > 0, total, 1)
+    T = T / positive(total)
     if offset is not None:
         offset = jnp.asarray(offset, dtype)
         offset = jnp.broadcast_to(offset[:, None], T.shape) if offset.ndim == 1 else offset
@@ -114,7 +115,7 @@ def solve(
     # A class that is absent drives its free intercept to minus infinity.
     separable = (data.T.sum(0) <= 0).any() & fit_intercept
     sound = finite & valid & d.domain & ~separable
-    tol = jnp.asarray(default_tol(dtype) if tol is None else tol, dtype)
+    tol = tolerance(tol, dtype)
     method = smooth.solve if l1 is None else sparse.solve
     point, status, n_iter = method(
         data, W, units, (penalty > 0).all(), tol=tol, max_iter=jnp.where(sound, max_iter, 0), blocked=blocked

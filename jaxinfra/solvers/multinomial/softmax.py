@@ -24,7 +24,7 @@ from jax.scipy.linalg import cho_solve
 from jax.scipy.sparse.linalg import cg
 
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import HIGHEST, dot, eps
+from jaxinfra._core.precision import HIGHEST, dot, eps, positive
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra.solvers.linalg.cholesky import inverse_factor
 from jaxinfra.solvers.linalg.design import root_mean_squares
@@ -87,7 +87,7 @@ def symmetric(data: Problem, W: jax.Array) -> jax.Array:
     if data.l1 is not None:
         return W - W.mean(0)[None] * gauge(data, jnp.ones_like(W[0]))[None]
     total = data.l2.sum(0)[None]
-    share = jnp.where(total > 0, data.l2 / jnp.where(total > 0, total, 1), 1 / len(W))
+    share = jnp.where(total > 0, data.l2 / positive(total), 1 / len(W))
     return W - (share * W).sum(0)[None]
 
 
@@ -190,7 +190,7 @@ class Curvature(NamedTuple):
         s = data.T.sum(1) * (1 - (P * P).sum(0)) / (K - 1)
         l2 = data.l2.mean(0)
         size = dot(s, data.Z * data.Z) + l2
-        scale = lax.rsqrt(jnp.where(size > 0, size, 1))
+        scale = lax.rsqrt(positive(size))
         if q > FACTORED:
             return cls(scale, None)
 
@@ -242,11 +242,11 @@ class Units(NamedTuple):
         if data.offset is not None:
             eta = eta + data.offset.T
         r = jax.nn.softmax(eta, 0) * a[None] - data.T.T
-        square = (r * r / jnp.where(a > 0, a, 1)[None]).sum() / eta.shape[0]
+        square = (r * r / positive(a)[None]).sum() / eta.shape[0]
         return cls(root_mean_squares(data.Z, a, centre=False, noise=noise) * jnp.sqrt(square))
 
     def largest(self, v: jax.Array, more: jax.Array | None = None) -> jax.Array:
         """max |v_kj| / unit_j, where a column of zeros counts for nothing.  more (K, q): added to the units."""
-        unit = jnp.where(self.column > 0, self.column, 1)[None]
+        unit = positive(self.column)[None]
         unit = unit if more is None else unit + more
         return jnp.where(self.column[None] > 0, jnp.abs(v) / unit, 0).max()

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.multinomial import softmax
 from jaxinfra.solvers.multinomial.smooth import Idle, Point, Solution, Trend
@@ -42,7 +42,7 @@ def solve(
     tiny = 16 * eps(W.dtype)
     # sum_i a_i (diag(p_i) - p_i p_i') is at most 1/2 (Boehning 1992); its product with Z'AZ has this diagonal.
     metric = 0.5 * dot(data.T.sum(1), data.Z * data.Z)[None] + data.l2
-    metric = jnp.where(metric > 0, metric, 1)
+    metric = positive(metric)
 
     def evaluate(W: jax.Array) -> Point:
         f, g = softmax.value_and_gradient(data, W, blocked=blocked)

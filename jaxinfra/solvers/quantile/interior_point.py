@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.linalg.cholesky import inverse_root
+from jaxinfra.solvers.linalg.cholesky import inverse_root, solve_root
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 
 _STEP = 0.99995  # of the way to the nearest bound, as in Koenker's implementation
@@ -106,7 +106,7 @@ def begin(program: Program, b: jax.Array) -> Point:
     size = jnp.where(there, jnp.abs(r), 0).sum() / jnp.maximum(there.sum(), 1).astype(dtype)
     # A fifth of the mean residual took the fewest iterations (of a tenth, a third and more).
     unit = jnp.maximum(0.2 * size, eps(dtype) * jnp.abs(program.y).max())
-    unit = jnp.where(unit > 0, unit, 1)
+    unit = positive(unit)
     return Point(
         b, jnp.zeros_like(program.y), jnp.zeros_like(b), _begin(program.low, program.high, r, unit),
         _begin(-program.l1, program.l1, -b, unit), jnp.asarray(jnp.inf, dtype), jnp.int32(0),
@@ -141,7 +141,7 @@ def solve(
         def direction(low: jax.Array, high: jax.Array, low_p: jax.Array, high_p: jax.Array) -> tuple[jax.Array, ...]:
             """low and high: what s z and u v shall change by."""
             f, g = left_rows + low / rows.s - high / rows.u, left_penalty + low_p / penalty.s - high_p / penalty.u
-            db = dot(T, dot(T.T, dot(Q * f, program.V) + P * g + left_dual))
+            db = solve_root(T, dot(Q * f, program.V) + P * g + left_dual)
             dd, de = Q * (f - dot(program.V, db)), P * (g - db)
             return db, dd, de
 
@@ -199,4 +199,4 @@ def least_squares(program: Program, *, blocked: bool) -> jax.Array:
     """b of the least squares of the rows: where to start."""
     present = (program.high > program.low).astype(program.y.dtype)
     T = inverse_root(_gram(program, present, blocked=blocked))
-    return dot(T, dot(T.T, dot(program.y, program.V)))
+    return solve_root(T, dot(program.y, program.V))

@@ -12,7 +12,7 @@ from jaxinfra._core import implicit, order
 from jaxinfra._core.absent import masked
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import all_finite, default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers.linalg import design
 from jaxinfra.solvers.quantile import interior_point, vertex
@@ -37,7 +37,7 @@ def solve(
     n, dtype = len(y), X.dtype
     X, w = masked(X, w)
     tau = implicit.frozen(tau)
-    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    tol = tolerance(tol, dtype)
     total = w.sum()
     sound = (total > 0) & (w >= 0).all() & (l1 >= 0).all() & (tau > 0) & (tau < 1)
     finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + total + l1.sum() + tau)
@@ -54,7 +54,7 @@ def solve(
         (tau - 1) * there, tau * there, ridge,
     )  # fmt: skip
     null = program.loss(program.y).sum()
-    null = jnp.where(null > 0, null, 1)
+    null = positive(null)
 
     start = _start(program, init, f, level, tau, fit_intercept, blocked)
 
@@ -112,7 +112,7 @@ def _start(
     if not fit_intercept:
         return b
     w = program.V[:, -1]
-    r = program.residual(b) / jnp.where(w > 0, w, 1)
+    r = program.residual(b) / positive(w)
     return b.at[-1].add(order.quantile(r, w, tau))
 
 

@@ -18,7 +18,7 @@ from jax import lax
 
 from jaxinfra._core import order
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.quantile.interior_point import Point, Program
 
@@ -55,7 +55,7 @@ def _basis(program: Program, point: Point) -> jax.Array:
     low, high = jnp.append(program.low, -program.l1), jnp.append(program.high, program.l1)
     d = jnp.append(point.d, point.e)
     width = high - low
-    inside = jnp.where(width > 0, jnp.minimum(d - low, high - d) / jnp.where(width > 0, width, 1), -1)
+    inside = jnp.where(width > 0, jnp.minimum(d - low, high - d) / positive(width), -1)
     first = lax.top_k(inside, min(2 * q, n + q))[1]
     candidates = jnp.concatenate([first, n + jnp.arange(q, dtype=first.dtype)])
     R = rows(program.V, candidates)

@@ -21,13 +21,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import absent, implicit
-from jaxinfra._core.absent import masked
+from jaxinfra._core.absent import masked, or_ones
 from jaxinfra._core.finish import finish
-from jaxinfra._core.precision import all_finite, default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
 from jaxinfra.norms import Huber
 from jaxinfra.solvers.linalg import cholesky, design
+from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.methods import newton
@@ -47,10 +48,6 @@ class Problem(NamedTuple):
     blocked: bool
 
 
-def _weight(w: jax.Array | None, like: jax.Array) -> jax.Array:
-    return jnp.ones_like(like) if w is None else w
-
-
 def _residuals(Z: jax.Array, y: jax.Array, theta: jax.Array) -> jax.Array:
     """In units of the scale."""
     p = Z.shape[1]
@@ -64,7 +61,7 @@ def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluati
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         Z, w = masked(f.columns(X), w)
-        z, w = _residuals(Z, y, theta), _weight(w, y)
+        z, w = _residuals(Z, y, theta), or_ones(w, y)
         psi = w * jnp.clip(z, -delta, delta)
         parts = [-dot(psi[None], Z)[0]]
         if problem.fit_intercept:
@@ -74,7 +71,7 @@ def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluati
         return (w * (0.5 + Huber(delta).rho(z))).sum() * theta[-1], jnp.concatenate(parts)
 
     value, gradient = sum_blocks(sums, data[:3], blocked=problem.blocked)
-    weight = jnp.where(data.weight > 0, data.weight, 1)
+    weight = positive(data.weight)
     value = jnp.where(theta[-1] > 0, value, jnp.inf)
     return newton.Evaluation(value / weight, gradient / weight)
 
@@ -97,7 +94,7 @@ def _hessian(
         return symmetric_product(V * h[:, None], V)
 
     H = sum_blocks(sums, data[:3], blocked=problem.blocked).astype(theta.dtype)
-    return mirror(H) / (jnp.where(data.weight > 0, data.weight, 1) * theta[-1])
+    return mirror(H) / (positive(data.weight) * theta[-1])
 
 
 def solve(
@@ -109,10 +106,10 @@ def solve(
     data, delta, l2 = implicit.frozen(live)
     n, p = data.X.shape
     dtype = data.X.dtype
-    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    tol = tolerance(tol, dtype)
 
     f = design.frame(data.X, data.w, fit_intercept, blocked)
-    w = _weight(data.w, data.y)
+    w = or_ones(data.w, data.y)
     centre, unit = _frame(data.y, w, fit_intercept, blocked)
     # The scale then starts at 1.
     problem = Problem(data._replace(y=(data.y - centre) / unit), delta, f, fit_intercept, blocked)
@@ -161,8 +158,8 @@ def _frame(y: jax.Array, w: jax.Array, fit_intercept: bool, blocked: bool) -> tu
     """A centre and a unit of y: its mean and deviation, of which rounding is least, unless outliers make nothing of the
     other rows."""
     total = w.sum()
-    mean = dot(w, y) / jnp.where(total > 0, total, 1) if fit_intercept else jnp.zeros((), y.dtype)
-    spread = jnp.sqrt(dot(w, (y - mean) ** 2) / jnp.where(total > 0, total, 1))
+    mean = dot(w, y) / positive(total) if fit_intercept else jnp.zeros((), y.dtype)
+    spread = jnp.sqrt(dot(w, (y - mean) ** 2) / positive(total))
     centre, unit = scales.frame(y, w, fit_intercept, blocked)
     usual = (spread <= 100 * unit) & (spread > 0)
     return jnp.where(usual, mean, centre), jnp.where(usual, spread, unit)
@@ -193,7 +190,7 @@ def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked:
 
     def residual(params: Scaled) -> Scaled:
         z = (data.y - dot(data.X, params.coef) - params.intercept) / params.scale
-        w = _weight(data.w, data.y) / data.weight
+        w = or_ones(data.w, data.y) / data.weight
         psi = jnp.clip(z, -delta, delta)
         g = w * psi
         return Scaled(
@@ -208,7 +205,7 @@ def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked:
         theta = jnp.append(f.theta_of(Linear(params.coef, params.intercept), fit_intercept), params.scale)
         ridge = jnp.pad(f.penalty(l2_, fit_intercept, 2), (0, 1))
         T = cholesky.inverse_root(_hessian(problem, rows, theta) + jnp.diag(ridge))
-        x = dot(T, dot(T.T, jnp.append(f.gradient_of(Linear(b.coef, b.intercept), fit_intercept), b.scale)))
+        x = solve_root(T, jnp.append(f.gradient_of(Linear(b.coef, b.intercept), fit_intercept), b.scale))
         out = f.params_of(x[:-1], fit_intercept)
         return Scaled(out.coef, out.intercept if fit_intercept else b.intercept, x[-1])
 

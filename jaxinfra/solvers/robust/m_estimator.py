@@ -21,14 +21,15 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxinfra._core import implicit
-from jaxinfra._core.absent import masked
+from jaxinfra._core.absent import masked, or_ones
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import all_finite, default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
 from jaxinfra.norms import Huber, Norm
 from jaxinfra.solvers.linalg import cholesky, design
+from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.robust import residual_scale
@@ -62,10 +63,10 @@ def solve(
     data, norm, constant = implicit.frozen(live)
     dtype = data.X.dtype
     p = data.X.shape[1]
-    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    tol = tolerance(tol, dtype)
     f = design.frame(data.X, data.w, fit_intercept, blocked)
-    w = jnp.ones_like(data.y) if data.w is None else data.w
-    weight = jnp.where(data.weight > 0, data.weight, 1)
+    w = or_ones(data.w, data.y)
+    weight = positive(data.weight)
     centre, unit = residual_scale.frame(data.y, w, fit_intercept, blocked)
     y = (data.y - centre) / unit  # the scale is of order 1
     q = p + fit_intercept
@@ -95,17 +96,17 @@ def solve(
     def step(state: _State) -> tuple[_State, Verdict]:
         r = residual(state.theta)
         s = scale_of(r)
-        z = r / jnp.where(s > 0, s, 1)
+        z = r / positive(s)
         h = norm.weight(z)
         if norm.redescending:
             h = jnp.where(state.first, Huber().weight(z), h)
         H, g = normal(w * h, r)
-        optimality = jnp.abs(g / norms).max() / (weight * jnp.where(s > 0, s, 1))
+        optimality = jnp.abs(g / norms).max() / (weight * positive(s))
         # Huber's norm, if it comes first, until it is nearly done.
         ending = state.first & ((optimality <= _COARSE) | (state.steps >= _FIRST))
         met = ~state.first & (optimality <= tol)
         T = cholesky.inverse_root(H)
-        theta = jnp.where(met, state.theta, state.theta + dot(T, dot(T.T, g)))
+        theta = jnp.where(met, state.theta, state.theta + solve_root(T, g))
         # A scale on its way to 0 is progress too.
         better = (optimality < 0.9 * state.best) | (s < 0.9 * state.s)
         best = jnp.minimum(optimality, state.best)
@@ -125,7 +126,7 @@ def solve(
     coef, intercept = f.params_of(state.theta * unit, fit_intercept)
     params = Scaled(coef, intercept + centre, s * unit)
     params = _attach(params, live, f, r, estimator, q)
-    z = r / jnp.where(s > 0, s, 1)
+    z = r / positive(s)
     value = dot(w, norm.rho(z)) / weight * (s * unit) ** 2
     # The rows that count must determine the parameters.
     counting = ((w > 0) & (norm.weight(z) > 0)).sum()
@@ -150,7 +151,7 @@ def _start(
         return f.theta_of(Linear(coef, intercept - centre), q > len(coef)) / unit
     H, g = normal(w, jnp.clip(y, -_FAR, _FAR))
     T = cholesky.inverse_root(H)
-    return dot(T, dot(T.T, g))
+    return solve_root(T, g)
 
 
 def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str, q: int) -> Scaled:
@@ -163,7 +164,7 @@ def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str,
         data, norm, constant = live
         data = data.masked()
         r = data.y - dot(data.X, params.coef) - params.intercept
-        w = jnp.ones_like(r) if data.w is None else data.w
+        w = or_ones(data.w, r)
         share = w * norm.psi(r / params.scale) / w.sum()
         if estimator == "mad":
             at = params.scale - 0.5 * jnp.abs(r[rows]).sum() / residual_scale.NORMAL

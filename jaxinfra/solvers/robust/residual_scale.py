@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import order
-from jaxinfra._core.precision import dot
+from jaxinfra._core.precision import dot, positive
 
 NORMAL = 0.6744897501960817  # the upper quartile of the standard normal distribution
 K2 = 2.5  # statsmodels' d; MASS::rlm has 1.345
@@ -40,7 +40,7 @@ def frame(y: jax.Array, w: jax.Array, fit_intercept: bool, blocked: bool) -> tup
     centre = jnp.where(jnp.isfinite(centre), centre, 0)
     unit = mad(some - centre, weight)
     total = w.sum()
-    rms = jnp.sqrt(dot(w, (y - centre) ** 2) / jnp.where(total > 0, total, 1))
+    rms = jnp.sqrt(dot(w, (y - centre) ** 2) / positive(total))
     unit = jnp.where((unit > 0) & jnp.isfinite(unit), unit, rms)
     return centre, jnp.where((unit > 0) & jnp.isfinite(unit), unit, 1)
 
@@ -56,7 +56,7 @@ def expected(w: jax.Array, q: int, k: jax.Array) -> jax.Array:
     tail = 0.5 * lax.erfc(k / math.sqrt(2))
     normal = 0.5 - tail - k * jnp.exp(-0.5 * k * k) / math.sqrt(2 * math.pi) + k * k * tail
     total = w.sum()
-    return normal * (total - q) / jnp.where(total > 0, total, 1)
+    return normal * (total - q) / positive(total)
 
 
 def proposal2(r: jax.Array, w: jax.Array, q: int, k: jax.Array) -> jax.Array:
@@ -64,7 +64,7 @@ def proposal2(r: jax.Array, w: jax.Array, q: int, k: jax.Array) -> jax.Array:
     not 0."""
     aim = 2 * expected(w, q, k) * w.sum()
     square = r * r
-    top = jnp.sqrt(dot(w, square) / jnp.where(aim > 0, aim, 1))
+    top = jnp.sqrt(dot(w, square) / positive(aim))
     there = (aim > 0) & (jnp.where(r != 0, w, 0).sum() * k**2 > aim)
 
     def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -77,7 +77,7 @@ def proposal2(r: jax.Array, w: jax.Array, q: int, k: jax.Array) -> jax.Array:
     # Exact for the rows that are inside.
     inside = jnp.abs(r) <= k * s
     left = aim - k**2 * jnp.where(inside, 0, w).sum()
-    exact = jnp.sqrt(jnp.where(inside, w * square, 0).sum() / jnp.where(left > 0, left, 1))
+    exact = jnp.sqrt(jnp.where(inside, w * square, 0).sum() / positive(left))
     return jnp.where(there, jnp.where(left > 0, exact, s), 0)
 
 

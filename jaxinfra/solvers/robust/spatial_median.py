@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from jaxinfra._core import implicit, order
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.linalg.products import norms
 
@@ -48,7 +48,7 @@ def _view(points: jax.Array, v: jax.Array, theta: jax.Array) -> _View:
     pull = dot(jnp.where(there, v, 0), away)
     size = jnp.sqrt(dot(pull, pull))
     rest = jnp.maximum(size - jnp.where(there, 0, v).sum(), 0)
-    return _View(away, inverse, pull, rest, rest / jnp.where(size > 0, size, 1))
+    return _View(away, inverse, pull, rest, rest / positive(size))
 
 
 def _curvature(view: _View) -> jax.Array:
@@ -59,7 +59,7 @@ def _curvature(view: _View) -> jax.Array:
 
 def _shares(weight: jax.Array) -> jax.Array:
     total = weight.sum()
-    return weight / jnp.where(total > 0, total, 1)
+    return weight / positive(total)
 
 
 def distance(points: jax.Array, weight: jax.Array, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -82,7 +82,7 @@ def solve(
     def step(theta: jax.Array) -> tuple[jax.Array, Verdict]:
         view = _view(fixed, v, theta)
         inverse = view.inverse.sum()
-        weiszfeld = theta - view.share * view.pull / jnp.where(inverse > 0, inverse, 1)
+        weiszfeld = theta - view.share * view.pull / positive(inverse)
         newton = theta - jnp.linalg.solve(_curvature(view), view.pull)
         lower = distance(fixed, v, newton)[0] <= distance(fixed, v, weiszfeld)[0]
         done = view.rest <= tol

@@ -36,7 +36,7 @@ from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive, when
-from jaxinfra._core.precision import default_tol, dot, eps
+from jaxinfra._core.precision import default_tol, dot, eps, positive, tolerance
 from jaxinfra._core.types import Fit, GapInfo, Linear, Status
 from jaxinfra.solvers.least_squares import moments, refinement, residual, ridge
 from jaxinfra.solvers.methods import active_set
@@ -76,7 +76,7 @@ def path(
     live: Live = (X, y, w, l1, l2)
     X, y, w, l1, l2 = implicit.frozen(live)
     p, dtype = X.shape[1], X.dtype
-    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    tol = tolerance(tol, dtype)
     q = lasso_problem.prepare(X, y, w, l1, l2, fit_intercept, blocked)
     usable = q.valid & q.finite
     l1, l2 = jnp.where(usable, l1, 1), None if l2 is None else jnp.where(usable, l2, 0)
@@ -151,7 +151,7 @@ def path(
     objective = 0.5 * out.square + (l1 * jnp.abs(out.w)).sum(1)
     if l2 is not None:
         objective += 0.5 * (l2 * out.w * out.w).sum(1)
-    optimality = jnp.where(out.gap > 0, out.gap / jnp.where(null > 0, null, 1), 0)
+    optimality = jnp.where(out.gap > 0, out.gap / positive(null), 0)
     status = jnp.where(out.n_iter >= max_iter, Status.MAX_ITER, Status.STALLED)
     status = jnp.where(out.gap <= bound, Status.CONVERGED, status)
     info = GapInfo(status, out.n_iter, objective, optimality, out.gap)
@@ -173,7 +173,7 @@ def _attach(coef: jax.Array, live: Live, q: Problem, centre: bool) -> jax.Array:
     support = ((coef != 0) | (frozen_l1 == 0)) & (q.d > 0)[None]
     s = jnp.sign(coef)
     weight, x_mean, y_mean = moments.weighted_means(X, y[:, None], w, centre)
-    share = 1 / jnp.where(weight > 0, weight, 1)
+    share = 1 / positive(weight)
 
     def conditions(v: jax.Array) -> jax.Array:
         Z = X - x_mean[None]
@@ -234,7 +234,7 @@ def l1_max(
         coef = fit(X, y, w, l1, None, None, **options).params.coef
     res = residual.plain(X, y[:, None], w, x_mean, y_mean, coef[:, None], coef[:1], blocked=blocked)
     factor = jnp.ones(p, dtype) if factor is None else factor
-    size = jnp.where(factor > 0, jnp.abs(res.g[:, 0]) / jnp.where(factor > 0, factor, 1), 0).max() / weight
+    size = jnp.where(factor > 0, jnp.abs(res.g[:, 0]) / positive(factor), 0).max() / weight
     valid = refinement.solvable(w, factor, weight)
     return jnp.where(valid, size * (1 + 64 * eps(dtype)), jnp.nan)
 

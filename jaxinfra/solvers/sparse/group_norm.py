@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra.solvers.linalg.cholesky import inverse_factor
 from jaxinfra.solvers.linalg.products import diagonal
 from jaxinfra.solvers.methods.semismooth_newton import Inverse, regulariser
@@ -28,7 +28,7 @@ class GroupNorm(NamedTuple):
         """|W_g| of each feature's group, (p,).  Differentiable but at zero, where it has the derivative zero."""
         square = (W * W).sum(1)
         square = square if self.same is None else dot(self.same, square)
-        return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+        return jnp.where(square > 0, jnp.sqrt(positive(square)), 0)
 
     def per_group(self, d: jax.Array) -> jax.Array:
         """The largest d (p,) of each feature's group."""
@@ -37,13 +37,13 @@ class GroupNorm(NamedTuple):
     def prox(self, U: jax.Array, t: jax.Array) -> jax.Array:
         """Each group shortened by t lam."""
         size = self.norms(U)
-        left = jnp.maximum(size - t * self.lam, 0) / jnp.where(size > 0, size, 1)
+        left = jnp.maximum(size - t * self.lam, 0) / positive(size)
         return U * left[:, None]
 
     def value(self, W: jax.Array) -> jax.Array:
         """sum_g lam_g |W_g|, by features: |W_g| = sum_j |W_j|^2 / |W_g|."""
         size = self.norms(W)
-        return (self.lam * (W * W).sum(1) / jnp.where(size > 0, size, 1)).sum()
+        return (self.lam * (W * W).sum(1) / positive(size)).sum()
 
     def active(self, W: jax.Array) -> jax.Array:
         """The features of groups that are not zero."""
@@ -52,7 +52,7 @@ class GroupNorm(NamedTuple):
     def slope(self, W: jax.Array) -> jax.Array:
         """lam_g W_g / |W_g|, zero for groups at zero."""
         size = self.norms(W)
-        return W * (self.lam / jnp.where(size > 0, size, 1))[:, None]
+        return W * (self.lam / positive(size))[:, None]
 
     def newton(self, H: jax.Array, shift: jax.Array, V: jax.Array) -> Inverse:
         """The inverse of  H_AA + diag(m) - blocks of m v v' + diag(shift)."""
@@ -113,13 +113,13 @@ class GroupNorm(NamedTuple):
         g = jnp.where((self.lam > 0)[:, None], g - dot(H, q), 0)
         square = jnp.maximum(square - fall, 0)
         size = self.norms(g)
-        most = jnp.where(size > 0, self.lam / jnp.where(size > 0, size, 1), jnp.inf).min()
+        most = jnp.where(size > 0, self.lam / positive(size), jnp.inf).min()
         inner = (W * g).sum()
-        scale = jnp.minimum(1 + inner / jnp.where(square > 0, square, 1), most)
+        scale = jnp.minimum(1 + inner / positive(square), most)
         return jnp.maximum(0.5 * fall + 0.5 * square * (1 - scale) ** 2 + self.value(W) - scale * inner, 0)
 
     def subgradient(self, W: jax.Array, gradient: jax.Array) -> jax.Array:
         """The element of least norm of gradient + the subdifferential at W."""
         size = self.norms(gradient)
-        left = jnp.maximum(size - self.lam, 0) / jnp.where(size > 0, size, 1)
+        left = jnp.maximum(size - self.lam, 0) / positive(size)
         return jnp.where(self.active(W)[:, None], gradient + self.slope(W), gradient * left[:, None])

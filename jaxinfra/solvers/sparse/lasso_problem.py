@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core.absent import masked
-from jaxinfra._core.precision import all_finite, dot, eps
+from jaxinfra._core.precision import all_finite, dot, eps, positive
 from jaxinfra.solvers.least_squares import moments, refinement, residual
 from jaxinfra.solvers.linalg import design, products
 from jaxinfra.solvers.methods.active_set import Oracle
@@ -49,14 +49,14 @@ def prepare(
     if is_tall(n, p, l1.shape[0]):
         m = moments.moments(X, y[:, None], w, centre=centre, blocked=blocked, parts=2)
         weight, x_mean, y_mean = m.weight, m.x_mean, m.y_mean[0]
-        scale = jnp.where(weight > 0, 1 / jnp.where(weight > 0, weight, 1), 0)
+        scale = jnp.where(weight > 0, 1 / positive(weight), 0)
         M, v, c, vv = m.G * scale, None, m.c[:, 0] * scale, m.yy[0] * scale
         d, rounding = products.diagonal(M), 8 * eps(X.dtype) * m.cancellation
     else:
         X, w = masked(X, w)
         weight, x_mean, mean = moments.weighted_means(X, y[:, None], w, centre)
         y_mean = mean[0]
-        share = jnp.full(n, 1 / n, X.dtype) if w is None else w / jnp.where(weight > 0, weight, 1)
+        share = jnp.full(n, 1 / n, X.dtype) if w is None else w / positive(weight)
         root = jnp.sqrt(jnp.maximum(share, 0))
         M, v = ((X - x_mean[None]) * root[:, None]).T, (y - y_mean) * root
         c, vv, d, rounding = dot(M, v), dot(v, v), (M * M).sum(1), jnp.zeros((), X.dtype)
@@ -112,9 +112,9 @@ def duality_gap(
     norm = jnp.broadcast_to(jnp.sqrt(d), w.shape) if l2 is None else jnp.where(d > 0, jnp.sqrt(d + l2), 0)
     bound = l1 > 64 * eps(w.dtype) * norm * jnp.sqrt(vv)
     size = jnp.abs(g)
-    a = jnp.where(bound & (size > l1), l1 / jnp.where(size > 0, size, 1), 1).min(1)
+    a = jnp.where(bound & (size > l1), l1 / positive(size), 1).min(1)
     penalised = jnp.where(bound, l1 * jnp.abs(w) - a[:, None] * w * g, 0).sum(1)
-    free = jnp.where(bound | (norm == 0), 0, (g - l1 * jnp.sign(w)) / jnp.where(norm > 0, norm, 1))
+    free = jnp.where(bound | (norm == 0), 0, (g - l1 * jnp.sign(w)) / positive(norm))
     count = (~bound).sum(1).astype(w.dtype)
     if l2 is not None:
         square = square + (l2 * w * w).sum(1)
@@ -137,7 +137,7 @@ def from_data(
     s: Solved,
 ) -> Solved:  # fmt: skip
     """s with g, |r|^2 and the gap of a pass over the data."""
-    share = 1 / jnp.where(q.weight > 0, q.weight, 1)
+    share = 1 / positive(q.weight)
     shift = jnp.zeros_like(s.gap)
     res = residual.plain(X, y[:, None], w, q.x_mean, q.y_mean[None], s.w.T, shift, blocked=blocked)
     g = jnp.where((q.d > 0)[None], res.g.T * share, 0)

@@ -22,7 +22,7 @@ from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import all_finite, default_tol, dot, eps
+from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
 from jaxinfra._core.rows import replicated
 from jaxinfra._core.types import Fit, GapInfo, Info, Linear, Status
 from jaxinfra.solvers.least_squares import moments, refinement, residual, ridge
@@ -58,18 +58,18 @@ def path(
     p, dtype = X.shape[1], X.dtype
     live = (X, y, w, l2)
     X, y, w, l2 = implicit.frozen(live)
-    tol = jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
+    tol = tolerance(tol, dtype)
     m = moments.moments(X, y, w, centre=fit_intercept, blocked=blocked)
     valid = refinement.solvable(w, l2, m.weight) & (l1 >= 0).all()
     finite = all_finite(m.c, m.yy, products.diagonal(m.G), l2, implicit.frozen(l1))
     usable = valid & finite
-    weight = jnp.where(m.weight > 0, m.weight, 1)
+    weight = positive(m.weight)
     eye = jnp.eye(p, dtype=dtype)
     l2 = jnp.where(usable, l2, 0)
     H = jnp.where(usable, m.G / weight, eye) + l2[:, None] * eye
     C = jnp.where(usable, m.c / weight, 0)
     null = 0.5 * jnp.where(usable, m.yy.sum() / weight, 1)
-    null = jnp.where(null > 0, null, 1)
+    null = positive(null)
     norms = jnp.sqrt(jnp.where(products.diagonal(m.G) > 0, products.diagonal(m.G) / weight, 1))
 
     def one(start: jax.Array, l1: jax.Array) -> tuple[jax.Array, Fit]:
@@ -155,7 +155,7 @@ def l1_max(
 ) -> jax.Array:  # fmt: skip
     """The largest of size(C) (p,), C = Z'W(y - y_mean) / sum w (p, k) the gradient at zero."""
     m = moments.moments(X, y, w, centre=fit_intercept, blocked=blocked)
-    return size(m.c / jnp.where(m.weight > 0, m.weight, 1)).max()
+    return size(m.c / positive(m.weight)).max()
 
 
 @jax.jit
