@@ -27,7 +27,9 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     infer               standard errors, tests, intervals, residuals, influence
     select              folds, paths, grids and gradients of a cross-validated loss
     calibrate           probabilities from the decisions of a classifier
+    predict, decision   of any fit, which knows its model and its arguments; so do predict_proba, objective, optimality
     Fit, Info, Status   what every fit returns, and how it ended
+    Problem             what a fit was asked: model, settings, hyper-parameters
     check               raise on the host if a fit did not converge
     compile_small_loops an XLA flag for the loops of older versions of JAX
 
@@ -37,7 +39,9 @@ Importing creates no array, starts no backend and changes no configuration.
 from typing import TYPE_CHECKING, Any
 
 from jaxinfra import calibrate, families, infer, kernels, links, norms, select
+from jaxinfra._core import address
 from jaxinfra._core.precision import PrecisionWarning
+from jaxinfra._core.problem import Problem
 from jaxinfra._core.types import (
     Fit,
     FitError,
@@ -52,6 +56,7 @@ from jaxinfra._core.types import (
     check,
 )
 from jaxinfra._core.xla_flags import compile_small_loops
+from jaxinfra.fitted import decision, objective, optimality, predict, predict_proba
 from jaxinfra.linear import (
     elastic_net,
     glm,
@@ -70,8 +75,11 @@ from jaxinfra.linear import (
     ridge,
     theil_sen,
 )
+from jaxinfra.linear._glm_input import GLM
+from jaxinfra.linear.ransac import ConsensusInfo
 from jaxinfra.svm import kernel_ridge, linear_svm, nu_svc, nu_svr, one_class, svc, svr
 from jaxinfra.svm._machine import Machine
+from jaxinfra.svm.linear_svm import LinearMachine
 
 if TYPE_CHECKING:  # so that editors know what `__getattr__` finds
     from jaxinfra import nn
@@ -80,11 +88,14 @@ __all__ = [
     "calibrate",
     "check",
     "compile_small_loops",
+    "ConsensusInfo",
+    "decision",
     "elastic_net",
     "families",
     "Fit",
     "FitError",
     "GapInfo",
+    "GLM",
     "glm",
     "group_lasso",
     "huber",
@@ -94,6 +105,7 @@ __all__ = [
     "kernels",
     "lasso",
     "Linear",
+    "LinearMachine",
     "linear_svm",
     "links",
     "logistic",
@@ -107,9 +119,14 @@ __all__ = [
     "nu_svc",
     "nu_svr",
     "ols",
+    "objective",
     "one_class",
+    "optimality",
     "ordinal",
     "PrecisionWarning",
+    "predict",
+    "predict_proba",
+    "Problem",
     "quantile",
     "RankInfo",
     "ransac",
@@ -125,6 +142,8 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+address.at_home(globals())
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,7 @@ from jaxinfra._core.verbs import _FOREIGN
 X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 1.0], [4.0, 0.0], [5.0, 2.0]])
 Y = np.array([0.1, 1.0, 2.2, 2.9, 4.1, 5.3])
 LABELS = np.array([0, 0, 1, 0, 1, 1])
-MODELS = [name for name in vars(ji) if inspect.ismodule(m := getattr(ji, name)) and hasattr(m, "objective")]
+MODELS = [name for name in ji.__all__ if inspect.ismodule(m := getattr(ji, name)) and hasattr(m, "objective")]
 
 
 @pytest.mark.parametrize("call, message", [

@@ -85,7 +85,7 @@ def test_reference_and_optimality(model, dtype):
     # The default tolerance, where those that are not solved to rounding stop.
     fit = ji.check(model.fit(X, y, sample_weight=w, tol=float(np.finfo(dtype).eps ** 0.5)))
     assert isinstance(fit, ji.Fit)
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(fit))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves((fit.params, fit.info)))
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(fit.params))
     penalty = hyper(model, dtype)
     expected = model.expected(X, y, sample_weight=w, **penalty)

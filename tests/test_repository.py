@@ -35,7 +35,7 @@ LEVELS = [
     {"families", "norms"},
     {"solvers", "losses", "penalties", "kernels"},
     {"linear", "svm", "nn", "data"},
-    {"select", "calibrate", "infer", "explain", "export"},
+    {"select", "calibrate", "infer", "fitted", "explain", "export"},
     {"sklearn"},
     {"__init__"},
 ]

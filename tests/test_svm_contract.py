@@ -134,7 +134,7 @@ def test_reference_and_optimality(row):
     fit = row.base
     coef, intercept, objective = row.expected()
     close((fit.params.coef, fit.params.intercept), (coef, intercept), 1e-8, "reference")
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(fit))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves((fit.params, fit.info)))
     assert int(fit.info.n_support) == (coef != 0).sum()
     np.testing.assert_allclose(fit.info.objective, objective, rtol=1e-9)
     assert fit.info.optimality < 1e-11

@@ -151,14 +151,21 @@ class SupportInfo(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """The result of every `fit`: `params`, the model's own NamedTuple, and `info`."""
+    """The result of every `fit`: `params`, the model's own NamedTuple, `info`, and the `problem` that was solved.
+
+    The problem holds the model's name, settings and hyper-parameters: with it `ji.predict(fit, X)`,
+    `ji.objective(fit, X, y)` and `ji.infer` need nothing twice.
+    """
 
     params: Any
     info: Any
+    problem: Any = None
 
     def __repr__(self) -> str:
         info = _fields(self.info) if hasattr(self.info, "_fields") else [show.value(self.info)]
-        return f"Fit(params={show.value(self.params)},\n    info={show.joined(info, '         ')})"
+        known = show.value(self.problem) if hasattr(self.problem, "dtype") else repr(self.problem)
+        problem = "" if self.problem is None else f",\n    problem={known}"
+        return f"Fit(params={show.value(self.params)},\n    info={show.joined(info, '         ')}{problem})"
 
 
 @short_repr

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from jaxinfra._core import problem
 from jaxinfra._core.types import Fit
 
 P = ParamSpec("P")
@@ -65,22 +66,38 @@ _FOREIGN: dict[str, dict[str, str]] = {
 }
 
 
-def public(fn: Callable[P, R]) -> Callable[P, R]:
-    """The verb `fn` of a model, `params` and `init` of which may be a whole `Fit`."""
-    of_params = fn.__code__.co_varnames[:1] == ("params",)  # type: ignore[attr-defined]
+def public(fn: Callable[P, R], *, path_axis: tuple[str, ...] = ("l1", "l2", "C")) -> Callable[P, R]:
+    """The verb `fn` of a model.
+
+    A `Fit` in the place of `params` brings the arguments that its problem knows; as `init` it stands for its params.
+    What `fit` and `path` return carries its problem; `path_axis`: the hyper-parameters along which a path goes.
+    """
+    verb = _name(fn)
+    known = inspect.signature(fn).parameters
+    named = {key: p.default for key, p in known.items() if p.kind is p.KEYWORD_ONLY}
+    of_params = next(iter(known), None) == "params"
+    record = None
+    if fn.__name__ in ("fit", "path") and "model" not in known:
+        record = problem.recorder(verb.partition(".")[0], named, path_axis if fn.__name__ == "path" else None)
 
     @wraps(fn)
     def call(*args: Any, **kwargs: Any) -> R:
-        if of_params and args and isinstance(args[0], Fit):
-            args = (args[0].params, *args[1:])
-        for name in ("params", "init"):
-            if isinstance(kwargs.get(name), Fit):
-                kwargs[name] = kwargs[name].params
+        fit = (args[0] if args else kwargs.get("params")) if of_params else None
+        if isinstance(fit, Fit):
+            if args:
+                args = (fit.params, *args[1:])
+            else:
+                kwargs["params"] = fit.params
+            if fit.problem is not None and fit.problem.model == verb.partition(".")[0]:
+                kwargs = problem.filled(verb, named, kwargs, fit.problem)
+        if isinstance(kwargs.get("init"), Fit):
+            kwargs["init"] = kwargs["init"].params
         if kwargs.get("init") is not None and not hasattr(kwargs["init"], "coef"):
             given = type(kwargs["init"]).__name__
-            raise TypeError(f"{_name(fn)}: init must be the params of an earlier fit, got {given}")
+            raise TypeError(f"{verb}: init must be the params of an earlier fit, got {given}")
         try:
-            return fn(*args, **kwargs)
+            result = fn(*args, **kwargs)
+            return record(result, kwargs) if record is not None and isinstance(result, Fit) else result  # type: ignore[return-value]
         except TypeError:
             wrong = _wrong(fn, args, kwargs)
             if wrong is None:

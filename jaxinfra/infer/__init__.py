@@ -8,6 +8,7 @@ residuals, leverage, cooks_distance, leave_one_out, influence
 summary                all of it as a table
 """
 
+from jaxinfra._core import address
 from jaxinfra.infer.covariance import Covariance, covariance, kinds
 from jaxinfra.infer.diagnostics import cooks_distance, influence, leave_one_out, leverage, residuals
 from jaxinfra.infer.inference import Inference, Test, inference, likelihood_ratio_test, wald_test
@@ -34,3 +35,5 @@ __all__ = [
     "Test",
     "wald_test",
 ]
+
+address.at_home(globals())

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinfra._core import absent, checks, compensated
+from jaxinfra._core import absent, address, checks, compensated
 from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.pytree import pytree, static
@@ -45,6 +45,8 @@ __all__ = [
     "Sigmoid",
     "Sum",
 ]
+
+address.at_home(globals())
 
 Array = jax.Array
 

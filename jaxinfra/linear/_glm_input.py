@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core import absent, checks, rows
+from jaxinfra._core.types import short_repr
 from jaxinfra.families import Family
 from jaxinfra.links import Link, Log
 from jaxinfra.losses import Likelihood
 from jaxinfra.solvers.linalg.design import Data
 
 
+@short_repr
 class GLM(NamedTuple):
     """Parameters of a generalised linear model: coef (p,), intercept (), and the link that turns eta into a mean."""
 

@@ -114,7 +114,8 @@ def fit(
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
         blocked=blocked,
     )
-    return Fit(GLM(fitted.params.coef, fitted.params.intercept, loss.link), fitted.info)
+    params = GLM(fitted.params.coef, fitted.params.intercept, loss.link)
+    return Fit(params, fitted.info, {"family": loss.family, "link": loss.link})
 
 
 _compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
@@ -162,14 +163,9 @@ def path(
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=blocked,
     )  # fmt: skip
     m = fit.info.status.shape[0]
-    return Fit(
-        GLM(
-            fit.params.coef,
-            fit.params.intercept,
-            jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (m, *jnp.shape(leaf))), loss.link),
-        ),
-        fit.info,
-    )
+    link = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (m, *jnp.shape(leaf))), loss.link)
+    params = GLM(fit.params.coef, fit.params.intercept, link)
+    return Fit(params, fit.info, {"family": loss.family, "link": loss.link})
 
 
 @_compiled

@@ -143,7 +143,7 @@ def _path(
     return proximal.single(fits) if single else fits
 
 
-@public
+@partial(public, path_axis=("l1",))
 def path(
     X: Any, y: Any, *, groups: Any, l1: Any, l2: Any = 0.0, group_weight: Any = None, sample_weight: Any = None,
     offset: Any = None, init: Linear | None = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,

@@ -91,11 +91,13 @@ def fit(
     raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
     checks.init(verb, init, raw.X, raw.y)
     estimator, constant = _scale(verb, scale, k2, dtype)
-    return _fit(
-        raw, _norm(verb, norm, dtype), constant, None if init is None else Linear(init.coef, init.intercept),
+    norm = _norm(verb, norm, dtype)
+    fitted = _fit(
+        raw, norm, constant, None if init is None else Linear(init.coef, init.intercept),
         checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter), estimator=estimator,
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(raw.X, raw.y),
     )  # fmt: skip
+    return fitted._replace(problem={"norm": norm})
 
 
 def _norm(verb: str, norm: Any, dtype: np.dtype) -> Norm:

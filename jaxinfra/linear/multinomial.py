@@ -86,7 +86,7 @@ def fit(
     raw, static, dtype = _input(verb, X, y, n_classes, class_weight, sample_weight, offset)
     K = static["K"]
     checks.init(verb, init, raw.X, raw.y, classes=K)
-    return _fit(
+    fitted = _fit(
         raw,
         None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype, classes=K),
         checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype, classes=K),
@@ -96,6 +96,7 @@ def fit(
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
         **static,
     )
+    return fitted._replace(problem={"n_classes": static["K"]})
 
 
 def _input(
@@ -157,7 +158,7 @@ def path(
     raw, static, dtype = _input(verb, X, y, n_classes, class_weight, sample_weight, offset)
     l1 = None if checks.is_zero(l1) else l1
     l1, l2 = checks.penalty_path(verb, raw.X, raw.y, dtype, classes=static["K"], l1=l1, l2=l2)
-    return _path(
+    fitted = _path(
         raw,
         l1,
         l2,
@@ -166,6 +167,7 @@ def path(
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
         **static,
     )
+    return fitted._replace(problem={"n_classes": static["K"]})
 
 
 @_compiled

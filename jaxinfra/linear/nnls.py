@@ -122,7 +122,7 @@ def _cost(l1: jax.Array) -> Nonnegative:
     return Nonnegative(l1)
 
 
-@public
+@partial(public, path_axis=("l1",))
 def path(
     X: Any, y: Any, *, l1: Any, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
     init: Linear | None = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,

@@ -81,11 +81,12 @@ def fit(
     if init is not None and (np.shape(init.coef), np.shape(init.thresholds)) != ((p,), (K - 1,)):
         got = f"{np.shape(init.coef)} and {np.shape(init.thresholds)}"
         raise ValueError(f"{verb}: init must have coef ({p},) and thresholds ({K - 1},), got {got}")
-    return _fit(
-        raw, _link(verb, link), checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype), init,
-        checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter), K=K,
-        blocked=not rows.on_mesh(raw.X, raw.y),
+    link = _link(verb, link)
+    fitted = _fit(
+        raw, link, checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype), init, checks.tolerance(verb, tol, dtype),
+        checks.count(verb, "max_iter", max_iter), K=K, blocked=not rows.on_mesh(raw.X, raw.y),
     )  # fmt: skip
+    return fitted._replace(problem={"n_classes": K, "link": link})
 
 
 class _Input(NamedTuple):

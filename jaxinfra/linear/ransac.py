@@ -116,11 +116,12 @@ def fit(
         threshold = _real_input.scalar(verb, "threshold", threshold, dtype, above=0.0)
     n_trials = checks.static_count(verb, "n_trials", n_trials)
     confidence = _real_input.scalar(verb, "confidence", confidence, dtype, above=0.0, most=1.0)
-    return _fit(
+    fitted = _fit(
         raw, key, threshold, confidence, init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
         n_trials=n_trials, size=size, fit_intercept=fit_intercept, blocked=not rows.on_mesh(raw.X, raw.y),
     )  # fmt: skip
+    return fitted._replace(problem={"threshold": fitted.info.threshold})
 
 
 @partial(jax.jit, static_argnames=("n_trials", "size", "fit_intercept", "blocked"))

@@ -4,6 +4,7 @@ penalties, product, paired, kfold, cross_validate, cv_loss     choosing hyper-pa
 bootstrap, jackknife, permutation_test, bagging                how much an answer owes to the rows at hand
 """
 
+from jaxinfra._core import address
 from jaxinfra.select.bagging import Bagging, bagging
 from jaxinfra.select.bootstrap import Resamples, bootstrap, jackknife
 from jaxinfra.select.cross_validation import CrossValidation, cross_validate, cv_loss, kfold
@@ -27,3 +28,5 @@ __all__ = [
     "product",
     "Resamples",
 ]
+
+address.at_home(globals())

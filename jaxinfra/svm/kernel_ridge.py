@@ -82,7 +82,7 @@ def fit(
         raw, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter, 1),
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
     )  # fmt: skip
-    return Fit(Machine(coef, intercept, raw.X, kernel), info)
+    return Fit(Machine(coef, intercept, raw.X, kernel), info, {"kernel": kernel})
 
 
 class _Input(NamedTuple):
@@ -223,14 +223,14 @@ def _fit(
     if fit_intercept:
         b = _linear_kernel.outer(b, a.T, live.X, live.centre, kernel)
     coef, intercept = (a.T, b) if raw.y.ndim > 1 else (a[:, 0], b[0])
-    (coef, intercept), info = finish(
+    fitted = finish(
         (coef, intercept),
         Info(status, n_iter, value / jnp.where(sound, w.sum(), 1), optimality),
         (finite, Status.NONFINITE),
         (sound & jnp.isfinite(optimality), Status.SINGULAR),
         (jnp.isfinite(value), Status.NONFINITE),
     )
-    return coef, intercept, live.kernel, info
+    return *fitted.params, live.kernel, fitted.info
 
 
 @public

@@ -102,7 +102,7 @@ def fit(
     _check_loss(verb, loss)
     tol = _machine.tolerance(verb, tol, dtype) if loss == "hinge" else checks.tolerance(verb, tol, dtype)
     params, info = _fit(raw, tol, checks.count(verb, "max_iter", max_iter), loss=loss, **static)
-    return Fit(params, info)
+    return Fit(params, info, {"n_classes": static["classes"]})
 
 
 def _check_loss(verb: str, loss: str) -> None:

@@ -98,7 +98,8 @@ def fit(
     start = _machine.initial(verb, init, raw.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
     tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
     coef, intercept, kernel, info = _fit(raw, start, tol, max_iter, **static)
-    return Fit(Machine(coef, intercept, raw.X, kernel), info)
+    settled = {"n_classes": static["classes"], "kernel": kernel}
+    return Fit(Machine(coef, intercept, raw.X, kernel), info, settled)
 
 
 def _input(verb: str, X: Any, y: Any, C: Any, *rest: Any) -> Any:
@@ -163,7 +164,8 @@ def path(
         raise ValueError(f"{verb}: C must be above 0, got C = {C}")
     tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
     coef, intercept, kernel, info = _path(raw._replace(level=C), tol, max_iter, **static)
-    return Fit(Machine(coef, intercept, raw.X, kernel), info)
+    settled = {"n_classes": static["classes"], "kernel": kernel}
+    return Fit(Machine(coef, intercept, raw.X, kernel), info, settled)
 
 
 @_machine.compiled

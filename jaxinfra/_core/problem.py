@@ -1,0 +1,133 @@
+"""What a fit was asked: its model, settings and hyper-parameters, so that no verb has to be told them again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxinfra._core import checks, show
+from jaxinfra._core.pytree import pytree, static
+from jaxinfra._core.types import Fit
+
+ROWS = ("sample_weight", "offset", "exposure")  # one value a row: for other rows they are given anew
+_OF_THE_RUN = {"X", "y", "params", "init", "tol", "max_iter", "key"}
+_COUNTS = {"n_classes", "n_trials", "n_subsets", "subset_size"}  # whole numbers that are static
+
+
+@pytree
+class Problem:
+    """What a fit was asked.
+
+    model: the name of its module, such as "lasso"; static.
+    hyper: the hyper-parameters by name (l1, tau, family, kernel, ...), leaves in the dtype of the fit, with a leading
+      axis in a path or a batch.
+    settings: (name, value) of what is static (fit_intercept, n_classes, ...), None for what was left to the model.
+    given: which of sample_weight, offset and exposure there were; static.
+    """
+
+    model: str = static()
+    hyper: dict[str, Any]
+    settings: tuple[tuple[str, Any], ...] = static()
+    given: tuple[str, ...] = static()
+
+    @classmethod
+    def of(cls, model: ModuleType, *, given: Iterable[str] = (), **arguments: Any) -> Problem:
+        """The problem of parameters that come from elsewhere: the arguments that `model.fit` would have had.
+
+        >>> import jax.numpy as jnp
+        >>> import jaxinfra as ji
+        >>> at = ji.Fit(ji.Linear(jnp.array([2.0]), jnp.array(0.0)), None, ji.Problem.of(ji.lasso, l1=0.5))
+        >>> print(ji.objective(at, jnp.array([[1.0]]), jnp.array([2.0])))
+        1.0
+        """
+        checks.arguments("Problem.of", model, arguments)
+        hyper, settings = _sorted(arguments, np.dtype(np.float64))
+        return cls(model.__name__.rpartition(".")[2], hyper, settings, tuple(name for name in ROWS if name in given))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All arguments by name, as `fit` takes them, but for those of the rows."""
+        return {**dict(self.settings), **self.hyper}
+
+    @property
+    def module(self) -> ModuleType:
+        """The module of the model."""
+        return getattr(sys.modules["jaxinfra"], self.model)  # by name, so that what is saved outlives moves
+
+    def __repr__(self) -> str:
+        parts = [f"{name}={show.value(v)}" for name, v in self.arguments.items() if v is not None]
+        rows = f" given {', '.join(self.given)}" if self.given else ""
+        return f"{self.model}({', '.join(parts)}){rows}"
+
+
+def _sorted(arguments: Mapping[str, Any], dtype: Any) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+    """Arguments as hyper-parameters and settings."""
+    hyper, settings = {}, []
+    for name, value in arguments.items():
+        if value is None or isinstance(value, bool | np.bool_ | str) or name in _COUNTS:
+            settings.append((name, value))
+        elif name == "l1" and checks.is_zero(value):
+            settings.append((name, 0.0))  # the number 0 leaves the L1 penalty out of the program
+        else:
+            value = np.asarray(value) if isinstance(value, list | tuple) else value
+            hyper[name] = jax.tree.map(lambda leaf: _leaf(leaf, dtype), value)
+    return hyper, tuple(settings)
+
+
+def _leaf(value: Any, dtype: Any) -> Any:
+    if isinstance(value, jax.Array):
+        return value
+    value = np.asarray(value)
+    return value if value.ndim and value.dtype.kind == "i" else value.astype(dtype)
+
+
+def _lanes(value: Any, m: int, there: bool) -> Any:
+    """A hyper-parameter of all m fits of a path; there: it has the axis unless it is a scalar."""
+
+    def spread(leaf: Any) -> Any:
+        return leaf if there and np.ndim(leaf) else jax.numpy.broadcast_to(leaf, (m, *np.shape(leaf)))
+
+    return jax.tree.map(spread, value)
+
+
+def recorder(
+    model: str, names: Mapping[str, Any], path_axis: tuple[str, ...] | None
+) -> Callable[[Fit, Mapping[str, Any]], Fit]:
+    """(fit, keyword arguments) -> the fit with its problem, for a verb with these keyword arguments and defaults.
+
+    What the model itself has settled (number of classes, link, kernel, threshold) is in the place of the problem.
+    path_axis: of a path what it goes along, else None.
+    """
+    kept = {name: default for name, default in names.items() if name not in _OF_THE_RUN and name not in ROWS}
+    rows = tuple(name for name in ROWS if name in names)
+
+    def record(fit: Fit, given: Mapping[str, Any]) -> Fit:
+        arguments = {name: given.get(name, default) for name, default in kept.items()}
+        arguments.update(fit.problem or {})
+        hyper, settings = _sorted(arguments, fit.params.coef.dtype)
+        if path_axis is not None:
+            m = fit.info.status.shape[0]
+            hyper = {name: _lanes(value, m, name in path_axis) for name, value in hyper.items()}
+        there = tuple(name for name in rows if given.get(name) is not None)
+        return Fit(fit.params, fit.info, Problem(model, hyper, settings, there))
+
+    return record
+
+
+def filled(verb: str, names: Iterable[str], given: dict[str, Any], problem: Problem) -> dict[str, Any]:
+    """The keyword arguments of a verb of `names`, with what the problem of a fit knows of those that are not given."""
+    known = problem.arguments
+    for name in names:
+        if name in problem.given and given.get(name) is None:
+            raise ValueError(
+                f"{verb}: the fit was given {name}, so {name} of these rows is needed too; to do without, pass "
+                "fit.params and what else the verb takes"
+            )
+        if name not in given and known.get(name) is not None:
+            given[name] = known[name]
+    return given

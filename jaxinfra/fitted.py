@@ -1,0 +1,93 @@
+"""The verbs of any fit, which knows its model and what it was asked: no model has to be named, and nothing twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from jaxinfra._core.types import Fit
+
+
+def _verb(name: str, fit: Any) -> Any:
+    """The verb of the fit's model."""
+    if not isinstance(fit, Fit) or fit.problem is None:
+        kind = "a Fit without its problem" if isinstance(fit, Fit) else type(fit).__name__
+        raise TypeError(
+            f"{name}: it takes what the fit of a model returned, got {kind}; for parameters call the verb of their "
+            f"model, such as lasso.{name}, or give a Fit with Problem.of"
+        )
+    verb = getattr(fit.problem.module, name, None)
+    if verb is None:
+        also = "; calibrate makes probabilities of decisions" if name == "predict_proba" else ""
+        raise TypeError(f"{name}: {fit.problem.model} has no {name}{also}")
+    return verb
+
+
+def decision(fit: Fit, X: Any, **rows: Any) -> jax.Array:
+    """`decision` of the fit's model: the linear predictor, or the margin of a machine.
+
+    rows: offset of these rows, needed where the fit was given one.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[1.0], [2.0], [3.0]]), jnp.array([2.0, 4.0, 6.0])
+    >>> print(ji.decision(ji.ols.fit(X, y), jnp.array([[4.0]])).round(4))
+    [8.]
+    """
+    return _verb("decision", fit)(fit, X, **rows)
+
+
+def predict(fit: Fit, X: Any, **rows: Any) -> jax.Array:
+    """`predict` of the fit's model: the mean response, or the class.
+
+    rows: offset and exposure of these rows, needed where the fit was given them; sort for quantiles.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y, days = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1, 3, 12, 20]), jnp.array([1.0, 1.0, 2.0, 2.0])
+    >>> fit = ji.glm.fit(X, y, family=ji.families.Poisson(), exposure=days)
+    >>> print(ji.predict(fit, jnp.array([[1.0]]), exposure=jnp.array([3.0])).round(2))
+    [24.]
+    """
+    return _verb("predict", fit)(fit, X, **rows)
+
+
+def predict_proba(fit: Fit, X: Any, **rows: Any) -> jax.Array:
+    """`predict_proba` of the fit's model: the probability of each class, (n, K).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> fit = ji.logistic.fit(jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([0, 1, 1, 0]), l2=0.1)
+    >>> print(ji.predict_proba(fit, jnp.array([[5.0]])).round(2))
+    [[0.5 0.5]]
+    """
+    return _verb("predict_proba", fit)(fit, X, **rows)
+
+
+def objective(fit: Fit, X: Any, *y: Any, **rows: Any) -> jax.Array:
+    """`objective` of the fit's model at its parameters, on any rows: what the fit minimised on its own.
+
+    y: the responses; `one_class` has none.  rows: sample_weight, offset and exposure of these rows, needed where the
+    fit was given them; key for `theil_sen`.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[1.0], [2.0], [3.0]]), jnp.array([2.0, 4.0, 6.0])
+    >>> fit = ji.lasso.fit(X, y, l1=1 / 3)
+    >>> print(ji.objective(fit, X, y).round(4), fit.info.objective.round(4))
+    0.5833 0.5833
+    """
+    return _verb("objective", fit)(fit, X, *y, **rows)
+
+
+def optimality(fit: Fit, X: Any, *y: Any, **rows: Any) -> Any:
+    """`optimality` of the fit's model at its parameters: what vanishes at a solution; arguments as of `objective`.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[1.0], [2.0], [3.0]]), jnp.array([2.0, 4.0, 6.0])
+    >>> abs(ji.optimality(ji.lasso.fit(X, y, l1=1 / 3), X, y).coef).round(5).tolist()
+    [0.0]
+    """
+    return _verb("optimality", fit)(fit, X, *y, **rows)
