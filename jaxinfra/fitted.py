@@ -6,18 +6,14 @@ from typing import Any
 
 import jax
 
+from jaxinfra._core import problem
 from jaxinfra._core.types import Fit
 
 
 def _verb(name: str, fit: Any) -> Any:
     """The verb of the fit's model."""
-    if not isinstance(fit, Fit) or fit.problem is None:
-        kind = "a Fit without its problem" if isinstance(fit, Fit) else type(fit).__name__
-        raise TypeError(
-            f"{name}: it takes what the fit of a model returned, got {kind}; for parameters call the verb of their "
-            f"model, such as lasso.{name}, or give a Fit with Problem.of"
-        )
-    verb = getattr(fit.problem.module, name, None)
+    module, _ = problem.asked(name, fit, {})
+    verb = getattr(module, name, None)
     if verb is None:
         also = "; calibrate makes probabilities of decisions" if name == "predict_proba" else ""
         raise TypeError(f"{name}: {fit.problem.model} has no {name}{also}")

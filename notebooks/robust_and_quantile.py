@@ -241,11 +241,17 @@ plt.show()
 #
 # What does not exist raises at once, and the message says what does.
 
+
 # %%
-median = ji.Linear(fan.params.coef[:, 4], fan.params.intercept[4])
+def level(k):
+    """One of the quantiles, as the fit of its tau alone."""
+    params = ji.Linear(fan.params.coef[:, k], fan.params.intercept[k])
+    return ji.Fit(params, None, ji.Problem.of(ji.quantile, tau=tau[k]))
+
+
 for attempt in (
     lambda: ji.quantile.fit(X, y, tau=1.2),
-    lambda: ji.infer.inference(ji.quantile, median, X, y, kind="HC3"),
+    lambda: ji.infer.inference(level(4), X, y, kind="HC3"),
 ):
     try:
         attempt()
@@ -262,7 +268,7 @@ for attempt in (
 # with the leverage $h_i$: this is HC3. The bootstrap only takes the rows as independent.
 
 # %%
-print(ji.infer.summary(ji.ols, line, X, y, kind="HC3", names=["x"]))
+print(ji.infer.summary(line, X, y, kind="HC3", names=["x"]))
 
 # %% [markdown]
 # The error of a quantile depends on the density of $y$ there. `iid` takes one density for all rows; `powell`, the
@@ -275,11 +281,10 @@ means = ji.select.bootstrap(ji.ols, X, y, key=jax.random.key(0), n=1000)
 print(f"resamples whose fits converged: {(resampled.status == 0).sum()} of the quantiles", end=", ")
 print(f"{(means.status == 0).sum()} of the mean")
 
-tables = {("mean", kind): ji.infer.inference(ji.ols, line.params, X, y, kind=kind) for kind in ("model", "HC3")}
+tables = {("mean", kind): ji.infer.inference(line, X, y, kind=kind) for kind in ("model", "HC3")}
 for k in (1, 4, 7):
-    params = ji.Linear(fan.params.coef[:, k], fan.params.intercept[k])
     for kind in ("iid", "powell"):
-        table = ji.infer.inference(ji.quantile, params, X, y, kind=kind, fixed={"tau": tau[k]})
+        table = ji.infer.inference(level(k), X, y, kind=kind)
         tables[f"{100 * tau[k]:.0f} % quantile", kind] = table
 bounds = {name: (table.lower[0], table.upper[0]) for name, table in tables.items()}
 bounds["mean", "bootstrap"] = [end.coef[0] for end in means.interval()]
@@ -336,8 +341,8 @@ strength = np.linspace(0, 1, 5)
 
 def holds(X, noise, s):
     y = 1 + 2 * X[:, 0] + jnp.sqrt(1 - s + s * X[:, 0] ** 2) * noise
-    params = ji.ols.fit(X, y).params
-    tables = [ji.infer.inference(ji.ols, params, X, y, kind=kind) for kind in ("model", "HC3")]
+    fit = ji.ols.fit(X, y)
+    tables = [ji.infer.inference(fit, X, y, kind=kind) for kind in ("model", "HC3")]
     return jnp.array([(table.lower[0] <= 2) & (table.upper[0] >= 2) for table in tables])
 
 
@@ -375,14 +380,14 @@ bmi = data.feature_names.index("bmi")
 
 @jax.jit
 def diagnose(X, y):
-    params = ji.ols.fit(X, y).params
+    fit = ji.ols.fit(X, y)
     return {
-        "coef": params.coef[bmi],
-        "se": ji.infer.inference(ji.ols, params, X, y).se[bmi],
-        "leverage": ji.infer.leverage(ji.ols, params, X, y),
-        "residual": ji.infer.residuals(ji.ols, params, X, y, kind="standardized"),
-        "cook": ji.infer.cooks_distance(ji.ols, params, X, y),
-        "without": ji.infer.leave_one_out(ji.ols, params, X, y)[:, bmi],
+        "coef": fit.params.coef[bmi],
+        "se": ji.infer.inference(fit, X, y).se[bmi],
+        "leverage": ji.infer.leverage(fit, X, y),
+        "residual": ji.infer.residuals(fit, X, y, kind="standardized"),
+        "cook": ji.infer.cooks_distance(fit, X, y),
+        "without": ji.infer.leave_one_out(fit, X, y)[:, bmi],
     }
 
 
@@ -430,9 +435,9 @@ refits = {}
 for name, model in (("least squares", ji.ols), ("Huber", ji.huber)):
     fits = jax.jit(jax.vmap(lambda weight, model=model: model.fit(X, y, sample_weight=weight)))(without_each)
     refits[name] = np.asarray(ji.check(fits).params.coef[1:, bmi] - fits.params.coef[0, bmi])
-huber = jax.tree.map(lambda v: v[0], fits.params)
-newton = np.asarray(ji.infer.leave_one_out(ji.huber, huber, X, y)[:, bmi] - huber.coef[bmi])
-tangent = -np.asarray(ji.infer.influence(ji.huber, X, y, of=coefficient))
+huber = ji.huber.fit(X, y)
+newton = np.asarray(ji.infer.leave_one_out(huber, X, y)[:, bmi] - huber.params.coef[bmi])
+tangent = -np.asarray(ji.infer.influence(huber, X, y, of=coefficient))
 
 print(f"coefficient of bmi {found['coef']:.2f}, standard error {found['se']:.2f}")
 print("row   bmi  score  leverage  residual  Cook's distance  predicted    refit")

@@ -138,6 +138,5 @@ def test_lists_are_taken():
 
 @pytest.mark.parametrize("name", ["offset", "sample_weight"])
 def test_fixed_is_what_does_not_vary_by_row(name):
-    fit = ji.ols.fit(X, Y)
-    with pytest.raises(ValueError, match=f"{name} is an argument of its own, not one of fixed"):
-        ji.infer.inference(ji.ols, fit, X, Y, fixed={name: np.ones(6)})
+    with pytest.raises(ValueError, match=f"{name} is no part of the problem; that there was one says given="):
+        ji.Problem.of(ji.ols, **{name: np.ones(6)})

@@ -10,6 +10,7 @@ import pytest
 import jaxinfra as ji
 from jaxinfra import families, infer, norms
 from tests import nist
+from tests.helpers import of
 from tests.references import sandwich
 
 N, P = 80, 3
@@ -48,7 +49,7 @@ def errors(name, X, dtype=np.float64, **given):
     found = []
     for kind in kinds:
         more = {"groups": GROUPS} if kind == "cluster" else {}
-        i = infer.inference(model, fit, X.astype(dtype), y, kind=kind, fixed=fixed, **more)
+        i = infer.inference(of(model, fit, fixed), X.astype(dtype), y, kind=kind, **more)
         found.append(np.asarray(i.se[: np.size(fit.params.coef)], float))
     return np.array(found)
 
@@ -71,7 +72,7 @@ def test_years():
     for dtype in (np.float32, np.float64):
         x, t = year[:, None].astype(dtype), y.astype(dtype)
         for kind in ("model", "HC3"):
-            found = infer.inference(ji.ols, ji.ols.fit(x, t), x, t, kind=kind)
+            found = infer.inference(ji.ols.fit(x, t), x, t, kind=kind)
             expected = np.sqrt(np.diag(sandwich.least_squares(x - 2010.0, y, kind)))[0]
             np.testing.assert_allclose(found.se[0], expected, rtol=1e-4 if dtype is np.float32 else 1e-10)
             assert found.covariance.df_residual == 38
@@ -81,7 +82,7 @@ def test_beyond_what_the_dtype_carries_there_is_no_error():
     seconds = 1.7e9 + 10 * np.arange(N, dtype=float)
     for dtype in (np.float32, np.float64):
         x = seconds[:, None].astype(dtype)
-        found = infer.inference(ji.ols, ji.ols.fit(x, Y.astype(dtype)), x, Y.astype(dtype))
+        found = infer.inference(ji.ols.fit(x, Y.astype(dtype)), x, Y.astype(dtype))
         if dtype is np.float32:
             assert np.isnan(found.se).all() and np.isnan(found.p_value).all()
         else:
@@ -95,7 +96,7 @@ def test_certified_deviations(name, nist_folder):
     """NIST's, to 9 digits; those of Wampler1 and 2 are 0."""
     data = nist.load(nist_folder, name)
     fixed = {"fit_intercept": data.fit_intercept}
-    found = infer.inference(ji.ols, ji.ols.fit(data.X, data.y, **fixed), data.X, data.y, fixed=fixed).se
+    found = infer.inference(of(ji.ols, ji.ols.fit(data.X, data.y, **fixed), fixed), data.X, data.y).se
     found = np.roll(found, 1) if data.fit_intercept else found
     assert nist.correct_digits(found, data.deviations) >= 9
 
@@ -113,6 +114,6 @@ def test_a_polynomial_of_degree_10():
             if i != k:
                 A[i] = [a - A[i][k] * b for a, b in zip(A[i], A[k], strict=True)]
     exact = np.array([float(A[i][11 + i]) ** 0.5 for i in range(11)])
-    found = infer.inference(ji.ols, ji.ols.fit(X, y), X, y)
+    found = infer.inference(ji.ols.fit(X, y), X, y)
     np.testing.assert_allclose(found.se / np.sqrt(found.covariance.dispersion), exact, rtol=1e-6)
     assert found.covariance.df_residual == pytest.approx(30, abs=1e-6)

@@ -10,6 +10,7 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import families, infer, links, norms
+from tests.helpers import of
 from tests.references import sandwich
 from tests.test_infer_columns import BINARY, CLASSES, COUNTS, ETA, GROUPS, MODELS, N, X, Y
 
@@ -23,42 +24,42 @@ def test_a_row_that_decides_a_parameter_alone():
     fit, keep = ji.ols.fit(both, y), np.arange(20) != 3
     less = ji.ols.fit(x[keep], y[keep])
     for kind in ("HC2", "HC3"):
-        se = np.asarray(infer.inference(ji.ols, fit, both, y, kind=kind).se)
-        expected = infer.inference(ji.ols, less, x[keep], y[keep], kind=kind).se
+        se = np.asarray(infer.inference(fit, both, y, kind=kind).se)
+        expected = infer.inference(of(ji.ols, less), x[keep], y[keep], kind=kind).se
         assert np.isnan(se[1])
         np.testing.assert_allclose(se[[0, 2]], expected, rtol=1e-9)
     for found, expected in (
-        (infer.cooks_distance(ji.ols, fit, both, y) * 3, infer.cooks_distance(ji.ols, less, x[keep], y[keep]) * 2),
-        *((infer.residuals(ji.ols, fit, both, y, kind=kind), infer.residuals(ji.ols, less, x[keep], y[keep], kind=kind))
+        (infer.cooks_distance(fit, both, y) * 3, infer.cooks_distance(of(ji.ols, less), x[keep], y[keep]) * 2),
+        *((infer.residuals(fit, both, y, kind=kind), infer.residuals(of(ji.ols, less), x[keep], y[keep], kind=kind))
           for kind in ("standardized", "studentized")),
     ):  # fmt: skip
         assert np.isnan(found[3])
         np.testing.assert_allclose(found[keep], expected, rtol=1e-9)
-    without = np.asarray(infer.leave_one_out(ji.ols, fit, both, y))
+    without = np.asarray(infer.leave_one_out(fit, both, y))
     assert np.isnan(without[3, 1]) and np.isfinite(without).sum() == without.size - 1
     np.testing.assert_allclose(without[3, [0, 2]], [less.params.coef[0], less.params.intercept], rtol=1e-9)
 
 
 def test_no_degrees_of_freedom():
     for n in (4, 3):
-        full = infer.inference(ji.ols, ji.ols.fit(X[:n], Y[:n]), X[:n], Y[:n])
+        full = infer.inference(ji.ols.fit(X[:n], Y[:n]), X[:n], Y[:n])
         assert np.isnan(full.se).all() and np.isnan(full.p_value).all() and full.covariance.df_residual == 0
 
 
 def test_clusters_may_have_any_numbers():
     fit = ji.ols.fit(X, Y)
-    expected = infer.inference(ji.ols, fit, X, Y, kind="cluster", groups=GROUPS)
+    expected = infer.inference(fit, X, Y, kind="cluster", groups=GROUPS)
     for groups in (GROUPS + 1001, 100 * GROUPS, jnp.asarray(-7 * GROUPS), GROUPS.astype(np.uint8)):
-        found = infer.inference(ji.ols, fit, X, Y, kind="cluster", groups=groups)
+        found = infer.inference(fit, X, Y, kind="cluster", groups=groups)
         np.testing.assert_allclose(found.se, expected.se, rtol=1e-12)
         assert found.df == expected.df == 8
-    bound = infer.inference(ji.ols, fit, X, Y, kind="cluster", groups=GROUPS, n_groups=20)
+    bound = infer.inference(fit, X, Y, kind="cluster", groups=GROUPS, n_groups=20)
     np.testing.assert_allclose(bound.se, expected.se, rtol=1e-12)
     assert bound.df == 8
     # A group whose rows all have weight 0 is absent.
     w = (GROUPS != 4) * 1.0
     fit = ji.ols.fit(X, Y, sample_weight=w)
-    found = infer.inference(ji.ols, fit, X, Y, kind="cluster", groups=GROUPS, sample_weight=w)
+    found = infer.inference(fit, X, Y, kind="cluster", groups=GROUPS, sample_weight=w)
     keep = w > 0
     expected = np.sqrt(np.diag(sandwich.least_squares(X[keep], Y[keep], "cluster", groups=GROUPS[keep])))
     np.testing.assert_allclose(found.se, expected, rtol=1e-9)
@@ -94,10 +95,9 @@ def test_residuals_have_the_sign_of_y_less_its_mean(family, link):
     fit = ji.check(ji.glm.fit(x, y, **fixed, init=ji.Linear(jnp.ones(1), jnp.zeros(())), tol=1e-9))
     mean = np.asarray(ji.glm.predict(fit.params, x))
     expected = (y - mean) / np.sqrt(np.asarray(family.variance(jnp.asarray(mean))))
-    given = (ji.glm, fit, x, y)
-    np.testing.assert_allclose(infer.residuals(*given, kind="pearson", fixed=fixed), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(infer.residuals(fit, x, y, kind="pearson"), expected, rtol=1e-9, atol=1e-12)
     for kind in ("deviance", "standardized", "studentized", "working") if isinstance(link, FALLING) else ():
-        found = np.asarray(infer.residuals(*given, kind=kind, fixed=fixed))
+        found = np.asarray(infer.residuals(fit, x, y, kind=kind))
         sign = np.sign(expected)
         if kind == "working":
             sign = sign * np.sign(np.asarray(link.slope(link(jnp.asarray(mean)))))
@@ -109,13 +109,13 @@ def test_studentized_residuals_of_a_known_dispersion():
     x, y = np.arange(8.0)[:, None], np.array([2.0, 3, 2, 4, 40, 5, 6, 7])
     fixed = {"family": families.Poisson()}
     fit = ji.glm.fit(x, y, **fixed, tol=1e-10)
-    found = [infer.residuals(ji.glm, fit, x, y, kind=k, fixed=fixed) for k in ("studentized", "standardized")]
+    found = [infer.residuals(fit, x, y, kind=k) for k in ("studentized", "standardized")]
     np.testing.assert_array_equal(*found)
     assert np.isfinite(found[0]).all()
 
 
 FORGOTTEN = {
-    "exposure": (ji.glm, COUNTS, {"family": families.Poisson(), "exposure": np.exp(RNG.uniform(0, 3, N))}, {}),
+    "exposure": (ji.glm, COUNTS, {"family": families.Poisson()}, {"exposure": np.exp(RNG.uniform(0, 3, N))}),
     "offset": (ji.logistic, BINARY, {}, {"offset": ETA}),
     "fit_intercept": (ji.ols, Y + 3, {"fit_intercept": False}, {}),
     "l2": (ji.ridge, Y, {"l2": 0.3}, {}),
@@ -131,10 +131,13 @@ FORGOTTEN = {
              for n in FORGOTTEN]
 )  # fmt: skip
 def test_arguments_that_were_forgotten(name):
-    """A ValueError that says what to pass on the host, NaN in compiled code."""
+    """Of a problem that is not the fit's: a ValueError that says what to pass on the host, NaN in compiled code."""
     model, y, fixed, given = FORGOTTEN[name]
     fit = model.fit(X, y, **fixed, **given)
-    infer.inference(model, fit, X, y, fixed=fixed, **given)
+    infer.inference(fit, X, y, **given)
+    for row in given:
+        with pytest.raises(ValueError, match=f"the fit was given {row}, so {row} of these rows is needed too"):
+            infer.inference(fit, X, y)
     wrong = {"family": fixed["family"]} if "family" in fixed else {"l2": 0.0} if model is ji.ridge else {}
     verbs = {"inference": infer.inference, "covariance": infer.covariance, "summary": infer.summary}
     if model in infer.likelihood.MODELS:
@@ -143,9 +146,9 @@ def test_arguments_that_were_forgotten(name):
         verbs |= {"residuals": infer.residuals, "leverage": infer.leverage, "cooks_distance": infer.cooks_distance,
                   "leave_one_out": infer.leave_one_out}  # fmt: skip
     for verb in verbs.values():
-        with pytest.raises(ValueError, match="these parameters do not minimise .*pass what"):
-            verb(model, fit, X, y, fixed=wrong)
-    traced = jax.jit(lambda params: infer.covariance(model, params, X, y, fixed=wrong).matrix)
+        with pytest.raises(ValueError, match="these parameters do not minimise .*: pass the X, y, sample_weight"):
+            verb(of(model, fit, wrong), X, y)
+    traced = jax.jit(lambda params: infer.covariance(of(model, params, wrong), X, y).matrix)
     assert np.isnan(traced(fit.params)).all()
 
 
@@ -162,7 +165,7 @@ def test_rows_of_weight_0_may_hold_anything(name, value):
     for kind in kinds:
         more = {"groups": GROUPS} if kind == "cluster" else {}
         expected, found = (
-            infer.inference(model, fit, a, b, kind=kind, fixed=fixed, sample_weight=w, **more)
+            infer.inference(of(model, fit, fixed), a, b, kind=kind, sample_weight=w, **more)
             for a, b in ((X, y), (strange, label))
         )
         np.testing.assert_allclose(found.se, expected.se, rtol=1e-12)

@@ -62,7 +62,6 @@ def test_machines_and_sampled_fits_know_it_too(row):
     X, y = BY_NAME[row.like or "ols"].data()
     w = np.ones(len(X))
     fit = row.fit(X, y, w)
-    settled = fit.problem.arguments
     extra = {"key": jax.random.key(0)} if row.name == "theil_sen" else {}
     known = {**(row.static if hasattr(row, "static") else row.given), **extra}
     for name in VERBS:
@@ -72,8 +71,8 @@ def test_machines_and_sampled_fits_know_it_too(row):
         data = (X, y) if "y" in inspect.signature(verb).parameters else (X,)
         rest = accepted(verb, {"sample_weight": w, **extra})
         agree(getattr(ji, name)(fit, *data, **rest), verb(fit.params, *data, **{**accepted(verb, known), **rest}))
-    if "kernel" in inspect.signature(row.module.fit).parameters:
-        agree(settled["kernel"], fit.params.kernel)
+    if "kernel" in inspect.signature(row.module.fit).parameters:  # of a refit it depends on the rows again
+        assert fit.problem.arguments["kernel"] is None
 
 
 def test_what_the_model_settles_is_in_the_problem():

@@ -11,6 +11,7 @@ import pytest
 import jaxinfra as ji
 from jaxinfra import infer, norms, select
 from jaxinfra.select import _resample
+from tests.helpers import of
 from tests.test_contract import close
 
 N = 60
@@ -59,7 +60,7 @@ def test_several_quantiles():
     left = select.jackknife(ji.quantile, X[:7], Y[:7], fixed={"tau": tau}).values.coef
     close(left[3], ji.quantile.fit(np.delete(X[:7], 3, 0), np.delete(Y[:7], 3), tau=tau).params.coef, 1e-9)
     with pytest.raises(ValueError, match="one tau at a time"):
-        infer.inference(ji.quantile, ji.quantile.fit(X, Y, tau=tau).params, X, Y, fixed={"tau": tau})
+        infer.inference(of(ji.quantile, ji.quantile.fit(X, Y, tau=tau).params, {"tau": tau}), X, Y)
 
 
 def test_batches_are_equal():
@@ -106,7 +107,7 @@ def test_errors_are_those_of_the_sandwich():
     """2000 resamples have an error of 1.6 %; the bootstrap's matrix is HC0's up to terms of 1 / n."""
     params = ji.ols.fit(X, Y).params
     found = select.bootstrap(ji.ols, X, Y, key=KEY, n=2000)
-    hc0, hc3 = (infer.inference(ji.ols, params, X, Y, kind=k).se for k in ("HC0", "HC3"))
+    hc0, hc3 = (infer.inference(of(ji.ols, params), X, Y, kind=k).se for k in ("HC0", "HC3"))
     se = np.append(found.se.coef, found.se.intercept)
     assert (se > 0.93 * hc0).all() and (se < 1.07 * hc3).all()
     bayesian = select.bootstrap(ji.ols, X, Y, key=KEY, n=2000, bayesian=True).se
@@ -131,7 +132,7 @@ def test_errors_of_clusters_are_those_of_the_sandwich():
     A = np.tile(X[:6], (10, 1))
     y = A @ [1.0, -2.0] + RNG.standard_normal(10)[groups] + RNG.standard_normal(N)
     params = ji.ols.fit(A, y).params
-    expected = infer.inference(ji.ols, params, A, y, kind="cluster", groups=groups).se
+    expected = infer.inference(of(ji.ols, params), A, y, kind="cluster", groups=groups).se
     found = select.bootstrap(ji.ols, A, y, key=KEY, n=2000, groups=groups).se
     factor = 10 / 9 * (N - 1) / (N - 3)
     np.testing.assert_allclose(np.append(found.coef, found.intercept) * np.sqrt(factor), expected, rtol=0.05)
@@ -190,7 +191,7 @@ def test_jackknife():
     """Without each row: exact, and what one fit knows of it."""
     params = ji.ols.fit(X, Y).params
     found = select.jackknife(ji.ols, X, Y)
-    exact = infer.leave_one_out(ji.ols, params, X, Y)
+    exact = infer.leave_one_out(of(ji.ols, params), X, Y)
     close(np.c_[found.values.coef, found.values.intercept], exact, 1e-10)
     centred = np.asarray(exact) - np.asarray(exact).mean(0)
     close(np.append(found.se.coef, found.se.intercept), np.sqrt((N - 1) / N * (centred**2).sum(0)), 1e-9)

@@ -11,6 +11,7 @@ from sklearn.linear_model import HuberRegressor
 import jaxinfra as ji
 from jaxinfra import norms
 from jaxinfra._core import order
+from tests.helpers import of
 from tests.references import huber as huber_reference
 from tests.references import m_estimator as reference
 
@@ -121,7 +122,7 @@ def test_outliers_do_not_move_them(outliers):
     X, y, coef = outliers
     for norm in NORMS:
         fit = ji.check(ji.m_estimator.fit(X, y, norm=norm))
-        se = ji.infer.inference(ji.m_estimator, fit.params, X, y, kind="H1", fixed={"norm": norm}).se
+        se = ji.infer.inference(of(ji.m_estimator, fit.params, {"norm": norm}), X, y, kind="H1").se
         assert (np.abs(fit.params.coef - coef) < 4 * se[:3]).all() and se.max() < 0.3, norm
     redescending = ji.m_estimator.fit(X, y, norm=norms.Tukey()).params
     assert np.abs(redescending.coef - coef).max() < 0.12

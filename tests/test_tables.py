@@ -17,6 +17,7 @@ from sklearn import kernel_ridge, linear_model, svm
 
 import jaxinfra as ji
 from jaxinfra import families, kernels, links, norms
+from tests.helpers import of
 from tests.test_contract import close
 
 pytestmark = pytest.mark.slow
@@ -67,7 +68,7 @@ def least_squares():
     found = sm.WLS(Y, ONE, weights=W).fit()
     fit = ji.ols.fit(X, Y, sample_weight=W)
     close(np.append(fit.params.coef, fit.params.intercept), found.params, 1e-10)
-    se = ji.infer.inference(ji.ols, fit.params, X, Y, sample_weight=W).se
+    se = ji.infer.inference(fit, X, Y, sample_weight=W).se
     close(se * np.sqrt((W.sum() - P - 1) / (N - P - 1)), found.bse, 1e-8)
     repeated = sm.OLS(np.repeat(Y, W.astype(int)), np.repeat(ONE, W.astype(int), 0)).fit()
     close(se, repeated.bse, 1e-8)
@@ -142,17 +143,16 @@ def nonnegative():
 def glm():
     """Robust errors there are HC0 under every name, and freq_weights count rows as sample_weight does."""
     exposure, offset = RNG.uniform(1, 3, N), 0.1 * RNG.standard_normal(N)
-    given = {"family": families.Poisson(), "exposure": exposure}
     found = sm.GLM(COUNTS, ONE, family=sm.families.Poisson(), freq_weights=W, offset=offset, exposure=exposure).fit(
         tol=1e-13
     )
-    fit = ji.check(ji.glm.fit(X, COUNTS, sample_weight=W, offset=offset, tol=1e-11, **given))
+    at = {"sample_weight": W, "offset": offset, "exposure": exposure}
+    fit = ji.check(ji.glm.fit(X, COUNTS, family=families.Poisson(), tol=1e-11, **at))
     close(np.append(fit.params.coef, fit.params.intercept), found.params, 1e-7)
-    at = {"sample_weight": W, "offset": offset, "fixed": given}
-    close(ji.infer.inference(ji.glm, fit.params, X, COUNTS, **at).se, found.bse, 1e-6)
+    close(ji.infer.inference(fit, X, COUNTS, **at).se, found.bse, 1e-6)
     plain = sm.GLM(COUNTS, ONE, family=sm.families.Poisson())
     fit = ji.glm.fit(X, COUNTS, family=families.Poisson(), tol=1e-11)
-    robust = ji.infer.inference(ji.glm, fit.params, X, COUNTS, kind="HC0", fixed={"family": families.Poisson()}).se
+    robust = ji.infer.inference(fit, X, COUNTS, kind="HC0").se
     for kind in ("HC0", "HC3"):
         close(robust, plain.fit(cov_type=kind, tol=1e-13).bse, 1e-6)
 
@@ -189,7 +189,7 @@ def robust_errors():
     for kind in ("H1", "H2", "H3"):
         found = sm.RLM(Y, ONE, M=sm.robust.norms.HuberT(1.345)).fit(tol=1e-12, maxiter=500, cov=kind)
         given = {"norm": norms.Huber(1.345)}
-        close(ji.infer.inference(ji.m_estimator, fit.params, X, Y, kind=kind, fixed=given).se, found.bse, 1e-5)
+        close(ji.infer.inference(of(ji.m_estimator, fit.params, given), X, Y, kind=kind).se, found.bse, 1e-5)
 
 
 @row("scikit-learn `QuantileRegressor(quantile, alpha)`")
@@ -292,7 +292,7 @@ def robust_covariances():
     groups = np.arange(N) // 5
     for kind, given in [("HC0", {}), ("HC1", {}), ("HC2", {}), ("HC3", {}), ("cluster", {"groups": groups})]:
         found = sm.OLS(Y, ONE).fit(cov_type=kind, **({"cov_kwds": given} if given else {})).bse
-        close(ji.infer.inference(ji.ols, fit.params, X, Y, kind=kind, **given).se, found, 1e-8)
+        close(ji.infer.inference(fit, X, Y, kind=kind, **given).se, found, 1e-8)
 
 
 @pytest.mark.parametrize("name", ROWS, ids=lambda name: re.sub(r"\W+", "_", name)[:40])

@@ -284,8 +284,8 @@ def _bootstrap(ji, X, y, l2, **options):
 
 
 def _sandwich(ji, X, y, theta):
-    params = ji.Linear(theta[:-1], theta[-1])
-    return ji.infer.inference(ji.logistic, params, X, y, kind="HC3").se
+    fit = ji.Fit(ji.Linear(theta[:-1], theta[-1]), None, ji.Problem.of(ji.logistic))
+    return ji.infer.inference(fit, X, y, kind="HC3").se
 
 
 _WIDE = ("1000x20", "20000x500", "20000x100x10")

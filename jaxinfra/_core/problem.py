@@ -46,6 +46,9 @@ class Problem:
         1.0
         """
         checks.arguments("Problem.of", model, arguments)
+        if wrong := [name for name in arguments if name in ROWS or name in _OF_THE_RUN]:
+            hint = f"; that there was one says given=[{wrong[0]!r}]" if wrong[0] in ROWS else ""
+            raise ValueError(f"Problem.of: {wrong[0]} is no part of the problem{hint}")
         hyper, settings = _sorted(arguments, np.dtype(np.float64))
         return cls(model.__name__.rpartition(".")[2], hyper, settings, tuple(name for name in ROWS if name in given))
 
@@ -100,7 +103,7 @@ def recorder(
 ) -> Callable[[Fit, Mapping[str, Any]], Fit]:
     """(fit, keyword arguments) -> the fit with its problem, for a verb with these keyword arguments and defaults.
 
-    What the model itself has settled (number of classes, link, kernel, threshold) is in the place of the problem.
+    What the model itself has settled (number of classes, link, threshold) is in the place of the problem.
     path_axis: of a path what it goes along, else None.
     """
     kept = {name: default for name, default in names.items() if name not in _OF_THE_RUN and name not in ROWS}
@@ -119,15 +122,33 @@ def recorder(
     return record
 
 
-def filled(verb: str, names: Iterable[str], given: dict[str, Any], problem: Problem) -> dict[str, Any]:
-    """The keyword arguments of a verb of `names`, with what the problem of a fit knows of those that are not given."""
-    known = problem.arguments
-    for name in names:
-        if name in problem.given and given.get(name) is None:
+def asked(verb: str, fit: Any, rows: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
+    """The model of a fit and the arguments that it was given, but for those of the rows, which must be there."""
+    if not isinstance(fit, Fit) or fit.problem is None:
+        kind = "a Fit without its problem" if isinstance(fit, Fit) else type(fit).__name__
+        raise TypeError(
+            f"{verb}: it takes what the fit of a model returned, got {kind}; parameters from elsewhere become one by "
+            "ji.Fit(params, None, ji.Problem.of(ji.ols, fit_intercept=False)), with their model and its arguments"
+        )
+    _complete(verb, fit.problem, rows)
+    return fit.problem.module, {name: value for name, value in fit.problem.arguments.items() if value is not None}
+
+
+def _complete(verb: str, problem: Problem, rows: Mapping[str, Any]) -> None:
+    """Raise where something of the rows is missing that the fit was given."""
+    for name in problem.given:
+        if name in rows and rows[name] is None:
             raise ValueError(
                 f"{verb}: the fit was given {name}, so {name} of these rows is needed too; to do without, pass "
                 "fit.params and what else the verb takes"
             )
+
+
+def filled(verb: str, names: Iterable[str], given: dict[str, Any], problem: Problem) -> dict[str, Any]:
+    """The keyword arguments of a verb of `names`, with what the problem of a fit knows of those that are not given."""
+    known = problem.arguments
+    _complete(verb, problem, {name: given.get(name) for name in names})
+    for name in names:
         if name not in given and known.get(name) is not None:
             given[name] = known[name]
     return given

@@ -7,7 +7,6 @@ are those of each row's loss by its predictor: no model needs formulas of its ow
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from jaxinfra._core import absent, checks
+from jaxinfra._core import absent, checks, problem
 from jaxinfra._core import compensated as cp
 from jaxinfra._core.implicit import frozen
 from jaxinfra._core.precision import default_tol, dot, positive
@@ -46,36 +45,36 @@ class Given(NamedTuple):
     traced: dict[str, Any]
 
 
-def parameters(fitted: Any) -> Any:
-    """The parameters of a `Fit`, or those that were given themselves."""
-    return fitted.params if isinstance(fitted, Fit) else fitted
+Static = tuple[tuple[str, Any], ...]  # (name, value) of the settings of a fit
 
 
 def check(
-    verb: str, model: ModuleType, params: Any, X: Any, y: Any, fixed: Mapping[str, Any] | None, sample_weight: Any,
-    offset: Any, allowed: tuple[ModuleType, ...] = SMOOTH,
-) -> tuple[Given, tuple[tuple[str, Any], ...]]:  # fmt: skip
-    """The arguments of a fit, and those of them that are static."""
-    params = parameters(params)
+    verb: str, fit: Fit, X: Any, y: Any, sample_weight: Any, offset: Any, exposure: Any,
+    allowed: tuple[ModuleType, ...] = SMOOTH,
+) -> tuple[ModuleType, Given, Static]:  # fmt: skip
+    """The model of a fit, its arguments, and those of them that are static."""
+    given = {"sample_weight": sample_weight, "offset": offset, "exposure": exposure}
+    model, fixed = problem.asked(verb, fit, given)
+    params = fit.params
     if model not in allowed:
         names = ", ".join(m.__name__.rsplit(".", 1)[-1] for m in allowed)
-        raise TypeError(f"{verb}: model must be one of {names}; for others bootstrap them (select.bootstrap)")
-    fixed = dict(fixed or {})
-    if both := sorted({"offset", "sample_weight"} & set(fixed)):
-        raise ValueError(f"{verb}: {both[0]} is an argument of its own, not one of fixed: {both[0]}=...")
+        raise TypeError(
+            f"{verb}: the fit must be one of {names}, got {fit.problem.model}; bootstrap others (select.bootstrap)"
+        )
     if not checks.is_zero(fixed.pop("l1", 0)) and model is not quantile:
         raise ValueError(f"{verb}: with an L1 penalty the parameters have no such errors: use select.bootstrap")
     if fixed.pop("class_weight", None) is not None:
         raise ValueError(f"{verb}: class_weight changes what a row counts: give it as sample_weight")
-    checks.arguments(verb, model, fixed)
     X, y, _ = checks.design(verb, X, y)
+    if exposure is not None:
+        fixed["exposure"] = checks.rows_like(verb, "exposure", exposure, X, y)
     if jnp.ndim(params.coef) != 1 and model in SINGLE:
         what = "tau" if model is quantile else "target"
         raise ValueError(f"{verb}: one {what} at a time, got coef {jnp.shape(params.coef)}; use jax.vmap")
     w = checks.weights(verb, sample_weight, X, y)
     offset = checks.array(verb, "offset", offset) if offset is not None else None
     traced, static = checks.split(fixed)
-    return Given(params, X, y, w, offset, traced), static
+    return model, Given(params, X, y, w, offset, traced), static
 
 
 def present(given: Given) -> Given:
@@ -140,7 +139,7 @@ class Problem(NamedTuple):
         return ~((errors.max() > 0.05) & (moved > (LOOSE * default_tol(size.dtype)) ** 2 * size))
 
 
-def total(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...]) -> Any:
+def total(model: ModuleType, given: Given, static: Static) -> Any:
     """(params, weights, offset) -> the sum of the losses, without the penalty."""
     accepted = inspect.signature(model.objective).parameters
     fixed = {k: v for k, v in {**given.traced, **dict(static)}.items() if k in accepted}
@@ -165,12 +164,12 @@ def weights(given: Given) -> jax.Array:
     return jnp.ones(given.X.shape[0], dtype) if given.w is None else jnp.asarray(given.w, dtype)
 
 
-def _penalty(given: Given, static: tuple[tuple[str, Any], ...], shape: tuple[int, ...]) -> jax.Array:
+def _penalty(given: Given, static: Static, shape: tuple[int, ...]) -> jax.Array:
     l2 = {**given.traced, **dict(static)}.get("l2", 0.0)
     return jnp.broadcast_to(jnp.asarray(l2, dtype_of(given)), shape).ravel() * weights(given).sum()
 
 
-def has_intercept(static: tuple[tuple[str, Any], ...]) -> bool:
+def has_intercept(static: Static) -> bool:
     """Whether the intercept was fitted."""
     return bool(dict(static).get("fit_intercept", True))
 
@@ -187,7 +186,7 @@ def predictor(given: Given) -> jax.Array:
     return plain + (eta[0] + eta[1] - frozen(plain))
 
 
-def single(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...]) -> Problem:
+def single(model: ModuleType, given: Given, static: Static) -> Problem:
     """A model of one linear predictor; a scale of the residuals is taken as known."""
     given = present(given)
     dtype, w, params = dtype_of(given), weights(given), given.params
@@ -250,7 +249,7 @@ class General(NamedTuple):
         return ~((errors.max() > 0.05) & (dot(g, step) > (LOOSE * default_tol(g.dtype)) ** 2 * self.w.sum()))
 
 
-def general(model: ModuleType, given: Given, static: tuple[tuple[str, Any], ...]) -> General:
+def general(model: ModuleType, given: Given, static: Static) -> General:
     """Scores and Hessian by forward derivatives of each row's loss."""
     given = present(given)
     dtype, w = dtype_of(given), weights(given)
@@ -297,8 +296,7 @@ def solution(verb: str, model: ModuleType, result: T, solved: jax.Array) -> T:
     if not solved:
         name = model.__name__.rsplit(".", 1)[-1]
         raise ValueError(
-            f"{verb}: these parameters do not minimise {name}.objective for the arguments given here: pass what "
-            f"{name}.fit was given, sample_weight and offset as they are and the others as fixed={{name: value}} (such "
-            "as family, exposure, l2, norm, tau, fit_intercept); if that is so, fit with a smaller tol"
+            f"{verb}: these parameters do not minimise {name}.objective for the rows given here: pass the X, y, "
+            f"sample_weight, offset and exposure that {name}.fit was given; if that is so, fit with a smaller tol"
         )
     return result

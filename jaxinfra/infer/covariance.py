@@ -2,7 +2,6 @@ r"""Covariance matrices of fitted parameters: from the model, robust to unequal 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 from jaxinfra import families
 from jaxinfra._core import checks, rows
 from jaxinfra._core.precision import dot, eps, positive
-from jaxinfra._core.types import short_repr
+from jaxinfra._core.types import Fit, short_repr
 from jaxinfra.infer import _problem, _sparsity
 from jaxinfra.infer._inverse import Inverse
 from jaxinfra.infer._problem import Given
@@ -48,8 +47,8 @@ def kinds(model: ModuleType) -> tuple[str, ...]:
 
 
 def covariance(
-    model: ModuleType, params: Any, X: Any, y: Any, *, kind: str | None = None, fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None, offset: Any = None, groups: Any = None, n_groups: int | None = None,
+    fit: Fit, X: Any, y: Any, *, kind: str | None = None, sample_weight: Any = None, offset: Any = None,
+    exposure: Any = None, groups: Any = None, n_groups: int | None = None,
     correction: bool = True,
 ) -> Covariance:  # fmt: skip
     r"""The covariance matrix of fitted parameters.
@@ -63,17 +62,15 @@ def covariance(
     1 - h_i (HC3) with the leverage h_i, and t_g the sum of scores in group g.
 
     Args:
-      model: the module that was fitted, static: ols, ridge, logistic, glm, huber, m_estimator, quantile, multinomial or
-        ordinal.
-      params: what its `fit` returned, the `Fit` or its `params`, traced.  X, y: what it was given, traced.
+      fit: what the fit of ols, ridge, logistic, glm, huber, m_estimator, quantile, multinomial or ordinal returned,
+        traced; it knows its model, settings and hyper-parameters.  X, y: what it was given, traced.
       kind: static.  "model"; "HC0", "HC1" (times n / (n - q)), "HC2", "HC3"; "cluster".  Of robust models "H1", "H2",
         "H3" (Huber 1981, eqs. 6.6 to 6.8) instead of "model", of quantile "powell" (for any errors), "kernel"
         and "iid" (where the errors of all rows have one distribution: far too small otherwise) alone.  None takes the
         first of `kinds(model)`.
-      fixed: {argument of fit: value}, such as l2, family, norm, tau and fit_intercept.
-      sample_weight: (n,), traced: counts of rows, as in `fit`; twice the weights are twice the data, so half the
-        covariance.
-      offset: as in `fit`.
+      sample_weight: (n,), traced: counts of rows, as the fit was given them; twice the weights are twice the data, so
+        half the covariance.
+      offset, exposure: as the fit was given them.
       groups: (n,) whole numbers from 0, traced: the clusters.  n_groups: static, their number; None counts them on the
         host.
       correction: static; False leaves out the factor G / (G - 1) * (n - 1) / (n - q) of clusters.
@@ -83,7 +80,7 @@ def covariance(
       The scale of a robust model is taken as known.  Multinomial parameters sum to 0 over the classes: their matrix has
       that null space.  Penalised models: of the estimate about its own mean, without the bias.
 
-    Derivatives: with respect to params, X, y and weights, by differentiation of the formulas.
+    Derivatives: with respect to the parameters, X, y and weights, by differentiation of the formulas.
 
     Cost: two or three products n q^2.  Memory: two copies of X.
 
@@ -91,7 +88,7 @@ def covariance(
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
     >>> fit = ji.ols.fit(X, y)
-    >>> print(ji.infer.covariance(ji.ols, fit.params, X, y).matrix.round(4))  # 2 (V'V)^-1
+    >>> print(ji.infer.covariance(fit, X, y).matrix.round(4))  # 2 (V'V)^-1
     [[ 2. -1.]
      [-1.  1.]]
 
@@ -100,7 +97,7 @@ def covariance(
     """
     verb = "infer.covariance"
     allowed = (*_problem.SMOOTH, quantile)
-    given, static = _problem.check(verb, model, params, X, y, fixed, sample_weight, offset, allowed)
+    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, allowed)
     kind = kinds(model)[0] if kind is None else kind
     if kind not in kinds(model):
         name = model.__name__.rsplit(".", 1)[-1]

@@ -2,7 +2,7 @@ r"""Residuals, leverage, and what every row does to the fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxinfra._core import checks, labels, rows
+from jaxinfra._core import checks, problem, rows
 from jaxinfra._core.precision import dot, positive
+from jaxinfra._core.types import Fit
 from jaxinfra.infer import _problem
 from jaxinfra.infer._inverse import Inverse
-from jaxinfra.infer._problem import Given, Problem
+from jaxinfra.infer._problem import Given, Problem, Static
 from jaxinfra.infer.covariance import (
     dispersion_of,
     estimates_dispersion,
@@ -28,12 +29,6 @@ from jaxinfra.linear import huber, logistic, m_estimator, quantile
 RESIDUALS = ("response", "working", "pearson", "deviance", "standardized", "studentized")
 _OF_ROBUST = ("response", "pearson", "standardized")
 _SINGLE = tuple(m for m in _problem.SINGLE if m is not quantile)
-
-
-def _check(
-    verb: str, model: ModuleType, params: Any, X: Any, y: Any, fixed: Any, sample_weight: Any, offset: Any
-) -> tuple[Given, tuple[tuple[str, Any], ...]]:
-    return _problem.check(verb, model, params, X, y, fixed, sample_weight, offset, _SINGLE)
 
 
 class _At(NamedTuple):
@@ -50,7 +45,7 @@ class _At(NamedTuple):
         return self.p.solved(self.bread, self.dispersion)
 
 
-def _at(model: ModuleType, given: Given, static: Any) -> _At:
+def _at(model: ModuleType, given: Given, static: Static) -> _At:
     p = _problem.single(model, given, static)
     bread = p.inverse(p.information)
     df = residual_df(p, bread)
@@ -58,14 +53,14 @@ def _at(model: ModuleType, given: Given, static: Any) -> _At:
 
 
 def residuals(
-    model: ModuleType, params: Any, X: Any, y: Any, *, kind: str = "response", fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None, offset: Any = None,
+    fit: Fit, X: Any, y: Any, *, kind: str = "response",
+    sample_weight: Any = None, offset: Any = None, exposure: Any = None,
 ) -> jax.Array:  # fmt: skip
     r"""The residuals of a fit: (n,).
 
     Args:
-      model: ols, ridge, logistic, glm, huber or m_estimator, static; params, X, y, fixed, sample_weight and offset as
-        in `covariance`.
+      fit: of ols, ridge, logistic, glm, huber or m_estimator; X, y, sample_weight, offset and exposure as in
+        `covariance`.
       kind: static.  "response" y - mu; "working" (y - mu) deta/dmu; "pearson" (y - mu) / sqrt(V); "deviance", the
         signed root of the unit deviance; "standardized" pearson / sqrt(dispersion (1 - h)); "studentized" the same with
         the dispersion of the other rows.  Robust models have "response", "pearson", over the scale, and "standardized".
@@ -73,7 +68,7 @@ def residuals(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> print(ji.infer.residuals(ji.ols, ji.ols.fit(X, y).params, X, y).round(3))
+    >>> print(ji.infer.residuals(ji.ols.fit(X, y), X, y).round(3))
     [-1.  1. -1.  1.]
 
     Source: McCullagh and Nelder (1989), section 2.4; Cook and Weisberg 1982, section 2.2.
@@ -81,20 +76,20 @@ def residuals(
     verb = "infer.residuals"
     if kind not in RESIDUALS:
         raise ValueError(f"{verb}: kind must be one of {', '.join(RESIDUALS)}, got {kind!r}")
+    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _SINGLE)
     if model in _problem.ROBUST and kind not in _OF_ROBUST:
         raise ValueError(f"{verb}: kind of a robust model must be one of {', '.join(_OF_ROBUST)}, got {kind!r}")
-    given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
     return _problem.solution(verb, model, *_residuals(given, model=model, static=static, kind=kind))
 
 
 @partial(jax.jit, static_argnames=("model", "static", "kind"))
 @rows.replicated
-def _residuals(given: Given, *, model: ModuleType, static: Any, kind: str) -> tuple[jax.Array, jax.Array]:
+def _residuals(given: Given, *, model: ModuleType, static: Static, kind: str) -> tuple[jax.Array, jax.Array]:
     at = _at(model, given, static)
     return _residuals_at(at, given, model, static, kind), at.solved
 
 
-def _residuals_at(at: _At, given: Given, model: ModuleType, static: Any, kind: str) -> jax.Array:
+def _residuals_at(at: _At, given: Given, model: ModuleType, static: Static, kind: str) -> jax.Array:
     p = at.p
     if kind == "response" or model in _problem.ROBUST:
         known = {k: given.traced[k] for k in ("exposure",) if k in given.traced}
@@ -127,8 +122,7 @@ def _residuals_at(at: _At, given: Given, model: ModuleType, static: Any, kind: s
 
 
 def leverage(
-    model: ModuleType, params: Any, X: Any, y: Any, *, fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None, offset: Any = None,
+    fit: Fit, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None, exposure: Any = None
 ) -> jax.Array:  # fmt: skip
     """How much of a row's own y goes into its fit, between 0 and 1: the diagonal of the hat matrix, (n,).
 
@@ -138,24 +132,23 @@ def leverage(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> print(ji.infer.leverage(ji.ols, ji.ols.fit(X, y).params, X, y).round(3))
+    >>> print(ji.infer.leverage(ji.ols.fit(X, y), X, y).round(3))
     [0.5 0.5 0.5 0.5]
     """
     verb = "infer.leverage"
-    given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
+    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _SINGLE)
     return _problem.solution(verb, model, *_leverage(given, model=model, static=static))
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _leverage(given: Given, *, model: ModuleType, static: Any) -> tuple[jax.Array, jax.Array]:
+def _leverage(given: Given, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array]:
     at = _at(model, given, static)
     return leverage_of(at.p, at.bread), at.solved
 
 
 def cooks_distance(
-    model: ModuleType, params: Any, X: Any, y: Any, *, fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None, offset: Any = None,
+    fit: Fit, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None, exposure: Any = None
 ) -> jax.Array:  # fmt: skip
     """How far all predictions move without a row, in units of q times the dispersion: (n,).  Above 1 is much.
 
@@ -165,19 +158,19 @@ def cooks_distance(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> print(ji.infer.cooks_distance(ji.ols, ji.ols.fit(X, y).params, X, y).round(3))
+    >>> print(ji.infer.cooks_distance(ji.ols.fit(X, y), X, y).round(3))
     [0.5 0.5 0.5 0.5]
 
     Source: Cook 1977; Pregibon 1981 for GLMs.
     """
     verb = "infer.cooks_distance"
-    given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
+    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _SINGLE)
     return _problem.solution(verb, model, *_cooks(given, model=model, static=static))
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _cooks(given: Given, *, model: ModuleType, static: Any) -> tuple[jax.Array, jax.Array]:
+def _cooks(given: Given, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array]:
     at = _at(model, given, static)
     p, dispersion = at.p, at.dispersion
     if model is huber:  # the loss is in units of the scale ...
@@ -190,8 +183,7 @@ def _cooks(given: Given, *, model: ModuleType, static: Any) -> tuple[jax.Array, 
 
 
 def leave_one_out(
-    model: ModuleType, params: Any, X: Any, y: Any, *, fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None, offset: Any = None,
+    fit: Fit, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None, exposure: Any = None
 ) -> jax.Array:  # fmt: skip
     r"""The parameters without each row, (n, q): coefficients, then the intercept.
 
@@ -206,19 +198,19 @@ def leave_one_out(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> print(ji.infer.leave_one_out(ji.ols, ji.ols.fit(X, y).params, X, y)[0].round(2))  # slope 5 - 3 without row 0
+    >>> print(ji.infer.leave_one_out(ji.ols.fit(X, y), X, y)[0].round(2))  # slope 5 - 3 without row 0
     [2. 3.]
 
     Source: Miller 1974; Pregibon 1981.
     """
     verb = "infer.leave_one_out"
-    given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
+    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _SINGLE)
     return _problem.solution(verb, model, *_leave_one_out(given, model=model, static=static))
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _leave_one_out(given: Given, *, model: ModuleType, static: Any) -> tuple[jax.Array, jax.Array]:
+def _leave_one_out(given: Given, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array]:
     at = _at(model, given, static)
     p = at.p._replace(information=at.p.curvature)
     bread = at.bread if at.p.curvature is at.p.information else p.inverse(p.curvature)
@@ -229,8 +221,8 @@ def _leave_one_out(given: Given, *, model: ModuleType, static: Any) -> tuple[jax
 
 
 def influence(
-    model: ModuleType, X: Any, y: Any, *, of: Callable[[Any], Any] | None = None,
-    fixed: Mapping[str, Any] | None = None, sample_weight: Any = None,
+    fit: Fit, X: Any, y: Any, *, of: Callable[[Any], Any] | None = None, sample_weight: Any = None,
+    offset: Any = None, exposure: Any = None, tol: Any = None,
 ) -> Any:  # fmt: skip
     r"""What one more unit of weight of each row does to a function of the parameters, to first order.
 
@@ -241,13 +233,13 @@ def influence(
     :math:`\varphi(\hat\theta) - s_i\, \partial \varphi / \partial s_i`.
 
     Args:
-      model: a module whose fit has derivatives with respect to weights, static: all of the library but `quantile` and
-        `theil_sen`, where they are 0.
-      X, y: the data, traced.
+      fit: of a model whose parameters have derivatives with respect to weights: all of the library but `quantile` and
+        `theil_sen`, where they are 0.  It is fitted again as it was; its parameters are not looked at.
+      X, y: what it was given, traced.
       of: params -> an array of any shape, or a pytree of arrays, static (pass one function, not a new lambda each time,
         which would compile again); None means the parameters themselves.
-      fixed: {argument of fit: value}: hyper-parameters, offset, tol.
-      sample_weight: (n,), traced; None means 1.
+      sample_weight, offset, exposure: as the fit was given them, traced.
+      tol: of the fit, traced.
 
     Returns:
       What `of` returns, with one more axis at the end: (..., n).
@@ -257,7 +249,7 @@ def influence(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> print(ji.infer.influence(ji.ols, X, y).intercept.round(3))  # of the mean of the first two, 2
+    >>> print(ji.infer.influence(ji.ols.fit(X, y), X, y).intercept.round(3))  # of the mean of the first two, 2
     [-0.5  0.5  0.   0. ]
 
     Source: Hampel 1974; Giordano et al. 2019, A Swiss army infinitesimal jackknife.
@@ -266,15 +258,15 @@ def influence(
     X, y, dtype = checks.design(verb, X, y)
     w = checks.weights(verb, sample_weight, X, y)
     w = jnp.ones(X.shape[0], dtype) if w is None else jnp.asarray(w, dtype)
-    fixed = labels.counted(verb, model, y, fixed or {})
-    checks.arguments(verb, model, fixed)
-    traced, static = checks.split(fixed)
+    model, known = problem.asked(verb, fit, {"sample_weight": sample_weight, "offset": offset, "exposure": exposure})
+    rows = {"offset": offset, "exposure": exposure, "tol": tol}
+    traced, static = checks.split({**known, **{name: value for name, value in rows.items() if value is not None}})
     return _influence(X, y, w, traced, model=model, static=static, of=of)
 
 
 @partial(jax.jit, static_argnames=("model", "static", "of"))
 def _influence(
-    X: Any, y: Any, w: jax.Array, traced: dict[str, Any], *, model: ModuleType, static: Any,
+    X: Any, y: Any, w: jax.Array, traced: dict[str, Any], *, model: ModuleType, static: Static,
     of: Callable[[Any], Any] | None,
 ) -> Any:  # fmt: skip
     def function(w: jax.Array) -> Any:

@@ -2,19 +2,18 @@ r"""Standard errors, tests and confidence intervals of fitted parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinfra import families
-from jaxinfra._core import checks
+from jaxinfra._core import checks, problem
 from jaxinfra._core.precision import dot
-from jaxinfra._core.types import short_repr
-from jaxinfra.infer import _distributions, _problem, likelihood
+from jaxinfra._core.types import Fit, short_repr
+from jaxinfra.infer import _distributions, likelihood
 from jaxinfra.infer.covariance import Covariance, covariance, estimates_dispersion, n_clusters
 from jaxinfra.infer.likelihood import Counted
 from jaxinfra.linear import ridge
@@ -49,14 +48,14 @@ class Test(NamedTuple):
 
 
 def inference(
-    model: ModuleType, params: Any, X: Any, y: Any, *, kind: str | None = None, fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None, offset: Any = None, groups: Any = None, n_groups: int | None = None,
+    fit: Fit, X: Any, y: Any, *, kind: str | None = None, sample_weight: Any = None, offset: Any = None,
+    exposure: Any = None, groups: Any = None, n_groups: int | None = None,
     correction: bool = True, level: Any = 0.95, use_t: bool | None = None,
 ) -> Inference:  # fmt: skip
     """Standard errors, z or t tests against 0 and confidence intervals of every parameter.
 
     Args:
-      model, params, X, y, kind, fixed, sample_weight, offset, groups, n_groups, correction: as in `covariance`.
+      fit, X, y, kind, sample_weight, offset, exposure, groups, n_groups, correction: as in `covariance`.
       level: of the intervals, between 0 and 1, traced.
       use_t: static; Student's t instead of the normal distribution.  None: where the dispersion is estimated (least
         squares, quantile, gamma and other GLMs), with n - q degrees of freedom, of clusters their number less 1.
@@ -69,26 +68,27 @@ def inference(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> i = ji.infer.inference(ji.ols, ji.ols.fit(X, y).params, X, y)
+    >>> i = ji.infer.inference(ji.ols.fit(X, y), X, y)
     >>> print([f"{v[0]:.3f}" for v in (i.estimate, i.se, i.statistic, i.p_value)])
     ['3.000', '1.414', '2.121', '0.168']
 
     Elsewhere: the table of statsmodels' summary, R's coeftest and confint.default.
     """
-    verb, params = "infer.inference", _problem.parameters(params)
+    verb = "infer.inference"
     C = covariance(
-        model, params, X, y, kind=kind, fixed=fixed, sample_weight=sample_weight, offset=offset, groups=groups,
+        fit, X, y, kind=kind, sample_weight=sample_weight, offset=offset, exposure=exposure, groups=groups,
         n_groups=n_groups, correction=correction,
     )  # fmt: skip
+    known = fit.problem.arguments
     if use_t is None:
-        use_t = estimates_dispersion(model, (fixed or {}).get("family"))
-    intercept = bool((fixed or {}).get("fit_intercept", True))
+        use_t = estimates_dispersion(fit.problem.module, known.get("family"))
+    intercept = bool(known.get("fit_intercept", True))
     level = _level(verb, level, C.matrix.dtype)
     if kind == "cluster":  # what is independent are the clusters
         groups, count = checks.groups(verb, groups, jnp.shape(X)[0], n_groups)
         w = jnp.ones(jnp.shape(X)[0], C.matrix.dtype) if sample_weight is None else jnp.asarray(sample_weight)
         C = C._replace(df_residual=(n_clusters(w, groups, count) - 1).astype(C.matrix.dtype))
-    return _inference(params, C, level, use_t=checks.flag(verb, "use_t", use_t), intercept=intercept)
+    return _inference(fit.params, C, level, use_t=checks.flag(verb, "use_t", use_t), intercept=intercept)
 
 
 def _level(verb: str, level: Any, dtype: Any) -> Any:
@@ -131,7 +131,7 @@ def wald_test(inference: Inference, restriction: Any, value: Any = 0.0) -> Test:
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> i = ji.infer.inference(ji.ols, ji.ols.fit(X, y).params, X, y)
+    >>> i = ji.infer.inference(ji.ols.fit(X, y), X, y)
     >>> print(f"{ji.infer.wald_test(i, jnp.array([1.0, 0.0])).statistic:.3f}")  # t^2
     4.500
     """
@@ -157,9 +157,8 @@ def _wald(inference: Inference, R: jax.Array, value: jax.Array) -> Test:
 
 
 def likelihood_ratio_test(
-    model: ModuleType, smaller: Any, X_smaller: Any, larger: Any, X_larger: Any, y: Any, *,
-    fixed: Mapping[str, Any] | None = None, fixed_smaller: Mapping[str, Any] | None = None, sample_weight: Any = None,
-    offset: Any = None, offset_smaller: Any = None, dispersion: Any = None,
+    smaller: Fit, X_smaller: Any, larger: Fit, X_larger: Any, y: Any, *, sample_weight: Any = None, offset: Any = None,
+    offset_smaller: Any = None, exposure: Any = None, dispersion: Any = None,
 ) -> Test:  # fmt: skip
     r"""Test a fit against that of a larger model which contains it: :math:`2 (\log L_1 - \log L_0)`.
 
@@ -167,13 +166,12 @@ def likelihood_ratio_test(
     parameters that the data determine.
 
     Args:
-      model: ols, logistic, glm (not Tweedie), multinomial or ordinal, static.
-      smaller, larger: what `model.fit` returned, the `Fit` or its `params`, traced; without penalty, since the
-        statistic of penalised fits has another distribution.
+      smaller, larger: fits of one model, ols, logistic, glm (not Tweedie), multinomial or ordinal, traced; without
+        penalty, since the statistic of penalised fits has another distribution.
       X_smaller, X_larger: (n, p0) and (n, p1), traced, of the same rows; a column of zeros makes a model of the
         intercept alone.  y: as in `fit`, traced.
-      fixed, sample_weight, offset: as in `covariance`, of both fits.
-      fixed_smaller, offset_smaller: of the smaller fit where it has others; None means the same.
+      sample_weight, offset, exposure: as in `covariance`, of both fits.
+      offset_smaller: of the smaller fit where it has another; None means the same.
       dispersion: as in `log_likelihood`, of both, traced; None means for the gamma and inverse Gaussian families the
         estimate of the larger model.
 
@@ -189,29 +187,34 @@ def likelihood_ratio_test(
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
     >>> mean, slope = ji.ols.fit(0 * X, y), ji.ols.fit(X, y)
-    >>> test = ji.infer.likelihood_ratio_test(ji.ols, mean, 0 * X, slope, X, y)
+    >>> test = ji.infer.likelihood_ratio_test(mean, 0 * X, slope, X, y)
     >>> print(f"{test.statistic:.3f} {test.df:.0f} {test.p_value:.4f}")  # 4 log(13 / 4)
     4.715 1 0.0299
 
     Source: Wilks 1938.  Elsewhere: statsmodels' compare_lr_test, R's anova(test="LRT") and lmtest::lrtest.
     """
     verb = "infer.likelihood_ratio_test"
-    fixed = fixed or {}
-    if dispersion is None and isinstance(fixed.get("family"), families.Gamma | families.InverseGaussian):
-        given = {"fixed": fixed, "sample_weight": sample_weight, "offset": offset}
-        dispersion = covariance(model, larger, X_larger, y, **given).dispersion
-    found = []
-    for name, fit, X, others, moved in (
-        ("smaller", smaller, X_smaller, fixed_smaller, offset_smaller), ("larger", larger, X_larger, None, None)
-    ):  # fmt: skip
-        given = {"fixed": fixed if others is None else others, "offset": offset if moved is None else moved}
-        if model is ridge or not checks.is_zero(given["fixed"].get("l2", 0)):
+    given = {"sample_weight": sample_weight, "exposure": exposure}
+    offset_smaller = offset if offset_smaller is None else offset_smaller
+    pair = (("smaller", smaller, X_smaller, offset_smaller), ("larger", larger, X_larger, offset))
+    for name, fit, _, moved in pair:
+        model, known = problem.asked(f"{verb}: {name}", fit, {**given, "offset": moved})
+        if model is ridge or not _is_nothing(known.get("l2", 0)):
             raise ValueError(f"{verb}: penalised fits have no such test: use select.permutation_test or infer.aic")
-        found.append(
-            likelihood.counted(f"{verb}: {name}", model, fit, X, y, sample_weight=sample_weight,
-                               dispersion=dispersion, **given)
-        )  # fmt: skip
-    return _ratio(*found)
+    if smaller.problem.model != larger.problem.model:
+        raise ValueError(f"{verb}: fits of two models, {smaller.problem.model} and {larger.problem.model}")
+    family = larger.problem.arguments.get("family")
+    if dispersion is None and isinstance(family, families.Gamma | families.InverseGaussian):
+        dispersion = covariance(larger, X_larger, y, offset=offset, **given).dispersion
+    return _ratio(*(
+        likelihood.counted(f"{verb}: {name}", fit, X, y, offset=moved, dispersion=dispersion, **given)
+        for name, fit, X, moved in pair
+    ))  # fmt: skip
+
+
+def _is_nothing(penalty: Any) -> bool:
+    """Whether a penalty is 0, as far as the host knows."""
+    return not isinstance(penalty, jax.Array) and not np.any(penalty)
 
 
 @jax.jit

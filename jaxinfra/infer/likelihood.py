@@ -2,7 +2,6 @@ r"""Log likelihoods of fitted models, and the information criteria made of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -14,9 +13,9 @@ from jax.scipy.special import gammaln, xlogy
 from jaxinfra import families
 from jaxinfra._core import affine, rows
 from jaxinfra._core.precision import dot
-from jaxinfra._core.types import short_repr
+from jaxinfra._core.types import Fit, short_repr
 from jaxinfra.infer import _problem
-from jaxinfra.infer._problem import Given
+from jaxinfra.infer._problem import Given, Static
 from jaxinfra.infer.covariance import dispersion_of, fitted_df, residual_df
 from jaxinfra.linear import glm, logistic, multinomial, ols, ordinal, ridge
 from jaxinfra.linear._glm_input import check as check_glm
@@ -26,14 +25,14 @@ MODELS = (ols, ridge, logistic, glm, multinomial, ordinal)
 
 
 def log_likelihood(
-    model: ModuleType, params: Any, X: Any, y: Any, *, fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None, offset: Any = None, dispersion: Any = None,
+    fit: Fit, X: Any, y: Any, *,
+    sample_weight: Any = None, offset: Any = None, exposure: Any = None, dispersion: Any = None,
 ) -> jax.Array:  # fmt: skip
     """The log likelihood of the rows, constants included, penalties not.  A scalar.
 
     Args:
-      model: ols, ridge, logistic, glm (not Tweedie), multinomial or ordinal, static; params, X, y, fixed, sample_weight
-        and offset as in `covariance`.
+      fit: of ols, ridge, logistic, glm (not Tweedie), multinomial or ordinal, at any parameters; X, y, sample_weight,
+        offset and exposure as in `covariance`.
       dispersion: of the Gaussian, gamma and inverse Gaussian families, traced; None means the maximum of the likelihood
         for Gaussian rows, and Pearson's estimate (`glm.dispersion`) for the others.
 
@@ -42,29 +41,28 @@ def log_likelihood(
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> at = ji.Linear(jnp.array([0.0]), jnp.array(0.0))
-    >>> print(ji.infer.log_likelihood(ji.logistic, at, jnp.zeros((2, 1)), jnp.array([0, 1])).round(4))  # 2 log(1/2)
+    >>> X, y = jnp.zeros((2, 1)), jnp.array([0, 1])
+    >>> print(ji.infer.log_likelihood(ji.logistic.fit(X, y), X, y).round(4))  # 2 log(1/2)
     -1.3863
 
     Elsewhere: statsmodels' llf, R's logLik.
     """
-    given, static = _check("infer.log_likelihood", model, params, X, y, fixed, sample_weight, offset)
+    model, given, static = _check("infer.log_likelihood", fit, X, y, sample_weight, offset, exposure)
     return _log_likelihood(given, dispersion, model=model, static=static)
 
 
 def _check(
-    verb: str, model: ModuleType, params: Any, X: Any, y: Any, fixed: Any, sample_weight: Any, offset: Any
-) -> tuple[Given, tuple[tuple[str, Any], ...]]:
-    if isinstance((fixed or {}).get("family"), families.Tweedie):
+    verb: str, fit: Fit, X: Any, y: Any, sample_weight: Any, offset: Any, exposure: Any
+) -> tuple[ModuleType, Given, Static]:
+    found = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, MODELS)
+    if isinstance(fit.problem.arguments.get("family"), families.Tweedie):
         raise ValueError(f"{verb}: a Tweedie density has no closed form; compare deviances instead")
-    return _problem.check(verb, model, params, X, y, fixed, sample_weight, offset, MODELS)
+    return found
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _log_likelihood(
-    given: Given, dispersion: jax.Array | None, *, model: ModuleType, static: tuple[tuple[str, Any], ...]
-) -> jax.Array:
+def _log_likelihood(given: Given, dispersion: jax.Array | None, *, model: ModuleType, static: Static) -> jax.Array:
     w = _problem.weights(given)
     if model in (logistic, multinomial, ordinal):
         offset = None if given.offset is None else jnp.asarray(given.offset, w.dtype)
@@ -133,11 +131,10 @@ class Counted(NamedTuple):
 
 
 def counted(
-    verb: str, model: ModuleType, params: Any, X: Any, y: Any, *, fixed: Mapping[str, Any] | None, sample_weight: Any,
-    offset: Any, dispersion: Any,
-) -> Counted:  # fmt: skip
+    verb: str, fit: Fit, X: Any, y: Any, *, sample_weight: Any, offset: Any, exposure: Any, dispersion: Any
+) -> Counted:
     """What the criteria and the likelihood-ratio test are made of."""
-    given, static = _check(verb, model, params, X, y, fixed, sample_weight, offset)
+    model, given, static = _check(verb, fit, X, y, sample_weight, offset, exposure)
     value = _log_likelihood(given, dispersion, model=model, static=static)
     n_params, n, solved = _count(given, model=model, static=static)
     return _problem.solution(verb, model, Counted(value, n_params, n), solved)
@@ -145,9 +142,7 @@ def counted(
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _count(
-    given: Given, *, model: ModuleType, static: tuple[tuple[str, Any], ...]
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _count(given: Given, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The effective number of parameters, the weight, and whether the parameters solve the problem."""
     n = _problem.weights(given).sum()
     if model in _problem.SINGLE:
@@ -161,8 +156,8 @@ def _count(
 
 
 def aic(
-    model: ModuleType, params: Any, X: Any, y: Any, *, fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None, offset: Any = None, dispersion: Any = None,
+    fit: Fit, X: Any, y: Any, *,
+    sample_weight: Any = None, offset: Any = None, exposure: Any = None, dispersion: Any = None,
 ) -> jax.Array:  # fmt: skip
     r"""Akaike's criterion of a fit, :math:`2 q - 2 \log L`: the smaller, the better it should predict new rows.
 
@@ -170,7 +165,7 @@ def aic(
     is not counted.
 
     Args:
-      model, params, X, y, fixed, sample_weight, offset, dispersion: as in `log_likelihood`.
+      fit, X, y, sample_weight, offset, exposure, dispersion: as in `log_likelihood`.
 
     Returns:
       A scalar; compare it for fits of the same rows alone.  NaN where the parameters are.
@@ -182,19 +177,19 @@ def aic(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> print(f"{ji.infer.aic(ji.ols, ji.ols.fit(X, y), X, y):.3f}")
+    >>> print(f"{ji.infer.aic(ji.ols.fit(X, y), X, y):.3f}")
     15.352
 
     Source: Akaike 1974.  Elsewhere: statsmodels' aic, R's AIC, which counts a dispersion.
     """
-    given = {"fixed": fixed, "sample_weight": sample_weight, "offset": offset, "dispersion": dispersion}
-    found = counted("infer.aic", model, params, X, y, **given)
+    given = {"sample_weight": sample_weight, "offset": offset, "exposure": exposure, "dispersion": dispersion}
+    found = counted("infer.aic", fit, X, y, **given)
     return 2 * found.n_params - 2 * found.log_likelihood
 
 
 def bic(
-    model: ModuleType, params: Any, X: Any, y: Any, *, fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None, offset: Any = None, dispersion: Any = None,
+    fit: Fit, X: Any, y: Any, *,
+    sample_weight: Any = None, offset: Any = None, exposure: Any = None, dispersion: Any = None,
 ) -> jax.Array:  # fmt: skip
     r"""Schwarz's criterion of a fit, :math:`q \log n - 2 \log L`: the smaller, the likelier the model.
 
@@ -203,11 +198,11 @@ def bic(
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> print(f"{ji.infer.bic(ji.ols, ji.ols.fit(X, y), X, y):.3f}")
+    >>> print(f"{ji.infer.bic(ji.ols.fit(X, y), X, y):.3f}")
     14.124
 
     Source: Schwarz 1978.  Elsewhere: statsmodels' bic (of a GLM bic_llf), R's BIC, which counts a dispersion.
     """
-    given = {"fixed": fixed, "sample_weight": sample_weight, "offset": offset, "dispersion": dispersion}
-    found = counted("infer.bic", model, params, X, y, **given)
+    given = {"sample_weight": sample_weight, "offset": offset, "exposure": exposure, "dispersion": dispersion}
+    found = counted("infer.bic", fit, X, y, **given)
     return found.n_params * jnp.log(found.n) - 2 * found.log_likelihood

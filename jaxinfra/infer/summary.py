@@ -2,7 +2,7 @@ r"""The table of a fitted model, as statisticians know it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -26,21 +26,21 @@ class Summary(str):
 
 
 def summary(
-    model: ModuleType, fit: Fit, X: Any, y: Any, *, kind: str | None = None, fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None, offset: Any = None, groups: Any = None, n_groups: int | None = None,
+    fit: Fit, X: Any, y: Any, *, kind: str | None = None, sample_weight: Any = None, offset: Any = None,
+    exposure: Any = None, groups: Any = None, n_groups: int | None = None,
     correction: bool = True, level: float = 0.95, use_t: bool | None = None, names: Sequence[str] | None = None,
 ) -> Summary:  # fmt: skip
     """Coefficients, errors, statistics and intervals of a fit as a table; on the host.
 
     Args:
-      model, X, y, kind, fixed, sample_weight, offset, groups, n_groups, correction, level, use_t: as in `inference`.
-      fit: what `model.fit` returned; its status heads the table, and parameters that are NaN stay so.
+      fit, X, y, kind, sample_weight, offset, exposure, groups, n_groups, correction, level, use_t: as in `inference`;
+        the fit's status heads the table, and parameters that are NaN stay so.
       names: of the p columns; None means x0, x1, ...
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1.0, 3.0, 4.0, 6.0])
-    >>> print(ji.infer.summary(ji.ols, ji.ols.fit(X, y), X, y, names=["dose"]))
+    >>> print(ji.infer.summary(ji.ols.fit(X, y), X, y, names=["dose"]))
     ==============================================================================
     ols                                             rows  4      residual df  2
     covariance   model                              dispersion   2
@@ -56,22 +56,23 @@ def summary(
     Elsewhere: statsmodels' summary(), R's summary().
     """
     i = inference(
-        model, fit.params, X, y, kind=kind, fixed=fixed, sample_weight=sample_weight, offset=offset, groups=groups,
+        fit, X, y, kind=kind, sample_weight=sample_weight, offset=offset, exposure=exposure, groups=groups,
         n_groups=n_groups, correction=correction, level=level, use_t=use_t,
     )  # fmt: skip
+    model, family = fit.problem.module, fit.problem.arguments.get("family")
     rows = np.shape(X)[0] if sample_weight is None else float(np.sum(np.asarray(sample_weight)))
     head = [
         (
-            model.__name__.rsplit(".", 1)[-1],
+            fit.problem.model,
             f"rows  {rows:<5.12g}  residual df  {float(i.covariance.df_residual):.12g}",
         ),
         ("covariance   " + (kind or kinds(model)[0]), _spread(model, fit.params, i)),
         ("status       " + Status(int(fit.info.status)).name, ""),
         (f"iterations   {int(fit.info.n_iter)}", ""),
     ]
-    if model in MODELS and not isinstance((fixed or {}).get("family"), families.Tweedie):
-        given = {"fixed": fixed, "sample_weight": sample_weight, "offset": offset}
-        ll, *criteria = (float(of(model, fit, X, y, **given)) for of in (log_likelihood, aic, bic))
+    if model in MODELS and not isinstance(family, families.Tweedie):
+        given = {"sample_weight": sample_weight, "offset": offset, "exposure": exposure}
+        ll, *criteria = (float(of(fit, X, y, **given)) for of in (log_likelihood, aic, bic))
         head[2] = (head[2][0], f"log likelihood  {ll:.5g}")
         head[3] = (head[3][0], "AIC  {:.5g}  BIC  {:.5g}".format(*criteria))
     table = _table(i, _names(fit.params, i, names), level)

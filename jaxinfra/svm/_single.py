@@ -80,7 +80,7 @@ def fit(
     start = _machine.initial(verb, init, raw.X.shape[0], dtype)
     tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
     coef, intercept, kernel, info = _fit(raw, start, tol, max_iter, build=build, zero_sum=zero_sum)
-    return Fit(Machine(coef, intercept, raw.X, kernel), info, {"kernel": kernel})
+    return Fit(Machine(coef, intercept, raw.X, kernel), info)
 
 
 @partial(jax.jit, static_argnames=("build", "zero_sum"))

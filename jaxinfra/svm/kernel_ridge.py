@@ -82,7 +82,7 @@ def fit(
         raw, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter, 1),
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
     )  # fmt: skip
-    return Fit(Machine(coef, intercept, raw.X, kernel), info, {"kernel": kernel})
+    return Fit(Machine(coef, intercept, raw.X, kernel), info)
 
 
 class _Input(NamedTuple):

@@ -85,8 +85,7 @@ def fit(
     start = _machine.initial(verb, init, raw.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
     tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
     coef, intercept, kernel, info = _fit(raw, start, tol, max_iter, **static)
-    settled = {"n_classes": static["classes"], "kernel": kernel}
-    return Fit(Machine(coef, intercept, raw.X, kernel), info, settled)
+    return Fit(Machine(coef, intercept, raw.X, kernel), info, {"n_classes": static["classes"]})
 
 
 def _input(verb: str, X: Any, y: Any, nu: Any, *rest: Any) -> Any:
