@@ -199,3 +199,30 @@ def test_a_problem_prints_in_one_line():
     fit = ji.lasso.fit(X, y, l1=0.25, sample_weight=np.ones(len(X)))
     assert repr(fit.problem) == "lasso(fit_intercept=True, l1=0.25) given sample_weight"
     assert repr(fit).endswith(",\n    problem=lasso(fit_intercept=True, l1=0.25) given sample_weight)")
+
+
+def test_resampling_and_validation_take_a_fit():
+    """The same as with the module and all arguments."""
+    X, y = BY_NAME["ridge"].data()
+    key, w, folds = jax.random.key(0), np.linspace(0.5, 2, len(X)), ji.select.kfold(len(X), 4)
+    fixed = {"l2": 0.3, "fit_intercept": False}
+    fit = ji.ridge.fit(X, y, sample_weight=w, **fixed)
+    select, given = ji.select, {"sample_weight": w}
+    of = lambda params: params.coef[0]  # noqa: E731
+    for verb, rest in (
+        (select.bootstrap, {"key": key, "n": 20}), (select.jackknife, {}),
+        (select.permutation_test, {"key": key, "n": 20, "of": of}),
+    ):  # fmt: skip
+        agree(verb(fit, X, y, **rest, **given), verb(ji.ridge, X, y, fixed=fixed, **rest, **given))
+        with pytest.raises(ValueError, match=f"select.{verb.__name__}: the fit was given sample_weight"):
+            verb(fit, X, y, **rest)
+    agree(select.bagging(fit, X, y, X[:3], key=key, n=20, **given),
+          select.bagging(ji.ridge, X, y, X[:3], key=key, n=20, fixed=fixed, **given))  # fmt: skip
+    grid = {"l2": np.array([1.0, 0.1])}
+    rest, fixed = {"folds": folds, **given}, {"fit_intercept": False}
+    agree(select.cross_validate(fit, X, y, grid=grid, **rest),
+          select.cross_validate(ji.ridge, X, y, grid=grid, fixed=fixed, **rest))  # fmt: skip
+    hyper = {"hyper": {"l2": 0.1}, **rest}
+    agree(select.cv_loss(fit, X, y, **hyper), select.cv_loss(ji.ridge, X, y, fixed=fixed, **hyper))
+    with pytest.raises(ValueError, match="l2 is in grid and in fixed"):
+        select.cross_validate(ji.ridge, X, y, grid=grid, folds=folds, fixed={"l2": 1.0})

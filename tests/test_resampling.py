@@ -60,7 +60,7 @@ def test_several_quantiles():
     left = select.jackknife(ji.quantile, X[:7], Y[:7], fixed={"tau": tau}).values.coef
     close(left[3], ji.quantile.fit(np.delete(X[:7], 3, 0), np.delete(Y[:7], 3), tau=tau).params.coef, 1e-9)
     with pytest.raises(ValueError, match="one tau at a time"):
-        infer.inference(of(ji.quantile, ji.quantile.fit(X, Y, tau=tau).params, {"tau": tau}), X, Y)
+        infer.inference(ji.quantile.fit(X, Y, tau=tau), X, Y)
 
 
 def test_batches_are_equal():

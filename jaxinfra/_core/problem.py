@@ -134,6 +134,18 @@ def asked(verb: str, fit: Any, rows: Mapping[str, Any]) -> tuple[ModuleType, dic
     return fit.problem.module, {name: value for name, value in fit.problem.arguments.items() if value is not None}
 
 
+def unpacked(
+    verb: str, model: ModuleType | Fit, fixed: Mapping[str, Any] | None, sample_weight: Any
+) -> tuple[ModuleType, dict[str, Any]]:
+    """The module and the arguments of fits to come: those in `fixed`, and of a Fit what it was asked itself."""
+    given = dict(fixed or {})
+    if not isinstance(model, Fit):
+        return model, given
+    rows = {"sample_weight": sample_weight, "offset": given.get("offset"), "exposure": given.get("exposure")}
+    module, known = asked(verb, model, rows)
+    return module, {**known, **given}
+
+
 def _complete(verb: str, problem: Problem, rows: Mapping[str, Any]) -> None:
     """Raise where something of the rows is missing that the fit was given."""
     for name in problem.given:

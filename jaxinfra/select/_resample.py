@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import checks, implicit, labels
-from jaxinfra._core.types import Status
+from jaxinfra._core.problem import unpacked
+from jaxinfra._core.types import Fit, Status
 from jaxinfra.select._scores import supervised
 
 # Weights of the fits of a batch: more than that leave the cache, fewer make small products (1000 logistic fits of
@@ -37,19 +38,20 @@ class Problem(NamedTuple):
 
 
 def check(
-    verb: str, model: ModuleType, X: Any, y: Any, fixed: Mapping[str, Any] | None, sample_weight: Any, groups: Any,
-    n_groups: int | None,
+    verb: str, model: ModuleType | Fit, X: Any, y: Any, fixed: Mapping[str, Any] | None, sample_weight: Any,
+    groups: Any, n_groups: int | None,
 ) -> tuple[Problem, dict[str, Any]]:  # fmt: skip
-    """The checked problem, and what of it is static."""
+    """The checked problem, and what of it is static: the model, its settings, the number of groups."""
+    model, fixed = unpacked(verb, model, fixed, sample_weight)
     X, y, _ = checks.design(verb, X, y)
     w = checks.weights(verb, sample_weight, X, y)
-    fixed = labels.counted(verb, model, y, fixed or {}, w)
+    fixed = labels.counted(verb, model, y, fixed, w)
     checks.arguments(verb, model, fixed)
     count = 0
     if groups is not None:
         groups, count = checks.groups(verb, groups, X.shape[0], n_groups)
     traced, static = checks.split(fixed)
-    return Problem(X, y, w, groups, traced), {"static": static, "count": count}
+    return Problem(X, y, w, groups, traced), {"model": model, "static": static, "count": count}
 
 
 def _numbers(params: Any) -> Any:

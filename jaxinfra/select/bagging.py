@@ -13,7 +13,7 @@ from jax import lax
 
 from jaxinfra._core import checks
 from jaxinfra._core.precision import positive
-from jaxinfra._core.types import Status, short_repr
+from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.select import _resample
 
 
@@ -28,7 +28,7 @@ class Bagging(NamedTuple):
 
 
 def bagging(
-    model: ModuleType, X: Any, y: Any, X_new: Any, *, key: Any, n: int = 100,
+    model: ModuleType | Fit, X: Any, y: Any, X_new: Any, *, key: Any, n: int = 100,
     predict: Callable[[Any, Any], jax.Array] | None = None, fixed: Mapping[str, Any] | None = None,
     sample_weight: Any = None,
 ) -> Bagging:  # fmt: skip
@@ -58,8 +58,9 @@ def bagging(
     X_new = checks.array(verb, "X_new", X_new)
     if X_new.ndim != 2 or X_new.shape[1] != problem.X.shape[1]:
         raise ValueError(f"{verb}: X_new must have shape (m, {problem.X.shape[1]}), got X_new {X_new.shape}")
-    predict = predict or getattr(model, "predict_proba", model.predict)
-    return _bagging(problem, X_new, key, model=model, n=n, predict=predict, static=static["static"])
+    module = static["model"]
+    predict = predict or getattr(module, "predict_proba", module.predict)
+    return _bagging(problem, X_new, key, model=module, n=n, predict=predict, static=static["static"])
 
 
 @partial(jax.jit, static_argnames=("model", "n", "predict", "static"))

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import checks
-from jaxinfra._core.types import Status, short_repr
+from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.select import _resample
 
 
@@ -52,14 +52,14 @@ class Resamples(NamedTuple):
 
 
 def bootstrap(
-    model: ModuleType, X: Any, y: Any, *, key: Any, n: int = 1000, of: Callable[[Any], Any] | None = None,
+    model: ModuleType | Fit, X: Any, y: Any, *, key: Any, n: int = 1000, of: Callable[[Any], Any] | None = None,
     fixed: Mapping[str, Any] | None = None, sample_weight: Any = None, groups: Any = None, n_groups: int | None = None,
     bayesian: bool = False,
 ) -> Resamples:  # fmt: skip
     """Fit n resamples of the rows, drawn with replacement, in one call: errors and intervals for any model.
 
     Args:
-      model: a module with the verbs, static.
+      model: a module with the verbs, static; or a Fit, which knows its module and arguments and is fitted again.
       X, y: the data of `model.fit`, traced.
       key: a key of `jax.random`, traced.
       n: the number of resamples, static.
@@ -90,7 +90,7 @@ def bootstrap(
     verb = "select.bootstrap"
     problem, static = _resample.check(verb, model, X, y, fixed, sample_weight, groups, n_groups)
     n = checks.static_count(verb, "n", n)
-    return _bootstrap(problem, key, model=model, n=n, of=of, bayesian=checks.flag(verb, "bayesian", bayesian), **static)
+    return _bootstrap(problem, key, n=n, of=of, bayesian=checks.flag(verb, "bayesian", bayesian), **static)
 
 
 @partial(jax.jit, static_argnames=("model", "n", "of", "bayesian", "static", "count"))
@@ -106,7 +106,7 @@ def _bootstrap(
 
 
 def jackknife(
-    model: ModuleType, X: Any, y: Any, *, of: Callable[[Any], Any] | None = None,
+    model: ModuleType | Fit, X: Any, y: Any, *, of: Callable[[Any], Any] | None = None,
     fixed: Mapping[str, Any] | None = None, sample_weight: Any = None, groups: Any = None, n_groups: int | None = None,
 ) -> Resamples:  # fmt: skip
     """Fit the data without each row, or without each group: the jackknife, in one call.
@@ -126,7 +126,7 @@ def jackknife(
     Source: Efron and Tibshirani (1993), chapter 11.
     """
     problem, static = _resample.check("select.jackknife", model, X, y, fixed, sample_weight, groups, n_groups)
-    return _jackknife(problem, model=model, of=of, **static)
+    return _jackknife(problem, of=of, **static)
 
 
 @partial(jax.jit, static_argnames=("model", "of", "static", "count"))

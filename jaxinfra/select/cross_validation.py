@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core import checks, labels
-from jaxinfra._core.types import Status, short_repr
+from jaxinfra._core.problem import unpacked
+from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.select import _scores
 from jaxinfra.select._scores import Rows, Score
 from jaxinfra.select.grids import Candidates, product
@@ -79,7 +80,7 @@ def kfold(n: int, n_folds: int = 5, *, key: Any = None, stratify: Any = None) ->
 
 
 def cross_validate(
-    model: ModuleType,
+    model: ModuleType | Fit,
     X: Any,
     y: Any,
     *,
@@ -96,7 +97,8 @@ def cross_validate(
               \qquad \hat\theta_{cf} = \mathrm{fit}(\text{candidate } c,\ \text{weights } s\, t_f)
 
     Args:
-      model: a module with the verbs, such as `ji.lasso`; static.  Every model of the library.
+      model: a module with the verbs, such as `ji.lasso`, static: every model of the library.  Or a Fit, which knows its
+        module and its arguments.
       X, y: the data of `model.fit`, traced; for `one_class` y is above 0 for rows that belong inside.
       grid: {hyper-parameter: (m_i, ...)}, traced: all combinations are candidates, as of `product`, the last name
         varying fastest; or what `product` and `paired` return.  A kernel, a family or another tree varies in any of its
@@ -147,15 +149,19 @@ def cross_validate(
     """
     verb = "select.cross_validate"
     candidates = grid if isinstance(grid, Candidates) else product(grid)
-    checks.arguments(verb, model, (*candidates, *(fixed or {})))
+    model, given = unpacked(verb, model, fixed, sample_weight)
+    if twice := [name for name in fixed or {} if name in candidates]:
+        raise ValueError(f"{verb}: {twice[0]} is in grid and in fixed")
+    given = {name: value for name, value in given.items() if name not in candidates}
+    checks.arguments(verb, model, (*candidates, *given))
     X, y, folds, sample_weight = _check_folds(verb, model, X, y, folds, sample_weight)
-    traced, static = checks.split(labels.counted(verb, model, y, fixed or {}, sample_weight))
+    traced, static = checks.split(labels.counted(verb, model, y, given, sample_weight))
     how = _scores.find(verb, model, candidates, score)
     return _cross_validate(X, y, candidates, folds, traced, sample_weight, model=model, static=static, score=how)
 
 
 def cv_loss(
-    model: ModuleType,
+    model: ModuleType | Fit,
     X: Any,
     y: Any,
     *,
@@ -180,10 +186,11 @@ def cv_loss(
     True
     """
     one = Candidates({name: jax.tree.map(lambda v: jnp.asarray(v)[None], value) for name, value in hyper.items()})
-    how = _scores.find("select.cv_loss", model, one, score)
+    module, _ = unpacked("select.cv_loss", model, fixed, sample_weight)
+    how = _scores.find("select.cv_loss", module, one, score)
     if not how.smooth:
         raise TypeError(
-            f"select.cv_loss: accuracies and ranks have no slope, got score {score!r} of {model.__name__}: "
+            f"select.cv_loss: accuracies and ranks have no slope, got score {score!r} of {module.__name__}: "
             "give score, such as 'log_loss', 'hinge' or a function"
         )
     mean = cross_validate(

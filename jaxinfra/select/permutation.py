@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import checks
-from jaxinfra._core.types import Status, short_repr
+from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.select import _resample
 
 
@@ -25,7 +25,7 @@ class PermutationTest(NamedTuple):
 
 
 def permutation_test(
-    model: ModuleType, X: Any, y: Any, *, key: Any, of: Callable[[Any], Any], n: int = 999,
+    model: ModuleType | Fit, X: Any, y: Any, *, key: Any, of: Callable[[Any], Any], n: int = 999,
     alternative: str = "two-sided", fixed: Mapping[str, Any] | None = None, sample_weight: Any = None,
 ) -> PermutationTest:  # fmt: skip
     """Test a statistic of the fit against those of data whose y is permuted: that X has nothing to do with y.
@@ -54,7 +54,9 @@ def permutation_test(
     n = checks.static_count(verb, "n", n)
     if alternative not in ("two-sided", "greater", "less"):
         raise ValueError(f"{verb}: alternative must be two-sided, greater or less, got {alternative!r}")
-    return _permutation_test(problem, key, model=model, of=of, n=n, alternative=alternative, static=static["static"])
+    return _permutation_test(
+        problem, key, model=static["model"], of=of, n=n, alternative=alternative, static=static["static"]
+    )
 
 
 @partial(jax.jit, static_argnames=("model", "of", "n", "alternative", "static"))
