@@ -32,8 +32,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [
     {"_core"},
     {"links"},
-    {"families", "norms"},
-    {"solvers", "losses", "penalties", "kernels"},
+    {"families", "norms", "kernels"},
+    {"solvers", "losses", "penalties"},
     {"linear", "svm", "nn", "data"},
     {"select", "calibrate", "infer", "fitted", "explain", "export"},
     {"sklearn"},

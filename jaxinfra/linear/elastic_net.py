@@ -2,16 +2,14 @@ r"""The elastic net: least squares with an L1 and an L2 penalty, and its whole p
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
 
-from jaxinfra._core import affine, checks, rows
+from jaxinfra._core import affine
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers.least_squares import ridge
-from jaxinfra.solvers.sparse import elastic_net
+from jaxinfra.linear import _elastic_net
 
 
 @public
@@ -79,41 +77,7 @@ def fit(
     Source: Zou and Hastie 2005; the algorithm: Hintermueller, Ito and Kunisch 2003; the gap: Kim et al. 2007, eq. 12.
     Elsewhere: sklearn.linear_model.ElasticNet, glmnet with standardize = FALSE, statsmodels OLS.fit_regularized.
     """
-    X, y, dtype = _data("elastic_net.fit", X, y)
-    checks.init("elastic_net.fit", init, X, y)
-    return _fit(
-        X,
-        y,
-        checks.penalty("elastic_net.fit", "l1", l1, X, y, dtype),
-        checks.penalty("elastic_net.fit", "l2", l2, X, y, dtype),
-        checks.weights("elastic_net.fit", sample_weight, X, y),
-        checks.rows_like("elastic_net.fit", "offset", offset, X, y),
-        init,
-        checks.tolerance("elastic_net.fit", tol, dtype),
-        checks.count("elastic_net.fit", "max_iter", max_iter),
-        fit_intercept=checks.flag("elastic_net.fit", "fit_intercept", fit_intercept),
-        blocked=not rows.on_mesh(X, y),
-    )
-
-
-def _data(verb: str, X: Any, y: Any) -> tuple[Any, Any, Any]:
-    X, y, dtype = checks.design(verb, X, y)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
-    return X, y, dtype
-
-
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
-@rows.replicated
-def _fit(
-    X: jax.Array, y: jax.Array, l1: jax.Array, l2: jax.Array, sample_weight: jax.Array | None,
-    offset: jax.Array | None, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool,
-    blocked: bool,
-) -> Fit:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
-    return elastic_net.fit(
-        X, y, w, l1, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
-    )
+    return _elastic_net.fit("elastic_net.fit", X, y, l1, l2, sample_weight, offset, init, tol, max_iter, fit_intercept)
 
 
 @public
@@ -158,34 +122,8 @@ def path(
     Source: Friedman, Hastie and Tibshirani 2010, section 2.5; Fan, Jiao and Lu 2014.  Elsewhere:
     sklearn.linear_model.enet_path, glmnet.
     """
-    X, y, dtype = _data("elastic_net.path", X, y)
-    checks.init("elastic_net.path", init, X, y)
-    l1, l2 = checks.penalty_path("elastic_net.path", X, y, dtype, l1=l1, l2=l2)
-    return _path(
-        X,
-        y,
-        l1,
-        l2,
-        checks.weights("elastic_net.path", sample_weight, X, y),
-        checks.rows_like("elastic_net.path", "offset", offset, X, y),
-        init,
-        checks.tolerance("elastic_net.path", tol, dtype),
-        checks.count("elastic_net.path", "max_iter", max_iter),
-        fit_intercept=checks.flag("elastic_net.path", "fit_intercept", fit_intercept),
-        blocked=not rows.on_mesh(X, y),
-    )
-
-
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
-@rows.replicated
-def _path(
-    X: jax.Array, y: jax.Array, l1: jax.Array, l2: jax.Array, sample_weight: jax.Array | None,
-    offset: jax.Array | None, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool,
-    blocked: bool,
-) -> Fit:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
-    return elastic_net.path(
-        X, y, w, l1, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
+    return _elastic_net.path(
+        "elastic_net.path", X, y, {"l1": l1, "l2": l2}, sample_weight, offset, init, tol, max_iter, fit_intercept
     )
 
 
@@ -212,27 +150,7 @@ def l1_max(
     >>> print(f"{ji.elastic_net.l1_max(X, y):.4f}")
     1.3333
     """
-    X, y, dtype = _data("elastic_net.l1_max", X, y)
-    u = penalty_weight
-    return _l1_max(
-        X,
-        y,
-        None if u is None else checks.penalty("elastic_net.l1_max", "penalty_weight", u, X, y, dtype),
-        checks.weights("elastic_net.l1_max", sample_weight, X, y),
-        checks.rows_like("elastic_net.l1_max", "offset", offset, X, y),
-        fit_intercept=checks.flag("elastic_net.l1_max", "fit_intercept", fit_intercept),
-        blocked=not rows.on_mesh(X, y),
-    )
-
-
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
-@rows.replicated
-def _l1_max(
-    X: jax.Array, y: jax.Array, penalty_weight: jax.Array | None, sample_weight: jax.Array | None,
-    offset: jax.Array | None, *, fit_intercept: bool, blocked: bool,
-) -> jax.Array:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
-    return elastic_net.l1_max(X, y, w, penalty_weight, fit_intercept=fit_intercept, blocked=blocked)
+    return _elastic_net.l1_max("elastic_net.l1_max", X, y, penalty_weight, sample_weight, offset, fit_intercept)
 
 
 @public
@@ -271,12 +189,7 @@ def objective(
     >>> print(ji.elastic_net.objective(at, jnp.array([[1.0], [1.0]]), jnp.array([1.0, 3.0]), l1=4.0, l2=2.0))
     6.0
     """
-    X, y, dtype = _data("elastic_net.objective", X, y)
-    l1 = checks.penalty("elastic_net.objective", "l1", l1, X, y, dtype)
-    l2 = checks.penalty("elastic_net.objective", "l2", l2, X, y, dtype)
-    w = checks.weights("elastic_net.objective", sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like("elastic_net.objective", "offset", offset, X, y))
-    return elastic_net.objective(params, X, y, w, l1, l2)
+    return _elastic_net.objective("elastic_net.objective", params, X, y, l1, l2, sample_weight, offset)
 
 
 @public
@@ -300,9 +213,4 @@ def optimality(
     >>> abs(ji.elastic_net.optimality(at, X, y, l1=1 / 3, l2=1 / 3).coef).round(5).tolist()
     [0.0]
     """
-    X, y, dtype = _data("elastic_net.optimality", X, y)
-    l1 = checks.penalty("elastic_net.optimality", "l1", l1, X, y, dtype)
-    l2 = checks.penalty("elastic_net.optimality", "l2", l2, X, y, dtype)
-    w = checks.weights("elastic_net.optimality", sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like("elastic_net.optimality", "offset", offset, X, y))
-    return elastic_net.subgradient(params, X, y, w, l1, l2, fit_intercept=fit_intercept)
+    return _elastic_net.optimality("elastic_net.optimality", params, X, y, l1, l2, sample_weight, offset, fit_intercept)

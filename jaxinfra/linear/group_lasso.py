@@ -13,7 +13,8 @@ from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import positive
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers.least_squares import ridge
+from jaxinfra.linear import _input
+from jaxinfra.linear._input import Given
 from jaxinfra.solvers.sparse import proximal
 from jaxinfra.solvers.sparse.group_norm import GroupNorm
 
@@ -83,25 +84,23 @@ def fit(
     celer GroupLasso (alpha = l1, weights = group_weight), R's grpreg and gglasso.
     """
     verb = "group_lasso.fit"
-    X, y, groups, l2, group_weight, dtype = _check(verb, X, y, groups, l2, group_weight)
-    checks.init(verb, init, X, y)
+    given, groups, l2, group_weight, dtype = _check(verb, X, y, sample_weight, offset, groups, l2, group_weight)
+    checks.init(verb, init, given.X, given.y)
     l1 = checks.hyper(verb, "l1", l1, dtype)
     if l1.ndim != 0:
         raise ValueError(f"{verb}: l1 must be a scalar (group_weight tells groups apart), got l1 {l1.shape}")
-    return _path(
-        X, y, groups, l1[None], l2, group_weight, checks.weights(verb, sample_weight, X, y),
-        checks.rows_like(verb, "offset", offset, X, y), init, checks.tolerance(verb, tol, dtype),
+    return _fit(
+        given, groups, l1, l2, group_weight, init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(X, y), single=True,
+        **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
 
 def _check(
-    verb: str, X: Any, y: Any, groups: Any, l2: Any, group_weight: Any
-) -> tuple[Any, Any, Any, Any, Any, np.dtype]:
-    X, y, dtype = checks.design(verb, X, y)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
+    verb: str, X: Any, y: Any, sample_weight: Any, offset: Any, groups: Any, l2: Any, group_weight: Any
+) -> tuple[Given, Any, Any, Any, np.dtype]:
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    X = given.X
     groups = checks.array(verb, "groups", groups)
     if groups.shape != (X.shape[1],):
         raise ValueError(f"{verb}: groups must have shape ({X.shape[1]},) to match X {X.shape}, got {groups.shape}")
@@ -115,7 +114,7 @@ def _check(
         if group_weight.ndim != 1 or (count is not None and group_weight.shape[0] < count):
             want = "(G,)" if count is None else f"({count},)"
             raise ValueError(f"{verb}: group_weight must have shape {want}, got group_weight {group_weight.shape}")
-    return X, y, groups, checks.penalty(verb, "l2", l2, X, y, dtype), group_weight, dtype
+    return given, groups, checks.penalty(verb, "l2", l2, X, given.y, dtype), group_weight, dtype
 
 
 def _norm(groups: jax.Array, group_weight: jax.Array | None, l1: jax.Array) -> GroupNorm:
@@ -127,20 +126,31 @@ def _norm(groups: jax.Array, group_weight: jax.Array | None, l1: jax.Array) -> G
     return GroupNorm(l1 * jnp.where(known, group_weight[groups], jnp.nan), same)
 
 
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked", "single"))
+_compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+
+
+@_compiled
 @rows.replicated
-def _path(
-    X: jax.Array, y: jax.Array, groups: jax.Array, l1: jax.Array, l2: jax.Array, group_weight: jax.Array | None,
-    sample_weight: jax.Array | None, offset: jax.Array | None, init: Linear | None, tol: jax.Array | None,
-    max_iter: jax.Array, *, fit_intercept: bool, blocked: bool, single: bool,
+def _fit(given: Given, groups: jax.Array, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
+    return proximal.single(_solve(given, groups, l1[None], *rest, **options))
+
+
+@_compiled
+@rows.replicated
+def _path(given: Given, groups: jax.Array, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
+    return _solve(given, groups, l1, *rest, **options)
+
+
+def _solve(
+    given: Given, groups: jax.Array, l1: jax.Array, l2: jax.Array, group_weight: jax.Array | None,
+    init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    X, y, w, _ = _input.read(given)
     init = None if init is None else Linear(init.coef[:, None], init.intercept)
-    fits = proximal.one_target(proximal.path(
+    return proximal.one_target(proximal.path(
         X, y[:, None], w, l1, jnp.broadcast_to(l2, (X.shape[1],)), partial(_norm, groups, group_weight), init,
         fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter,
     ))  # fmt: skip
-    return proximal.single(fits) if single else fits
 
 
 @partial(public, path_axis=("l1",))
@@ -166,16 +176,15 @@ def path(
     ['0.000', '1.500']
     """
     verb = "group_lasso.path"
-    X, y, groups, l2, group_weight, dtype = _check(verb, X, y, groups, l2, group_weight)
-    checks.init(verb, init, X, y)
+    given, groups, l2, group_weight, dtype = _check(verb, X, y, sample_weight, offset, groups, l2, group_weight)
+    checks.init(verb, init, given.X, given.y)
     l1 = checks.hyper(verb, "l1", l1, dtype)
     if l1.ndim != 1 or l1.shape[0] == 0:
         raise ValueError(f"{verb}: l1 must have shape (m,) with m >= 1, got l1 {l1.shape}")
     return _path(
-        X, y, groups, l1, l2, group_weight, checks.weights(verb, sample_weight, X, y),
-        checks.rows_like(verb, "offset", offset, X, y), init, checks.tolerance(verb, tol, dtype),
+        given, groups, l1, l2, group_weight, init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(X, y), single=False,
+        **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
 
@@ -193,21 +202,19 @@ def l1_max(
     2.5
     """
     verb = "group_lasso.l1_max"
-    X, y, groups, _, group_weight, _ = _check(verb, X, y, groups, 0.0, group_weight)
+    given, groups, _, group_weight, _ = _check(verb, X, y, sample_weight, offset, groups, 0.0, group_weight)
     return _l1_max(
-        X, y, groups, group_weight, checks.weights(verb, sample_weight, X, y),
-        checks.rows_like(verb, "offset", offset, X, y),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(X, y),
+        given, groups, group_weight,
+        **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
 
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+@_compiled
 @rows.replicated
 def _l1_max(
-    X: jax.Array, y: jax.Array, groups: jax.Array, group_weight: jax.Array | None, sample_weight: jax.Array | None,
-    offset: jax.Array | None, *, fit_intercept: bool, blocked: bool,
+    given: Given, groups: jax.Array, group_weight: jax.Array | None, *, fit_intercept: bool, blocked: bool,
 ) -> jax.Array:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    X, y, w, _ = _input.read(given)
 
     def size(C: jax.Array) -> jax.Array:
         h = _norm(groups, group_weight, jnp.ones((), C.dtype))
@@ -255,9 +262,8 @@ def objective(
     10.0
     """
     verb = "group_lasso.objective"
-    X, y, groups, l2, group_weight, dtype = _check(verb, X, y, groups, l2, group_weight)
-    w = checks.weights(verb, sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
+    given, groups, l2, group_weight, dtype = _check(verb, X, y, sample_weight, offset, groups, l2, group_weight)
+    X, y, w, _ = _input.read(given)
     h = _norm(jnp.asarray(groups), group_weight, jnp.asarray(checks.hyper(verb, "l1", l1, dtype)))
     return proximal.objective(params, X, y, w, l2, h)
 
@@ -277,9 +283,8 @@ def optimality(
     0.0
     """
     verb = "group_lasso.optimality"
-    X, y, groups, l2, group_weight, dtype = _check(verb, X, y, groups, l2, group_weight)
+    given, groups, l2, group_weight, dtype = _check(verb, X, y, sample_weight, offset, groups, l2, group_weight)
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
-    w = checks.weights(verb, sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
+    X, y, w, _ = _input.read(given)
     h = _norm(jnp.asarray(groups), group_weight, jnp.asarray(checks.hyper(verb, "l1", l1, dtype)))
     return proximal.subgradient(params, X, y, w, l2, h, fit_intercept=fit_intercept)

@@ -14,8 +14,8 @@ from jaxinfra._core.absent import or_ones
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Scaled
 from jaxinfra._core.verbs import public
-from jaxinfra.linear import _real_input
-from jaxinfra.linear._real_input import Input
+from jaxinfra.linear import _input
+from jaxinfra.linear._input import Given
 from jaxinfra.solvers.robust import huber
 
 
@@ -76,26 +76,26 @@ def fit(
     sklearn.linear_model.HuberRegressor (epsilon = delta, alpha = l2 * sum of weights).
     """
     verb = "huber.fit"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    checks.init(verb, init, raw.X, raw.y)
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    checks.init(verb, init, given.X, given.y)
     if isinstance(init, Linear):
         init = Scaled(*init, jnp.zeros((), dtype))
     return _fit(
-        raw, _real_input.scalar(verb, "delta", delta, dtype, above=1.0),
-        checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype), init, checks.tolerance(verb, tol, dtype),
+        given, _input.scalar(verb, "delta", delta, dtype, above=1.0),
+        checks.penalty(verb, "l2", l2, given.X, given.y, dtype), init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(raw.X, raw.y),
+        **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
 
 @partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
-    raw: Input, delta: jax.Array, l2: jax.Array, init: Scaled | None, tol: jax.Array | None, max_iter: jax.Array, *,
+    given: Given, delta: jax.Array, l2: jax.Array, init: Scaled | None, tol: jax.Array | None, max_iter: jax.Array, *,
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     return huber.solve(
-        _real_input.read(raw), delta, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
+        _input.read(given), delta, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
 
 
@@ -138,15 +138,15 @@ def objective(
     3.75
     """
     verb = "huber.objective"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    delta = _real_input.scalar(verb, "delta", delta, dtype, above=1.0)
-    return _objective(params, raw, delta, checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype))
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    delta = _input.scalar(verb, "delta", delta, dtype, above=1.0)
+    return _objective(params, given, delta, checks.penalty(verb, "l2", l2, given.X, given.y, dtype))
 
 
 @jax.jit
 @rows.replicated
-def _objective(params: Scaled, raw: Input, delta: jax.Array, l2: jax.Array) -> jax.Array:
-    data = _real_input.read(raw)
+def _objective(params: Scaled, given: Given, delta: jax.Array, l2: jax.Array) -> jax.Array:
+    data = _input.read(given)
     z = (data.y - dot(data.X, params.coef) - params.intercept) / params.scale
     w = or_ones(data.w, z)
     loss = params.scale * (0.5 + dot(w, norms.Huber(delta).rho(z)) / w.sum())
@@ -168,14 +168,14 @@ def optimality(
     [1.5] 0.5 -0.75
     """
     verb = "huber.optimality"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    delta = _real_input.scalar(verb, "delta", delta, dtype, above=1.0)
-    l2 = checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype)
-    return _optimality(params, raw, delta, l2, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept))
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    delta = _input.scalar(verb, "delta", delta, dtype, above=1.0)
+    l2 = checks.penalty(verb, "l2", l2, given.X, given.y, dtype)
+    return _optimality(params, given, delta, l2, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept))
 
 
 @partial(jax.jit, static_argnames="fit_intercept")
 @rows.replicated
-def _optimality(params: Scaled, raw: Input, delta: jax.Array, l2: jax.Array, *, fit_intercept: bool) -> Scaled:
-    g = jax.grad(_objective)(params, raw, delta, l2)
+def _optimality(params: Scaled, given: Given, delta: jax.Array, l2: jax.Array, *, fit_intercept: bool) -> Scaled:
+    g = jax.grad(_objective)(params, given, delta, l2)
     return g if fit_intercept else g._replace(intercept=jnp.zeros_like(g.intercept))

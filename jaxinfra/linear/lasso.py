@@ -2,16 +2,14 @@ r"""The lasso: least squares with an L1 penalty, its whole path and the penalty 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
 
-from jaxinfra._core import affine, checks, rows
+from jaxinfra._core import affine
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers.least_squares import ridge
-from jaxinfra.solvers.sparse import elastic_net
+from jaxinfra.linear import _elastic_net
 
 
 @public
@@ -78,39 +76,7 @@ def fit(
     Elsewhere: sklearn.linear_model.Lasso (alpha = l1), glmnet with alpha = 1 and standardize = FALSE (lambda = l1),
     statsmodels OLS.fit_regularized.
     """
-    X, y, dtype = _data("lasso.fit", X, y)
-    checks.init("lasso.fit", init, X, y)
-    return _fit(
-        X,
-        y,
-        checks.penalty("lasso.fit", "l1", l1, X, y, dtype),
-        checks.weights("lasso.fit", sample_weight, X, y),
-        checks.rows_like("lasso.fit", "offset", offset, X, y),
-        init,
-        checks.tolerance("lasso.fit", tol, dtype),
-        checks.count("lasso.fit", "max_iter", max_iter),
-        fit_intercept=checks.flag("lasso.fit", "fit_intercept", fit_intercept),
-        blocked=not rows.on_mesh(X, y),
-    )
-
-
-def _data(verb: str, X: Any, y: Any) -> tuple[Any, Any, Any]:
-    X, y, dtype = checks.design(verb, X, y)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
-    return X, y, dtype
-
-
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
-@rows.replicated
-def _fit(
-    X: jax.Array, y: jax.Array, l1: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None,
-    init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
-) -> Fit:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
-    return elastic_net.fit(
-        X, y, w, l1, None, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
-    )
+    return _elastic_net.fit("lasso.fit", X, y, l1, None, sample_weight, offset, init, tol, max_iter, fit_intercept)
 
 
 @public
@@ -153,33 +119,7 @@ def path(
     Source: Friedman, Hastie and Tibshirani 2010, section 2.5; Fan, Jiao and Lu 2014.  Elsewhere:
     sklearn.linear_model.lasso_path, glmnet.
     """
-    X, y, dtype = _data("lasso.path", X, y)
-    checks.init("lasso.path", init, X, y)
-    (l1,) = checks.penalty_path("lasso.path", X, y, dtype, l1=l1)
-    return _path(
-        X,
-        y,
-        l1,
-        checks.weights("lasso.path", sample_weight, X, y),
-        checks.rows_like("lasso.path", "offset", offset, X, y),
-        init,
-        checks.tolerance("lasso.path", tol, dtype),
-        checks.count("lasso.path", "max_iter", max_iter),
-        fit_intercept=checks.flag("lasso.path", "fit_intercept", fit_intercept),
-        blocked=not rows.on_mesh(X, y),
-    )
-
-
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
-@rows.replicated
-def _path(
-    X: jax.Array, y: jax.Array, l1: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None,
-    init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
-) -> Fit:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
-    return elastic_net.path(
-        X, y, w, l1, None, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
-    )
+    return _elastic_net.path("lasso.path", X, y, {"l1": l1}, sample_weight, offset, init, tol, max_iter, fit_intercept)
 
 
 @public
@@ -205,27 +145,7 @@ def l1_max(
     >>> print(f"{ji.lasso.l1_max(X, y):.4f}")
     1.3333
     """
-    X, y, dtype = _data("lasso.l1_max", X, y)
-    u = penalty_weight
-    return _l1_max(
-        X,
-        y,
-        None if u is None else checks.penalty("lasso.l1_max", "penalty_weight", u, X, y, dtype),
-        checks.weights("lasso.l1_max", sample_weight, X, y),
-        checks.rows_like("lasso.l1_max", "offset", offset, X, y),
-        fit_intercept=checks.flag("lasso.l1_max", "fit_intercept", fit_intercept),
-        blocked=not rows.on_mesh(X, y),
-    )
-
-
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
-@rows.replicated
-def _l1_max(
-    X: jax.Array, y: jax.Array, penalty_weight: jax.Array | None, sample_weight: jax.Array | None,
-    offset: jax.Array | None, *, fit_intercept: bool, blocked: bool,
-) -> jax.Array:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
-    return elastic_net.l1_max(X, y, w, penalty_weight, fit_intercept=fit_intercept, blocked=blocked)
+    return _elastic_net.l1_max("lasso.l1_max", X, y, penalty_weight, sample_weight, offset, fit_intercept)
 
 
 @public
@@ -262,11 +182,7 @@ def objective(params: Linear, X: Any, y: Any, *, l1: Any, sample_weight: Any = N
     >>> print(ji.lasso.objective(at, jnp.array([[1.0], [1.0]]), jnp.array([1.0, 3.0]), l1=4.0))
     5.0
     """
-    X, y, dtype = _data("lasso.objective", X, y)
-    l1 = checks.penalty("lasso.objective", "l1", l1, X, y, dtype)
-    w = checks.weights("lasso.objective", sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like("lasso.objective", "offset", offset, X, y))
-    return elastic_net.objective(params, X, y, w, l1, None)
+    return _elastic_net.objective("lasso.objective", params, X, y, l1, None, sample_weight, offset)
 
 
 @public
@@ -288,8 +204,4 @@ def optimality(
     >>> abs(ji.lasso.optimality(ji.Linear(jnp.array([1.5]), jnp.array(1.0)), X, y, l1=1 / 3).coef).round(5).tolist()
     [0.0]
     """
-    X, y, dtype = _data("lasso.optimality", X, y)
-    l1 = checks.penalty("lasso.optimality", "l1", l1, X, y, dtype)
-    w = checks.weights("lasso.optimality", sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like("lasso.optimality", "offset", offset, X, y))
-    return elastic_net.subgradient(params, X, y, w, l1, None, fit_intercept=fit_intercept)
+    return _elastic_net.optimality("lasso.optimality", params, X, y, l1, None, sample_weight, offset, fit_intercept)

@@ -15,8 +15,8 @@ from jaxinfra._core.absent import or_ones
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Scaled
 from jaxinfra._core.verbs import public
-from jaxinfra.linear import _real_input
-from jaxinfra.linear._real_input import Input
+from jaxinfra.linear import _input
+from jaxinfra.linear._input import Given
 from jaxinfra.norms import Norm
 from jaxinfra.solvers.robust import m_estimator
 from jaxinfra.solvers.robust import residual_scale as scales
@@ -88,14 +88,14 @@ def fit(
     R's MASS::rlm.
     """
     verb = "m_estimator.fit"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    checks.init(verb, init, raw.X, raw.y)
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    checks.init(verb, init, given.X, given.y)
     estimator, constant = _scale(verb, scale, k2, dtype)
     norm = _norm(verb, norm, dtype)
     fitted = _fit(
-        raw, norm, constant, None if init is None else Linear(init.coef, init.intercept),
+        given, norm, constant, None if init is None else Linear(init.coef, init.intercept),
         checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter), estimator=estimator,
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(raw.X, raw.y),
+        **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
     return fitted._replace(problem={"norm": norm})
 
@@ -105,7 +105,7 @@ def _norm(verb: str, norm: Any, dtype: np.dtype) -> Norm:
     norm = norms.Huber() if norm is None else norm
     if not isinstance(norm, Norm):
         raise TypeError(f"{verb}: norm must be one of jaxinfra.norms such as norms.Tukey(4.685), got {norm!r}")
-    return jax.tree.map(lambda v: _real_input.scalar(verb, f"a constant of {norm!r}", v, dtype, above=0.0), norm)
+    return jax.tree.map(lambda v: _input.scalar(verb, f"a constant of {norm!r}", v, dtype, above=0.0), norm)
 
 
 def _scale(verb: str, scale: Any, k2: Any, dtype: np.dtype) -> tuple[str, Any]:
@@ -116,18 +116,18 @@ def _scale(verb: str, scale: Any, k2: Any, dtype: np.dtype) -> tuple[str, Any]:
         if scale not in _ESTIMATORS:
             raise ValueError(f'{verb}: scale must be "mad", "proposal2" or a number, got {scale!r}')
         k2 = scales.K2 if k2 is None else k2
-        return scale, _real_input.scalar(verb, "k2", k2, dtype, above=0.0) if scale == "proposal2" else None
-    return "known", _real_input.scalar(verb, "scale", scale, dtype, above=0.0)
+        return scale, _input.scalar(verb, "k2", k2, dtype, above=0.0) if scale == "proposal2" else None
+    return "known", _input.scalar(verb, "scale", scale, dtype, above=0.0)
 
 
 @partial(jax.jit, static_argnames=("estimator", "fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
-    raw: Input, norm: Norm, constant: jax.Array | None, init: Linear | None, tol: jax.Array | None,
+    given: Given, norm: Norm, constant: jax.Array | None, init: Linear | None, tol: jax.Array | None,
     max_iter: jax.Array, *, estimator: str, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     return m_estimator.solve(
-        _real_input.read(raw), norm, constant, init, estimator=estimator, fit_intercept=fit_intercept, blocked=blocked,
+        _input.read(given), norm, constant, init, estimator=estimator, fit_intercept=fit_intercept, blocked=blocked,
         tol=tol, max_iter=max_iter,
     )  # fmt: skip
 
@@ -172,14 +172,14 @@ def objective(
     3.25
     """
     verb = "m_estimator.objective"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    return _objective(params, raw, _norm(verb, norm, dtype))
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    return _objective(params, given, _norm(verb, norm, dtype))
 
 
 @jax.jit
 @rows.replicated
-def _objective(params: Scaled, raw: Input, norm: Norm) -> jax.Array:
-    X, y, w, _ = _real_input.read(raw)
+def _objective(params: Scaled, given: Given, norm: Norm) -> jax.Array:
+    X, y, w, _ = _input.read(given)
     z = (y - dot(X, params.coef) - params.intercept) / params.scale
     w = or_ones(w, z)
     return params.scale**2 * dot(w, norm.rho(z)) / w.sum()
@@ -200,13 +200,13 @@ def optimality(
     [1.5]
     """
     verb = "m_estimator.optimality"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
-    return _optimality(params, raw, _norm(verb, norm, dtype), fit_intercept=fit_intercept)
+    return _optimality(params, given, _norm(verb, norm, dtype), fit_intercept=fit_intercept)
 
 
 @partial(jax.jit, static_argnames="fit_intercept")
 @rows.replicated
-def _optimality(params: Scaled, raw: Input, norm: Norm, *, fit_intercept: bool) -> Linear:
-    g = jax.grad(_objective)(params, raw, norm)
+def _optimality(params: Scaled, given: Given, norm: Norm, *, fit_intercept: bool) -> Linear:
+    g = jax.grad(_objective)(params, given, norm)
     return Linear(g.coef, g.intercept if fit_intercept else jnp.zeros_like(g.intercept))

@@ -12,7 +12,8 @@ from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import positive
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.solvers.least_squares import ridge
+from jaxinfra.linear import _input
+from jaxinfra.linear._input import Given
 from jaxinfra.solvers.sparse import proximal
 from jaxinfra.solvers.sparse.nonnegative import Nonnegative
 
@@ -77,45 +78,42 @@ def fit(
     LinearRegression(positive=True), ElasticNet(positive=True).
     """
     verb = "nnls.fit"
-    X, y, dtype = _check(verb, X, y)
-    checks.init(verb, init, X, y)
-    return _path(
-        X, y, _penalty(verb, "l1", l1, X, y, dtype)[None], _penalty(verb, "l2", l2, X, y, dtype),
-        checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y), init,
-        checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(X, y), single=True,
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    checks.init(verb, init, given.X, given.y)
+    l1, l2 = (checks.penalty(verb, name, v, given.X, given.y, dtype) for name, v in (("l1", l1), ("l2", l2)))
+    return _fit(
+        given, l1, l2, init, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
+        **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
 
-def _check(verb: str, X: Any, y: Any) -> tuple[Any, Any, Any]:
-    X, y, dtype = checks.design(verb, X, y)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
-    return X, y, dtype
+_compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 
 
-def _penalty(verb: str, name: str, value: Any, X: Any, y: Any, dtype: Any) -> Any:
-    """A scalar or (p,)."""
-    return checks.penalty(verb, name, value, X, y, dtype)
-
-
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked", "single"))
+@_compiled
 @rows.replicated
-def _path(
-    X: jax.Array, y: jax.Array, l1: jax.Array, l2: jax.Array, sample_weight: jax.Array | None,
-    offset: jax.Array | None, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool,
-    blocked: bool, single: bool,
+def _fit(given: Given, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
+    return proximal.single(_solve(given, l1[None], *rest, **options))
+
+
+@_compiled
+@rows.replicated
+def _path(given: Given, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
+    return _solve(given, l1, *rest, **options)
+
+
+def _solve(
+    given: Given, l1: jax.Array, l2: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
+    fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    X, y, w, _ = _input.read(given)
     p = X.shape[1]
     init = None if init is None else Linear(init.coef[:, None], init.intercept)
-    fits = proximal.path(
+    return proximal.one_target(proximal.path(
         X, y[:, None], w, jnp.broadcast_to(l1[:, None] if l1.ndim == 1 else l1, (l1.shape[0], p)),
         jnp.broadcast_to(l2, (p,)), _cost, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol,
         max_iter=max_iter,
-    )  # fmt: skip
-    fits = proximal.one_target(fits)
-    return proximal.single(fits) if single else fits
+    ))  # fmt: skip
 
 
 def _cost(l1: jax.Array) -> Nonnegative:
@@ -143,14 +141,13 @@ def path(
     ['0.000', '2.000']
     """
     verb = "nnls.path"
-    X, y, dtype = _check(verb, X, y)
-    checks.init(verb, init, X, y)
-    (l1,) = checks.penalty_path(verb, X, y, dtype, l1=l1)
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    checks.init(verb, init, given.X, given.y)
+    (l1,) = checks.penalty_path(verb, given.X, given.y, dtype, l1=l1)
     return _path(
-        X, y, l1, _penalty(verb, "l2", l2, X, y, dtype), checks.weights(verb, sample_weight, X, y),
-        checks.rows_like(verb, "offset", offset, X, y), init, checks.tolerance(verb, tol, dtype),
+        given, l1, checks.penalty(verb, "l2", l2, given.X, given.y, dtype), init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(X, y), single=False,
+        **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
 
@@ -169,22 +166,23 @@ def l1_max(
     3.0
     """
     verb = "nnls.l1_max"
-    X, y, dtype = _check(verb, X, y)
-    weight = _penalty(verb, "penalty_weight", 1.0 if penalty_weight is None else penalty_weight, X, y, dtype)
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    weight = checks.penalty(
+        verb, "penalty_weight", 1.0 if penalty_weight is None else penalty_weight, given.X, given.y, dtype
+    )
     return _l1_max(
-        X, y, weight, checks.weights(verb, sample_weight, X, y),
-        checks.rows_like(verb, "offset", offset, X, y),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(X, y),
+        given, weight,
+        **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
 
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+@_compiled
 @rows.replicated
 def _l1_max(
-    X: jax.Array, y: jax.Array, weight: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None, *,
+    given: Given, weight: jax.Array, *,
     fit_intercept: bool, blocked: bool,
 ) -> jax.Array:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    X, y, w, _ = _input.read(given)
     u = jnp.broadcast_to(weight, (X.shape[1],))
 
     def size(C: jax.Array) -> jax.Array:
@@ -230,10 +228,11 @@ def objective(
     6.0
     """
     verb = "nnls.objective"
-    X, y, dtype = _check(verb, X, y)
-    l1, l2 = (jnp.asarray(_penalty(verb, name, v, X, y, dtype)) for name, v in (("l1", l1), ("l2", l2)))
-    w = checks.weights(verb, sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    l1, l2 = (
+        jnp.asarray(checks.penalty(verb, name, v, given.X, given.y, dtype)) for name, v in (("l1", l1), ("l2", l2))
+    )
+    X, y, w, _ = _input.read(given)
     return proximal.objective(params, X, y, w, l2, _cost(jnp.broadcast_to(l1, (X.shape[1],))))
 
 
@@ -251,10 +250,11 @@ def optimality(
     [-1.]
     """
     verb = "nnls.optimality"
-    X, y, dtype = _check(verb, X, y)
-    l1, l2 = (jnp.asarray(_penalty(verb, name, v, X, y, dtype)) for name, v in (("l1", l1), ("l2", l2)))
-    w = checks.weights(verb, sample_weight, X, y)
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    l1, l2 = (
+        jnp.asarray(checks.penalty(verb, name, v, given.X, given.y, dtype)) for name, v in (("l1", l1), ("l2", l2))
+    )
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like(verb, "offset", offset, X, y))
+    X, y, w, _ = _input.read(given)
     h = _cost(jnp.broadcast_to(l1, (X.shape[1],)))
     return proximal.subgradient(params, X, y, w, l2, h, fit_intercept=fit_intercept)

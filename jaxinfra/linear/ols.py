@@ -10,6 +10,8 @@ import jax
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
+from jaxinfra.linear import _input
+from jaxinfra.linear._input import Given
 from jaxinfra.solvers.least_squares import ridge
 
 
@@ -82,27 +84,23 @@ def fit(
     Pereyra 1973, eq. 4.12 (derivative).  Elsewhere: sklearn.linear_model.LinearRegression, statsmodels OLS and WLS,
     scipy.linalg.lstsq, R's lm.
     """
-    X, y, dtype = checks.design("ols.fit", X, y)
-    checks.init("ols.fit", init, X, y)
+    given, dtype = _input.check("ols.fit", X, y, sample_weight, offset, targets="any")
+    checks.init("ols.fit", init, given.X, given.y)
     return _fit(
-        X,
-        y,
-        checks.weights("ols.fit", sample_weight, X, y),
-        checks.rows_like("ols.fit", "offset", offset, X, y, columns=True),
+        given,
         checks.tolerance("ols.fit", tol, dtype),
         checks.count("ols.fit", "max_iter", max_iter),
-        fit_intercept=checks.flag("ols.fit", "fit_intercept", fit_intercept),
-        blocked=not rows.on_mesh(X, y),
+        **_input.options("ols.fit", given, fit_intercept),
     )
 
 
 @partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
-    X: jax.Array, y: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None, tol: jax.Array | None,
+    given: Given, tol: jax.Array | None,
     max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    X, y, w, _ = _input.read(given)
     return ridge.solve(X, y, w, None, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
 
 
@@ -140,9 +138,8 @@ def objective(params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offs
     >>> print(ji.ols.objective(params, jnp.array([[1.0], [1.0]]), jnp.array([1.0, 3.0])))
     2.5
     """
-    X, y, _ = checks.design("ols.objective", X, y)
-    w = checks.weights("ols.objective", sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like("ols.objective", "offset", offset, X, y, columns=True))
+    given, _ = _input.check("ols.objective", X, y, sample_weight, offset, targets="any")
+    X, y, w, _ = _input.read(given)
     return ridge.objective(params, X, y, w, None)
 
 
@@ -158,7 +155,6 @@ def optimality(
     >>> ji.ols.optimality(ji.Linear(jnp.array([2.0]), jnp.array(0.0)), X, y).coef.tolist()
     [0.0]
     """
-    X, y, _ = checks.design("ols.optimality", X, y)
-    w = checks.weights("ols.optimality", sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like("ols.optimality", "offset", offset, X, y, columns=True))
+    given, _ = _input.check("ols.optimality", X, y, sample_weight, offset, targets="any")
+    X, y, w, _ = _input.read(given)
     return ridge.gradient(params, X, y, w, None, fit_intercept=fit_intercept)

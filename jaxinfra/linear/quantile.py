@@ -15,8 +15,8 @@ from jaxinfra._core.absent import or_ones
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
-from jaxinfra.linear import _real_input
-from jaxinfra.linear._real_input import Input
+from jaxinfra.linear import _input
+from jaxinfra.linear._input import Given
 from jaxinfra.solvers.linalg.design import with_ones
 from jaxinfra.solvers.quantile import quantile
 
@@ -82,14 +82,14 @@ def fit(
     method = "fn".
     """
     verb = "quantile.fit"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
     tau = _tau(verb, tau, dtype)
     several = tau.ndim == 1 and init is not None and np.ndim(init.coef) == 2
-    checks.init(verb, init, raw.X, raw.y, classes=len(tau) if several else None)
+    checks.init(verb, init, given.X, given.y, classes=len(tau) if several else None)
     return _fit(
-        raw, tau, checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype), init,
+        given, tau, checks.penalty(verb, "l1", l1, given.X, given.y, dtype), init,
         checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=not rows.on_mesh(raw.X, raw.y),
+        **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
 
@@ -102,19 +102,19 @@ def _tau(verb: str, tau: Any, dtype: np.dtype) -> Any:
     return value
 
 
-def _read(raw: Input) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _read(given: Given) -> tuple[jax.Array, jax.Array, jax.Array]:
     """X, y - offset and the weights (n,) in the working dtype."""
-    X, y, w, _ = _real_input.read(raw)
+    X, y, w, _ = _input.read(given)
     return X, y, or_ones(w, y)
 
 
 @partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
-    raw: Input, tau: jax.Array, l1: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
+    given: Given, tau: jax.Array, l1: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = _read(raw)
+    X, y, w = _read(given)
     l1 = jnp.broadcast_to(l1, X.shape[1:])
 
     def one(tau: jax.Array, init: Linear | None) -> Fit:
@@ -173,15 +173,15 @@ def objective(
     0.5
     """
     verb = "quantile.objective"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    tau, l1 = _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype)
-    return _objective(params, raw, tau, l1)
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    tau, l1 = _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, given.X, given.y, dtype)
+    return _objective(params, given, tau, l1)
 
 
 @jax.jit
 @rows.replicated
-def _objective(params: Linear, raw: Input, tau: jax.Array, l1: jax.Array) -> jax.Array:
-    X, y, w = _read(raw)
+def _objective(params: Linear, given: Given, tau: jax.Array, l1: jax.Array) -> jax.Array:
+    X, y, w = _read(given)
     eta = affine.decision("quantile.objective", params, X)
     r = affine.as_rows(y, eta) - eta
     loss = jnp.maximum(jnp.broadcast_to(tau, r.shape) * r, jnp.broadcast_to(tau - 1, r.shape) * r)
@@ -207,15 +207,15 @@ def optimality(
     [-0.125] -0.25
     """
     verb = "quantile.optimality"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    tau, l1 = _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype)
-    return _optimality(params, raw, tau, l1, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept))
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    tau, l1 = _tau(verb, tau, dtype), checks.penalty(verb, "l1", l1, given.X, given.y, dtype)
+    return _optimality(params, given, tau, l1, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept))
 
 
 @partial(jax.jit, static_argnames="fit_intercept")
 @rows.replicated
-def _optimality(params: Linear, raw: Input, tau: jax.Array, l1: jax.Array, *, fit_intercept: bool) -> Linear:
-    X, y, w = _read(raw)
+def _optimality(params: Linear, given: Given, tau: jax.Array, l1: jax.Array, *, fit_intercept: bool) -> Linear:
+    X, y, w = _read(given)
     l1 = jnp.broadcast_to(l1, X.shape[1:])
     V = with_ones(X) if fit_intercept else X
 

@@ -15,8 +15,8 @@ from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Status, short_repr
 from jaxinfra._core.verbs import public
-from jaxinfra.linear import _real_input
-from jaxinfra.linear._real_input import Input
+from jaxinfra.linear import _input
+from jaxinfra.linear._input import Given
 from jaxinfra.solvers.least_squares import ridge
 from jaxinfra.solvers.linalg import cholesky, design
 from jaxinfra.solvers.linalg.cholesky import solve_root
@@ -107,19 +107,19 @@ def fit(
     max_trials, stop_probability = confidence).
     """
     verb = "ransac.fit"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    checks.init(verb, init, raw.X, raw.y)
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    checks.init(verb, init, given.X, given.y)
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
-    q = raw.X.shape[1] + fit_intercept
-    size = _real_input.subset_size(verb, subset_size, raw.X.shape[0], q)
+    q = given.X.shape[1] + fit_intercept
+    size = _input.subset_size(verb, subset_size, given.X.shape[0], q)
     if threshold is not None:
-        threshold = _real_input.scalar(verb, "threshold", threshold, dtype, above=0.0)
+        threshold = _input.scalar(verb, "threshold", threshold, dtype, above=0.0)
     n_trials = checks.static_count(verb, "n_trials", n_trials)
-    confidence = _real_input.scalar(verb, "confidence", confidence, dtype, above=0.0, most=1.0)
+    confidence = _input.scalar(verb, "confidence", confidence, dtype, above=0.0, most=1.0)
     fitted = _fit(
-        raw, key, threshold, confidence, init, checks.tolerance(verb, tol, dtype),
+        given, key, threshold, confidence, init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
-        n_trials=n_trials, size=size, fit_intercept=fit_intercept, blocked=not rows.on_mesh(raw.X, raw.y),
+        n_trials=n_trials, size=size, fit_intercept=fit_intercept, blocked=not rows.on_mesh(given.X, given.y),
     )  # fmt: skip
     return fitted._replace(problem={"threshold": fitted.info.threshold})
 
@@ -127,10 +127,10 @@ def fit(
 @partial(jax.jit, static_argnames=("n_trials", "size", "fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
-    raw: Input, key: jax.Array, threshold: jax.Array | None, confidence: jax.Array, init: Linear | None,
+    given: Given, key: jax.Array, threshold: jax.Array | None, confidence: jax.Array, init: Linear | None,
     tol: jax.Array | None, max_iter: jax.Array, *, n_trials: int, size: int, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    live = _real_input.read(raw)
+    live = _input.read(given)
     X, y, w, _ = implicit.frozen(live)
     X, w = absent.masked(X, w)
     w = or_ones(w, y)
@@ -221,9 +221,9 @@ def inliers(params: Linear, X: Any, y: Any, *, threshold: Any, offset: Any = Non
     [ True False]
     """
     verb = "ransac.inliers"
-    raw, dtype = _real_input.check(verb, X, y, None, offset)
-    threshold = _real_input.scalar(verb, "threshold", threshold, dtype, above=0.0)
-    return jnp.abs(_real_input.read(raw).y - affine.decision(verb, params, raw.X)) <= threshold
+    given, dtype = _input.check(verb, X, y, None, offset)
+    threshold = _input.scalar(verb, "threshold", threshold, dtype, above=0.0)
+    return jnp.abs(_input.read(given).y - affine.decision(verb, params, given.X)) <= threshold
 
 
 @public
@@ -290,6 +290,6 @@ def _agreeing(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """X, y - offset, and the weights of the rows that agree."""
     inside = inliers(params, X, y, threshold=threshold, offset=offset)
-    raw, _ = _real_input.check(verb, X, y, sample_weight, offset)
-    X, y, w, _ = _real_input.read(raw)
+    given, _ = _input.check(verb, X, y, sample_weight, offset)
+    X, y, w, _ = _input.read(given)
     return X, y, jnp.where(inside, or_ones(w, y), 0)

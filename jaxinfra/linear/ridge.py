@@ -10,6 +10,8 @@ import jax
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear, short_repr
 from jaxinfra._core.verbs import public
+from jaxinfra.linear import _input
+from jaxinfra.linear._input import Given
 from jaxinfra.solvers.least_squares import ridge, ridge_path
 
 
@@ -73,28 +75,24 @@ def fit(
     Source: Hoerl and Kennard 1970, eq. 2.1; Golub, Heath and Wahba 1979.  Elsewhere: sklearn.linear_model.Ridge
     (alpha = l2 * sum of weights), glmnet with alpha = 0 and standardize = FALSE, statsmodels OLS.fit_regularized.
     """
-    X, y, dtype = checks.design("ridge.fit", X, y)
-    checks.init("ridge.fit", init, X, y)
+    given, dtype = _input.check("ridge.fit", X, y, sample_weight, offset, targets="any")
+    checks.init("ridge.fit", init, given.X, given.y)
     return _fit(
-        X,
-        y,
-        checks.penalty("ridge.fit", "l2", l2, X, y, dtype),
-        checks.weights("ridge.fit", sample_weight, X, y),
-        checks.rows_like("ridge.fit", "offset", offset, X, y, columns=True),
+        given,
+        checks.penalty("ridge.fit", "l2", l2, given.X, given.y, dtype),
         checks.tolerance("ridge.fit", tol, dtype),
         checks.count("ridge.fit", "max_iter", max_iter),
-        fit_intercept=checks.flag("ridge.fit", "fit_intercept", fit_intercept),
-        blocked=not rows.on_mesh(X, y),
+        **_input.options("ridge.fit", given, fit_intercept),
     )
 
 
 @partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
-    X: jax.Array, y: jax.Array, l2: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None,
+    given: Given, l2: jax.Array,
     tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    X, y, w, _ = _input.read(given)
     return ridge.solve(X, y, w, l2, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
 
 
@@ -148,16 +146,13 @@ def path(X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = No
 
     Source: Golub, Heath and Wahba 1979, eqs. 1.4 and 2.3.  Elsewhere: sklearn.linear_model.RidgeCV.
     """
-    X, y, dtype = checks.design("ridge.path", X, y)
+    given, dtype = _input.check("ridge.path", X, y, sample_weight, offset, targets="any")
     l2 = checks.hyper("ridge.path", "l2", l2, dtype)
     if l2.ndim != 1 or l2.shape[0] == 0:
         raise ValueError(f"ridge.path: l2 must have shape (m,) with m >= 1, got l2 {l2.shape}")
     return _path(
-        X,
-        y,
+        given,
         l2,
-        checks.weights("ridge.path", sample_weight, X, y),
-        checks.rows_like("ridge.path", "offset", offset, X, y, columns=True),
         fit_intercept=checks.flag("ridge.path", "fit_intercept", fit_intercept),
     )
 
@@ -165,10 +160,10 @@ def path(X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = No
 @partial(jax.jit, static_argnames="fit_intercept")
 @rows.replicated
 def _path(
-    X: jax.Array, y: jax.Array, l2: jax.Array, sample_weight: jax.Array | None, offset: jax.Array | None, *,
+    given: Given, l2: jax.Array, *,
     fit_intercept: bool,
 ) -> Path:  # fmt: skip
-    X, y, w = ridge.prepare(X, y, sample_weight, offset)
+    X, y, w, _ = _input.read(given)
     out = Path(*ridge_path.path(X, y if y.ndim == 2 else y[:, None], w, l2, fit_intercept=fit_intercept))
     if y.ndim == 2:
         return out
@@ -209,10 +204,9 @@ def objective(params: Linear, X: Any, y: Any, *, l2: Any, sample_weight: Any = N
     >>> print(ji.ridge.objective(at, jnp.array([[1.0], [1.0]]), jnp.array([1.0, 3.0]), l2=4.0))
     3.0
     """
-    X, y, dtype = checks.design("ridge.objective", X, y)
-    l2 = checks.penalty("ridge.objective", "l2", l2, X, y, dtype)
-    w = checks.weights("ridge.objective", sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like("ridge.objective", "offset", offset, X, y, columns=True))
+    given, dtype = _input.check("ridge.objective", X, y, sample_weight, offset, targets="any")
+    l2 = checks.penalty("ridge.objective", "l2", l2, given.X, given.y, dtype)
+    X, y, w, _ = _input.read(given)
     return ridge.objective(params, X, y, w, l2)
 
 
@@ -235,8 +229,7 @@ def optimality(
     >>> abs(ji.ridge.optimality(ji.Linear(jnp.array([1.0]), jnp.array(2.0)), X, y, l2=2 / 3).coef).round(6).tolist()
     [0.0]
     """
-    X, y, dtype = checks.design("ridge.optimality", X, y)
-    l2 = checks.penalty("ridge.optimality", "l2", l2, X, y, dtype)
-    w = checks.weights("ridge.optimality", sample_weight, X, y)
-    X, y, w = ridge.prepare(X, y, w, checks.rows_like("ridge.optimality", "offset", offset, X, y, columns=True))
+    given, dtype = _input.check("ridge.optimality", X, y, sample_weight, offset, targets="any")
+    l2 = checks.penalty("ridge.optimality", "l2", l2, given.X, given.y, dtype)
+    X, y, w, _ = _input.read(given)
     return ridge.gradient(params, X, y, w, l2, fit_intercept=fit_intercept)

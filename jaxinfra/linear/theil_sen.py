@@ -14,8 +14,8 @@ from jaxinfra._core.finish import finish
 from jaxinfra._core.precision import all_finite, dot, positive, tolerance
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra._core.verbs import public
-from jaxinfra.linear import _real_input
-from jaxinfra.linear._real_input import Input
+from jaxinfra.linear import _input
+from jaxinfra.linear._input import Given
 from jaxinfra.solvers.linalg import design
 from jaxinfra.solvers.robust import spatial_median, subsets
 
@@ -72,12 +72,12 @@ def fit(
     (max_subpopulation = n_subsets, n_subsamples = subset_size), scipy.stats.theilslopes.
     """
     verb = "theil_sen.fit"
-    raw, dtype = _real_input.check(verb, X, y, sample_weight, offset)
-    checks.init(verb, init, raw.X, raw.y)
+    given, dtype = _input.check(verb, X, y, sample_weight, offset)
+    checks.init(verb, init, given.X, given.y)
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
-    size = _real_input.subset_size(verb, subset_size, raw.X.shape[0], raw.X.shape[1] + fit_intercept)
+    size = _input.subset_size(verb, subset_size, given.X.shape[0], given.X.shape[1] + fit_intercept)
     return _fit(
-        raw, key, init, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
+        given, key, init, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
         n_subsets=checks.static_count(verb, "n_subsets", n_subsets), size=size, fit_intercept=fit_intercept,
     )  # fmt: skip
 
@@ -85,10 +85,10 @@ def fit(
 @partial(jax.jit, static_argnames=("n_subsets", "size", "fit_intercept"))
 @rows.replicated
 def _fit(
-    raw: Input, key: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, n_subsets: int,
+    given: Given, key: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, n_subsets: int,
     size: int, fit_intercept: bool,
 ) -> Fit:  # fmt: skip
-    live = _real_input.read(raw)
+    live = _input.read(given)
     X, y, w, _ = implicit.frozen(live)
     X, w = absent.masked(X, w)
     dtype = X.dtype
@@ -238,19 +238,19 @@ def _values(
     verb: str, params: Linear, X: Any, y: Any, key: Any, n_subsets: Any, subset_size: Any, sample_weight: Any,
     offset: Any, fit_intercept: Any,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-    raw, _ = _real_input.check(verb, X, y, sample_weight, offset)
+    given, _ = _input.check(verb, X, y, sample_weight, offset)
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
-    size = _real_input.subset_size(verb, subset_size, raw.X.shape[0], raw.X.shape[1] + fit_intercept)
+    size = _input.subset_size(verb, subset_size, given.X.shape[0], given.X.shape[1] + fit_intercept)
     count = checks.static_count(verb, "n_subsets", n_subsets)
-    return _looked(params, raw, key, n_subsets=count, size=size, fit_intercept=fit_intercept)
+    return _looked(params, given, key, n_subsets=count, size=size, fit_intercept=fit_intercept)
 
 
 @partial(jax.jit, static_argnames=("n_subsets", "size", "fit_intercept"))
 @rows.replicated
 def _looked(
-    params: Linear, raw: Input, key: jax.Array, *, n_subsets: int, size: int, fit_intercept: bool
+    params: Linear, given: Given, key: jax.Array, *, n_subsets: int, size: int, fit_intercept: bool
 ) -> tuple[jax.Array, jax.Array]:
-    data = _real_input.read(raw)
+    data = _input.read(given)
     f, fits = _fits(data, key, n_subsets, size, fit_intercept)
     theta = f.theta_of(Linear(*(jnp.asarray(a, data.X.dtype) for a in params)), fit_intercept)
     return _look(f, fits, theta, classical=_is_classical(data.X.shape[1], size, fit_intercept))

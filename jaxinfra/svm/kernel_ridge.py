@@ -9,17 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinfra._core import absent, affine, checks, implicit, rows
+from jaxinfra._core import absent, affine, checks, rows
 from jaxinfra._core.absent import or_ones
-from jaxinfra._core.finish import finish
-from jaxinfra._core.loop import Verdict, drive
-from jaxinfra._core.precision import dot, positive, tolerance
-from jaxinfra._core.types import Fit, Info, Status
+from jaxinfra._core.types import Fit, Info
 from jaxinfra._core.verbs import public
-from jaxinfra.kernels import Kernel, Precomputed
-from jaxinfra.solvers.dual import kernel_rows
-from jaxinfra.solvers.linalg import cholesky
-from jaxinfra.solvers.linalg.products import diagonal
+from jaxinfra.kernels import Kernel
+from jaxinfra.solvers.dual import kernel_ridge
+from jaxinfra.solvers.dual.kernel_ridge import Problem
 from jaxinfra.svm import _linear_kernel, _machine
 from jaxinfra.svm._machine import Machine
 
@@ -105,23 +101,7 @@ def _input(verb: str, X: Any, y: Any, l2: Any, kernel: Any, sample_weight: Any, 
     return _Input(X, y, l2, kernel, weights, offset), dtype
 
 
-class _Problem(NamedTuple):
-    """Centred X, y - offset (n, k), l2 times the sum of weights, the kernel, the weights and the centre."""
-
-    X: jax.Array
-    y: jax.Array
-    ridge: jax.Array
-    kernel: Kernel
-    w: jax.Array
-    centre: jax.Array
-
-    def times(self, a: jax.Array) -> jax.Array:
-        """K a (n, k)."""
-        live = kernel_rows.of(self.kernel, self.X, precomputed=isinstance(self.kernel, Precomputed), full=False)
-        return jax.vmap(live.times, 1, 1)(a)
-
-
-def _read(raw: _Input, fit_intercept: bool) -> _Problem:
+def _read(raw: _Input, fit_intercept: bool) -> Problem:
     X, dtype = raw.X, raw.X.dtype
     y = jnp.asarray(raw.y, dtype)
     if raw.offset is not None:
@@ -133,18 +113,7 @@ def _read(raw: _Input, fit_intercept: bool) -> _Problem:
     centre = jnp.zeros_like(X[0])
     if fit_intercept:
         X, centre = _linear_kernel.centred(X, kernel)
-    return _Problem(X, y.reshape(len(y), -1), jnp.asarray(raw.l2, dtype) * w.sum(), kernel, w, centre)
-
-
-def _size(y: jax.Array, w: jax.Array) -> jax.Array:
-    """The largest |y|, the unit of residuals."""
-    size = jnp.where(w[:, None] > 0, jnp.abs(y), 0).max()
-    return positive(size)
-
-
-class _Solution(NamedTuple):
-    a: jax.Array  # (n, k)
-    b: jax.Array  # (k,)
+    return Problem(X, y.reshape(len(y), -1), jnp.asarray(raw.l2, dtype) * w.sum(), kernel, w, centre)
 
 
 @partial(jax.jit, static_argnames="fit_intercept")
@@ -152,85 +121,12 @@ class _Solution(NamedTuple):
 def _fit(
     raw: _Input, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool
 ) -> tuple[jax.Array, jax.Array, Kernel, Info]:
-    live = _read(raw, fit_intercept)
-    fixed = implicit.frozen(live)
-    X, y, ridge, kernel, w, _ = fixed
-    dtype = X.dtype
-    tol = tolerance(tol, dtype)
-    sound = (w >= 0).all() & (w.sum() > 0) & (ridge > 0)
-    work = kernel_rows.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=True)
-    K = work.values
-    assert K is not None
-    finite = jnp.array(True)
-    # The diagonal and the features are not where values overflow.
-    for leaf in jax.tree.leaves((X, jnp.where(w[:, None] > 0, y, 0), ridge, kernel, w, work.features, diagonal(K))):
-        finite &= jnp.isfinite(leaf).all()
-    # A row of weight w is one whose penalty is divided by w: with S = sqrt(w), (S K S + ridge) S^-1 a = S (y - b).
-    S = jnp.sqrt(jnp.where(sound & finite, w, 1))[:, None]
-    M = S * K * S.T + jnp.where(sound & finite, ridge, 1) * jnp.eye(len(y), dtype=dtype)
-    factor = cholesky.factor(M)
-    border = cholesky.substitute(factor, S)[:, 0]
-    pivot = dot(S[:, 0], border)
-
-    def bordered(u: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The solution of M z + S c = u, S'z = v, or of M z = u without intercept."""
-        z = cholesky.substitute(factor, u)
-        if not fit_intercept:
-            return z, jnp.zeros_like(v)
-        c = (dot(S[:, 0], z) - v) / pivot
-        return z - border[:, None] * c[None], c
-
-    def left(s: _Solution) -> jax.Array:
-        """What the equations of the rows lack, relative to y."""
-        return S * (y - dot(K, s.a) - s.b[None]) - ridge * s.a / positive(S)
-
-    size = _size(y, w)
-
-    def correct(state: tuple[_Solution, jax.Array]) -> tuple[tuple[_Solution, jax.Array], Verdict]:
-        """The next solution if it is nearer, and no other after it unless by half: the rest is rounding."""
-        s, before = state
-        z, c = bordered(left(s), -s.a.sum(0))
-        new = _Solution(s.a + S * z, s.b + c)
-        worst = jnp.abs(left(new)).max()
-        better = ~(worst >= before)  # NaN goes on, to be reported
-        s = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, s)
-        done = (worst <= 0.01 * tol * size) | ~(worst < 0.5 * before)
-        return (s, jnp.where(better, worst, before)), Verdict(done, jnp.int32(Status.CONVERGED))
-
-    start = _Solution(jnp.zeros_like(y), jnp.zeros_like(y[0])), jnp.asarray(jnp.inf, dtype)
-    (found, worst), _, n_iter = drive(correct, start, max_iter=max_iter)
-    optimality = (jnp.maximum(worst, jnp.abs(found.a.sum(0)).max()) if fit_intercept else worst) / size
-
-    # The derivative of  ridge a - w (y - K a - b) = 0,  sum a = 0,  at a = S z.
-    def residual(s: _Solution) -> _Solution:
-        r = live.y - live.times(s.a) - s.b[None]
-        return _Solution(live.ridge * s.a - live.w[:, None] * r, s.a.sum(0) if fit_intercept else s.b)
-
-    def inverse(u: _Solution) -> _Solution:
-        z, c = bordered(-S * dot(K, u.a) / ridge, u.b - u.a.sum(0) / ridge)
-        return _Solution(u.a / ridge + S * z, c if fit_intercept else u.b)
-
-    def transposed(u: _Solution) -> _Solution:
-        z, c = bordered(S * u.a, u.b)
-        c = c if fit_intercept else u.b
-        rest = c[None] if fit_intercept else jnp.zeros_like(c)[None]
-        return _Solution((u.a - dot(K, S * z) - rest) / ridge, c)
-
-    a, b = implicit.root(residual, found, inverse, transposed)
-    r = y - dot(K, found.a) - found.b[None]
-    value = 0.5 * (dot(w, jnp.where(w[:, None] > 0, r * r, 0)).sum() + ridge * (found.a * dot(K, found.a)).sum())
-    status = jnp.where(optimality <= tol, Status.CONVERGED, Status.STALLED)
+    problem = _read(raw, fit_intercept)
+    (a, b), info, _ = kernel_ridge.solve(problem, tol, max_iter, fit_intercept=fit_intercept)
     if fit_intercept:
-        b = _linear_kernel.outer(b, a.T, live.X, live.centre, kernel)
+        b = _linear_kernel.outer(b, a.T, problem.X, problem.centre, problem.kernel)
     coef, intercept = (a.T, b) if raw.y.ndim > 1 else (a[:, 0], b[0])
-    fitted = finish(
-        (coef, intercept),
-        Info(status, n_iter, value / jnp.where(sound, w.sum(), 1), optimality),
-        (finite, Status.NONFINITE),
-        (sound & jnp.isfinite(optimality), Status.SINGULAR),
-        (jnp.isfinite(value), Status.NONFINITE),
-    )
-    return *fitted.params, live.kernel, fitted.info
+    return coef, intercept, problem.kernel, info
 
 
 @public
@@ -297,17 +193,30 @@ def optimality(
 @jax.jit
 @rows.replicated
 def _values(coef: jax.Array, intercept: jax.Array, raw: _Input) -> tuple[jax.Array, jax.Array, jax.Array]:
-    problem = _read(raw, False)  # at any coef, whatever its sum
-    _, y, ridge, _, w, _ = problem
-    a = jnp.asarray(coef, y.dtype).reshape(-1, len(y)).T
-    Ka = problem.times(a)
-    r = y - Ka - jnp.asarray(intercept, y.dtype).reshape(1, -1)
-    value = 0.5 * (dot(w, r * r).sum() + ridge * (a * Ka).sum()) / w.sum()
-    S = jnp.sqrt(w)[:, None]
-    equations = jnp.abs(S * r - ridge * a / positive(S)).max()
-    size = _size(y, w)
-    return value, equations / size, jnp.abs(a.sum(0)).max() / size
+    return kernel_ridge.values(_read(raw, False), coef, intercept)  # at any coef, whatever its sum
 
 
-compact = partial(_machine.compact, "kernel_ridge.compact")
-linear_coef = partial(_machine.linear_coef, "kernel_ridge.linear_coef")
+@public
+def compact(params: Machine) -> Machine:
+    """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
+    >>> print(ji.kernel_ridge.compact(at).vectors)
+    [[1.]]
+    """
+    return _machine.compact("kernel_ridge.compact", params)
+
+
+@public
+def linear_coef(params: Machine) -> jax.Array:
+    """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,) or (k, p).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Machine(jnp.array([2.0, -1.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
+    >>> print(ji.kernel_ridge.linear_coef(at))
+    [-1.]
+    """
+    return _machine.linear_coef("kernel_ridge.linear_coef", params)

@@ -222,5 +222,27 @@ def optimality(
     return _evaluate("nu_svc.optimality", params, X, y, nu, params.kernel, class_weight, sample_weight, n_classes)[1]
 
 
-compact = partial(_machine.compact, "nu_svc.compact")
-linear_coef = partial(_machine.linear_coef, "nu_svc.linear_coef")
+@public
+def compact(params: Machine) -> Machine:
+    """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svc.compact(at).vectors)
+    [[1.]]
+    """
+    return _machine.compact("nu_svc.compact", params)
+
+
+@public
+def linear_coef(params: Machine) -> jax.Array:
+    """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,) or (pairs, p).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Machine(jnp.array([2.0, -1.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svc.linear_coef(at))
+    [-1.]
+    """
+    return _machine.linear_coef("nu_svc.linear_coef", params)

@@ -2,7 +2,6 @@ r"""Support vector regression with a kernel that chooses its tube by a share of 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -152,5 +151,27 @@ def optimality(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, 
     return _single.evaluate(verb, params, raw, dtype, _build)[1]
 
 
-compact = partial(_machine.compact, "nu_svr.compact")
-linear_coef = partial(_machine.linear_coef, "nu_svr.linear_coef")
+@public
+def compact(params: Machine) -> Machine:
+    """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svr.compact(at).vectors)
+    [[1.]]
+    """
+    return _machine.compact("nu_svr.compact", params)
+
+
+@public
+def linear_coef(params: Machine) -> jax.Array:
+    """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Machine(jnp.array([2.0, -1.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
+    >>> print(ji.nu_svr.linear_coef(at))
+    [-1.]
+    """
+    return _machine.linear_coef("nu_svr.linear_coef", params)

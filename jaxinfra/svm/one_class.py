@@ -2,7 +2,6 @@ r"""Support estimation: which rows are unlike the others (the one-class support 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -143,5 +142,27 @@ def optimality(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = N
     return _single.evaluate(verb, params, raw, dtype, _build, zero_sum=False)[1]
 
 
-compact = partial(_machine.compact, "one_class.compact")
-linear_coef = partial(_machine.linear_coef, "one_class.linear_coef")
+@public
+def compact(params: Machine) -> Machine:
+    """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
+    >>> print(ji.one_class.compact(at).vectors)
+    [[1.]]
+    """
+    return _machine.compact("one_class.compact", params)
+
+
+@public
+def linear_coef(params: Machine) -> jax.Array:
+    """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> at = ji.Machine(jnp.array([2.0, -1.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
+    >>> print(ji.one_class.linear_coef(at))
+    [-1.]
+    """
+    return _machine.linear_coef("one_class.linear_coef", params)

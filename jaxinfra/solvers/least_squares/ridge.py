@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinfra._core import absent, affine, checks, implicit
+from jaxinfra._core import absent, affine, implicit
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import all_finite, dot, positive
 from jaxinfra._core.rows import replicated
@@ -132,16 +132,6 @@ def _primal(
     value, _ = residual.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), state.shift)
     intercept = refinement.intercept(value, coef, live, centre)
     return refinement.conclude(coef, intercept, state, status, n_iter, f, tol, valid, finite)
-
-
-def prepare(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> tuple[jax.Array, ...]:
-    """X, y - offset and w in the working dtype."""
-    dtype = checks.working_dtype(X, y)
-    X, y = jnp.asarray(X, dtype), jnp.asarray(y, dtype)
-    if offset is not None:
-        y = y - affine.as_rows(jnp.asarray(offset, dtype), y)
-    w = absent.weights(w, dtype)
-    return X, *absent.present(w, y), w  # type: ignore[return-value]
 
 
 @jax.jit
