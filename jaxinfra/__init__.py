@@ -76,7 +76,7 @@ from jaxinfra.linear import (
     theil_sen,
 )
 from jaxinfra.linear._glm_input import GLM
-from jaxinfra.linear.ransac import ConsensusInfo
+from jaxinfra.solvers.robust.ransac import ConsensusInfo
 from jaxinfra.svm import kernel_ridge, linear_svm, nu_svc, nu_svr, one_class, svc, svr
 from jaxinfra.svm._machine import Machine
 from jaxinfra.svm.linear_svm import LinearMachine

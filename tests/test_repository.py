@@ -44,8 +44,8 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 SOLVER_LEVELS = [
     {"linalg"},
     {"methods"},
-    {"least_squares", "likelihood", "robust", "quantile", "dual"},
-    {"sparse", "multinomial"},
+    {"least_squares", "likelihood", "quantile", "dual"},
+    {"sparse", "multinomial", "robust"},
 ]
 SOLVER_LEVEL = {room: level for level, rooms in enumerate(SOLVER_LEVELS) for room in rooms}
 MODEL_ROOMS = {"linear", "svm", "nn"}
@@ -118,7 +118,7 @@ def test_imports_go_down(path):
 def test_the_import_rule_objects_where_it_should():
     assert objections("jaxinfra._core.types", "jaxinfra.solvers.methods.newton")
     assert objections("jaxinfra.solvers.methods.newton", "jaxinfra.solvers.likelihood.penalised")
-    assert objections("jaxinfra.solvers.robust.huber", "jaxinfra.solvers.quantile.vertex")
+    assert objections("jaxinfra.solvers.dual.smo", "jaxinfra.solvers.quantile.vertex")
     assert objections("jaxinfra.solvers.attic.old", "jaxinfra.solvers.linalg.cholesky")
     assert objections("jaxinfra.linear.ridge", "jaxinfra.linear.ols")
     assert objections("jaxinfra.linear.ridge", "jaxinfra.svm.svc")

@@ -3,21 +3,16 @@ r"""The Theil-Sen estimator: the median of the fits to small subsets of the rows
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from jaxinfra._core import absent, affine, checks, implicit, rows
-from jaxinfra._core.absent import or_ones
-from jaxinfra._core.finish import finish
-from jaxinfra._core.precision import all_finite, dot, positive, tolerance
-from jaxinfra._core.types import Fit, Info, Linear, Status
+from jaxinfra._core import affine, checks, rows
+from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
 from jaxinfra.linear._input import Given
-from jaxinfra.solvers.linalg import design
-from jaxinfra.solvers.robust import spatial_median, subsets
+from jaxinfra.solvers.robust import theil_sen
 
 
 @public
@@ -88,88 +83,9 @@ def _fit(
     given: Given, key: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, n_subsets: int,
     size: int, fit_intercept: bool,
 ) -> Fit:  # fmt: skip
-    live = _input.read(given)
-    X, y, w, _ = implicit.frozen(live)
-    X, w = absent.masked(X, w)
-    dtype = X.dtype
-    w = or_ones(w, y)
-    sound = (w >= 0).all() & (w.sum() > 0)
-    finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + w.sum())
-    tol = tolerance(tol, dtype)
-
-    f, fits = _fits(live, key, n_subsets, size, fit_intercept)
-    if _is_classical(X.shape[1], size, fit_intercept):
-        theta = _classical(f, fits, live, w)
-        value, optimality = _look(f, fits, implicit.frozen(theta), classical=True)
-        status, n_iter = jnp.int32(Status.CONVERGED), jnp.int32(1)
-    else:
-        start = None
-        if init is not None:
-            start = f.theta_of(Linear(*(jnp.asarray(a, dtype) for a in init)), fit_intercept)
-        theta, status, n_iter = spatial_median.solve(fits.points, fits.weight, start, tol=tol, max_iter=max_iter)
-        value, optimality = _look(f, fits, implicit.frozen(theta), classical=False)
-    params = f.params_of(theta, fit_intercept)
-
-    return finish(
-        params,
-        Info(status, n_iter, value, optimality),
-        (finite, Status.NONFINITE),
-        ((fits.weight.sum() > 0) & sound, Status.SINGULAR),
-        (all_finite(*implicit.frozen(params)), Status.NONFINITE),
+    return theil_sen.solve(
+        _input.read(given), key, init, tol, max_iter, n_subsets=n_subsets, size=size, fit_intercept=fit_intercept
     )
-
-
-class _Fits(NamedTuple):
-    """The subsets' fits as points in equal units (m, q), and how much each counts (m,): 0 if not determined.
-
-    Of the classical estimator the slopes alone (m, 1).
-    """
-
-    points: jax.Array
-    weight: jax.Array
-
-
-def _fits(
-    data: design.Data, key: jax.Array, n_subsets: int, size: int, fit_intercept: bool
-) -> tuple[design.Frame, _Fits]:
-    """All subsets' fits, or those of the subsets drawn, differentiable in X and y."""
-    X, y, w, _ = data.masked()
-    w = jnp.ones_like(y) if w is None else implicit.frozen(w)
-    sound = (w >= 0).all() & (w.sum() > 0) & jnp.isfinite(w.sum())
-    w = jnp.where(sound, w, 1)
-    centre = dot(w, X) / w.sum() if fit_intercept else jnp.zeros_like(X[0])
-    square = dot(w, (X - centre[None]) ** 2) / w.sum()
-    f = design.Frame(centre, 1 / jnp.sqrt(positive(square)))
-    every = subsets.all_of(len(y), size, n_subsets)
-    if _is_classical(X.shape[1], size, fit_intercept):
-        i, j = (subsets.draw(key, w, n_subsets, size) if every is None else every).T
-        run, rise = (X[i, 0] - X[j, 0]) * f.scale[0], y[i] - y[j]
-        slope = rise / jnp.where(run == 0, 1, run)
-        share = jnp.ones_like(run) if every is None else subsets.shares(w, every)
-        return f, _Fits(slope[:, None], jnp.where(run == 0, 0, share))
-    drawn = subsets.draw(key, w, n_subsets, size) if every is None else jnp.asarray(every)
-    V = f.design(X, fit_intercept)
-    points, regular = subsets.solve(V, y, drawn)
-    share = jnp.ones(len(points), X.dtype) if every is None else subsets.shares(w, drawn)
-    return f, _Fits(points, jnp.where(regular, share, 0))
-
-
-def _is_classical(p: int, size: int, fit_intercept: bool) -> bool:
-    return p == 1 and size == 2 and fit_intercept
-
-
-def _classical(f: design.Frame, fits: _Fits, data: design.Data, w: jax.Array) -> jax.Array:
-    """The median slope and the median of y - slope z."""
-    slope = spatial_median.median(fits.points[:, 0], fits.weight)
-    return jnp.stack([slope, spatial_median.median(data.y - slope * (data.X[:, 0] - f.centre[0]) * f.scale[0], w)])
-
-
-def _look(f: design.Frame, fits: _Fits, theta: jax.Array, *, classical: bool) -> tuple[jax.Array, jax.Array]:
-    """The mean distance to the subsets' fits, and how far it is from its minimum."""
-    points, weight = implicit.frozen(fits)
-    if classical:
-        theta = theta[:1]
-    return spatial_median.distance(points, weight, theta)
 
 
 @public
@@ -250,7 +166,6 @@ def _values(
 def _looked(
     params: Linear, given: Given, key: jax.Array, *, n_subsets: int, size: int, fit_intercept: bool
 ) -> tuple[jax.Array, jax.Array]:
-    data = _input.read(given)
-    f, fits = _fits(data, key, n_subsets, size, fit_intercept)
-    theta = f.theta_of(Linear(*(jnp.asarray(a, data.X.dtype) for a in params)), fit_intercept)
-    return _look(f, fits, theta, classical=_is_classical(data.X.shape[1], size, fit_intercept))
+    return theil_sen.values(
+        params, _input.read(given), key, n_subsets=n_subsets, size=size, fit_intercept=fit_intercept
+    )

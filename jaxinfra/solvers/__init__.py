@@ -4,13 +4,13 @@
     methods        methods of optimisation that know no loss
     least_squares  least squares with a ridge penalty
     likelihood     smooth losses of one linear predictor
-    robust         regression that outliers do not move
     quantile       quantile regression as a linear program
     dual           the dual of support vector machines
     sparse         least squares with a penalty that has kinks
     multinomial    the multinomial likelihood
+    robust         regression that outliers do not move
 
-A room imports rooms further up alone, and no other of its own level: `linalg`; `methods`; the five that follow; the
-last two, of which `sparse` builds on `least_squares` and `multinomial` on `likelihood`.  A solver that serves one model
-bears its name.
+A room imports rooms further up alone, and no other of its own level: `linalg`; `methods`; the four that follow; the
+last three, of which `sparse` and `robust` build on `least_squares`, `multinomial` on `likelihood`.  A solver that
+serves one model bears its name.
 """

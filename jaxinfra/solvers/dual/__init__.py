@@ -1,1 +1,1 @@
-"""The dual of support vector machines: decomposition, its certificate and derivatives, kernels of low rank."""
+"""The dual of support vector machines: decomposition, certificate, derivatives, low rank; kernel ridge."""

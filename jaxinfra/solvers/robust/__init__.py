@@ -1,1 +1,1 @@
-"""Regression that outliers do not move: Huber with scale, M-estimators, subsets of the rows, spatial medians."""
+"""Regression that outliers do not move: Huber with scale, M-estimators, RANSAC, Theil-Sen, spatial medians."""
