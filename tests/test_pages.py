@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import jaxinfra as ji
 from tests.conftest import ROOT
 from tests.test_repository import tracked_files
 
@@ -103,3 +105,16 @@ def test_examples_of_the_readme_import_what_the_package_needs():
                  for alias in node.names}  # fmt: skip
         found |= {node.module for node in ast.walk(ast.parse(example)) if isinstance(node, ast.ImportFrom)}
         assert {name.split(".")[0] for name in found} <= allowed
+
+
+def test_every_model_is_in_the_table_of_the_architecture():
+    """One row a model, and in each of its cells a link to code (whose names `test_links_lead_somewhere` looks up)."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("## Where loss, step, stop and derivative live")[1].split("\n## ")[0]
+    found = []
+    for line in [line for line in table.splitlines() if line.startswith("| `")]:
+        names, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert len(cells) == 4 and all("](../jaxinfra/" in cell for cell in cells), names
+        found += re.findall(r"`([\w.]+)`", names)
+    models = {name for name in ji.__all__ if inspect.ismodule(m := getattr(ji, name)) and hasattr(m, "objective")}
+    assert sorted(found) == sorted(models | {"nn.cnn", "nn.rnn", "nn.attention"})
