@@ -38,7 +38,7 @@ _CLASSIFIERS = (*_PAIR_BY_PAIR, linear_svm, logistic, multinomial)
 
 @short_repr
 class Calibration(NamedTuple):
-    """What turns decisions into probabilities.
+    """A map from decisions to probabilities.
 
     slope, offset: (pairs,), for Platt's method; for the temperature slope is (), one over it, and offset is None.
     status: the worst `Status` of the fits of the folds, and of the calibration.
@@ -167,7 +167,7 @@ def _platt(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) -> Calib
 
 
 def _scores(values: jax.Array, classes: int) -> jax.Array:
-    """What each class scores over its pairs: (m, K)."""
+    """The score of each class over its pairs: (m, K)."""
     first, second = labels.pairs(classes)
     scores = jnp.zeros((values.shape[0], classes), values.dtype)
     return scores.at[:, second].add(values).at[:, first].add(-values)

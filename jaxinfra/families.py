@@ -37,7 +37,7 @@ def _mean(eta: Array, link: Link) -> tuple[Array, Array]:
 
 
 class Family:
-    """What every family has."""
+    """A family of distributions of the response."""
 
     link: ClassVar[Link]
 
@@ -113,7 +113,7 @@ class Binomial(Family):
     link: ClassVar[Link] = Logit()
 
     def variance(self, mu: Array) -> Array:
-        """Mu (1 - mu)."""
+        """The variance mu (1 - mu)."""
         return mu * (1 - mu)
 
     def half_deviance(self, y: Array, mu: Array) -> Array:
@@ -180,7 +180,7 @@ class Poisson(Family):
     link: ClassVar[Link] = Log()
 
     def variance(self, mu: Array) -> Array:
-        """Mu."""
+        """The variance mu."""
         return mu
 
     def half_deviance(self, y: Array, mu: Array) -> Array:
@@ -297,7 +297,7 @@ class NegativeBinomial(Family):
     link: ClassVar[Link] = Log()
 
     def variance(self, mu: Array) -> Array:
-        """Mu + alpha mu^2."""
+        """The variance mu + alpha mu^2."""
         return mu + jnp.asarray(self.alpha, mu.dtype) * mu * mu
 
     def half_deviance(self, y: Array, mu: Array) -> Array:

@@ -28,10 +28,10 @@ Array = jax.Array
 
 
 class Link:
-    """What every link has.  Subclasses give `__call__`, `inverse` and `slope`."""
+    """A link between a mean and a linear predictor.  Subclasses give `__call__`, `inverse` and `slope`."""
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = g(mu)."""
+        """The predictor eta = g(mu)."""
         raise NotImplementedError
 
     def inverse(self, eta: Array) -> Array:
@@ -65,14 +65,14 @@ class Link:
 
 @pytree
 class Identity(Link):
-    """Eta = mu: canonical for the Gaussian family."""
+    """The predictor eta = mu: canonical for the Gaussian family."""
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = mu."""
+        """The predictor eta = mu."""
         return jnp.asarray(mu)
 
     def inverse(self, eta: Array) -> Array:
-        """Mu = eta."""
+        """The mean mu = eta."""
         return eta
 
     def slope(self, eta: Array) -> Array:
@@ -82,14 +82,14 @@ class Identity(Link):
 
 @pytree
 class Log(Link):
-    """Eta = log mu: canonical for counts; exp(coef) are ratios of means."""
+    """The predictor eta = log mu: canonical for counts; exp(coef) are ratios of means."""
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = log mu."""
+        """The predictor eta = log mu."""
         return jnp.log(mu)
 
     def inverse(self, eta: Array) -> Array:
-        """Mu = exp(eta)."""
+        """The mean mu = exp(eta)."""
         return jnp.exp(eta)
 
     def slope(self, eta: Array) -> Array:
@@ -97,20 +97,20 @@ class Log(Link):
         return jnp.exp(eta)
 
     def log_inverse(self, eta: Array) -> Array:
-        """Eta."""
+        """The predictor eta."""
         return eta
 
 
 @pytree
 class Logit(Link):
-    """Eta = log(mu / (1 - mu)): canonical for proportions; exp(coef) are odds ratios."""
+    """The predictor eta = log(mu / (1 - mu)): canonical for proportions; exp(coef) are odds ratios."""
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = log(mu / (1 - mu))."""
+        """The predictor eta = log(mu / (1 - mu))."""
         return jnp.log(mu) - jnp.log1p(-mu)
 
     def inverse(self, eta: Array) -> Array:
-        """Mu = 1 / (1 + exp(-eta))."""
+        """The mean mu = 1 / (1 + exp(-eta))."""
         return jax.nn.sigmoid(eta)
 
     def complement(self, eta: Array) -> Array:
@@ -122,11 +122,11 @@ class Logit(Link):
         return jax.nn.sigmoid(-eta)
 
     def over_complement(self, eta: Array) -> Array:
-        """Mu."""
+        """The mean mu."""
         return jax.nn.sigmoid(eta)
 
     def slope(self, eta: Array) -> Array:
-        """Mu (1 - mu)."""
+        """The slope mu (1 - mu)."""
         return jax.nn.sigmoid(eta) * jax.nn.sigmoid(-eta)
 
     def log_inverse(self, eta: Array) -> Array:
@@ -140,14 +140,14 @@ class Logit(Link):
 
 @pytree
 class Probit(Link):
-    """Eta = the normal quantile of mu."""
+    """The predictor eta = the normal quantile of mu."""
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = Phi^-1(mu)."""
+        """The predictor eta = Phi^-1(mu)."""
         return ndtri(mu)
 
     def inverse(self, eta: Array) -> Array:
-        """Mu = Phi(eta)."""
+        """The mean mu = Phi(eta)."""
         return ndtr(eta)
 
     def complement(self, eta: Array) -> Array:
@@ -177,10 +177,10 @@ class Probit(Link):
 
 @pytree
 class CLogLog(Link):
-    """Eta = log(-log(1 - mu)), the complementary log-log link: proportional hazards in grouped time."""
+    """The predictor eta = log(-log(1 - mu)), the complementary log-log link: proportional hazards in grouped time."""
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = log(-log(1 - mu))."""
+        """The predictor eta = log(-log(1 - mu))."""
         return jnp.log(-jnp.log1p(-mu))
 
     def _rate(self, eta: Array) -> Array:
@@ -188,7 +188,7 @@ class CLogLog(Link):
         return jnp.exp(jnp.minimum(eta, 80))
 
     def inverse(self, eta: Array) -> Array:
-        """Mu = 1 - exp(-exp(eta))."""
+        """The mean mu = 1 - exp(-exp(eta))."""
         return -jnp.expm1(-self._rate(eta))
 
     def complement(self, eta: Array) -> Array:
@@ -215,14 +215,14 @@ class CLogLog(Link):
 
 @pytree
 class Cauchit(Link):
-    """Eta = the Cauchy quantile of mu: heavy tails, robust to mislabelled proportions."""
+    """The predictor eta = the Cauchy quantile of mu: heavy tails, robust to mislabelled proportions."""
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = tan(pi (mu - 1/2))."""
+        """The predictor eta = tan(pi (mu - 1/2))."""
         return jnp.tan(jnp.pi * (mu - 0.5))
 
     def inverse(self, eta: Array) -> Array:
-        """Mu = 1/2 + atan(eta) / pi, without cancellation in the tail."""
+        """The mean mu = 1/2 + atan(eta) / pi, without cancellation in the tail."""
         return jnp.arctan2(jnp.ones_like(eta), -eta) / jnp.pi
 
     def complement(self, eta: Array) -> Array:
@@ -236,14 +236,14 @@ class Cauchit(Link):
 
 @pytree
 class Inverse(Link):
-    """Eta = 1 / mu: canonical for the gamma family (up to sign)."""
+    """The predictor eta = 1 / mu: canonical for the gamma family (up to sign)."""
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = 1 / mu."""
+        """The predictor eta = 1 / mu."""
         return 1 / jnp.asarray(mu)
 
     def inverse(self, eta: Array) -> Array:
-        """Mu = 1 / eta."""
+        """The mean mu = 1 / eta."""
         return 1 / eta
 
     def slope(self, eta: Array) -> Array:
@@ -253,14 +253,14 @@ class Inverse(Link):
 
 @pytree
 class InverseSquared(Link):
-    """Eta = 1 / mu^2: canonical for the inverse Gaussian family (up to factors)."""
+    """The predictor eta = 1 / mu^2: canonical for the inverse Gaussian family (up to factors)."""
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = mu^-2."""
+        """The predictor eta = mu^-2."""
         return 1 / jnp.square(mu)
 
     def inverse(self, eta: Array) -> Array:
-        """Mu = eta^(-1/2)."""
+        """The mean mu = eta^(-1/2)."""
         return jax.lax.rsqrt(eta)
 
     def slope(self, eta: Array) -> Array:
@@ -270,14 +270,14 @@ class InverseSquared(Link):
 
 @pytree
 class Sqrt(Link):
-    """Eta = sqrt(mu): stabilises the variance of counts.  Only eta > 0 has a mean."""
+    """The predictor eta = sqrt(mu): stabilises the variance of counts.  Only eta > 0 has a mean."""
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = sqrt(mu)."""
+        """The predictor eta = sqrt(mu)."""
         return jnp.sqrt(mu)
 
     def inverse(self, eta: Array) -> Array:
-        """Mu = eta^2; NaN for eta < 0, where another eta would have the same mean."""
+        """The mean mu = eta^2; NaN for eta < 0, where another eta would have the same mean."""
         return jnp.where(eta >= 0, eta * eta, jnp.nan)
 
     def slope(self, eta: Array) -> Array:
@@ -287,17 +287,17 @@ class Sqrt(Link):
 
 @pytree
 class Power(Link):
-    """Eta = mu^exponent, exponent not 0; the exponent is traced.  Only eta > 0 has a mean."""
+    """The predictor eta = mu^exponent, exponent not 0; the exponent is traced.  Only eta > 0 has a mean."""
 
     exponent: Any
 
     def __call__(self, mu: Any) -> Array:
-        """Eta = mu^exponent."""
+        """The predictor eta = mu^exponent."""
         mu = jnp.asarray(mu)
         return mu ** jnp.asarray(self.exponent, mu.dtype)
 
     def inverse(self, eta: Array) -> Array:
-        """Mu = eta^(1 / exponent)."""
+        """The mean mu = eta^(1 / exponent)."""
         return eta ** (1 / jnp.asarray(self.exponent, eta.dtype))
 
     def slope(self, eta: Array) -> Array:

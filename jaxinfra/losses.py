@@ -87,11 +87,11 @@ class SquaredHinge:
     """max(0, 1 - t eta)^2 with t = 2 y - 1 for labels y in 0, 1: the smooth support vector loss."""
 
     def _short(self, y: Array, eta: Array) -> Array:
-        """What the margin lacks."""
+        """The shortfall of the margin."""
         return jnp.maximum(1 - (2 * y - 1) * eta, 0)
 
     def value(self, y: Array, eta: Array) -> Array:
-        """The square of what the margin lacks."""
+        """The square of the shortfall of the margin."""
         return self._short(y, eta) ** 2
 
     def slope(self, y: Array, eta: Array) -> Array:

@@ -323,3 +323,12 @@ def test_the_cache_is_where_it_is_said_to_be_and_stays_small(tmp_path, monkeypat
     assert len(list(tmp_path.iterdir())) == 3
     programs.shrink(tmp_path, 250)
     assert {path.name for path in tmp_path.iterdir()} == {"new-cache", "old-cache"}
+
+
+# A docstring names the thing; phrases that a reader has to translate.
+WORDS = re.compile(r'^\s*r?"""What |stands there twice|nothing more is to be had|\b(dear|wary|vain) \w', re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_name(path))
+def test_docstrings_name_the_thing(path):
+    assert not WORDS.findall(path.read_text(encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""Level 0: what every model stands on.  Imports jax and nothing of jaxinfra above it."""
+"""Level 0: the ground of every model.  Imports jax and nothing of jaxinfra above it."""

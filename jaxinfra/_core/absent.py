@@ -84,7 +84,7 @@ def _zero(a: jax.Array, here: jax.Array) -> jax.Array:
 
 
 def _near(a: jax.Array, here: jax.Array) -> jax.Array:
-    """The first row that counts for what lies ten times as far from it as any row that counts."""
+    """The first row that counts for values ten times as far from it as any row that counts."""
     first = first_row(a, here)[None]
     away = jnp.abs(a - first)
     spread = jnp.where(here[:, None], away, 0).max(0)

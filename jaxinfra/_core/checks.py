@@ -53,7 +53,7 @@ def array(verb: str, name: str, value: ArrayLike) -> jax.Array | np.ndarray:
 
 
 def _frame(verb: str, name: str, frame: Any) -> np.ndarray:
-    """A data frame as an array; columns of booleans, whole and real numbers may stand side by side."""
+    """A data frame as an array; columns of booleans, whole and real numbers may be mixed."""
     values, labels = np.asarray(frame), list(frame.columns)
     if values.dtype != object:
         return values

@@ -1,4 +1,4 @@
-"""The ONE while-loop driver, and `when`, the branch that stays lazy under `vmap`.
+"""The driver of iterative algorithms, and `when`, the branch that stays lazy under `vmap`.
 
 Every iterative algorithm is a `step` that maps a state to a state; the driver counts, stops and reports.  States
 are stripped of weak types first, since a carry whose type changes between iterations compiles twice.
@@ -19,7 +19,7 @@ S = TypeVar("S")
 
 
 class Verdict(NamedTuple):
-    """What a step says of its new state: finished, and if so with which status (a `Status` code)."""
+    """The verdict of a step on its new state: finished, and if so with which status (a `Status` code)."""
 
     done: jax.Array
     status: jax.Array
@@ -65,8 +65,8 @@ def when(pred: jax.Array, fn: Callable[[S], S], state: S) -> S:
     """`fn(state)` if `pred` else `state`, as a loop of at most one trip.
 
     `lax.cond` under `vmap` becomes a select that runs both sides for every batch.  A while-loop runs its body only
-    if some lane asks for it, so that rare, dear work (an eigendecomposition for the one ill-conditioned lane) costs
-    nothing where nobody needs it.  No reverse-mode derivative goes through it: derivatives come from
+    if some lane asks for it, so that rare, expensive work (an eigendecomposition for the one ill-conditioned lane)
+    costs nothing where nobody needs it.  No reverse-mode derivative goes through it: derivatives come from
     `_core.implicit`.
     """
     state = strong(state)

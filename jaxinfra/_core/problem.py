@@ -1,4 +1,4 @@
-"""What a fit was asked: its model, settings and hyper-parameters, so that no verb has to be told them again."""
+"""The problem of a fit: its model, settings and hyper-parameters, so that no verb has to be told them again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COUNTS = {"n_classes", "n_trials", "n_subsets", "subset_size"}  # whole numbers
 
 @pytree
 class Problem:
-    """What a fit was asked.
+    """The problem that a fit solved.
 
     model: the name of its module, such as "lasso"; static.
     hyper: the hyper-parameters by name (l1, tau, family, kernel, ...), leaves in the dtype of the fit, with a leading

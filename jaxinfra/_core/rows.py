@@ -85,7 +85,7 @@ def replicated(fn: Callable[..., S]) -> Callable[..., S]:
     """`fn` of pytrees of traced arrays, with results that every device holds, whatever the axis type of their mesh.
 
     Axes of type Explicit, the default of `jax.make_mesh`, want to be told where the result of a product over sharded
-    rows shall lie; within `fn` they are Auto, which leaves it to the compiler.
+    rows are; within `fn` they are Auto, which leaves it to the compiler.
     """
 
     @wraps(fn)

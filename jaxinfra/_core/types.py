@@ -58,7 +58,7 @@ _ADVICE = {
     "penalty, tau outside 0..1): check sample_weight and the hyper-parameters; the parameters are NaN.",
     Status.SEPARABLE: "The likelihood has no finite maximum (the classes can be separated, or one of them is absent): "
     "add a penalty such as l2, drop the columns that separate, or merge classes; the parameters are NaN.",
-    Status.DOMAIN: "y lies outside what the model allows (a label outside 0..K-1, a negative count, y <= 0 for gamma): "
+    Status.DOMAIN: "y is outside what the model allows (a label outside 0..K-1, a negative count, y <= 0 for gamma): "
     "look at its smallest and largest value; the parameters are NaN.",
     Status.INFEASIBLE: "No point meets the constraints (C not positive, nu outside 0..1, above twice the share of "
     "the smaller class, or so small that no margin exists, a negative weight): check the hyper-parameters and weights; "
@@ -103,7 +103,7 @@ def _ended(status: Any) -> str:
 
 @short_repr
 class Info(NamedTuple):
-    """What a fit says about itself; every field is an array, so it survives `jit` and `vmap`.
+    """How a fit ended and how good it is; every field is an array, so it survives `jit` and `vmap`.
 
     status: int32 code of `Status`; n_iter: iterations used; objective: the value of the model's objective;
     optimality: the scale-free residual of its optimality conditions (each model's docstring defines it).
@@ -206,8 +206,8 @@ def check(fit: Fit, **data: Any) -> Fit:
     fit: the result of any `fit`, batched or not, with concrete values (not inside `jit`: there, read
     `fit.info.status`).  The error names the first bad lane, its Status with advice, and how many lanes are bad.
 
-    data: what was fitted, by name, such as X=X, y=y: the error then says in which row and column the first value that
-    is not finite stands.
+    data: what was fitted, by name, such as X=X, y=y: the error then gives row and column of the first value that is not
+    finite.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -245,7 +245,7 @@ def check(fit: Fit, **data: Any) -> Fit:
 
 
 def _not_finite(data: dict[str, Any]) -> str:
-    """Where the first value that is not finite stands, or nothing if there is none."""
+    """The place of the first value that is not finite, or nothing if there is none."""
     for name, value in data.items():
         values = np.asarray(value)
         if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():

@@ -112,7 +112,7 @@ def _name(fn: Callable[..., Any]) -> str:
 
 
 def _wrong(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """What is wrong with the arguments of a call, or None if nothing is."""
+    """The fault in the arguments of a call, or None."""
     known = inspect.signature(fn).parameters
     name = _name(fn)
     for key in kwargs:
@@ -133,7 +133,7 @@ def _wrong(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _meaning(model: str, key: str, known: list[str]) -> str:
-    """What an argument of other libraries is here."""
+    """The meaning here of an argument of other libraries."""
     for models, text in _FOREIGN.get(key, {}).items():
         if model in models.split() or not models:
             return f": {text}" if text == _IDLE else f": that is {text}"

@@ -78,7 +78,7 @@ def check(
 
 
 def present(given: Given) -> Given:
-    """What rows of weight 0 hold is not seen."""
+    """The arguments without what rows of weight 0 hold."""
     exposure = given.traced.get("exposure")
     X, y, offset, exposure = absent.replaced(given.w, given.X, given.y, given.offset, exposure)
     traced = given.traced if exposure is None else {**given.traced, "exposure": exposure}

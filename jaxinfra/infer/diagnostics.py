@@ -224,7 +224,7 @@ def influence(
     fit: Fit, X: Any, y: Any, *, of: Callable[[Any], Any] | None = None, sample_weight: Any = None,
     offset: Any = None, exposure: Any = None, tol: Any = None,
 ) -> Any:  # fmt: skip
-    r"""What one more unit of weight of each row does to a function of the parameters, to first order.
+    r"""The effect of one more unit of weight of each row on a function of the parameters, to first order.
 
     .. math:: \frac{\partial\, \varphi(\hat\theta)}{\partial s_i}
 

@@ -99,7 +99,7 @@ def _log_likelihood(given: Given, dispersion: jax.Array | None, *, model: Module
 
 
 def _beyond_poisson(y: jax.Array, alpha: jax.Array) -> jax.Array:
-    """What the negative binomial's log likelihood at mu = y has over Poisson's: 0 at alpha = 0.
+    """The negative binomial's log likelihood at mu = y less Poisson's: 0 at alpha = 0.
 
     log Gamma(y + z) - log Gamma(z) - y log z + y - (y + z) log(1 + alpha y), z = 1 / alpha, in which for large z all
     digits cancel; Stirling's series leaves -log(1 + alpha y) / 2 + s(y + z) - s(z), s the series of 1 / z.
@@ -133,7 +133,7 @@ class Counted(NamedTuple):
 def counted(
     verb: str, fit: Fit, X: Any, y: Any, *, sample_weight: Any, offset: Any, exposure: Any, dispersion: Any
 ) -> Counted:
-    """What the criteria and the likelihood-ratio test are made of."""
+    """The parts of the criteria and of the likelihood-ratio test."""
     model, given, static = _check(verb, fit, X, y, sample_weight, offset, exposure)
     value = _log_likelihood(given, dispersion, model=model, static=static)
     n_params, n, solved = _count(given, model=model, static=static)

@@ -156,14 +156,14 @@ class Custom(Kernel):
     params: Any = None
 
     def between(self, a: Array, b: Array) -> Array:
-        """What the function says."""
+        """The values of the callable."""
         return self.function(a, b) if self.params is None else self.function(a, b, self.params)
 
 
 def scale(X: Any, sample_weight: Any = None) -> Array:
     """1 / (p var(X)), 1 where X does not vary, NaN where the variance overflows: scikit-learn's gamma="scale".
 
-    sample_weight: (n,), traced; how often each row stands in X, None means once.
+    sample_weight: (n,), traced; how often each row counts, None means once.
 
     >>> import jax.numpy as jnp
     >>> from jaxinfra import kernels

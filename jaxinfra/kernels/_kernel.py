@@ -1,4 +1,4 @@
-"""What every kernel can do, and the kernels made of others."""
+"""The base of all kernels, and the kernels made of others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEW = 16  # columns up to which squared distances are sums of squared difference
 
 
 class Kernel:
-    """What every kernel can do.
+    """The base of all kernels.
 
     >>> import jax.numpy as jnp
     >>> from jaxinfra import kernels
@@ -37,11 +37,11 @@ class Kernel:
         return kernel.between(kernel.features(X, about), kernel.features(Z, about))
 
     def middle(self, X: Array) -> Array:
-        """What `features` is to subtract where X (n, p) keeps its dtype: (p,), 0 where differences come first."""
+        """The point that `features` subtracts where X (n, p) keeps its dtype: (p,), 0 where differences come first."""
         return jnp.zeros_like(X[0]) if X.shape[1] <= FEW else bulk(X)
 
     def features(self, X: Array, about: Array) -> Any:
-        """What depends on one set of rows: a pytree of arrays with the rows first.
+        """The part that depends on one set of rows: a pytree of arrays with the rows first.
 
         about: (p,), the same for all rows of a problem, as `middle` gives it; kernels of differences subtract it, so
         that no digits are lost far from the origin.
@@ -62,7 +62,7 @@ class Kernel:
         return jax.vmap(one)(a)
 
     def pair_features(self, X: Array, about: Array) -> Any:
-        """What `pairs` needs."""
+        """Data that `pairs` needs, of one set of rows."""
         return self.features(X, about)
 
     def pairs(self, a: Any, b: Any) -> Pair:

@@ -1,4 +1,4 @@
-r"""What goes into a generalised linear model and comes out of it: checked data, and parameters that know their link."""
+r"""Input and output of a generalised linear model: checked data, and parameters that know their link."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def read(given: Given) -> Data:
 
 
 def options(verb: str, given: Given, fit_intercept: Any) -> dict[str, bool]:
-    """What is static of every linear model: the intercept, and whether passes may be cut into blocks of rows."""
+    """The static options of every linear model: the intercept, and whether passes may be cut into blocks of rows."""
     return {
         "fit_intercept": checks.flag(verb, "fit_intercept", fit_intercept),
         "blocked": not rows.on_mesh(given.X, given.y),

@@ -37,8 +37,7 @@ def fit(
       l1: the penalty, traced, at least 0: a scalar or (p,), one per feature; 0 leaves a feature unpenalised.  In units
         of y^2 / (unit of coef), per unit of weight: alpha * l1_ratio in scikit-learn, lambda * alpha in glmnet.
       l2: likewise, in units of y^2 / (unit of coef)^2: alpha * (1 - l1_ratio), or lambda * (1 - alpha).
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,), in units of y, traced; subtracted from y.
       init: Linear to start from, traced; only its coef is used.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.

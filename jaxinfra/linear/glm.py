@@ -56,8 +56,7 @@ def fit(
       l1, l2: penalties, traced, at least 0, scalar or (p,), in units of the deviance.  The intercept is not penalised.
       exposure: (n,) above 0, traced; with the log link only: y counts events in so much time, and the mean is
         proportional to it.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it stands
-        there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,), traced; added to the linear predictor.
       init: GLM or Linear(coef (p,), intercept ()) to start from, traced; None starts without columns.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.

@@ -47,8 +47,7 @@ def fit(
       l1: the penalty, a scalar, traced, at least 0, in units of y^2 / (unit of coef).
       l2: scalar or (p,), traced, at least 0: the ridge penalty of each feature.
       group_weight: (G,) not negative, traced: u_g of the group with label g.  None means the square root of its size.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,), in units of y, traced; subtracted from y.
       init: Linear(coef (p,), intercept ()) to start from, traced.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.

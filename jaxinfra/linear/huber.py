@@ -37,8 +37,7 @@ def fit(
       delta: how many scales a residual may measure before it counts as large, above 1, traced.  1.35 keeps 95 % of the
         efficiency of least squares under normal errors.  With delta = inf the coefficients are those of least squares.
       l2: the penalty, traced, at least 0: a scalar or (p,), in units of y / (unit of coef)^2, per unit of weight.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,) in units of y, traced; subtracted from y.
       init: Scaled, or Linear, to start from.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
@@ -54,8 +53,9 @@ def fit(
       where more than 1 - 1 / delta^2 of the rows (45 % at 1.35) are fitted exactly.  NONFINITE with NaN if the input
       holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty or if all weights are 0.
 
-    Outliers in y are held down, outliers in X (high leverage) are not: for these see `m_estimator` with a redescending
-    norm, or `ransac`.  Duplicated and constant columns are fine; how they share their coefficient is not determined.
+    Outliers in y are downweighted, outliers in X (high leverage) are not: for these see `m_estimator` with a
+    redescending norm, or `ransac`.  Duplicated and constant columns are fine; how they share their coefficient is not
+    determined.
 
     Precision: float64 reaches an optimality of 1e-15 times the spread of y over the scale, float32 1e-6 times it.
 

@@ -51,8 +51,7 @@ def fit(
       l1, l2: penalties, traced, at least 0, scalar or (p,), per unit of weight: scikit-learn's C is
         1 / (l2 * sum of weights).  The intercept is never penalised.
       class_weight: None; (2,) traced, a factor for each class; or "balanced" (static): inverse to the classes' weights.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,), traced; added to the linear predictor.
       init: Linear(coef (p,), intercept ()) to start from, traced; None starts without columns.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.

@@ -45,8 +45,8 @@ def fit(
         estimated anew at every step; or a number, traced: the known scale, in units of y.
       k2: of proposal2, the residual in units of the scale beyond which all count alike, above 0, traced; None means
         2.5, which is statsmodels' d; MASS::rlm has 1.345.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.  proposal2 takes sum(sample_weight) as the number of rows.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
+        proposal2 takes sum(sample_weight) as the number of rows.
       offset: (n,) in units of y, traced; subtracted from y.
       init: Linear or Scaled to start from (its scale is not used).  None starts at least squares and, where the norm
         redescends, goes on with Huber's first.

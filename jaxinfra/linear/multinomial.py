@@ -48,8 +48,7 @@ def fit(
         scikit-learn's C is 1 / (l2 * sum(sample_weight)).
       n_classes: K, static, at least 2; None takes it from the values of y, which must then be known: pass it under jit.
       class_weight: None, "balanced" (static; the same total weight for every class) or (K,), traced.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n, K), traced, added to eta; (n,) does so for all classes alike, which changes nothing.
       init: Linear(coef (p, K), intercept (K,)) to start from; None means no effect of X.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.

@@ -41,8 +41,7 @@ def fit(
       X: (n, p) real, traced.  n < p is allowed.
       y: (n,), traced.
       l1, l2: penalties, scalar or (p,), traced, at least 0.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,), in units of y, traced; subtracted from y.
       init: Linear(coef (p,), intercept ()) to start from, traced.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.

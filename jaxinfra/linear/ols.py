@@ -36,8 +36,7 @@ def fit(
     Args:
       X: (n, p) real, traced.  n < p is allowed.
       y: (n,) or (n, k) for k targets at once, traced.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,) or y's shape, in units of y, traced; subtracted from y.
       init: accepted as in every `fit`; a direct method needs no start and ignores its values.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
@@ -60,7 +59,7 @@ def fit(
       original units.  (n < p: without scaling.)
 
     Precision: float64 gives 11 digits of the larger coefficients and 9 of all, whatever the residual: where rounding
-      would leave fewer, corrections with residuals in one and a half times the precision restore them.  float32 input
+      would leave fewer, corrections with residuals in double-word arithmetic restore them.  float32 input
       is computed in float32, in the same way: 5 digits or what float32 holds.
 
     Derivatives: params with respect to X, y, sample_weight and offset, forward and reverse, all orders, exact

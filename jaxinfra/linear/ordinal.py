@@ -40,8 +40,7 @@ def fit(
       y: (n,) labels 0..K-1 in their order, whole numbers, traced.
       link: Logit (proportional odds, the default), Probit, CLogLog or Cauchit of `jaxinfra.links`; F is its inverse.
       l2: the penalty, traced, at least 0: a scalar or (p,).
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,), added to x'w, traced.
       init: Thresholds to start from.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
@@ -50,7 +49,7 @@ def fit(
 
     Returns:
       Fit(params, info): params.coef (p,), per unit of x; params.thresholds (K - 1,), ascending; params.link, so that
-      predictions need no other word of it.  info.optimality is the largest entry of the gradient, for a coefficient per
+      prediction needs no further argument.  info.optimality is the largest entry of the gradient, for a coefficient per
       root mean square of its column.
 
     Status: CONVERGED.  SEPARABLE with NaN if the likelihood has no maximum: a column that puts the classes in order, or

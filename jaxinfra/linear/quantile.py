@@ -36,8 +36,7 @@ def fit(
       y: (n,) real, traced.
       tau: the quantiles, strictly between 0 and 1, traced: a scalar, or (m,) for m of them, which share X.
       l1: the penalty, at least 0, traced: a scalar or (p,), in units of y / (unit of coef), per unit of weight.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,) in units of y, traced; subtracted from y.
       init: Linear to start from, coef (p,) and intercept (), or for m quantiles (p, m) and (m,); None starts at least
         squares.

@@ -39,8 +39,7 @@ def fit(
       l2: the penalty, traced, at least 0, broadcast against coef: a scalar; (p,) one per feature for y (n,);
         (k,) one per target for y (n, k); (p, 1) one per feature or (p, k) one per coefficient for y (n, k).
         In units of y^2 / (unit of coef)^2, per unit of weight: scikit-learn's alpha is l2 * sum(sample_weight).
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,) or y's shape, in units of y, traced; subtracted from y.
       init: accepted as in every `fit`; a direct method needs no start and ignores its values.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.

@@ -18,7 +18,7 @@ from jaxinfra.nn._report import Report
 
 
 class Settings(NamedTuple):
-    """What the loop goes by; names as in `train.fit`."""
+    """Settings of the loop; names as in `train.fit`."""
 
     plan: _step.Plan
     order: Order
@@ -32,7 +32,7 @@ class Settings(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What a checkpoint holds: arrays, and a record of numbers."""
+    """Contents of a checkpoint: arrays, and a record of numbers."""
 
     state: _step.State
     best: Any
@@ -45,7 +45,7 @@ def begin(params: Any, optimizer: Any, average: bool) -> Saved:
     def copy(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
 
-    # A narrow average would stand still: 0.001 of a difference is less than the last bit.
+    # A narrow average would not move: 0.001 of a difference is less than the last bit.
     moving = copy(_step.wide(params)) if average else None
     state = _step.State(copy(params), optimizer, moving, jnp.int32(0), jnp.int32(-1))
     record = {"epoch": 0, "best_epoch": 0, "best": float("nan"), "since": 0, "history": {}}
@@ -75,7 +75,7 @@ def measure(plan: _step.Plan, params: Any, rows: Data, names: tuple[str, ...], b
 
 
 def fingerprint(settings: Settings, saved: Saved, rows: Data, held: Data | None, **others: Any) -> dict[str, Any]:
-    """What two runs must share for one to go on from the other's checkpoints; epochs and patience are free."""
+    """Settings and data that a run shares with the one whose checkpoints it goes on from; epochs, patience are free."""
     plan, order = settings.plan, settings.order
 
     def mark(part: Data | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What is measured while training: losses a row, and metrics over a whole set."""
+"""Measures of training: losses a row, and metrics over a whole set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a progress bar with the metrics of each epoch, and TensorBoard scalars."""
+"""The report of a run while it goes on: a progress bar with the metrics of each epoch, and TensorBoard scalars."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def validation(verb: str, given: Any, portion: float, rows: Data) -> Data | None
 
 
 def sorted_warning(verb: str, rows: Data, held: Data, loss: Any) -> None:
-    """Warn where the classes stand one after the other: of the last ones the training rows then have few, or none."""
+    """Warn where the rows are sorted by class: of the last ones the training rows then have few, or none."""
     if not _metrics.classified(loss) or rows.y.ndim != 1 or held.y.ndim != 1:
         return
     y = np.concatenate([np.asarray(part.y)[part.weight > 0] for part in (rows, held)])

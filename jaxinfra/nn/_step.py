@@ -18,7 +18,7 @@ from jaxinfra.nn import _metrics
 
 
 class State(NamedTuple):
-    """What a step changes. bad: the first step whose loss or update was not finite, -1 while there is none."""
+    """The state of the steps. bad: the first step whose loss or update was not finite, -1 while there is none."""
 
     params: Any
     optimizer: Any
@@ -29,7 +29,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What the compiled step depends on; hashable, so that a second run with the same plan compiles nothing.
+    """The static part of a compiled step; hashable, so that a second run with the same plan compiles nothing.
 
     wants: which of "key" and "mask" `apply` takes. precision: the dtype of the forward and backward pass, or None.
     augment: (key, x) -> x, of a batch in training, or None. steps: whether each step of x has a prediction.

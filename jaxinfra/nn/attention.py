@@ -30,7 +30,7 @@ class Config:
     width: the size of a position's vector. heads: how many parts of it attend apart; divides width. features: the size
     of one step of x (projected to width unless equal), or None with a vocabulary. vocabulary: the number of tokens,
     where x holds integers. block: "attention" (nothing but it) or "encoder" (pre-norm residual, with a dense layer of
-    size `hidden`, 4 width unless given). blocks: how many stand on each other. position: "sinusoidal", "learned" (up to
+    size `hidden`, 4 width unless given). blocks: how many, one on the other. position: "sinusoidal", "learned" (up to
     `length` steps) or "none". causal: whether a position sees only itself and the past. pool: what the head sees:
     "mean" or "max" over real positions, the "first" or "last" real one, or "none", one prediction a position.
     outputs: the number of classes; 1 means one logit, of class 1 of two. activation: of the dense layer. dropout: the

@@ -26,7 +26,7 @@ class Block:
     """A convolution, its activation, and a pool; all static.
 
     filters: its output channels. kernel: the side of its square window. stride: its step. padding: "valid" or "same".
-    pool: the side of the pool's windows, which stand side by side; 1 is none. pooling: "max" or "mean".
+    pool: the side of the pool's windows, which do not overlap; 1 is none. pooling: "max" or "mean".
     """
 
     filters: int

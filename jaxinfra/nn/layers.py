@@ -1,4 +1,4 @@
-"""What the networks are made of: dense layers, norms, dropout, embeddings, activations, heads, and their starts.
+"""The parts of the networks: dense layers, norms, dropout, embeddings, activations, heads, and their starts.
 
 Every layer is a function of a NamedTuple of arrays and its input. Nothing here keeps state.
 """

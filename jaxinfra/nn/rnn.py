@@ -4,7 +4,7 @@
     LSTM   i, f, o = sigmoid(...), g = act(...);  c' = f c + i g,  h' = o act(c')          (Gers et al. 2000)
     GRU    r, z = sigmoid(...), n = act(x K + b + r (h R + b'));  h' = (1 - z) n + z h     (Cho et al. 2014)
 
-The gates stand side by side in the columns of `kernel` and `recurrent`, in the order i, f, g, o or r, z, n.
+The gates are side by side in the columns of `kernel` and `recurrent`, in the order i, f, g, o or r, z, n.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Config:
     """The architecture; all static.
 
     features: the size of one step of x, or of an embedded token. vocabulary: the number of tokens, where x holds
-    integers. hidden: the size of the state. layers: how many stand on each other. cell: "lstm", "gru" or "plain".
+    integers. hidden: the size of the state. layers: how many, one on the other. cell: "lstm", "gru" or "plain".
     activation: "tanh", "sigmoid", "relu" or "identity", of the plain cell, or of the others' candidate and cell state.
     pool: what the head sees: "last" (the state after the last real step), "mean" or "max" over real steps, or "none",
     one prediction a step. outputs: the number of classes; 1 means one logit, of class 1 of two. dropout: the rate

@@ -21,7 +21,7 @@ VERB = "train.fit"
 
 
 class Result(NamedTuple):
-    """What a run ended with.
+    """The result of a run.
 
     params: those after the last step. best: those of the epoch in which the monitored metric was best (of the moving
     average, where there is one); the last ones with `keep_best=False`. best_epoch: that epoch, from 1. average: the

@@ -1,4 +1,4 @@
-r"""What the resampling methods share: checked data, draws, and the fit of one resample."""
+r"""The common part of the resampling methods: checked data, draws, and the fit of one resample."""
 
 from __future__ import annotations
 

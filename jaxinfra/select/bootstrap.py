@@ -21,7 +21,7 @@ from jaxinfra.select import _resample
 
 @short_repr
 class Resamples(NamedTuple):
-    """What n fits gave: values with a leading axis n, NaN where a fit did not converge; status (n,) says which.
+    """The results of n fits: values with a leading axis n, NaN where a fit did not converge; status (n,) says which.
 
     estimate: of all rows.  se: the standard error, over the fits that converged.
     """

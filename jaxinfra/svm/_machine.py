@@ -1,4 +1,4 @@
-"""What the kernel machines share: parameters, checks, the call of the solver, prediction."""
+"""The common part of the kernel machines: parameters, checks, the call of the solver, prediction."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Found(NamedTuple):
 
 
 def certificate_dtype(dtype: Any) -> Any:
-    """What certificates compute in: float64 where JAX allows it."""
+    """The dtype of certificates: float64 where JAX allows it."""
     return np.dtype(np.float64) if jax.config.jax_enable_x64 else dtype  # type: ignore[attr-defined]
 
 
@@ -256,7 +256,7 @@ def decision(params: Machine, X: jax.Array) -> jax.Array:
     X, params = X.astype(dtype), jax.tree.map(lambda v: v.astype(dtype), params)
     coef = params.coef.T
     if isinstance(params.kernel, Precomputed):
-        # What stands beside a coefficient of 0 is not looked at.
+        # Values beside a coefficient of 0 are not looked at.
         X = jnp.where((coef != 0).reshape(len(coef), -1).any(1)[None], X, 0)
         value = dot(X, coef)
         return value + (params.intercept if value.ndim == 1 else params.intercept[None])

@@ -126,7 +126,7 @@ def hinge(sign: jax.Array, bound: jax.Array) -> Dual:
 
 
 class Machines(NamedTuple):
-    """What a solved dual stands for; `sound`: whether there is such a machine at all."""
+    """The machine of a solved dual; `sound`: whether there is such a machine at all."""
 
     coef: jax.Array
     intercept: jax.Array
@@ -165,7 +165,7 @@ def fit(
 ) -> tuple[jax.Array, jax.Array, SupportInfo]:  # fmt: skip
     """The coefficients, intercepts and figures of one machine or of all pairs.
 
-    begin(coef, dual): the variables of the dual that coefficients stand for; grams: what `shared` gives.
+    begin(coef, dual): the variables of the dual for given coefficients; grams: what `shared` gives.
     """
     kernel = data.kernel
     X, centre = _linear_kernel.centred(raw.X, kernel)

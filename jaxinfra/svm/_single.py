@@ -110,7 +110,7 @@ def _fit(
 
 
 def variables(coef: jax.Array, dual: Dual) -> jax.Array:
-    """The variables that coefficients of rows stand for: themselves, or their positive and negative parts."""
+    """The variables of the dual for coefficients of rows: themselves, or their positive and negative parts."""
     if len(dual.c) == len(coef):
         return coef
     return jnp.concatenate([jnp.maximum(coef, 0), jnp.minimum(coef, 0)])

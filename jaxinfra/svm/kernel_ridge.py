@@ -36,8 +36,7 @@ def fit(
       y: (n,) or (n, k) for k targets at once, traced.
       l2: the penalty, above 0, a scalar, traced: scikit-learn's alpha is l2 * sum(sample_weight).
       kernel: one of `jaxinfra.kernels`, its numbers traced; None means `RBF(scale(X))`.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it
-        stands there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,) or y's shape, in units of y, traced; subtracted from y.
       init: accepted as in every `fit`; a direct method needs no start and ignores its values.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.

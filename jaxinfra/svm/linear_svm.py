@@ -62,8 +62,7 @@ def fit(
       C: above 0, traced; a number or one for each row.
       loss: "hinge" or "squared_hinge", static.
       class_weight: None; (K,) traced, a factor for each class; or "balanced" (static): inverse to the classes' weights.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it stands
-        there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       n_classes: static; None reads it from y, which must then not be traced.
       tol: traced.  hinge: the largest violation of the dual's conditions that counts as converged, libsvm's eps; None
         means 1e-3.  squared_hinge: the relative gradient of `logistic.fit`; None means sqrt(eps) of the dtype.
@@ -227,7 +226,7 @@ def objective(
     params: LinearMachine, X: Any, y: Any, *, C: Any = 1.0, loss: str = "hinge", class_weight: Any = None,
     sample_weight: Any = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
-    """What `fit` minimises, summed over the classes: a scalar.
+    """The objective of `fit`, summed over the classes: a scalar.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -243,7 +242,7 @@ def optimality(
     params: LinearMachine, X: Any, y: Any, *, C: Any = 1.0, loss: str = "hinge", class_weight: Any = None,
     sample_weight: Any = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
-    """What is left at `params`: zero at the solution.  A scalar.
+    """The residual of the optimality conditions at `params`: zero at the solution.  A scalar.
 
     hinge: the largest violation of the dual's conditions; squared_hinge: the largest derivative of `objective`, over
     the sum of C.

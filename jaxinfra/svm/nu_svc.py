@@ -33,7 +33,7 @@ def fit(
     tol: Any = None,
     max_iter: Any = _machine.MAX_ITER,
 ) -> Fit:
-    r"""Fit the support vector classifier in which at most a share nu of the rows lies within the margin.
+    r"""Fit the support vector classifier in which at most a share nu of the rows is within the margin.
 
     .. math:: \min_\beta \tfrac12 \beta^\top K \beta, \quad 0 \le t_i \beta_i \le s_i,
               \quad \sum_{t_i = 1} \beta_i = -\sum_{t_i = -1} \beta_i = \tfrac{\nu}{2} \sum_i s_i
@@ -49,8 +49,7 @@ def fit(
         margin errors and a lower bound of the share of support vectors.
       kernel: one of `jaxinfra.kernels`, its numbers traced; None means `RBF(scale(X))`.
       class_weight: None; (K,) traced, a factor for each class; or "balanced" (static): inverse to the classes' weights.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it stands
-        there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       n_classes: static; None reads it from y, which must then not be traced.
       init: a Machine of the same rows to start from, traced.
       tol: the largest violation that counts as converged, before the division by r as in libsvm; traced; None: 1e-3.

@@ -42,8 +42,7 @@ def fit(
       nu: above 0 and at most 1, traced: an upper bound of the share of rows outside the tube and a lower bound of the
         share of support vectors.
       kernel: one of `jaxinfra.kernels`, its numbers traced; None means `RBF(scale(X))`.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it stands
-        there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       init: a Machine of the same rows to start from, traced; its coefficients are moved into the bounds.
       tol: the largest violation of the conditions that counts as converged, libsvm's eps; traced; None means 1e-3.
       max_iter: most blocks of a few hundred variables, traced.
@@ -84,7 +83,7 @@ def _input(verb: str, X: Any, y: Any, C: Any, nu: Any, kernel: Any, sample_weigh
 
 
 def _build(y: jax.Array, w: jax.Array, C: jax.Array, nu: jax.Array) -> Dual:
-    """b+ in 0..C of what lies above the tube, b- in -C..0 of what lies below, each a group."""
+    """b+ in 0..C of rows above the tube, b- in -C..0 of rows below it, each a group."""
     bound = C * w
     bad = (bound < 0) | (C <= 0) | (nu <= 0)
     zero = jnp.zeros_like(y)

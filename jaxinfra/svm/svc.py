@@ -48,8 +48,7 @@ def fit(
       C: above 0, traced; a number or one for each row.  It multiplies the sum of the losses, as in libsvm.
       kernel: one of `jaxinfra.kernels`, its numbers traced; None means `RBF(scale(X))`.
       class_weight: None; (K,) traced, a factor for each class; or "balanced" (static): inverse to the classes' weights.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it stands
-        there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       n_classes: static; None reads it from y, which must then not be traced.
       init: a Machine of the same rows to start from, traced; its coefficients are moved into the bounds.
       tol: the largest violation of the conditions that counts as converged, libsvm's eps; traced; None means 1e-3.

@@ -44,8 +44,7 @@ def fit(
       C: above 0, in units of 1 / y, traced; a number or one for each row.
       epsilon: half the width of the tube without loss, at least 0, in units of y, traced.
       kernel: one of `jaxinfra.kernels`, its numbers traced; None means `RBF(scale(X))`.
-      sample_weight: (n,) not negative, traced; None means 1.  Weight 0 means that the row is absent, 2 that it stands
-        there twice.
+      sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       init: a Machine of the same rows to start from, traced; its coefficients are moved into the bounds.
       tol: the largest violation of the conditions that counts as converged, libsvm's eps; traced; None means 1e-3.
       max_iter: most blocks of a few hundred variables, traced.
@@ -90,7 +89,7 @@ def _input(verb: str, X: Any, y: Any, C: Any, epsilon: Any, kernel: Any, sample_
 
 
 def _build(y: jax.Array, w: jax.Array, C: jax.Array, epsilon: jax.Array) -> Dual:
-    """b+ in 0..C of what lies above the tube, b- in -C..0 of what lies below."""
+    """b+ in 0..C of rows above the tube, b- in -C..0 of rows below it."""
     bound = C * w
     bad = (bound < 0) | (C <= 0) | (epsilon < 0)
     zero = jnp.zeros_like(y)

@@ -21,7 +21,7 @@ _CHUNK, _SUPPORT = 64, 256  # rows and support vectors of one piece
 
 
 class Check(NamedTuple):
-    """What is known of the slopes."""
+    """Gradient entries computed so far."""
 
     g: Pair
     seen: jax.Array  # (n,) rows whose g is exact

@@ -79,7 +79,7 @@ def _select(dual: Dual, b: jax.Array, f: jax.Array, working: jax.Array) -> jax.A
 
 
 class _Change(NamedTuple):
-    """What a block changes."""
+    """The changes of a block."""
 
     working: jax.Array  # the working set of pairwise steps
     rows: jax.Array  # of the variables that may have changed
@@ -122,8 +122,8 @@ def _pairwise(gram: Gram, dual: Dual, target: jax.Array, size: int, state: State
     return _moved(gram, state.b, working, solved.b, working, size)
 
 
-def _wants(dual: Dual, b: jax.Array, f: jax.Array) -> jax.Array:
-    """How much each variable wants to leave its bound (N,): infinitely if it is free, not at all if it is fixed."""
+def _violation_of(dual: Dual, b: jax.Array, f: jax.Array) -> jax.Array:
+    """Violation of the optimality condition at each bound (N,): inf for free variables, -inf for fixed ones."""
     rho = dual.multiplier(b, f)[dual.group]
     score = jnp.where(b <= dual.lower, rho - f, f - rho)
     return jnp.where(dual.free(b), jnp.inf, jnp.where(dual.lower < dual.upper, score, -jnp.inf))
@@ -133,7 +133,7 @@ def _newton(gram: Gram, wide: Gram, dual: Dual, target: jax.Array, size: int, st
     """Newton's method on all free variables and the largest violators; wide: the matrix in the precision for it."""
     b, N, G = state.b, len(state.b), len(dual.total)
     f = dual.slope(state.g)
-    working = _top(_wants(dual, b, f), size, N)
+    working = _top(_violation_of(dual, b, f), size, N)
     at = jnp.minimum(working, N - 1)
     block = _within(wide, dual, b, working)
     hi, lo = (dual.tile(v)[at].astype(wide.diagonal.dtype) for v in state.g)
@@ -160,7 +160,7 @@ def block(
     size = min(NEWTON, N)
     wide = exact if exact.diagonal.dtype == jnp.float64 else gram
     # Newton's method waits until the variables that matter fit in its block, and is spared where few blocks are left.
-    fits = (_wants(dual, state.b, dual.slope(state.g)) > target).sum() <= size
+    fits = (_violation_of(dual, state.b, dual.slope(state.g)) > target).sum() <= size
     left = jnp.log(state.violation / target) > 2 * _wait(size) * state.rate
     tried = (state.wait <= 0) & fits & left
     far = tried & (state.violation > 10 * target)

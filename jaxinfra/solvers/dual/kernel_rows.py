@@ -160,7 +160,7 @@ class Gram(NamedTuple):
 
 
 def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> jax.Array:
-    """The sum over rows that the ring holds, a few at a time, each read once where it lies."""
+    """The sum over rows that the ring holds, a few at a time, each read once in place."""
     q, n = len(slot), ring.rows.shape[1]
     size = min(_HITS, q)
     count = hits.sum(dtype=jnp.int32)

@@ -27,7 +27,7 @@ from jaxinfra.solvers.linalg.cholesky import inverse_factor
 
 _MOST = 50  # iterations
 _STEP = 0.995  # of the way to the nearest bound
-_SHORT = 1e-4  # a step after which nothing more is to be had
+_SHORT = 1e-4  # a step after which no progress is expected
 
 
 class _State(NamedTuple):
@@ -75,7 +75,7 @@ def solve(Z: jax.Array, c: jax.Array, lower: jax.Array, upper: jax.Array) -> tup
         denominator = jnp.maximum(border.sum(), jnp.finfo(dtype).tiny)
 
         def direction(low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-            """low and high: what s z and u v shall change by."""
+            """low and high: target changes of the complementarity products s z and u v."""
             db = reduced(residual + low / s - high / u)
             drho = (-b.sum() - db.sum()) / denominator
             db = db + drho * border

@@ -3,7 +3,7 @@ r"""Newton's method on the dual within a block of variables: what pairwise steps
 The primal-dual active set.  A guess A of the variables at bounds gives the others, F, by one system
 
     [K_FF  -1] [d  ]   [ -f_F - K_FA (bound - b)_A     ]
-    [1'     0] [rho] = [ what the sum lacks then       ]      for each group,
+    [1'     0] [rho] = [ missing part of the sum       ]      for each group,
 
 and the next guess: what left its bounds is put there, what wants to leave a bound, by the sign of rho - f, is let go.
 The points on the way are not feasible; where the guess repeats, the block is solved.  From the start to the end, which
@@ -37,7 +37,7 @@ class _State(NamedTuple):
     to_upper: jax.Array
     changed: jax.Array  # how many variables it moves to another set ...
     fewest: jax.Array  # ... the fewest so far ...
-    vain: jax.Array  # ... and the guesses since then
+    rejected: jax.Array  # ... and the guesses since then
     error: jax.Array  # of the last system: the largest |rho - f| in F
     done: jax.Array
     n_iter: jax.Array
@@ -58,9 +58,9 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
         low, high = jnp.where(jnp.isfinite(low), low, high), jnp.where(jnp.isfinite(high), high, low)
         return jnp.where(jnp.isfinite(low), 0.5 * (low + high), 0)
 
-    def guess(b: jax.Array, wish: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """wish: rho - f, the direction that each variable wants to go; below tol it is noise (duplicated rows)."""
-        stays_low, stays_up = to_lower & (wish <= 0.5 * tol), to_upper & (wish >= -0.5 * tol)
+    def guess(b: jax.Array, target: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """target: rho - f, the direction that each variable wants to go; below tol it is noise (duplicated rows)."""
+        stays_low, stays_up = to_lower & (target <= 0.5 * tol), to_upper & (target >= -0.5 * tol)
         return fixed | (b < lower) | stays_low, ~fixed & ((b > upper) | stays_up)
 
     def step(state: _State) -> _State:
@@ -70,16 +70,16 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
         d, rho = _system(K, F, inside, -(f + dot(K, end - b)), sums - dot(inside, end))
         b, f = end + d, f + dot(K, end - b + d)
         rho = jnp.where((member & F[None]).any(1), rho, middle(f, to_lower, to_upper))
-        wish = dot(rho, inside) - f
-        new = guess(b, wish, to_lower, to_upper)
+        target = dot(rho, inside) - f
+        new = guess(b, target, to_lower, to_upper)
         changed = ((new[0] != to_lower) | (new[1] != to_upper)).sum(dtype=jnp.int32)
-        vain = jnp.where(changed < state.fewest, 0, state.vain + 1)
+        rejected = jnp.where(changed < state.fewest, 0, state.rejected + 1)
         # The same system again corrects what rounding left, as long as it does.
-        error = jnp.where(F, jnp.abs(wish), 0).max()
+        error = jnp.where(F, jnp.abs(target), 0).max()
         settled = (error < tol) | ((state.changed == 0) & ~(error < 0.5 * state.error))
-        done = jnp.where(changed == 0, settled, vain >= _VAIN) | ~jnp.isfinite(error)
+        done = jnp.where(changed == 0, settled, rejected >= _VAIN) | ~jnp.isfinite(error)
         fewest = jnp.minimum(changed, state.fewest)
-        return _State(b, f, *new, changed, fewest, vain, error, done, state.n_iter + 1)
+        return _State(b, f, *new, changed, fewest, rejected, error, done, state.n_iter + 1)
 
     def project(z: jax.Array, F: jax.Array) -> jax.Array:
         """The nearest point with the bounds and sums: clip(z + shift of its group) within F, by bisection."""
@@ -96,9 +96,9 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
         return jnp.clip(z + dot(0.5 * (low + high), moving), lower, upper)
 
     at_lower, at_upper = fixed | (b <= lower), ~fixed & (b >= upper)
-    wish = dot(middle(f, at_lower, at_upper), inside) - f
+    target = dot(middle(f, at_lower, at_upper), inside) - f
     many, inf, none = jnp.int32(len(b) + 1), jnp.asarray(jnp.inf, dtype), jnp.array(False)
-    start = _State(b, f, *guess(b, wish, at_lower, at_upper), many, many, jnp.int32(0), inf, none, jnp.int32(0))
+    start = _State(b, f, *guess(b, target, at_lower, at_upper), many, many, jnp.int32(0), inf, none, jnp.int32(0))
     end = lax.while_loop(lambda s: ~s.done & (s.n_iter < _MOST), step, start)
     there = jnp.clip(end.b, lower, upper)
     solved = (end.changed == 0) & (there == end.b).all()
@@ -115,7 +115,7 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
 
 
 def balance(b: jax.Array, lower: jax.Array, upper: jax.Array, inside: jax.Array, sums: jax.Array) -> jax.Array:
-    """What the sums lack by rounding goes to the free variables, in proportion to their room."""
+    """Restore the equality constraints: free variables move in proportion to their distance to the bounds."""
     need = sums - dot(inside, b)
     free = (b > lower) & (b < upper)
     wanted = dot(need, inside)

@@ -92,7 +92,7 @@ class Dual(NamedTuple):
         return (jnp.abs(sums - self.total) <= eps(b.dtype) ** (2 / 3) * jnp.abs(b).sum()).all()
 
     def snapped(self, b: jax.Array, ulps: int = 8) -> jax.Array:
-        """What rounding moved off a bound is put back: it is not free."""
+        """Snap variables within rounding of a bound to it: they are not free."""
         for bound in (self.lower, self.upper):
             b = jnp.where(jnp.abs(b - bound) <= ulps * jnp.finfo(b.dtype).eps * jnp.abs(bound), bound, b)
         return b

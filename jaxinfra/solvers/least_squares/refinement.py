@@ -20,7 +20,7 @@ Data = tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]  # X, y, 
 
 
 class State(NamedTuple):
-    """Where the corrections stand.  `size` is that of the last one, `objective` belongs to `coef`, `optimality` to the
+    """The state of the corrections.  `size` is that of the last one, `objective` belongs to `coef`, `optimality` to the
     iterate before it; `paired` says that residuals are now summed in pairs."""
 
     coef: jax.Array  # (p, k), or the dual variables (n, k)
@@ -89,7 +89,7 @@ def attach(q: jax.Array, coef: jax.Array, f: Factor, live: Data, centre: bool) -
 
         P (c - H coef) - P0 q = 0,    coef - H q = 0        (P = I - P0, q = H^+ coef)
 
-    The second equation says that coef lies in the row space, which stays true as X moves at constant rank.  The
+    The second equation says that coef is in the row space, which stays true as X moves at constant rank.  The
     Jacobian [[-P0, -H], [-H, I]] is symmetric, with the inverse that `inverse` applies.
     """
     X, y, w, l2 = live

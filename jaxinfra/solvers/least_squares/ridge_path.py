@@ -31,7 +31,7 @@ def path(
     A = jnp.where(finite, A, 0)
     U, s, Vt = svd(A)
     mu = weight * l2
-    # Without a penalty the rank policy of ols holds: what lies below rounding is zero.
+    # Without a penalty the rank policy of ols holds: values below rounding are zero.
     counts = (mu > 0)[:, None] | (s > rank_tol(X.dtype, n, p) * s[0])[None]  # (m, r)
     total = (s * s)[None] + mu[:, None]
     inverse = jnp.where(counts & (total > 0), 1 / positive(total), 0)

@@ -160,7 +160,7 @@ def solve(
     state, status, n_iter = newton.minimise(
         evaluate, lambda theta: cholesky.inverse_root(_hessian(problem, theta) + jnp.diag(ridge)),
         _start(init, problem, counts), scale, l1=None, metric=None, exact=True, patience=8,
-        wary=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest,
+        cautious=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest,
     )  # fmt: skip
 
     # As in `penalised._judge`.

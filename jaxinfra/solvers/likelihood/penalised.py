@@ -33,8 +33,7 @@ from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
 
 class Problem(NamedTuple):
-    """What does not depend on the penalties: data, loss, coordinates, the unit of gradients, and a subsample or
-    None."""
+    """All that no penalty changes: data, loss, coordinates, the unit of gradients, a subsample or None."""
 
     data: Data
     loss: Loss
@@ -141,7 +140,7 @@ def _solve(
         form = partial(metric_at, rows, single=rows is problem.sample)
         return newton.minimise(
             evaluate, form, theta, problem.scale, l1=lasso, metric=metric, exact=problem.sample is None,
-            patience=newton.patience(p), wary=~penalised & loss.may_separate, tol=tol,
+            patience=newton.patience(p), cautious=~penalised & loss.may_separate, tol=tol,
             max_iter=max_iter,
         )  # fmt: skip
 

@@ -179,7 +179,7 @@ def _substitute(F: jax.Array, rhs: jax.Array) -> jax.Array:
 
 
 def factor(C: jax.Array) -> jax.Array:
-    """What `substitute` takes of the symmetric positive definite C (p, p); NaN where C is not."""
+    """The factor that `substitute` takes, of the symmetric positive definite C (p, p); NaN where C is not."""
     size, count = _panels(len(C))
     plain = lambda C: _pad(_cholesky(C), size * count)  # noqa: E731
     return lax.platform_dependent(C, cpu=_eliminate, default=plain)
@@ -200,14 +200,14 @@ def solve(C: jax.Array, rhs: jax.Array) -> jax.Array:
     return substitute(factor(C), rhs)
 
 
-# Units of rounding, a parameter, that stand in for curvature that is missing.
+# Units of rounding, a parameter, that replace missing curvature.
 RIDGE = 10
 
 
 def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
     """T (q, q) with TT' = H^-1, for H symmetric and positive semidefinite up to rounding.
 
-    A tiny ridge stands in for curvature that is missing (duplicated or constant columns, along which the gradient is 0
+    A tiny ridge replaces missing curvature (duplicated or constant columns, along which the gradient is 0
     as well); if rounding defeats it, a larger one.  `single`: H was formed in float32 and is factored in it.
     """
     dtype = jnp.float32 if single else H.dtype

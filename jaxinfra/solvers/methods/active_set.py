@@ -39,7 +39,7 @@ S = TypeVar("S")
 
 # Up to so many columns all of them are the working set, and LAPACK stays on one thread (`cholesky`).  From so many on a
 # factorisation costs more than some ten products, and gradient steps go first.
-SMALL, _DEAR = 100, 256
+SMALL, _EXPENSIVE = 100, 256
 
 
 class _Step(NamedTuple):
@@ -101,7 +101,7 @@ def newton(
         return c - Hw if l2 is None else c - Hw - l2 * (w - origin)
 
     def noise(g: jax.Array) -> jax.Array:
-        """What rounding makes of the violation."""
+        """The part of the violation that is rounding."""
         return 8 * eps(dtype) * (per_column * (jnp.abs(g) + jnp.abs(c))).max()
 
     def predict(w: jax.Array, g: jax.Array, damping: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -170,7 +170,7 @@ def capacities(p: int, most: int) -> list[int]:
     """Sizes of working sets: 100, 256, 512, 1024, 4096, ... up to p: few, each is a program of its own to compile."""
     if p <= SMALL:
         return [p]
-    sizes, size = [SMALL], _DEAR
+    sizes, size = [SMALL], _EXPENSIVE
     while size < min(p, most):
         sizes.append(size)
         size *= 2 if size < 1024 else 4
@@ -202,7 +202,7 @@ def rounds(
     sizes = capacities(p, most)
 
     def wanted(w: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Which columns are in use, and how many shall be in W."""
+        """Columns in use, and the target size of the working set W."""
         used = ((w != 0) | (l1 == 0)).any(0)
         likely = used | (jnp.abs(g) > 0.9 * l1).any(0)
         count, size = likely.sum(dtype=jnp.int32) * 5 // 4, used.sum(dtype=jnp.int32)
@@ -219,15 +219,15 @@ def rounds(
         rows, H = oracle.pick(idx)
         own, l1_W, l2_W = take(b.w), take(l1), None if l2 is None else take(l2)
         c, origin = take(b.g), own
-        wait = ~first & (b.error <= tol)
-        if size >= _DEAR:
+        hold = ~first & (b.error <= tol)
+        if size >= _EXPENSIVE:
             # In the first round a hundredth of the error is enough, and while W grows no factorisation is worth it.
             inside = lambda w, g: measure(w, g, None, idx)  # noqa: E731
             enough = jnp.maximum(0.5 * tol, jnp.where(first, 0.01 * inside(own, c).max(), 0))
             own, error = accelerated(H, c, l1_W, l2_W, own, inside, enough)
-            wait |= ~settled | (error <= tol)
-        budget = jnp.where(wait, 0, jnp.asarray(max_iter, jnp.int32) - b.n_iter)
-        follow = first & chain & (size < _DEAR)
+            hold |= ~settled | (error <= tol)
+        budget = jnp.where(hold, 0, jnp.asarray(max_iter, jnp.int32) - b.n_iter)
+        follow = first & chain & (size < _EXPENSIVE)
 
         def one(i: jax.Array, x: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             own, n_iter = x

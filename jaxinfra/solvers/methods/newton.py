@@ -95,7 +95,7 @@ def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
 
 
 def rounding(terms: jax.Array, tol: jax.Array) -> jax.Array:
-    """What the unit of a gradient grows by for the rounding of its sums, whose terms are far larger than the scale
+    """The addition to the unit of a gradient for the rounding of its sums, whose terms are far larger than the scale
     where a row is far from all others."""
     return _ROUNDING * eps(terms.dtype) / tol * terms
 
@@ -136,7 +136,7 @@ def minimise(
     metric: jax.Array | None,
     exact: bool,
     patience: int,
-    wary: jax.Array,
+    cautious: jax.Array,
     tol: jax.Array,
     max_iter: jax.Array | int,
     longest: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
@@ -144,9 +144,9 @@ def minimise(
     """Minimise from theta (q,) until max_j |subgradient_j| / scale_j <= tol.  Returns (state, status, n_iter).
 
     form(theta): the metric there, T with TT' the inverse of the Hessian, or the Hessian itself if there is an l1.
-    metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.  wary: a point
-    that meets tol may lie on the way to infinity, or on the way from there to a minimum that an outlier hides: take one
-    step from a start, and go on while exact steps are long, down to sqrt(eps * tol), where what is left of the
+    metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.  cautious: a
+    point that meets tol may be on the way to infinity, or on the way from there to a minimum that an outlier hides:
+    take one step from a start, and go on while exact steps are long, down to sqrt(eps * tol), where what is left of the
     gradient is not yet rounding.  longest(theta, direction): the first step that is tried, where f is infinite beyond a
     known bound; None means 1.
     """
@@ -194,8 +194,8 @@ def minimise(
         since = jnp.where(accept, state.since + 1, state.since)
 
         # The next Hessian: always, or where the steps that are left at the present rate would cost more.
-        small = (optimality <= tol) & ~(first & wary)
-        met = small & ~(wary & strides(last, tol) & (optimality > jnp.sqrt(unit * tol))) if exact else small
+        small = (optimality <= tol) & ~(first & cautious)
+        met = small & ~(cautious & strides(last, tol) & (optimality > jnp.sqrt(unit * tol))) if exact else small
         if exact:
             renew = accept & ~met
         else:

@@ -97,7 +97,7 @@ def quadratic(H: jax.Array, C: jax.Array, penalty: Penalty) -> Quadratic:
 
 
 def regulariser(d: jax.Array) -> jax.Array:
-    """What Newton systems get on their diagonal: as much as rounding takes, so that duplicated columns do no harm."""
+    """The diagonal that Newton systems get: as much as rounding takes, so that duplicated columns do no harm."""
     return (16 * d.shape[0] * eps(d.dtype)) * d
 
 

@@ -207,7 +207,7 @@ def _unscaled(
 
 
 def objective(params: Linear, d: Rows, l1: jax.Array | None, l2: jax.Array, *, blocked: bool) -> jax.Array:
-    """What `solve` minimises, at any params."""
+    """The objective of `solve` at any params."""
     return _unscaled(params, d, l1, l2, blocked)[0]
 
 

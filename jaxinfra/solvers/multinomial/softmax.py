@@ -229,8 +229,8 @@ def iterative(
 
 
 class Units(NamedTuple):
-    """What makes a gradient scale-free: rms of the columns, without rows far from all others as in `column_norms`,
-    times the rms of dloss/deta at the start without columns."""
+    """Units in which a gradient is scale-free: rms of the columns, without rows far from all others as in
+    `column_norms`, times the rms of dloss/deta at the start without columns."""
 
     column: jax.Array
 

@@ -28,7 +28,7 @@ from jaxinfra.solvers.linalg.cholesky import inverse_root, solve_root
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 
 _STEP = 0.99995  # of the way to the nearest bound, as in Koenker's implementation
-_IDLE = 4  # iterations without a smaller gap after which nothing more is to be had
+_IDLE = 4  # iterations without a smaller gap after which no progress is expected
 
 
 class Program(NamedTuple):
@@ -139,7 +139,7 @@ def solve(
         left_dual = dot(point.d, program.V) + point.e
 
         def direction(low: jax.Array, high: jax.Array, low_p: jax.Array, high_p: jax.Array) -> tuple[jax.Array, ...]:
-            """low and high: what s z and u v shall change by."""
+            """low and high: target changes of the complementarity products s z and u v."""
             f, g = left_rows + low / rows.s - high / rows.u, left_penalty + low_p / penalty.s - high_p / penalty.u
             db = solve_root(T, dot(Q * f, program.V) + P * g + left_dual)
             dd, de = Q * (f - dot(program.V, db)), P * (g - db)

@@ -1,7 +1,7 @@
 r"""From the inside of a linear program to a vertex of it: the exact solution that `interior_point` comes near.
 
 At a vertex q rows, the basis, have residual 0: b solves V_B b = y_B, the other rows have the dual value that the sign
-of their residual says, and d_B = -V_B'^-1 V_N'd_N.  Where d_B lies within its bounds the vertex is optimal.  If the
+of their residual says, and d_B = -V_B'^-1 V_N'd_N.  Where d_B is within its bounds the vertex is optimal.  If the
 basis that the interior point suggests is not, exchanges of one row follow: the row whose d_B is furthest outside
 leaves, along that edge the objective falls to a kink of another row, and that one enters.  L1 penalties are rows too.
 
@@ -62,7 +62,7 @@ def _basis(program: Program, point: Point) -> jax.Array:
     least = jnp.where(jnp.arange(len(R)) < len(first), (_INDEPENDENT * eps(R.dtype)) ** 2 * (R * R).sum(1), jnp.inf)
 
     def take(k: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        """What is left of the rows beside the directions U of those taken."""
+        """The rows without their part along the directions U of those taken."""
         R, U, chosen = carry
         left = (R * R).sum(1)
         independent = left > least

@@ -122,8 +122,8 @@ def solve(
     ridge = jnp.pad(f.penalty(l2 * unit, fit_intercept, 2), (0, 1))
 
     def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
-        # Rows beyond delta have a slope but no curvature: where few rows are within, a step goes far too far.  Their
-        # majoriser's curvature holds it, and goes to 0 with the gradient, so that Newton's last steps stay his.
+        # Rows beyond delta have a slope but no curvature: where few rows are within, a step goes far too far.  The
+        # curvature of their majoriser bounds the step and vanishes with the gradient, so the last steps are Newton's.
         g = _evaluate(problem, rows, theta).gradient + ridge * theta
         outside = jnp.minimum((jnp.abs(g) / scale).max(), 1)
         H = _hessian(problem, rows, theta, outside=outside, single=single)
@@ -137,7 +137,7 @@ def solve(
         form = partial(metric_at, rows, single=rows is sample)
         return newton.minimise(
             evaluate, form, theta, scale, l1=None, metric=metric, exact=sample is None,
-            patience=newton.patience(p), wary=jnp.array(False), tol=tol, max_iter=max_iter,
+            patience=newton.patience(p), cautious=jnp.array(False), tol=tol, max_iter=max_iter,
             longest=_longest,
         )  # fmt: skip
 

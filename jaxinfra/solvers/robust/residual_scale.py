@@ -82,6 +82,6 @@ def proposal2(r: jax.Array, w: jax.Array, q: int, k: jax.Array) -> jax.Array:
 
 
 def proposal2_equation(r: jax.Array, w: jax.Array, q: int, k: jax.Array, s: jax.Array) -> jax.Array:
-    """What is 0 at proposal 2's scale s."""
+    """Residual of the equation of Huber's proposal 2 at scale s."""
     z = r / s
     return 0.5 * dot(w, jnp.minimum(z * z, k**2)) / w.sum() - expected(w, q, k)

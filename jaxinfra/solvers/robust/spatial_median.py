@@ -23,7 +23,7 @@ from jaxinfra.solvers.linalg.products import norms
 
 
 def median(v: jax.Array, w: jax.Array) -> jax.Array:
-    """The weighted median of v (n,): the mean of the two entries that it lies between, differentiable."""
+    """The weighted median of v (n,): the mean of the two middle entries, differentiable."""
     fixed = implicit.frozen(v)
     at = [jnp.argmax((fixed == m) & (w > 0)) for m in order.median(fixed, w)]
     return 0.5 * (v[at[0]] + v[at[1]])

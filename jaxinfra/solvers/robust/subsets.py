@@ -24,7 +24,7 @@ def draw(key: jax.Array, w: jax.Array, count: int, size: int) -> jax.Array:
 
     def subset(key: jax.Array) -> jax.Array:
         def one(k: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-            chosen, starts, sizes = carry  # in the order of the line; what is not chosen yet lies beyond its end
+            chosen, starts, sizes = carry  # in the order of the line; rows that are not chosen yet are beyond its end
             place = jax.random.uniform(jax.random.fold_in(key, k), dtype=w.dtype) * (total - sizes.sum())
             shift = lambda place, piece: (place + jnp.where(place >= piece[0], piece[1], 0), None)  # noqa: E731
             place = lax.scan(shift, place, (starts, sizes))[0]

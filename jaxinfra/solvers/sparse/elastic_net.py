@@ -16,7 +16,7 @@ With r = v - Aw, g = A'r - l2 w and a = min(1, min_j l1_j / |g_j|) the point a r
 
 which has no cancellation (elastic net as a lasso with sqrt(l2_j) e_j below the columns).  Columns without an L1 penalty
 have no place in a; they add p_0 g_j^2 / (2 H_jj), p_0 their number, for what they can still gain.  In the tall case r
-and g come from the moments where their rounding lies far below tol, else from a pass over the data, and the penalties
+and g come from the moments where their rounding is far below tol, else from a pass over the data, and the penalties
 that miss tol are solved again with the gradient of that pass.
 
 Derivatives: `_core.implicit` with the gradient conditions on the support, signs frozen; zero off it.

@@ -21,7 +21,7 @@ _FEW, _TALL, _MOST = 200, 8, 4096
 
 
 class Problem(NamedTuple):
-    """What the data say, in the units of the objective."""
+    """Sufficient statistics, scaled as in the objective."""
 
     M: jax.Array  # A'A (p, p) if tall, else A' (p, n)
     v: jax.Array | None  # (n,) if wide
@@ -123,7 +123,7 @@ def duality_gap(
 
 
 class Solved(NamedTuple):
-    """Where the m penalties stand."""
+    """The state of the m penalties."""
 
     w: jax.Array  # (m, p)
     g: jax.Array  # (m, p)
