@@ -25,6 +25,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import jaxinfra as ji
+from tests.helpers import deviation
 from tests.registry import BY_NAME, MACHINES, OTHERS, Machine, Model, Sampled, distinct
 
 DEVICES = 8
@@ -41,17 +42,6 @@ def problem(model: Model, dtype: str, n: int = 400) -> tuple[np.ndarray, ...]:
     n, p = (DEVICES, 20) if model.n < model.p else (n, model.p)
     X, y = model.data(n=n, p=p, dtype=np.dtype(dtype))
     return X, y, model.weights(n=n, dtype=np.dtype(dtype))
-
-
-def deviation(actual: Any, expected: Any) -> float:
-    """Largest deviation relative to the largest expected entry, over all leaves."""
-    worst = 0.0
-    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
-        assert a.shape == e.shape, f"{a.shape} against {e.shape}"
-        off = np.abs(a - e).max() / max(np.abs(e).max(), 1e-8)
-        worst = max(worst, float(off if np.isfinite(off) else np.inf))
-    return worst
 
 
 def answers(fit: ji.Fit) -> tuple[Any, ...]:

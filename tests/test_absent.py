@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jaxinfra as ji
+from tests.helpers import close
 from tests.registry import BY_NAME, MACHINES, MODELS, OTHERS
-from tests.test_contract import close
 
 VALUES = {"nan": np.nan, "inf": np.inf, "1e30": 1e30}
 ABSENT = np.arange(40) % 4 == 1

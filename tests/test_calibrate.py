@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxinfra as ji
-from tests.test_contract import close
+from tests.helpers import close
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 3))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import jaxinfra as ji
+from tests.helpers import close
 from tests.registry import CLASSES, MODELS, Model
 
 PARAMETERS = ["sample_weight", "offset", "init", "tol", "max_iter", "fit_intercept"]
@@ -50,15 +51,6 @@ def rows_and_dtypes(single, quick=engines, core=()):
 
 def tolerance(dtype, double: float, single: float) -> float:
     return double if dtype == np.float64 else single
-
-
-def close(actual, expected, rel: float, what: str = "") -> None:
-    """Largest deviation relative to the largest expected entry, leaf by leaf."""
-    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        a, e = np.asarray(a, float), np.asarray(e, float)
-        assert a.shape == e.shape, what
-        worst = np.abs(a - e).max() / max(np.abs(e).max(), 1e-8)
-        assert worst <= rel, f"{what}: off by {worst:.1e} relative, allowed {rel:.0e}"
 
 
 def hyper(model: Model, dtype) -> dict:

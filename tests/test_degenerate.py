@@ -9,6 +9,7 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import families, links
+from tests import helpers
 from tests.registry import BY_NAME, distinct
 
 pytestmark = pytest.mark.slow
@@ -17,9 +18,7 @@ TIGHT = {"tol": 1e-12}
 
 
 def close(a, b, rel=1e-6):
-    for x, y in ((a.coef, b.coef), (a.intercept, b.intercept)):
-        x, y = np.asarray(x), np.asarray(y)
-        assert np.abs(x - y).max() <= rel * max(np.abs(y).max(), 1e-3)
+    helpers.close((a.coef, a.intercept), (b.coef, b.intercept), rel, floor=1e-3)
 
 
 @pytest.fixture(scope="module", params=["ols", "ols_wide"])

@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 import jaxinfra as ji
 from jaxinfra import families, kernels, links
 from tests import hostile
-from tests.test_contract import close
+from tests.helpers import close
 
 SHORT = ("ols", "nnls", "logistic_l2", "gamma", "quantile", "huber", "svr")
 

@@ -12,9 +12,8 @@ from scipy import stats
 
 import jaxinfra as ji
 from jaxinfra import families, infer, norms
-from tests.helpers import of
+from tests.helpers import close, of
 from tests.references import sandwich
-from tests.test_contract import close
 
 N, P = 80, 3
 RNG = np.random.default_rng(12)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import jaxinfra as ji
+from tests import helpers
 from tests.registry import BY_NAME, CLASSES
 
 pytestmark = pytest.mark.slow
@@ -28,8 +29,7 @@ def fit(model, X, y, w, **kwargs):
 
 
 def close(a, b, rel=1e-6):
-    a, b = np.asarray(a), np.asarray(b)
-    assert np.abs(a - b).max() <= rel * max(np.abs(b).max(), 1e-3)
+    helpers.close(a, b, rel, floor=1e-3)
 
 
 @over(MODELS)

@@ -10,7 +10,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 import jaxinfra as ji
 from jaxinfra import kernels
-from tests.test_contract import close
+from tests.helpers import close
 
 N, P, GAMMA, L2 = 30, 3, 0.3, 0.02
 RNG = np.random.default_rng(3)

@@ -13,6 +13,7 @@ import pytest
 import jaxinfra as ji
 from jaxinfra.solvers.methods import active_set
 from tests.conftest import SHARED
+from tests.helpers import close
 from tests.references import lasso as reference
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
@@ -29,13 +30,6 @@ def sparse(n, p, seed=0, dtype=np.float64, correlation=0.5):
     signal = X @ coef
     y = 2 + signal + rng.standard_normal(n) * signal.std() / 3
     return (X + rng.uniform(-1, 1, p)).astype(dtype), y.astype(dtype)
-
-
-def close(actual, expected, rel, floor=1e-12):
-    actual, expected = np.asarray(actual, float), np.asarray(expected, float)
-    assert actual.shape == expected.shape
-    worst = np.abs(actual - expected).max() / max(np.abs(expected).max(), floor)
-    assert worst <= rel, f"off by {worst:.1e} relative, allowed {rel:.0e}"
 
 
 # Tests that share a shape share its programs.  Working sets grow from 100 over 256 to all columns: 300 have all three.

@@ -12,13 +12,9 @@ from sklearn.linear_model import LinearRegression, Ridge
 import jaxinfra as ji
 from jaxinfra._core import rows
 from jaxinfra.solvers.linalg import products
+from tests.helpers import close
 from tests.references import least_squares as reference
 from tests.registry import BY_NAME
-
-
-def close(a, b, rel):
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    assert np.abs(a - b).max() <= rel * max(np.abs(b).max(), 1e-12)
 
 
 @pytest.mark.slow

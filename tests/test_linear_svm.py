@@ -8,8 +8,8 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import kernels
+from tests.helpers import close
 from tests.references import svm
-from tests.test_contract import close
 from tests.test_svm import LABELS, P, W, X, Z
 
 

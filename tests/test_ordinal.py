@@ -9,8 +9,8 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import links
+from tests.helpers import close
 from tests.references import ordinal as reference
-from tests.test_contract import close
 
 N, P, K = 60, 3, 4
 RNG = np.random.default_rng(8)

@@ -11,7 +11,7 @@ from sklearn.linear_model import QuantileRegressor
 
 import jaxinfra as ji
 from tests import certificates
-from tests.test_contract import close
+from tests.helpers import close
 
 TAUS = np.array([0.1, 0.5, 0.9])
 

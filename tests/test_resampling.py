@@ -11,8 +11,7 @@ import pytest
 import jaxinfra as ji
 from jaxinfra import infer, norms, select
 from jaxinfra.select import _resample
-from tests.helpers import of
-from tests.test_contract import close
+from tests.helpers import close, of
 
 N = 60
 RNG = np.random.default_rng(4)

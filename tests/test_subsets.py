@@ -14,7 +14,7 @@ from sklearn.linear_model import RANSACRegressor, TheilSenRegressor
 import jaxinfra as ji
 from jaxinfra.solvers.robust import spatial_median as medians
 from jaxinfra.solvers.robust import subsets
-from tests.test_contract import close
+from tests.helpers import close
 
 KEY = jax.random.key(7)
 

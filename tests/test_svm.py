@@ -16,8 +16,8 @@ import jaxinfra as ji
 from jaxinfra import kernels
 from jaxinfra.solvers.dual import kernel_rows
 from jaxinfra.svm import _machine
+from tests.helpers import close
 from tests.references import svm
-from tests.test_contract import close
 
 N, P = 40, 3
 GAMMA = 0.3

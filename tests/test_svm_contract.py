@@ -15,9 +15,9 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import kernels
+from tests.helpers import close
 from tests.references import svm
 from tests.registry import accepted
-from tests.test_contract import close
 from tests.test_svm import GAMMA, LABELS, REAL, N, P, W, X, Z
 
 CLASSES = np.digitize(X[:, 0], [-0.5, 0.5])

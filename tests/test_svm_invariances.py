@@ -9,7 +9,7 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import kernels
-from tests.test_contract import close
+from tests.helpers import close
 from tests.test_svm import GAMMA, LABELS, REAL, N, W, X, Z
 from tests.test_svm_contract import HINGE, NU_SVC, NU_SVR, ONE_CLASS, PAIRS, ROWS, SQUARED, SVC, SVR, Row, over
 

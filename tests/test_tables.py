@@ -17,8 +17,7 @@ from sklearn import kernel_ridge, linear_model, svm
 
 import jaxinfra as ji
 from jaxinfra import families, kernels, links, norms
-from tests.helpers import of
-from tests.test_contract import close
+from tests.helpers import close, of
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ The primal-dual active set.  A guess A of the variables at bounds gives the othe
 and the next guess: what left its bounds is put there, what wants to leave a bound, by the sign of rho - f, is let go.
 The points on the way are not feasible; where the guess repeats, the block is solved.  From the start to the end, which
 is projected onto the bounds and the sums, it is gone as far as the objective falls, so that nothing can cycle; without
-descent nothing moves, and pairwise steps go on.
+pull nothing moves, and pairwise steps go on.
 
 Source: Hintermueller, Ito and Kunisch 2002; Kunisch and Rendl 2003.
 """
@@ -26,7 +26,7 @@ from jaxinfra.solvers.dual.smo import Block
 from jaxinfra.solvers.linalg import cholesky
 
 _MOST = 12  # steps
-_VAIN = 3  # guesses that come no nearer before they count as a cycle
+_REJECTED = 3  # guesses that come no nearer before they count as a cycle
 _HALVINGS = 64  # of the interval of a projection's multiplier
 
 
@@ -58,9 +58,9 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
         low, high = jnp.where(jnp.isfinite(low), low, high), jnp.where(jnp.isfinite(high), high, low)
         return jnp.where(jnp.isfinite(low), 0.5 * (low + high), 0)
 
-    def guess(b: jax.Array, target: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """target: rho - f, the direction that each variable wants to go; below tol it is noise (duplicated rows)."""
-        stays_low, stays_up = to_lower & (target <= 0.5 * tol), to_upper & (target >= -0.5 * tol)
+    def guess(b: jax.Array, pull: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """pull: rho - f, the direction that each variable wants to go; below tol it is noise (duplicated rows)."""
+        stays_low, stays_up = to_lower & (pull <= 0.5 * tol), to_upper & (pull >= -0.5 * tol)
         return fixed | (b < lower) | stays_low, ~fixed & ((b > upper) | stays_up)
 
     def step(state: _State) -> _State:
@@ -70,14 +70,14 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
         d, rho = _system(K, F, inside, -(f + dot(K, end - b)), sums - dot(inside, end))
         b, f = end + d, f + dot(K, end - b + d)
         rho = jnp.where((member & F[None]).any(1), rho, middle(f, to_lower, to_upper))
-        target = dot(rho, inside) - f
-        new = guess(b, target, to_lower, to_upper)
+        pull = dot(rho, inside) - f
+        new = guess(b, pull, to_lower, to_upper)
         changed = ((new[0] != to_lower) | (new[1] != to_upper)).sum(dtype=jnp.int32)
         rejected = jnp.where(changed < state.fewest, 0, state.rejected + 1)
         # The same system again corrects what rounding left, as long as it does.
-        error = jnp.where(F, jnp.abs(target), 0).max()
+        error = jnp.where(F, jnp.abs(pull), 0).max()
         settled = (error < tol) | ((state.changed == 0) & ~(error < 0.5 * state.error))
-        done = jnp.where(changed == 0, settled, rejected >= _VAIN) | ~jnp.isfinite(error)
+        done = jnp.where(changed == 0, settled, rejected >= _REJECTED) | ~jnp.isfinite(error)
         fewest = jnp.minimum(changed, state.fewest)
         return _State(b, f, *new, changed, fewest, rejected, error, done, state.n_iter + 1)
 
@@ -96,9 +96,9 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
         return jnp.clip(z + dot(0.5 * (low + high), moving), lower, upper)
 
     at_lower, at_upper = fixed | (b <= lower), ~fixed & (b >= upper)
-    target = dot(middle(f, at_lower, at_upper), inside) - f
+    pull = dot(middle(f, at_lower, at_upper), inside) - f
     many, inf, none = jnp.int32(len(b) + 1), jnp.asarray(jnp.inf, dtype), jnp.array(False)
-    start = _State(b, f, *guess(b, target, at_lower, at_upper), many, many, jnp.int32(0), inf, none, jnp.int32(0))
+    start = _State(b, f, *guess(b, pull, at_lower, at_upper), many, many, jnp.int32(0), inf, none, jnp.int32(0))
     end = lax.while_loop(lambda s: ~s.done & (s.n_iter < _MOST), step, start)
     there = jnp.clip(end.b, lower, upper)
     solved = (end.changed == 0) & (there == end.b).all()
