@@ -163,7 +163,11 @@ def test_one_row():
     assert fit.info.rank == 0 and fit.info.status == ji.Status.CONVERGED
     np.testing.assert_array_equal(fit.params.coef, 0)
     assert fit.params.intercept == 3
-    close(ji.ols.fit(np.array([[1.0, 2.0]]), np.array([3.0]), fit_intercept=False).params.coef, [0.6, 1.2], 1e-12)
+    close(
+        ji.ols.fit(np.array([[1.0, 2.0]]), np.array([3.0]), fit_intercept=False).params.coef,
+        np.array([0.6, 1.2]),
+        1e-12,
+    )
 
 
 def test_half_precision_and_integers_are_computed_in_full():
@@ -174,7 +178,7 @@ def test_half_precision_and_integers_are_computed_in_full():
     close(half.params.coef, reference.fit(*rounded)[0], 1e-4)
     whole = ji.ols.fit(np.array([[1], [2], [4]]), np.array([1, 2, 4]))
     assert whole.params.coef.dtype == np.float64
-    close(whole.params.coef, [1.0], 1e-12)
+    close(whole.params.coef, np.ones(1), 1e-12)
 
 
 @pytest.mark.slow

@@ -34,7 +34,12 @@ def rows_of(model, X):
     return accepted(model.module.fit, each)
 
 
-@pytest.mark.parametrize("model", distinct(), ids=lambda model: model.name)
+# The others repeat what these show with other arguments.
+QUICK = {"ols", "ridge", "lasso", "group_lasso", "glm_poisson", "multinomial", "huber", "quantile"}
+MODELS = [pytest.param(m, marks=[pytest.mark.slow] * (m.name not in QUICK), id=m.name) for m in distinct()]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_nothing_is_said_twice(model):
     X, y = model.data()
     given = rows_of(model, X)

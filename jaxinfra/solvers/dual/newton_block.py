@@ -5,10 +5,10 @@ The primal-dual active set.  A guess A of the variables at bounds gives the othe
     [K_FF  -1] [d  ]   [ -f_F - K_FA (bound - b)_A     ]
     [1'     0] [rho] = [ missing part of the sum       ]      for each group,
 
-and the next guess: what left its bounds is put there, what wants to leave a bound, by the sign of rho - f, is let go.
-The points on the way are not feasible; where the guess repeats, the block is solved.  From the start to the end, which
-is projected onto the bounds and the sums, it is gone as far as the objective falls, so that nothing can cycle; without
-pull nothing moves, and pairwise steps go on.
+and the next guess: variables beyond a bound are fixed at it, those with a multiplier rho - f of the wrong sign are
+freed.  The points on the way are not feasible; where the guess repeats, the block is solved.  The end is projected onto
+the bounds and the sums, and a line search from the start to it ensures descent, so that nothing can cycle; without
+descent nothing moves, and pairwise steps go on.
 
 Source: Hintermueller, Ito and Kunisch 2002; Kunisch and Rendl 2003.
 """

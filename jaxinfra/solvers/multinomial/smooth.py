@@ -73,7 +73,7 @@ class Idle(NamedTuple):
 
     @property
     def over(self) -> jax.Array:
-        """Whether nothing more is to be had."""
+        """Whether no progress is expected."""
         return self.steps >= _PATIENCE
 
 
