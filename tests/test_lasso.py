@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from functools import partial
 
@@ -12,9 +13,11 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra.solvers.methods import active_set
+from tests import helpers
 from tests.conftest import SHARED
-from tests.helpers import close
 from tests.references import lasso as reference
+
+close = functools.partial(helpers.close, floor=1e-12)
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
 
