@@ -92,7 +92,9 @@ def block(result):
     """Wait for every array of a result: JAX returns before the work is done."""
     import jax
 
-    return jax.block_until_ready(result)
+    # The others, hyper-parameters of a fit, are there; beside them JAX would wait for its arrays one by one.
+    jax.block_until_ready([leaf for leaf in jax.tree.leaves(result) if isinstance(leaf, jax.Array)])
+    return result
 
 
 def figure(name, unit):

@@ -16,6 +16,7 @@ from jaxinfra._core.types import Fit
 
 ROWS = ("sample_weight", "offset", "exposure")  # one value a row: for other rows they are given anew
 _OF_THE_RUN = {"X", "y", "params", "init", "tol", "max_iter", "key"}
+_NUMBERS = (float, int, jax.Array, np.ndarray, np.generic, list, tuple)
 _COUNTS = {"n_classes", "n_trials", "n_subsets", "subset_size"}  # whole numbers that are static
 
 
@@ -76,13 +77,16 @@ def _sorted(arguments: Mapping[str, Any], dtype: Any) -> tuple[dict[str, Any], t
             settings.append((name, value))
         elif name == "l1" and checks.is_zero(value):
             settings.append((name, 0.0))  # the number 0 leaves the L1 penalty out of the program
+        elif isinstance(value, _NUMBERS):  # most are: `tree.map` takes longer than all the rest
+            hyper[name] = _leaf(value, dtype)
         else:
-            value = np.asarray(value) if isinstance(value, list | tuple) else value
             hyper[name] = jax.tree.map(lambda leaf: _leaf(leaf, dtype), value)
     return hyper, tuple(settings)
 
 
 def _leaf(value: Any, dtype: Any) -> Any:
+    if isinstance(value, float):
+        return np.asarray(value, dtype)
     if isinstance(value, jax.Array):
         return value
     value = np.asarray(value)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import positive
@@ -87,9 +88,13 @@ def fit(
     )  # fmt: skip
 
 
+def _one_target(given: Given) -> np.ndarray:
+    """The shape of one target: penalties are of the rows of coef, scalar or (p,)."""
+    return np.broadcast_to(np.float32(0), given.y.shape[:1])
+
+
 def _penalty(verb: str, name: str, value: Any, given: Given, dtype: Any) -> Any:
-    """A scalar or (p,), of the rows of coef."""
-    return checks.penalty(verb, name, value, given.X, given.y[:, 0], dtype)
+    return checks.penalty(verb, name, value, given.X, _one_target(given), dtype)
 
 
 _compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
@@ -147,7 +152,7 @@ def path(
     verb = "multitask_lasso.path"
     given, dtype = _input.check(verb, X, y, sample_weight, offset, targets="several")
     checks.init(verb, init, given.X, given.y)
-    (l1,) = checks.penalty_path(verb, given.X, given.y[:, 0], dtype, l1=l1)
+    (l1,) = checks.penalty_path(verb, given.X, _one_target(given), dtype, l1=l1)
     return _path(
         given, l1, _penalty(verb, "l2", l2, given, dtype), init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
