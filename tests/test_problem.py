@@ -213,7 +213,10 @@ def test_resampling_and_validation_take_a_fit():
     fixed = {"l2": 0.3, "fit_intercept": False}
     fit = ji.ridge.fit(X, y, sample_weight=w, **fixed)
     select, given = ji.select, {"sample_weight": w}
-    of = lambda params: params.coef[0]  # noqa: E731
+
+    def of(params):
+        return params.coef[0]
+
     for verb, rest in (
         (select.bootstrap, {"key": key, "n": 20}), (select.jackknife, {}),
         (select.permutation_test, {"key": key, "n": 20, "of": of}),
@@ -231,3 +234,28 @@ def test_resampling_and_validation_take_a_fit():
     agree(select.cv_loss(fit, X, y, **hyper), select.cv_loss(ji.ridge, X, y, fixed=fixed, **hyper))
     with pytest.raises(ValueError, match="l2 is in grid and in fixed"):
         select.cross_validate(ji.ridge, X, y, grid=grid, folds=folds, fixed={"l2": 1.0})
+
+
+def test_penalties_that_are_arrays_of_zero_are_none():
+    """As compiled code hands them back: a test that is for fits without a penalty takes them."""
+    X, y = (jnp.asarray(a) for a in BY_NAME["logistic"].data())
+    fit = jax.jit(lambda X, l2: ji.logistic.fit(X, y, l2=l2))
+    ratio = ji.infer.likelihood_ratio_test
+    none, all_of_it = ji.logistic.fit(0 * X, y), ji.logistic.fit(X, y)
+    expected = ratio(none, 0 * X, all_of_it, X, y)
+    for found in (ratio(fit(0 * X, 0.0), 0 * X, fit(X, 0.0), X, y),
+                  jax.jit(lambda a, b: ratio(a, 0 * X, b, X, y))(none, all_of_it)):  # fmt: skip
+        np.testing.assert_allclose(found.statistic, expected.statistic, rtol=1e-6)
+    with pytest.raises(ValueError, match="penalised fits have no such test"):
+        ratio(fit(0 * X, 0.0), 0 * X, fit(X, 0.1), X, y)
+    penalised = jax.jit(lambda a, b: ratio(a, 0 * X, b, X, y))(none, fit(X, 0.1))
+    assert np.isnan(penalised.statistic) and np.isnan(penalised.p_value)
+    last = jax.tree.map(lambda leaf: leaf[1], ji.logistic.path(X, y, l1=jnp.array([0.1, 0.0]), tol=1e-10))
+    np.testing.assert_allclose(ji.infer.inference(last, X, y).se, ji.infer.inference(all_of_it, X, y).se, rtol=1e-4)
+
+
+def test_numpy_s_booleans_are_settings():
+    X, y = BY_NAME["ols"].data()
+    fit = ji.ols.fit(X, y, fit_intercept=np.bool_(False))
+    assert fit.problem.settings == (("fit_intercept", False),) and fit.problem.settings[0][1] is False
+    assert np.isfinite(ji.select.jackknife(fit, X, y).se.coef).all()

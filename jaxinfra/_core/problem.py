@@ -71,10 +71,13 @@ class Problem:
 
 def _sorted(arguments: Mapping[str, Any], dtype: Any) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
     """Arguments as hyper-parameters and settings."""
-    hyper, settings = {}, []
+    hyper: dict[str, Any] = {}
+    settings: list[tuple[str, Any]] = []
     for name, value in arguments.items():
-        if value is None or isinstance(value, bool | np.bool_ | str) or name in _COUNTS:
+        if value is None or isinstance(value, bool | str):
             settings.append((name, value))
+        elif isinstance(value, np.bool_) or name in _COUNTS:
+            settings.append((name, value.item() if isinstance(value, np.generic) else value))
         elif name == "l1" and checks.is_zero(value):
             settings.append((name, 0.0))  # the number 0 leaves the L1 penalty out of the program
         elif isinstance(value, _NUMBERS):  # most are: `tree.map` takes longer than all the rest

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxinfra._core import absent, checks, problem
@@ -61,7 +62,8 @@ def check(
         raise TypeError(
             f"{verb}: the fit must be one of {names}, got {fit.problem.model}; bootstrap others (select.bootstrap)"
         )
-    if not checks.is_zero(fixed.pop("l1", 0)) and model is not quantile:
+    l1 = fixed.pop("l1", 0)
+    if model is not quantile and (isinstance(l1, jax.core.Tracer) or np.any(l1)):
         raise ValueError(f"{verb}: with an L1 penalty the parameters have no such errors: use select.bootstrap")
     if fixed.pop("class_weight", None) is not None:
         raise ValueError(f"{verb}: class_weight changes what a row counts: give it as sample_weight")

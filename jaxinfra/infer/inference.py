@@ -177,7 +177,7 @@ def likelihood_ratio_test(
 
     Returns:
       Test: statistic, p_value, df, df_denominator (inf), each ().  p_value is NaN where the larger model has no more
-      parameters than the smaller, or where parameters are NaN.
+      parameters than the smaller, or where parameters are NaN.  All is NaN in compiled code if an l2 is not 0.
 
     Derivatives: of statistic and p_value with respect to all that is traced, by differentiation of the formulas.
 
@@ -197,24 +197,24 @@ def likelihood_ratio_test(
     given = {"sample_weight": sample_weight, "exposure": exposure}
     offset_smaller = offset if offset_smaller is None else offset_smaller
     pair = (("smaller", smaller, X_smaller, offset_smaller), ("larger", larger, X_larger, offset))
+    unpenalised: Any = True
     for name, fit, _, moved in pair:
         model, known = problem.asked(f"{verb}: {name}", fit, {**given, "offset": moved})
-        if model is ridge or not _is_nothing(known.get("l2", 0)):
+        l2 = known.get("l2", 0)
+        if isinstance(l2, jax.core.Tracer):
+            unpenalised = unpenalised & (l2 == 0).all()
+        elif model is ridge or np.any(l2):
             raise ValueError(f"{verb}: penalised fits have no such test: use select.permutation_test or infer.aic")
     if smaller.problem.model != larger.problem.model:
         raise ValueError(f"{verb}: fits of two models, {smaller.problem.model} and {larger.problem.model}")
     family = larger.problem.arguments.get("family")
     if dispersion is None and isinstance(family, families.Gamma | families.InverseGaussian):
         dispersion = covariance(larger, X_larger, y, offset=offset, **given).dispersion
-    return _ratio(*(
+    test = _ratio(*(
         likelihood.counted(f"{verb}: {name}", fit, X, y, offset=moved, dispersion=dispersion, **given)
         for name, fit, X, moved in pair
     ))  # fmt: skip
-
-
-def _is_nothing(penalty: Any) -> bool:
-    """Whether a penalty is 0, as far as the host knows."""
-    return not isinstance(penalty, jax.Array) and not np.any(penalty)
+    return jax.tree.map(lambda v: jnp.where(unpenalised, v, jnp.nan), test)
 
 
 @jax.jit
