@@ -204,7 +204,7 @@ def single(model: ModuleType, given: Given, static: Static) -> Problem:
     information, rises = curvature, jnp.ones_like(eta)
     if model is glm:
         rest = {**given.traced, **dict(static)}
-        raw, loss, _, _ = check_glm(
+        raw, loss, _ = check_glm(
             "infer", alone.X, given.y, rest["family"], params.link, rest.get("exposure"), given.w, eta
         )
         moved: Any = read_glm(raw).offset  # by the exposure

@@ -71,7 +71,7 @@ def _log_likelihood(given: Given, dispersion: jax.Array | None, *, model: Module
         r = jnp.asarray(given.y, w.dtype) - affine.decision("infer", given.params, given.X, given.offset)
         return _gaussian(r, w, dispersion)
     rest = {**given.traced, **dict(static)}
-    raw, loss, _, _ = check_glm(
+    raw, loss, _ = check_glm(
         "infer", given.X, given.y, rest["family"], given.params.link, rest.get("exposure"), given.w, given.offset
     )
     data = read_glm(raw)

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinfra._core import absent, checks, rows
+from jaxinfra._core import absent, checks
 from jaxinfra._core.types import short_repr
 from jaxinfra.families import Family
+from jaxinfra.linear._input import Given
 from jaxinfra.links import Link, Log
 from jaxinfra.losses import Likelihood
 from jaxinfra.solvers.linalg.design import Data
@@ -25,20 +26,10 @@ class GLM(NamedTuple):
     link: Link
 
 
-class Input(NamedTuple):
-    """The data as they were given."""
-
-    X: Any
-    y: Any
-    exposure: Any
-    sample_weight: Any
-    offset: Any
-
-
 def check(
     verb: str, X: Any, y: Any, family: Any, link: Any, exposure: Any, sample_weight: Any, offset: Any
-) -> tuple[Input, Likelihood, bool, np.dtype]:
-    """The checked data, the loss, whether passes may be cut into blocks, and the working dtype."""
+) -> tuple[Given, Likelihood, np.dtype]:
+    """The checked data, the loss, and the working dtype."""
     X, y, dtype = checks.design(verb, X, y)
     if y.ndim != 1:
         raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}; for several use jax.vmap")
@@ -67,13 +58,13 @@ def check(
         if isinstance(exposure, np.ndarray) and (bad := counts & (exposure <= 0)).any():
             i = int(np.argmax(bad))
             raise ValueError(f"{verb}: exposure must be above 0, got exposure[{i}] = {exposure[i]}")
-    return Input(X, y, exposure, w, o), Likelihood(family, link), not rows.on_mesh(X, y), dtype
+    return Given(X, y, w, o, exposure=exposure), Likelihood(family, link), dtype
 
 
-def read(raw: Input) -> Data:
+def read(given: Given) -> Data:
     """The data in the working dtype, log exposure in the offset."""
-    dtype = checks.working_dtype(raw.X, raw.y)
-    X, y, exposure, w, offset = (None if a is None else jnp.asarray(a, dtype) for a in raw)
+    dtype = checks.working_dtype(given.X, given.y)
+    X, y, w, offset, _, exposure = (None if a is None else jnp.asarray(a, dtype) for a in given)
     w = absent.weights(w, dtype)
     y, exposure, offset = absent.present(w, y, exposure, offset)
     if exposure is not None:

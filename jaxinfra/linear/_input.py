@@ -1,4 +1,8 @@
-"""The input of a linear model: the data as they were given, checked; and as arrays of the working dtype."""
+"""The input of the linear models: the data as they were given, checked, and as arrays of the working dtype.
+
+`check` and `read` are those of the models of a real response; `_class_input` and `_glm_input` have those of the models
+of classes and of a family.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,14 @@ from jaxinfra.solvers.linalg.design import Data
 
 
 class Given(NamedTuple):
-    """The data as they were given: X (n, p), y (n,) or (n, k), the others (n,) or None."""
+    """The data as they were given: X (n, p), y (n,) or (n, k), class_weight (K,), the others (n,); None is absent."""
 
     X: Any
     y: Any
     sample_weight: Any
     offset: Any
+    class_weight: Any = None
+    exposure: Any = None
 
 
 def check(
@@ -46,12 +52,14 @@ def read(given: Given) -> Data:
     return Data(X, y, w, None)
 
 
+def blocked(given: Given) -> bool:
+    """Whether passes may be cut into blocks of rows."""
+    return not rows.on_mesh(given.X, given.y)
+
+
 def options(verb: str, given: Given, fit_intercept: Any) -> dict[str, bool]:
     """The static options of every linear model: the intercept, and whether passes may be cut into blocks of rows."""
-    return {
-        "fit_intercept": checks.flag(verb, "fit_intercept", fit_intercept),
-        "blocked": not rows.on_mesh(given.X, given.y),
-    }
+    return {"fit_intercept": checks.flag(verb, "fit_intercept", fit_intercept), "blocked": blocked(given)}
 
 
 def scalar(verb: str, name: str, value: Any, dtype: np.dtype, *, above: float, most: float = np.inf) -> Any:

@@ -13,7 +13,8 @@ from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.families import Family
-from jaxinfra.linear._glm_input import GLM, Input, check, read
+from jaxinfra.linear._glm_input import GLM, check, read
+from jaxinfra.linear._input import Given, options
 from jaxinfra.links import Link
 from jaxinfra.losses import Likelihood
 from jaxinfra.solvers.likelihood import linear_loss, penalised
@@ -100,18 +101,17 @@ def fit(
     l2), glum (alpha * (1 - l1_ratio) = l2, alpha * l1_ratio = l1), R's glm, glmnet.
     """
     verb = "glm.fit"
-    raw, loss, blocked, dtype = check(verb, X, y, family, link, exposure, sample_weight, offset)
-    checks.init(verb, init, raw.X, raw.y)
+    given, loss, dtype = check(verb, X, y, family, link, exposure, sample_weight, offset)
+    checks.init(verb, init, given.X, given.y)
     fitted = _fit(
-        raw,
+        given,
         loss,
-        None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype),
-        checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype),
+        None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, given.X, given.y, dtype),
+        checks.penalty(verb, "l2", l2, given.X, given.y, dtype),
         None if init is None else Linear(init.coef, init.intercept),
         checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
-        blocked=blocked,
+        **options(verb, given, fit_intercept),
     )
     params = GLM(fitted.params.coef, fitted.params.intercept, loss.link)
     return Fit(params, fitted.info, {"family": loss.family, "link": loss.link})
@@ -123,10 +123,10 @@ _compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 @_compiled
 @rows.replicated
 def _fit(
-    raw: Input, loss: Likelihood, l1: jax.Array | None, l2: jax.Array, init: Linear | None, tol: jax.Array | None,
+    given: Given, loss: Likelihood, l1: jax.Array | None, l2: jax.Array, init: Linear | None, tol: jax.Array | None,
     max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    data = read(raw)
+    data = read(given)
     return penalised.solve(
         data, loss, l1, l2, init, valid=loss.family.valid(data.y), fit_intercept=fit_intercept, blocked=blocked,
         tol=tol, max_iter=max_iter,
@@ -155,11 +155,11 @@ def path(
     [0.   1.39]
     """
     verb = "glm.path"
-    raw, loss, blocked, dtype = check(verb, X, y, family, link, exposure, sample_weight, offset)
-    l1, l2 = checks.penalty_path(verb, raw.X, raw.y, dtype, l1=None if checks.is_zero(l1) else l1, l2=l2)
+    given, loss, dtype = check(verb, X, y, family, link, exposure, sample_weight, offset)
+    l1, l2 = checks.penalty_path(verb, given.X, given.y, dtype, l1=None if checks.is_zero(l1) else l1, l2=l2)
     fit = _path(
-        raw, loss, l1, l2, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), blocked=blocked,
+        given, loss, l1, l2, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
+        **options(verb, given, fit_intercept),
     )  # fmt: skip
     m = fit.info.status.shape[0]
     link = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (m, *jnp.shape(leaf))), loss.link)
@@ -170,10 +170,10 @@ def path(
 @_compiled
 @rows.replicated
 def _path(
-    raw: Input, loss: Likelihood, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *,
+    given: Given, loss: Likelihood, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *,
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    data = read(raw)
+    data = read(given)
     return penalised.path(
         data, loss, l1, l2, valid=loss.family.valid(data.y), fit_intercept=fit_intercept, blocked=blocked, tol=tol,
         max_iter=max_iter,
@@ -222,8 +222,8 @@ def deviance(
     >>> print(ji.glm.deviance(params, jnp.zeros((2, 1)), jnp.array([1.0, 4.0]), family=ji.families.Gaussian()))
     5.0
     """
-    raw, loss, _, _ = check("glm.deviance", X, y, family, params.link, exposure, sample_weight, offset)
-    data = read(raw)
+    given, loss, _ = check("glm.deviance", X, y, family, params.link, exposure, sample_weight, offset)
+    data = read(given)
     zero = jnp.zeros((), data.X.dtype)
     return 2 * data.weight * linear_loss.objective(Linear(params.coef, params.intercept), data, loss, zero, zero)
 
@@ -244,8 +244,8 @@ def dispersion(
     >>> print(ji.glm.dispersion(params, jnp.zeros((4, 1)), y, family=ji.families.Gaussian()))
     3.5
     """
-    raw, loss, _, _ = check("glm.dispersion", X, y, family, params.link, exposure, sample_weight, offset)
-    data = read(raw)
+    given, loss, _ = check("glm.dispersion", X, y, family, params.link, exposure, sample_weight, offset)
+    data = read(given)
     eta = affine.decision("glm.dispersion", Linear(params.coef, params.intercept), X, data.offset)
     mu = loss.link.inverse(eta)
     square = (data.y - mu) ** 2 / loss.family.variance(mu)
@@ -269,9 +269,9 @@ def objective(
     1.75
     """
     verb = "glm.objective"
-    raw, loss, _, dtype = check(verb, X, y, family, params.link, exposure, sample_weight, offset)
-    l1, l2 = (checks.penalty(verb, name, v, raw.X, raw.y, dtype) for name, v in (("l1", l1), ("l2", l2)))
-    return linear_loss.objective(Linear(params.coef, params.intercept), read(raw), loss, l1, l2)
+    given, loss, dtype = check(verb, X, y, family, params.link, exposure, sample_weight, offset)
+    l1, l2 = (checks.penalty(verb, name, v, given.X, given.y, dtype) for name, v in (("l1", l1), ("l2", l2)))
+    return linear_loss.objective(Linear(params.coef, params.intercept), read(given), loss, l1, l2)
 
 
 @public
@@ -289,7 +289,7 @@ def optimality(
     [-1.5]
     """
     verb = "glm.optimality"
-    raw, loss, _, dtype = check(verb, X, y, family, params.link, exposure, sample_weight, offset)
-    l1, l2 = (checks.penalty(verb, name, v, raw.X, raw.y, dtype) for name, v in (("l1", l1), ("l2", l2)))
+    given, loss, dtype = check(verb, X, y, family, params.link, exposure, sample_weight, offset)
+    l1, l2 = (checks.penalty(verb, name, v, given.X, given.y, dtype) for name, v in (("l1", l1), ("l2", l2)))
     at, fit_intercept = Linear(params.coef, params.intercept), checks.flag(verb, "fit_intercept", fit_intercept)
-    return linear_loss.subgradient(at, read(raw), loss, l1, l2, fit_intercept=fit_intercept)
+    return linear_loss.subgradient(at, read(given), loss, l1, l2, fit_intercept=fit_intercept)

@@ -3,21 +3,20 @@ r"""Logistic regression for two classes."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxinfra._core import absent, affine, checks, labels, rows
-from jaxinfra._core.precision import dot, positive
+from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.families import Binomial
+from jaxinfra.linear._class_input import check_two, read_two
+from jaxinfra.linear._input import Given, options
 from jaxinfra.links import Logit
 from jaxinfra.losses import Likelihood
 from jaxinfra.solvers.likelihood import linear_loss, penalised
-from jaxinfra.solvers.linalg.design import Data
 
 _LOSS = Likelihood(Binomial(), Logit())
 
@@ -95,63 +94,18 @@ def fit(
     statsmodels Logit.
     """
     verb = "logistic.fit"
-    raw, static, dtype = _input(verb, X, y, class_weight, sample_weight, offset)
-    checks.init(verb, init, raw.X, raw.y)
+    given, balanced, dtype = check_two(verb, X, y, class_weight, sample_weight, offset)
+    checks.init(verb, init, given.X, given.y)
     return _fit(
-        raw,
-        None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype),
-        checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype),
+        given,
+        None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, given.X, given.y, dtype),
+        checks.penalty(verb, "l2", l2, given.X, given.y, dtype),
         init,
         checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
-        **static,
+        **options(verb, given, fit_intercept),
+        balanced=balanced,
     )
-
-
-class _Input(NamedTuple):
-    """The data as they were given."""
-
-    X: Any
-    y: Any
-    class_weight: Any
-    sample_weight: Any
-    offset: Any
-
-
-def _input(
-    verb: str, X: Any, y: Any, class_weight: Any, sample_weight: Any, offset: Any
-) -> tuple[_Input, dict[str, Any], np.dtype]:
-    """The checked data, what is static, and the working dtype."""
-    X, y, dtype = checks.design(verb, X, y)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,) for two classes, got X {X.shape} and y {y.shape}")
-    weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
-    # NaN and inf have a Status of their own.
-    if isinstance(y, np.ndarray) and (bad := checks.counting(weights) & ((y < 0) | (y > 1)) & np.isfinite(y)).any():
-        i = int(np.argmax(bad))
-        more = " (for more than two classes use multinomial)" if y[i] > 1 else ""
-        raise ValueError(f"{verb}: labels must be 0 or 1{more}, got y[{i}] = {y[i]}")
-    balanced, class_weight = labels.class_weight(verb, class_weight, 2, dtype)
-    static = {"balanced": balanced, "blocked": not rows.on_mesh(X, y)}
-    return _Input(X, y, class_weight, weights, offset), static, dtype
-
-
-def _read(raw: _Input, balanced: bool) -> tuple[Data, jax.Array]:
-    """The data in the working dtype, with the weights of the classes in w, and where y is valid."""
-    dtype = checks.working_dtype(raw.X, raw.y)
-    X, y = jnp.asarray(raw.X, dtype), jnp.asarray(raw.y, dtype)
-    w = absent.weights(raw.sample_weight, dtype)
-    offset = None if raw.offset is None else jnp.asarray(raw.offset, dtype)
-    y, offset = absent.present(w, y, offset)
-    factor = raw.class_weight
-    if balanced:
-        each = jnp.stack([1 - y, y]).sum(1) if w is None else dot(jnp.stack([1 - y, y]), w)
-        factor = 0.5 * each.sum() / positive(each)
-    if factor is not None:
-        share = factor[0] * (1 - y) + factor[1] * y
-        w = share if w is None else w * share
-    return Data(X, y, w, offset), (y >= 0) & (y <= 1)
 
 
 _compiled = partial(jax.jit, static_argnames=("balanced", "fit_intercept", "blocked"))
@@ -160,10 +114,10 @@ _compiled = partial(jax.jit, static_argnames=("balanced", "fit_intercept", "bloc
 @_compiled
 @rows.replicated
 def _fit(
-    raw: _Input, l1: jax.Array | None, l2: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array,
+    given: Given, l1: jax.Array | None, l2: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array,
     *, balanced: bool, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    data, valid = _read(raw, balanced)
+    data, valid = read_two(given, balanced)
     return penalised.solve(
         data, _LOSS, l1, l2, init, valid=valid, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
@@ -191,21 +145,21 @@ def path(
     [0.    1.386]
     """
     verb = "logistic.path"
-    raw, static, dtype = _input(verb, X, y, class_weight, sample_weight, offset)
-    l1, l2 = checks.penalty_path(verb, raw.X, raw.y, dtype, l1=None if checks.is_zero(l1) else l1, l2=l2)
+    given, balanced, dtype = check_two(verb, X, y, class_weight, sample_weight, offset)
+    l1, l2 = checks.penalty_path(verb, given.X, given.y, dtype, l1=None if checks.is_zero(l1) else l1, l2=l2)
     return _path(
-        raw, l1, l2, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), **static,
+        given, l1, l2, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
+        **options(verb, given, fit_intercept), balanced=balanced,
     )  # fmt: skip
 
 
 @_compiled
 @rows.replicated
 def _path(
-    raw: _Input, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *, balanced: bool,
+    given: Given, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *, balanced: bool,
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    data, valid = _read(raw, balanced)
+    data, valid = read_two(given, balanced)
     return penalised.path(
         data, _LOSS, l1, l2, valid=valid, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
     )
@@ -229,17 +183,17 @@ def l1_max(
     0.0833
     """
     verb = "logistic.l1_max"
-    raw, static, dtype = _input(verb, X, y, class_weight, sample_weight, offset)
+    given, balanced, dtype = check_two(verb, X, y, class_weight, sample_weight, offset)
     weight = checks.penalty(
-        verb, "penalty_weight", 1.0 if penalty_weight is None else penalty_weight, raw.X, raw.y, dtype
+        verb, "penalty_weight", 1.0 if penalty_weight is None else penalty_weight, given.X, given.y, dtype
     )
-    return _l1_max(raw, weight, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), **static)
+    return _l1_max(given, weight, **options(verb, given, fit_intercept), balanced=balanced)
 
 
 @_compiled
 @rows.replicated
-def _l1_max(raw: _Input, weight: jax.Array, *, balanced: bool, fit_intercept: bool, blocked: bool) -> jax.Array:
-    data, _ = _read(raw, balanced)
+def _l1_max(given: Given, weight: jax.Array, *, balanced: bool, fit_intercept: bool, blocked: bool) -> jax.Array:
+    data, _ = read_two(given, balanced)
     return penalised.l1_max(data, _LOSS, weight, fit_intercept=fit_intercept, blocked=blocked)
 
 
@@ -294,9 +248,9 @@ def objective(
     0.6931
     """
     verb = "logistic.objective"
-    raw, static, dtype = _input(verb, X, y, class_weight, sample_weight, offset)
-    l1, l2 = (checks.penalty(verb, name, v, raw.X, raw.y, dtype) for name, v in (("l1", l1), ("l2", l2)))
-    return linear_loss.objective(params, _read(raw, static["balanced"])[0], _LOSS, l1, l2)
+    given, balanced, dtype = check_two(verb, X, y, class_weight, sample_weight, offset)
+    l1, l2 = (checks.penalty(verb, name, v, given.X, given.y, dtype) for name, v in (("l1", l1), ("l2", l2)))
+    return linear_loss.objective(params, read_two(given, balanced)[0], _LOSS, l1, l2)
 
 
 @public
@@ -313,8 +267,8 @@ def optimality(
     [-0.25]
     """
     verb = "logistic.optimality"
-    raw, static, dtype = _input(verb, X, y, class_weight, sample_weight, offset)
-    l1, l2 = (checks.penalty(verb, name, v, raw.X, raw.y, dtype) for name, v in (("l1", l1), ("l2", l2)))
+    given, balanced, dtype = check_two(verb, X, y, class_weight, sample_weight, offset)
+    l1, l2 = (checks.penalty(verb, name, v, given.X, given.y, dtype) for name, v in (("l1", l1), ("l2", l2)))
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
-    data = _read(raw, static["balanced"])[0]
+    data = read_two(given, balanced)[0]
     return linear_loss.subgradient(params, data, _LOSS, l1, l2, fit_intercept=fit_intercept)

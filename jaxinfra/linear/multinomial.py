@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from jaxinfra._core import affine, checks, labels, rows
+from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
+from jaxinfra.linear._class_input import check_several, read_several
+from jaxinfra.linear._input import Given, blocked, options
 from jaxinfra.solvers.multinomial import multinomial
 
 
@@ -82,31 +83,20 @@ def fit(
     MNLogit (which takes class 0 as the base: subtract its column), glmnet with family = "multinomial".
     """
     verb = "multinomial.fit"
-    raw, static, dtype = _input(verb, X, y, n_classes, class_weight, sample_weight, offset)
+    given, static, dtype = check_several(verb, X, y, n_classes, class_weight, sample_weight, offset)
     K = static["K"]
-    checks.init(verb, init, raw.X, raw.y, classes=K)
+    checks.init(verb, init, given.X, given.y, classes=K)
     fitted = _fit(
-        raw,
-        None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, raw.X, raw.y, dtype, classes=K),
-        checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype, classes=K),
+        given,
+        None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, given.X, given.y, dtype, classes=K),
+        checks.penalty(verb, "l2", l2, given.X, given.y, dtype, classes=K),
         init,
         checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
+        **options(verb, given, fit_intercept),
         **static,
     )
     return fitted._replace(problem={"n_classes": static["K"]})
-
-
-def _input(
-    verb: str, X: Any, y: Any, n_classes: int | None, class_weight: Any, sample_weight: Any, offset: Any
-) -> tuple[multinomial.Input, dict[str, Any], np.dtype]:
-    """The checked data, what is static, and the working dtype."""
-    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight)
-    balanced, class_weight = labels.class_weight(verb, class_weight, K, dtype)
-    weights = checks.weights(verb, sample_weight, X, y)
-    raw = multinomial.Input(X, y, class_weight, weights, labels.offset(verb, offset, X, K))
-    return raw, {"K": K, "balanced": balanced, "blocked": not rows.on_mesh(X, y)}, dtype
 
 
 _compiled = partial(jax.jit, static_argnames=("K", "balanced", "fit_intercept", "blocked"))
@@ -115,10 +105,10 @@ _compiled = partial(jax.jit, static_argnames=("K", "balanced", "fit_intercept", 
 @_compiled
 @rows.replicated
 def _fit(
-    raw: multinomial.Input, l1: jax.Array | None, l2: jax.Array, init: Linear | None, tol: jax.Array | None,
+    given: Given, l1: jax.Array | None, l2: jax.Array, init: Linear | None, tol: jax.Array | None,
     max_iter: jax.Array, *, K: int, balanced: bool, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    d = multinomial.read(raw, K=K, balanced=balanced)
+    d = read_several(given, K=K, balanced=balanced)
     if init is not None:
         init = Linear(*(jnp.asarray(v, d.X.dtype) for v in init))
     return multinomial.solve(d, l1, l2, init, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked)
@@ -154,16 +144,16 @@ def path(
     Source: Friedman, Hastie and Tibshirani 2010, 2.5 (glmnet).
     """
     verb = "multinomial.path"
-    raw, static, dtype = _input(verb, X, y, n_classes, class_weight, sample_weight, offset)
+    given, static, dtype = check_several(verb, X, y, n_classes, class_weight, sample_weight, offset)
     l1 = None if checks.is_zero(l1) else l1
-    l1, l2 = checks.penalty_path(verb, raw.X, raw.y, dtype, classes=static["K"], l1=l1, l2=l2)
+    l1, l2 = checks.penalty_path(verb, given.X, given.y, dtype, classes=static["K"], l1=l1, l2=l2)
     fitted = _path(
-        raw,
+        given,
         l1,
         l2,
         checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
-        fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
+        **options(verb, given, fit_intercept),
         **static,
     )
     return fitted._replace(problem={"n_classes": static["K"]})
@@ -172,10 +162,10 @@ def path(
 @_compiled
 @rows.replicated
 def _path(
-    raw: multinomial.Input, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *, K: int,
+    given: Given, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *, K: int,
     balanced: bool, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    d = multinomial.read(raw, K=K, balanced=balanced)
+    d = read_several(given, K=K, balanced=balanced)
     return multinomial.path(d, l1, l2, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked)
 
 
@@ -195,18 +185,16 @@ def l1_max(
     0.25
     """
     verb = "multinomial.l1_max"
-    raw, static, dtype = _input(verb, X, y, n_classes, class_weight, sample_weight, offset)
+    given, static, dtype = check_several(verb, X, y, n_classes, class_weight, sample_weight, offset)
     u = 1.0 if penalty_weight is None else penalty_weight
-    u = checks.penalty(verb, "penalty_weight", u, raw.X, raw.y, dtype, classes=static["K"])
-    return _l1_max(raw, u, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept), **static)
+    u = checks.penalty(verb, "penalty_weight", u, given.X, given.y, dtype, classes=static["K"])
+    return _l1_max(given, u, **options(verb, given, fit_intercept), **static)
 
 
 @_compiled
 @rows.replicated
-def _l1_max(
-    raw: multinomial.Input, u: jax.Array, *, K: int, balanced: bool, fit_intercept: bool, blocked: bool
-) -> jax.Array:
-    d = multinomial.read(raw, K=K, balanced=balanced)
+def _l1_max(given: Given, u: jax.Array, *, K: int, balanced: bool, fit_intercept: bool, blocked: bool) -> jax.Array:
+    d = read_several(given, K=K, balanced=balanced)
     return multinomial.l1_max(d, u, fit_intercept=fit_intercept, blocked=blocked)
 
 
@@ -271,17 +259,17 @@ def objective(
     """
     verb = "multinomial.objective"
     X, K = checks.linear_params(verb, params, X), params.coef.shape[1]
-    raw, static, dtype = _input(verb, X, y, K, class_weight, sample_weight, offset)
-    penalties = (checks.penalty(verb, name, v, raw.X, raw.y, dtype, classes=K) for name, v in (("l1", l1), ("l2", l2)))
-    return _objective(Linear(*params), raw, *penalties, **static)
+    given, static, dtype = check_several(verb, X, y, K, class_weight, sample_weight, offset)
+    penalties = [checks.penalty(verb, k, v, given.X, given.y, dtype, classes=K) for k, v in (("l1", l1), ("l2", l2))]
+    return _objective(Linear(*params), given, *penalties, blocked=blocked(given), **static)
 
 
 @partial(jax.jit, static_argnames=("K", "balanced", "blocked"))
 @rows.replicated
 def _objective(
-    params: Linear, raw: multinomial.Input, l1: jax.Array, l2: jax.Array, *, K: int, balanced: bool, blocked: bool
+    params: Linear, given: Given, l1: jax.Array, l2: jax.Array, *, K: int, balanced: bool, blocked: bool
 ) -> jax.Array:
-    return multinomial.objective(params, multinomial.read(raw, K=K, balanced=balanced), l1, l2, blocked=blocked)
+    return multinomial.objective(params, read_several(given, K=K, balanced=balanced), l1, l2, blocked=blocked)
 
 
 @public
@@ -308,17 +296,16 @@ def optimality(
     """
     verb = "multinomial.optimality"
     X, K = checks.linear_params(verb, params, X), params.coef.shape[1]
-    raw, static, dtype = _input(verb, X, y, K, class_weight, sample_weight, offset)
-    penalties = (checks.penalty(verb, name, v, raw.X, raw.y, dtype, classes=K) for name, v in (("l1", l1), ("l2", l2)))
-    fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
-    return _optimality(Linear(*params), raw, *penalties, fit_intercept=fit_intercept, **static)
+    given, static, dtype = check_several(verb, X, y, K, class_weight, sample_weight, offset)
+    penalties = [checks.penalty(verb, k, v, given.X, given.y, dtype, classes=K) for k, v in (("l1", l1), ("l2", l2))]
+    return _optimality(Linear(*params), given, *penalties, **options(verb, given, fit_intercept), **static)
 
 
 @_compiled
 @rows.replicated
 def _optimality(
-    params: Linear, raw: multinomial.Input, l1: jax.Array, l2: jax.Array, *, K: int, balanced: bool,
+    params: Linear, given: Given, l1: jax.Array, l2: jax.Array, *, K: int, balanced: bool,
     fit_intercept: bool, blocked: bool,
 ) -> Linear:  # fmt: skip
-    d = multinomial.read(raw, K=K, balanced=balanced)
+    d = read_several(given, K=K, balanced=balanced)
     return multinomial.gradient(params, d, l1, l2, fit_intercept=fit_intercept, blocked=blocked)

@@ -3,20 +3,21 @@ r"""Ordinal regression: proportional odds, ordered probit and other cumulative l
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra import links
-from jaxinfra._core import absent, checks, labels, rows
+from jaxinfra._core import checks, rows
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Thresholds
 from jaxinfra._core.verbs import public
+from jaxinfra.linear._class_input import check_ordered, read_ordered
+from jaxinfra.linear._input import Given, blocked
 from jaxinfra.links import Link
 from jaxinfra.solvers.likelihood import ordinal
-from jaxinfra.solvers.linalg.design import Data
 
 _LINKS = (links.Logit, links.Probit, links.CLogLog, links.Cauchit)
 
@@ -75,36 +76,17 @@ def fit(
     Elsewhere: R's MASS::polr, statsmodels OrderedModel, mord.LogisticAT.
     """
     verb = "ordinal.fit"
-    raw, K, dtype = _input(verb, X, y, n_classes, sample_weight, offset)
-    p = raw.X.shape[1]
+    given, K, dtype = check_ordered(verb, X, y, n_classes, sample_weight, offset)
+    p = given.X.shape[1]
     if init is not None and (np.shape(init.coef), np.shape(init.thresholds)) != ((p,), (K - 1,)):
         got = f"{np.shape(init.coef)} and {np.shape(init.thresholds)}"
         raise ValueError(f"{verb}: init must have coef ({p},) and thresholds ({K - 1},), got {got}")
     link = _link(verb, link)
     fitted = _fit(
-        raw, link, checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype), init, checks.tolerance(verb, tol, dtype),
-        checks.count(verb, "max_iter", max_iter), K=K, blocked=not rows.on_mesh(raw.X, raw.y),
+        given, link, checks.penalty(verb, "l2", l2, given.X, given.y, dtype), init, checks.tolerance(verb, tol, dtype),
+        checks.count(verb, "max_iter", max_iter), K=K, blocked=blocked(given),
     )  # fmt: skip
     return fitted._replace(problem={"n_classes": K, "link": link})
-
-
-class _Input(NamedTuple):
-    """The data as they were given."""
-
-    X: Any
-    y: Any
-    sample_weight: Any
-    offset: Any
-
-
-def _input(
-    verb: str, X: Any, y: Any, n_classes: int | None, sample_weight: Any, offset: Any
-) -> tuple[_Input, int, np.dtype]:
-    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
-    weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
-    return _Input(X, y, weights, offset), K, dtype
 
 
 def _link(verb: str, link: Any) -> Link:
@@ -115,21 +97,13 @@ def _link(verb: str, link: Any) -> Link:
     return link
 
 
-def _read(raw: _Input) -> Data:
-    dtype = checks.working_dtype(raw.X)
-    w = absent.weights(raw.sample_weight, dtype)
-    offset = None if raw.offset is None else jnp.asarray(raw.offset, dtype)
-    y, offset = absent.present(w, jnp.asarray(raw.y, jnp.int32), offset)
-    return Data(jnp.asarray(raw.X, dtype), y, w, offset)
-
-
 @partial(jax.jit, static_argnames=("K", "blocked"))
 @rows.replicated
 def _fit(
-    raw: _Input, link: Link, l2: jax.Array, init: Thresholds | None, tol: jax.Array | None, max_iter: jax.Array, *,
+    given: Given, link: Link, l2: jax.Array, init: Thresholds | None, tol: jax.Array | None, max_iter: jax.Array, *,
     K: int, blocked: bool,
 ) -> Fit:  # fmt: skip
-    data = _read(raw)
+    data = read_ordered(given)
     valid = (data.y >= 0) & (data.y < K)
     data = data._replace(y=jnp.where(valid, data.y, 0))
     return ordinal.solve(data, link, l2, init, K=K, valid=valid, blocked=blocked, tol=tol, max_iter=max_iter)
@@ -206,9 +180,9 @@ def objective(
     0.6931
     """
     verb = "ordinal.objective"
-    raw, K, dtype = _input(verb, X, y, params.thresholds.shape[0] + 1, sample_weight, offset)
-    l2 = checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype)
-    return ordinal.objective(params, _read(raw), l2, K=K)
+    given, K, dtype = check_ordered(verb, X, y, params.thresholds.shape[0] + 1, sample_weight, offset)
+    l2 = checks.penalty(verb, "l2", l2, given.X, given.y, dtype)
+    return ordinal.objective(params, read_ordered(given), l2, K=K)
 
 
 @public
@@ -225,6 +199,6 @@ def optimality(
     [-0.25]
     """
     verb = "ordinal.optimality"
-    raw, K, dtype = _input(verb, X, y, params.thresholds.shape[0] + 1, sample_weight, offset)
-    l2 = checks.penalty(verb, "l2", l2, raw.X, raw.y, dtype)
-    return jax.grad(ordinal.objective)(params, _read(raw), l2, K=K)
+    given, K, dtype = check_ordered(verb, X, y, params.thresholds.shape[0] + 1, sample_weight, offset)
+    l2 = checks.penalty(verb, "l2", l2, given.X, given.y, dtype)
+    return jax.grad(ordinal.objective)(params, read_ordered(given), l2, K=K)

@@ -1,4 +1,4 @@
-r"""Multinomial logistic regression from rows to `Fit`: weights, scaling, the method, Status and derivatives."""
+r"""Multinomial logistic regression from rows to `Fit`: scaling, the method, Status and derivatives."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinfra._core import absent, checks, implicit
-from jaxinfra._core.absent import or_ones
+from jaxinfra._core import implicit
 from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
+from jaxinfra._core.precision import all_finite, dot, eps, tolerance
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers.linalg import design
 from jaxinfra.solvers.methods import newton
@@ -21,18 +20,9 @@ from jaxinfra.solvers.multinomial import smooth, softmax, sparse
 from jaxinfra.solvers.multinomial.softmax import Problem, Units
 
 
-class Input(NamedTuple):
-    """Arguments of a fit after the checks: X (n, p), labels y (n,) or soft labels y (n, K), the rest arrays or None."""
-
-    X: jax.Array
-    y: jax.Array
-    class_weight: jax.Array | None
-    sample_weight: jax.Array | None
-    offset: jax.Array | None
-
-
-class Rows(NamedTuple):
-    """Rows in the working dtype: X (n, p), T (n, K) that sums to 1, and the tests that the input passed."""
+class Shares(NamedTuple):
+    """Rows in the working dtype: X (n, p), T (n, K), the weight of each row and class as a share of the whole, which
+    sums to 1, offset (n, K) or None, and the tests that the input passed."""
 
     X: jax.Array
     T: jax.Array
@@ -40,42 +30,6 @@ class Rows(NamedTuple):
     finite: jax.Array
     valid: jax.Array
     domain: jax.Array
-
-
-def read(raw: Input, *, K: int, balanced: bool) -> Rows:
-    """The rows with weights, class weights and labels made one."""
-    X, y, class_weight, w, offset = raw
-    dtype = checks.working_dtype(X, y)
-    X = jnp.asarray(X, dtype)
-    w = absent.weights(w, dtype)
-    y, offset = absent.present(w, y, offset)
-    X, w = absent.masked(X, w)
-    w = or_ones(w, X[:, 0])
-    if y.ndim == 1:
-        labels = jnp.asarray(y, jnp.int32)
-        Y = (labels[:, None] == jnp.arange(K, dtype=jnp.int32)[None]).astype(dtype)
-        fits = (labels >= 0) & (labels < K)
-    else:
-        Y = jnp.asarray(y, dtype)
-        fits = (Y >= 0).all(1) & (jnp.abs(Y.sum(1) - 1) <= 1e-3)
-    T = Y * w[:, None]
-    finite = jnp.isfinite(X.sum()) & jnp.isfinite(T.sum())
-    valid = (w >= 0).all() & (w.sum() > 0)
-    if balanced:
-        mass = T.sum(0)
-        class_weight = jnp.where(mass > 0, T.sum() / (K * positive(mass)), 0)
-    if class_weight is not None:
-        finite &= jnp.isfinite(class_weight).all()
-        valid &= (class_weight >= 0).all()
-        T = T * class_weight[None]
-    total = T.sum()
-    valid &= total > 0
-    T = T / positive(total)
-    if offset is not None:
-        offset = jnp.asarray(offset, dtype)
-        offset = jnp.broadcast_to(offset[:, None], T.shape) if offset.ndim == 1 else offset
-        finite &= jnp.isfinite(offset.sum())
-    return Rows(X, T, offset, finite, valid, (fits | (w == 0)).all())
 
 
 def null(T: jax.Array, offset: jax.Array | None, fit_intercept: bool) -> jax.Array:
@@ -90,7 +44,7 @@ def null(T: jax.Array, offset: jax.Array | None, fit_intercept: bool) -> jax.Arr
 
 
 def solve(
-    d: Rows, l1: jax.Array | None, l2: jax.Array, start: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
+    d: Shares, l1: jax.Array | None, l2: jax.Array, start: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
     """Fit the rows d with penalties that broadcast against coef (p, K), l1 None for none, from `start` or from none."""
@@ -157,7 +111,7 @@ def _last_look(data: Problem, W: jax.Array, ask: jax.Array, stalled: jax.Array) 
 
 
 def path(
-    d: Rows, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool,
+    d: Shares, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool,
     blocked: bool,
 ) -> Fit:  # fmt: skip
     """Fits for the penalties along the leading axis of l1 or l2, each from the one before; a scalar stays as it is."""
@@ -175,7 +129,7 @@ def path(
     return lax.scan(step, start, tuple(v if v is not None and v.ndim else None for v in (l1, l2)))[1]
 
 
-def l1_max(d: Rows, u: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:
+def l1_max(d: Shares, u: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:
     """max |g| / u of the gradient by coef of the model without columns, and a few units of rounding more: the sums of a
     fit round otherwise, and with this penalty it has no coefficient that is not 0."""
     dtype, K = d.X.dtype, d.T.shape[1]
@@ -193,7 +147,7 @@ def l1_max(d: Rows, u: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.
 
 
 def _unscaled(
-    params: Linear, d: Rows, l1: jax.Array | None, l2: jax.Array, blocked: bool
+    params: Linear, d: Shares, l1: jax.Array | None, l2: jax.Array, blocked: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """The objective; W, its smooth gradient and l1 as (K, p + 1), the intercept last, in the units of the data."""
     p, K = params.coef.shape
@@ -206,13 +160,13 @@ def _unscaled(
     return jnp.where(d.finite & d.valid & d.domain, f, jnp.nan), W, g, l1
 
 
-def objective(params: Linear, d: Rows, l1: jax.Array | None, l2: jax.Array, *, blocked: bool) -> jax.Array:
+def objective(params: Linear, d: Shares, l1: jax.Array | None, l2: jax.Array, *, blocked: bool) -> jax.Array:
     """The objective of `solve` at any params."""
     return _unscaled(params, d, l1, l2, blocked)[0]
 
 
 def gradient(
-    params: Linear, d: Rows, l1: jax.Array | None, l2: jax.Array, *, fit_intercept: bool, blocked: bool
+    params: Linear, d: Shares, l1: jax.Array | None, l2: jax.Array, *, fit_intercept: bool, blocked: bool
 ) -> Linear:
     """The gradient of `objective`, with L1 its subgradient of least norm, in the units of the data."""
     _, W, g, l1 = _unscaled(params, d, l1, l2, blocked)
