@@ -1,4 +1,4 @@
-"""The common part of the kernel machines: parameters, checks, the call of the solver, prediction."""
+"""The common part of the kernel machines: parameters, the call of the solver, prediction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jax import lax
 from jax.custom_batching import sequential_vmap
 
 from jaxinfra import kernels
-from jaxinfra._core import absent, checks, implicit, rows
+from jaxinfra._core import checks, implicit, rows
 from jaxinfra._core.finish import or_nan, settle
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Status, short_repr
@@ -22,8 +22,8 @@ from jaxinfra.solvers.dual.kernel_rows import Gram
 from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.solvers.dual.solver import Solution
 from jaxinfra.svm import _linear_kernel
+from jaxinfra.svm._input import contains
 
-TOL = 1e-3  # libsvm's
 MAX_ITER = 10_000
 SHARED = 12_000  # rows up to which machines that share a kernel matrix get all of it
 _ROWS, _VALUES = 1024, 2**21  # in a block of a prediction, at most: larger ones are new pages at every call
@@ -43,109 +43,6 @@ class Machine(NamedTuple):
     intercept: jax.Array
     vectors: jax.Array
     kernel: Kernel
-
-
-def _parts(kernel: Kernel, kind: type[Kernel]) -> list[Any]:
-    """The kernels of a kind in a kernel, itself or in its sums and products."""
-    leaves = jax.tree.leaves(kernel, is_leaf=lambda v: isinstance(v, kind))
-    return [v for v in leaves if isinstance(v, kind)]
-
-
-def _contains(kernel: Kernel, kind: type[Kernel]) -> bool:
-    return bool(_parts(kernel, kind))
-
-
-def _check_function(verb: str, custom: kernels.Custom, X: Any, dtype: Any) -> None:
-    """The function of a custom kernel gives real values, one for each pair of rows."""
-    n = X.shape[0]
-    rows, cast = jax.ShapeDtypeStruct(X.shape, dtype), kernels.cast(custom, dtype)
-    found = jax.eval_shape(cast.between, rows, rows)
-    name = f"{verb}: the function {getattr(custom.function, '__name__', custom.function)} of kernels.Custom"
-    if not isinstance(found, jax.ShapeDtypeStruct):
-        raise TypeError(f"{name} must return an array, got {type(found).__name__}")
-    if found.shape != (n, n):
-        raise ValueError(f"{name} must return the values between two sets of rows, ({n}, {n}), got {found.shape}")
-    if not jnp.issubdtype(found.dtype, jnp.floating):
-        raise TypeError(f"{name} must return floating-point values, got {found.dtype}: divide or use astype({dtype})")
-
-
-def kernel(verb: str, value: Any, X: Any, dtype: Any) -> Kernel | None:
-    """The kernel with its numbers as arrays; None stays None, the default."""
-    if value is None:
-        return None
-    if not isinstance(value, Kernel):
-        hint = (
-            f"; write kernels.Custom({getattr(value, '__name__', 'function')})"
-            if callable(value) and not isinstance(value, type)
-            else " such as kernels.RBF(0.5), kernels.Linear() or kernels.RBF(kernels.scale(X))"
-        )
-        raise TypeError(f"{verb}: kernel must be one of jaxinfra.kernels{hint}, got {value!r}")
-    if not isinstance(value, Precomputed) and _contains(value, Precomputed):
-        raise ValueError(f"{verb}: add or multiply precomputed kernel values as arrays, got {value!r}")
-    if isinstance(value, Precomputed) and X.shape[0] != X.shape[1]:
-        raise ValueError(f"{verb}: a precomputed kernel must be square, got X {X.shape}")
-    if isinstance(value, kernels.RBF) and np.ndim(value.gamma) and np.shape(value.gamma) != (X.shape[1],):
-        raise ValueError(f"{verb}: gamma must be a number or ({X.shape[1]},), got {np.shape(value.gamma)}, X {X.shape}")
-    for leaf in jax.tree.leaves(value):
-        if isinstance(leaf, int | float | np.ndarray | np.generic) and not np.isfinite(leaf).all():
-            raise ValueError(f"{verb}: the numbers of the kernel must be finite, got {value!r}")
-    for custom in _parts(value, kernels.Custom):
-        _check_function(verb, custom, X, dtype)
-    return kernels.cast(value, dtype)
-
-
-def present(X: jax.Array, w: Any, kernel: Kernel | None) -> tuple[jax.Array, jax.Array | None]:
-    """The rows, and the weights in their dtype; rows of weight 0 that lie far away are filled."""
-    return (X, None) if w is None else _present(X, w, precomputed=isinstance(kernel, Precomputed))
-
-
-@partial(jax.jit, static_argnames="precomputed")
-@rows.replicated
-def _present(X: jax.Array, w: jax.Array, *, precomputed: bool) -> tuple[jax.Array, jax.Array]:
-    X, w = absent.filled(X, absent.weights(w, X.dtype))
-    if precomputed:
-        X, w = absent.filled(X.T, w)
-        X = X.T
-    return X, w
-
-
-def default(X: jax.Array, w: jax.Array | None) -> Kernel:
-    """The kernel of a machine that is given none."""
-    return kernels.cast(kernels.RBF(kernels.scale(X, w)), X.dtype)
-
-
-def positive(verb: str, name: str, value: Any, dtype: Any, shape: tuple[int, ...] = ()) -> Any:
-    """A hyper-parameter that must be above 0 where it is known; a scalar, or of the given shape."""
-    value = checks.hyper(verb, name, value, dtype, minimum=None)
-    if value.shape not in ((), shape):
-        want = "a number" if shape == () else f"a number or of shape {shape}"
-        raise ValueError(f"{verb}: {name} must be {want}, got shape {value.shape}")
-    if isinstance(value, np.ndarray | np.generic) and (np.asarray(value) <= 0).any():
-        raise ValueError(f"{verb}: {name} must be above 0, got {name} = {value}")
-    return value
-
-
-def share(verb: str, name: str, value: Any, dtype: Any) -> Any:
-    """A hyper-parameter above 0 and at most 1 where it is known."""
-    value = positive(verb, name, value, dtype)
-    if isinstance(value, np.ndarray | np.generic) and (np.asarray(value) > 1).any():
-        raise ValueError(f"{verb}: {name} must be at most 1, got {name} = {value}")
-    return value
-
-
-def tolerance(verb: str, tol: Any, dtype: Any) -> Any:
-    """The largest violation that counts as converged."""
-    return checks.tolerance(verb, TOL if tol is None else tol, dtype)
-
-
-def initial(verb: str, init: Any, n: int, dtype: Any, pairs: int = 0) -> Any:
-    """The coefficients of a machine to start from."""
-    if init is None:
-        return None
-    want = (pairs, n) if pairs else (n,)
-    if tuple(np.shape(init.coef)) != want:
-        raise ValueError(f"{verb}: init.coef must have shape {want}, got {tuple(np.shape(init.coef))}")
-    return checks.array(verb, "init.coef", init.coef).astype(dtype)
 
 
 class Found(NamedTuple):
@@ -172,7 +69,7 @@ def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple
     work = kernel_rows.of(kernel, X, precomputed=precomputed, full=full)
     if X.dtype == np.float64:
         # Where rows of the matrix are what costs, they are first those in float32; a function keeps its own precision.
-        kept = precomputed or _contains(kernel, kernels.Custom) or kernel.times(work.features, X[:, 0]) is not None
+        kept = precomputed or contains(kernel, kernels.Custom) or kernel.times(work.features, X[:, 0]) is not None
         exact = work if kept else kernel_rows.of(kernel, X, precomputed=False, full=None if full else full)
         if kept or exact.values is not None:
             return exact, exact

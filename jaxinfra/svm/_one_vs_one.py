@@ -7,51 +7,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxinfra import kernels
-from jaxinfra._core import checks, labels
+from jaxinfra._core import labels
 from jaxinfra._core.finish import usable
-from jaxinfra._core.precision import positive
 from jaxinfra._core.types import Status, SupportInfo
 from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _linear_kernel, _machine
+from jaxinfra.svm._input import Given, Labels, read_classes
 from jaxinfra.svm._machine import Found
-
-
-class Labelled(NamedTuple):
-    """The data of a classification as they were given; `level` is C or nu."""
-
-    X: jax.Array
-    y: Any
-    level: Any
-    kernel: kernels.Kernel | None
-    class_weight: Any
-    sample_weight: Any
-
-
-def design(
-    verb: str, X: Any, y: Any, kernel: Any, class_weight: Any, sample_weight: Any, n_classes: int | None
-) -> tuple[Labelled, dict[str, Any], np.dtype]:
-    """The checked data but for the level, what is static, and the working dtype."""
-    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
-    capacity = X.shape[0]
-    if not isinstance(y, jax.core.Tracer):
-        # How many rows the largest pair of classes has: a shape, so it is read from labels that are known.
-        counts = np.bincount(np.clip(np.asarray(y), 0, K - 1).astype(int), minlength=K)
-        if n_classes is None and (counts > 0).sum() == 1:
-            raise ValueError(f"{verb}: y holds the class {int(counts.argmax())} alone; a machine needs at least two")
-        capacity = int(np.sort(counts)[-2:].sum())
-    balanced, class_weight = labels.class_weight(verb, class_weight, K, dtype)
-    weights = checks.weights(verb, sample_weight, X, y)
-    static = {"classes": K, "balanced": balanced, "capacity": capacity}
-    kernel = _machine.kernel(verb, kernel, X, dtype)
-    _linear_kernel.warn_of_units(verb, X, weights, kernel)
-    X, weights = _machine.present(jnp.asarray(X, dtype), weights, kernel)
-    return Labelled(X, y, None, kernel, class_weight, weights), static, dtype
 
 
 def pairs(classes: int) -> int:
@@ -59,39 +24,12 @@ def pairs(classes: int) -> int:
     return classes * (classes - 1) // 2 if classes > 2 else 0
 
 
-class Read(NamedTuple):
-    """Labels, weights (of rows times classes), whether every label is valid, and the kernel."""
-
-    y: jax.Array
-    w: jax.Array
-    valid: jax.Array
-    kernel: kernels.Kernel
-
-
-def read(raw: Labelled, classes: int, balanced: bool) -> Read:
-    """The data in the working dtype."""
-    X, dtype = raw.X, raw.X.dtype
-    y = jnp.asarray(raw.y).astype(jnp.int32)
-    w = jnp.ones(y.shape, dtype) if raw.sample_weight is None else raw.sample_weight
-    inside = (y >= 0) & (y < classes)
-    y = jnp.clip(y, 0, classes - 1)  # as where the rows of pairs were counted
-    member = (y[None] == jnp.arange(classes, dtype=jnp.int32)[:, None]).astype(dtype)
-    factor = raw.class_weight
-    if balanced:
-        each = (member * w[None]).sum(1)
-        factor = each.sum() / classes / positive(each)
-    if factor is not None:
-        w = w * factor[y]
-    kernel = _machine.default(X, raw.sample_weight) if raw.kernel is None else raw.kernel
-    return Read(y, w, (inside | (w == 0)).all(), kernel)
-
-
-def bounds(raw: Labelled, classes: int, balanced: bool) -> Read:
-    """The data, with the bounds C_i in place of the weights; -1 where C is not positive."""
-    data = read(raw, classes, balanced)
-    C = jnp.broadcast_to(jnp.asarray(raw.level), data.w.shape)
+def bounds(given: Given, C: Any, classes: int, balanced: bool) -> Labels:
+    """The labels, with the limits C_i; -1 where C is not positive."""
+    data = read_classes(given, classes, balanced)
+    C = jnp.broadcast_to(jnp.asarray(C), data.limit.shape)
     # A weight of 0 is a row that is absent, but a C of 0 is no problem that has an answer.
-    return data._replace(w=jnp.where(C <= 0, -1, C * data.w))
+    return data._replace(limit=jnp.where(C <= 0, -1, C * data.limit))
 
 
 def shared(X: jax.Array, kernel: kernels.Kernel) -> Any:
@@ -139,7 +77,7 @@ Build = Callable[[jax.Array, jax.Array], Dual]
 Finish = Callable[[Found], "Machines"]
 
 
-def each(X: jax.Array, data: Read, classes: int, capacity: int, arrays: Any, solve: Callable[..., Any]) -> Any:
+def each(X: jax.Array, data: Labels, classes: int, capacity: int, arrays: Any, solve: Callable[..., Any]) -> Any:
     """`solve(rows, at, sign, w, arrays_of_the_pair)` for every pair i < j, that of class j positive.
 
     rows (capacity,): which rows belong to the pair, n beyond them; at: the same within bounds; arrays: with a leading
@@ -154,13 +92,13 @@ def each(X: jax.Array, data: Read, classes: int, capacity: int, arrays: Any, sol
         rows = jnp.nonzero(sign, size=capacity, fill_value=n)[0]
         at = jnp.minimum(rows, n - 1)
         there = rows < n
-        return solve(rows, at, jnp.where(there, sign[at], 0), jnp.where(there, data.w[at], 0), arrays)
+        return solve(rows, at, jnp.where(there, sign[at], 0), jnp.where(there, data.limit[at], 0), arrays)
 
     return lax.map(one, (index, arrays))
 
 
 def fit(
-    raw: Labelled, data: Read, init: jax.Array | None, build: Build, begin: Callable[..., jax.Array], finish: Finish,
+    given: Given, data: Labels, init: jax.Array | None, build: Build, begin: Callable[..., jax.Array], finish: Finish,
     *, tol: jax.Array, max_iter: jax.Array, classes: int, capacity: int, grams: Any = None,
 ) -> tuple[jax.Array, jax.Array, SupportInfo]:  # fmt: skip
     """The coefficients, intercepts and figures of one machine or of all pairs.
@@ -168,7 +106,7 @@ def fit(
     begin(coef, dual): the variables of the dual for given coefficients; grams: what `shared` gives.
     """
     kernel = data.kernel
-    X, centre = _linear_kernel.centred(raw.X, kernel)
+    X, centre = _linear_kernel.centred(given.X, kernel)
     n = X.shape[0]
 
     def solve(X: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None, grams: Any) -> Pair:
@@ -191,9 +129,9 @@ def fit(
 
     if classes == 2:
         sign = (2 * data.y - 1).astype(X.dtype)
-        pair = solve(X, jnp.where(data.valid, sign, 0), data.w, init, grams)
+        pair = solve(X, jnp.where(data.valid, sign, 0), data.limit, init, grams)
     else:
-        work, exact = grams or shared(raw.X, kernel)
+        work, exact = grams or shared(given.X, kernel)
 
         def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Pair:
             start = None if start is None else start[at]
@@ -213,11 +151,11 @@ def fit(
 
 
 def evaluate(
-    raw: Labelled, data: Read, coef: jax.Array, build: Build, begin: Callable[..., jax.Array], *, classes: int,
+    given: Given, data: Labels, coef: jax.Array, build: Build, begin: Callable[..., jax.Array], *, classes: int,
     capacity: int,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """The sum of the duals' objectives and the largest of their violations."""
-    X, _ = _linear_kernel.centred(raw.X, data.kernel)
+    X, _ = _linear_kernel.centred(given.X, data.kernel)
 
     def at_pair(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, coef: jax.Array) -> Any:
         dual = build(sign, w)
@@ -225,7 +163,7 @@ def evaluate(
         return _machine.evaluate(chosen(X, data.kernel, at), data.kernel, dual, values)
 
     if classes == 2:
-        dual = build((2 * data.y - 1).astype(X.dtype), data.w)
+        dual = build((2 * data.y - 1).astype(X.dtype), data.limit)
         return _machine.evaluate(X, data.kernel, dual, begin(coef, dual))
     objective, violation = each(X, data, classes, capacity, coef, at_pair)
     return objective.sum(), violation.max()

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxinfra import kernels
 from jaxinfra._core import absent, checks, implicit, rows
@@ -16,34 +15,9 @@ from jaxinfra._core.absent import or_ones
 from jaxinfra._core.centre import bulk
 from jaxinfra._core.types import Fit, Status, SupportInfo
 from jaxinfra.solvers.dual.problem import Dual
-from jaxinfra.svm import _linear_kernel, _machine
+from jaxinfra.svm import _input, _linear_kernel, _machine
+from jaxinfra.svm._input import Given
 from jaxinfra.svm._machine import Machine
-
-
-class Rows(NamedTuple):
-    """The data as they were given; `levels` are the hyper-parameters of the machine."""
-
-    X: jax.Array
-    y: Any
-    levels: tuple[Any, ...]
-    kernel: kernels.Kernel | None
-    sample_weight: Any
-
-
-def design(verb: str, X: Any, y: Any, kernel: Any, sample_weight: Any) -> tuple[Rows, np.dtype]:
-    """The checked data without the hyper-parameters, and the working dtype; y may be None."""
-    X = checks.array(verb, "X", X)
-    target = np.zeros(X.shape[:1], np.float32) if y is None else y
-    X, target, dtype = checks.design(verb, X, target)
-    if target.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {target.shape}")
-    if y is None:
-        dtype = checks.working_dtype(X)
-    weights = checks.weights(verb, sample_weight, X, target)
-    kernel = _machine.kernel(verb, kernel, X, dtype)
-    _linear_kernel.warn_of_units(verb, X, weights, kernel)
-    X, weights = _machine.present(jnp.asarray(X, dtype), weights, kernel)
-    return Rows(X, None if y is None else target, (), kernel, weights), dtype
 
 
 class Problem(NamedTuple):
@@ -54,39 +28,39 @@ class Problem(NamedTuple):
     level: jax.Array
 
 
-def read(raw: Rows, build: Callable[..., Dual]) -> Problem:
+def read(given: Given, build: Callable[..., Dual]) -> Problem:
     """build(y - level, w, *levels) in the working dtype.
 
     As the variables of a regression sum to 0, a level of y is its intercept's alone; beside it the slopes would lose
     their digits (float32, y near 1e4, 40 rows: 123 blocks for 4, STALLED).
     """
-    X, dtype = raw.X, raw.X.dtype
-    w = raw.sample_weight
-    (y,) = absent.present(w, None if raw.y is None else jnp.asarray(raw.y).astype(dtype))
-    kernel = _machine.default(X, w) if raw.kernel is None else raw.kernel
+    X, dtype = given.X, given.X.dtype
+    w = given.sample_weight
+    (y,) = absent.present(w, None if given.y is None else jnp.asarray(given.y).astype(dtype))
+    kernel = _input.kernel_of(given)
     w = or_ones(w, X[:, 0])
     level = jnp.zeros((), dtype)
     if y is not None:
         level = implicit.frozen(bulk(y[:, None], jnp.where(w > 0, 1, 0).astype(dtype)[:, None])[0])
         y = y - level
-    return Problem(build(y, w, *[jnp.asarray(v, dtype) for v in raw.levels]), kernel, level)
+    return Problem(build(y, w, *[jnp.asarray(v, dtype) for v in given.hyper]), kernel, level)
 
 
 def fit(
-    verb: str, raw: Rows, dtype: Any, build: Callable[..., Dual], init: Machine | None, tol: Any, max_iter: Any, *,
+    verb: str, given: Given, dtype: Any, build: Callable[..., Dual], init: Machine | None, tol: Any, max_iter: Any, *,
     zero_sum: bool = True,
 ) -> Fit:  # fmt: skip
     """The machine that minimises the dual; zero_sum: whether its variables sum to 0."""
-    start = _machine.initial(verb, init, raw.X.shape[0], dtype)
-    tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
-    coef, intercept, kernel, info = _fit(raw, start, tol, max_iter, build=build, zero_sum=zero_sum)
-    return Fit(Machine(coef, intercept, raw.X, kernel), info)
+    start = _input.start(verb, init, given.X.shape[0], dtype)
+    tol, max_iter = _input.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
+    coef, intercept, kernel, info = _fit(given, start, tol, max_iter, build=build, zero_sum=zero_sum)
+    return Fit(Machine(coef, intercept, given.X, kernel), info)
 
 
 @partial(jax.jit, static_argnames=("build", "zero_sum"))
 @rows.replicated
 def _fit(
-    raw: Rows,
+    given: Given,
     init: jax.Array | None,
     tol: jax.Array,
     max_iter: jax.Array,
@@ -94,10 +68,10 @@ def _fit(
     build: Callable[..., Dual],
     zero_sum: bool,
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:
-    dual, kernel, level = read(raw, build)
-    n = raw.X.shape[0]
+    dual, kernel, level = read(given, build)
+    n = given.X.shape[0]
     start = None if init is None else variables(init, dual)
-    X, centre = _linear_kernel.centred(raw.X, kernel) if zero_sum else (raw.X, None)
+    X, centre = _linear_kernel.centred(given.X, kernel) if zero_sum else (given.X, None)
     found = _machine.solve(X, kernel, dual, start, tol=tol, max_iter=max_iter)
     # Rows of weight 0 are absent, and without any row no number is better than another.
     empty = (found.status == Status.CONVERGED) & ~(dual.lower < dual.upper).any()
@@ -117,20 +91,20 @@ def variables(coef: jax.Array, dual: Dual) -> jax.Array:
 
 
 def evaluate(
-    verb: str, params: Machine, raw: Rows, dtype: Any, build: Callable[..., Dual], *, zero_sum: bool = True
+    verb: str, params: Machine, given: Given, dtype: Any, build: Callable[..., Dual], *, zero_sum: bool = True
 ) -> Any:
     """The dual's objective and violation at the coefficients of a machine."""
-    coef = _machine.initial(verb, params, raw.X.shape[0], dtype)
-    return _values(raw, coef, build=build, zero_sum=zero_sum)
+    coef = _input.start(verb, params, given.X.shape[0], dtype)
+    return _values(given, coef, build=build, zero_sum=zero_sum)
 
 
 @partial(jax.jit, static_argnames=("build", "zero_sum"))
 @rows.replicated
 def _values(
-    raw: Rows, coef: jax.Array, *, build: Callable[..., Dual], zero_sum: bool
+    given: Given, coef: jax.Array, *, build: Callable[..., Dual], zero_sum: bool
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-    dual, kernel, level = read(raw, build)
-    X = _linear_kernel.centred(raw.X, kernel)[0] if zero_sum else raw.X
+    dual, kernel, level = read(given, build)
+    X = _linear_kernel.centred(given.X, kernel)[0] if zero_sum else given.X
     b = variables(coef, dual)
     value, violation = _machine.evaluate(X, kernel, dual, b)
     return value - level * b.sum(), violation  # at any coef, whatever its sum

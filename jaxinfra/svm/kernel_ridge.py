@@ -3,7 +3,7 @@ r"""Kernel ridge regression: least squares with an L2 penalty in the space of a 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ from jaxinfra._core.verbs import public
 from jaxinfra.kernels import Kernel
 from jaxinfra.solvers.dual import kernel_ridge
 from jaxinfra.solvers.dual.kernel_ridge import Problem
-from jaxinfra.svm import _linear_kernel, _machine
+from jaxinfra.svm import _input, _linear_kernel, _machine
+from jaxinfra.svm._input import Given
 from jaxinfra.svm._machine import Machine
 
 
@@ -70,61 +71,46 @@ def fit(
     Elsewhere: sklearn.kernel_ridge.KernelRidge (without intercept).
     """
     verb = "kernel_ridge.fit"
-    raw, dtype = _input(verb, X, y, l2, kernel, sample_weight, offset)
+    given, dtype = _check(verb, X, y, l2, kernel, sample_weight, offset)
     if init is not None:
-        _machine.initial(verb, init, raw.X.shape[0], dtype, 0 if raw.y.ndim == 1 else raw.y.shape[1])
+        _input.start(verb, init, given.X.shape[0], dtype, 0 if given.y.ndim == 1 else given.y.shape[1])
     coef, intercept, kernel, info = _fit(
-        raw, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter, 1),
+        given, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter, 1),
         fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept),
     )  # fmt: skip
-    return Fit(Machine(coef, intercept, raw.X, kernel), info)
+    return Fit(Machine(coef, intercept, given.X, kernel), info)
 
 
-class _Input(NamedTuple):
-    """The data as they were given."""
-
-    X: Any
-    y: Any
-    l2: Any
-    kernel: Any
-    sample_weight: Any
-    offset: Any
+def _check(verb: str, X: Any, y: Any, l2: Any, kernel: Any, *rest: Any) -> tuple[Given, np.dtype]:
+    given, dtype = _input.check_real(verb, X, y, kernel, *rest, several=True, any_units=True)
+    return given._replace(hyper=(_input.positive(verb, "l2", l2, dtype),)), dtype
 
 
-def _input(verb: str, X: Any, y: Any, l2: Any, kernel: Any, sample_weight: Any, offset: Any) -> tuple[_Input, np.dtype]:
-    X, y, dtype = checks.design(verb, X, y)
-    weights = checks.weights(verb, sample_weight, X, y)
-    offset = checks.rows_like(verb, "offset", offset, X, y, columns=True)
-    l2, kernel = _machine.positive(verb, "l2", l2, dtype), _machine.kernel(verb, kernel, X, dtype)
-    X, weights = _machine.present(jnp.asarray(X, dtype), weights, kernel)
-    return _Input(X, y, l2, kernel, weights, offset), dtype
-
-
-def _read(raw: _Input, fit_intercept: bool) -> Problem:
-    X, dtype = raw.X, raw.X.dtype
-    y = jnp.asarray(raw.y, dtype)
-    if raw.offset is not None:
-        y = y - affine.as_rows(jnp.asarray(raw.offset, dtype), y)
-    w = raw.sample_weight
+def _read(given: Given, fit_intercept: bool) -> Problem:
+    X, dtype = given.X, given.X.dtype
+    y = jnp.asarray(given.y, dtype)
+    if given.offset is not None:
+        y = y - affine.as_rows(jnp.asarray(given.offset, dtype), y)
+    w = given.sample_weight
     (y,) = absent.present(w, y)
-    kernel = _machine.default(X, w) if raw.kernel is None else raw.kernel
+    kernel = _input.kernel_of(given)
     w = or_ones(w, X[:, 0])
     centre = jnp.zeros_like(X[0])
     if fit_intercept:
         X, centre = _linear_kernel.centred(X, kernel)
-    return Problem(X, y.reshape(len(y), -1), jnp.asarray(raw.l2, dtype) * w.sum(), kernel, w, centre)
+    return Problem(X, y.reshape(len(y), -1), jnp.asarray(given.hyper[0], dtype) * w.sum(), kernel, w, centre)
 
 
 @partial(jax.jit, static_argnames="fit_intercept")
 @rows.replicated
 def _fit(
-    raw: _Input, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool
+    given: Given, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool
 ) -> tuple[jax.Array, jax.Array, Kernel, Info]:
-    problem = _read(raw, fit_intercept)
+    problem = _read(given, fit_intercept)
     (a, b), info, _ = kernel_ridge.solve(problem, tol, max_iter, fit_intercept=fit_intercept)
     if fit_intercept:
         b = _linear_kernel.outer(b, a.T, problem.X, problem.centre, problem.kernel)
-    coef, intercept = (a.T, b) if raw.y.ndim > 1 else (a[:, 0], b[0])
+    coef, intercept = (a.T, b) if given.y.ndim > 1 else (a[:, 0], b[0])
     return coef, intercept, problem.kernel, info
 
 
@@ -165,8 +151,8 @@ def objective(params: Machine, X: Any, y: Any, *, l2: Any, sample_weight: Any = 
     >>> print(ji.kernel_ridge.objective(at, X, y, l2=0.5))  # (5 - 3)^2 / 2 + 0.5 * 4 / 2
     3.0
     """
-    raw, _ = _input("kernel_ridge.objective", X, y, l2, params.kernel, sample_weight, offset)
-    return _values(params.coef, params.intercept, raw)[0]
+    given, _ = _check("kernel_ridge.objective", X, y, l2, params.kernel, sample_weight, offset)
+    return _values(params.coef, params.intercept, given)[0]
 
 
 @public
@@ -184,15 +170,15 @@ def optimality(
     True
     """
     verb = "kernel_ridge.optimality"
-    raw, _ = _input(verb, X, y, l2, params.kernel, sample_weight, offset)
-    _, equations, total = _values(params.coef, params.intercept, raw)
+    given, _ = _check(verb, X, y, l2, params.kernel, sample_weight, offset)
+    _, equations, total = _values(params.coef, params.intercept, given)
     return jnp.maximum(equations, total) if checks.flag(verb, "fit_intercept", fit_intercept) else equations
 
 
 @jax.jit
 @rows.replicated
-def _values(coef: jax.Array, intercept: jax.Array, raw: _Input) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return kernel_ridge.values(_read(raw, False), coef, intercept)  # at any coef, whatever its sum
+def _values(coef: jax.Array, intercept: jax.Array, given: Given) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return kernel_ridge.values(_read(given, False), coef, intercept)  # at any coef, whatever its sum
 
 
 @public

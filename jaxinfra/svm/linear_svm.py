@@ -17,8 +17,8 @@ from jaxinfra.losses import SquaredHinge
 from jaxinfra.solvers.dual import low_rank
 from jaxinfra.solvers.likelihood import penalised
 from jaxinfra.solvers.linalg.design import Data
-from jaxinfra.svm import _linear_kernel, _machine, _one_vs_one
-from jaxinfra.svm._one_vs_one import Labelled
+from jaxinfra.svm import _input, _linear_kernel, _machine, _one_vs_one
+from jaxinfra.svm._input import Given
 
 LOSSES = ("hinge", "squared_hinge")
 
@@ -97,10 +97,10 @@ def fit(
     Elsewhere: sklearn.svm.LinearSVC(loss=...) with a large intercept_scaling, liblinear -s 3 and -s 2, libsvm -t 0.
     """
     verb = "linear_svm.fit"
-    raw, static, dtype = _input(verb, X, y, C, class_weight, sample_weight, n_classes)
+    given, static, dtype = _check(verb, X, y, C, class_weight, sample_weight, n_classes)
     _check_loss(verb, loss)
-    tol = _machine.tolerance(verb, tol, dtype) if loss == "hinge" else checks.tolerance(verb, tol, dtype)
-    params, info = _fit(raw, tol, checks.count(verb, "max_iter", max_iter), loss=loss, **static)
+    tol = _input.tolerance(verb, tol, dtype) if loss == "hinge" else checks.tolerance(verb, tol, dtype)
+    params, info = _fit(given, tol, checks.count(verb, "max_iter", max_iter), loss=loss, **static)
     return Fit(params, info, {"n_classes": static["classes"]})
 
 
@@ -109,10 +109,10 @@ def _check_loss(verb: str, loss: str) -> None:
         raise ValueError(f"{verb}: loss must be one of {LOSSES}, got {loss!r}")
 
 
-def _input(verb: str, X: Any, y: Any, C: Any, class_weight: Any, sample_weight: Any, n_classes: int | None) -> Any:
-    raw, static, dtype = _one_vs_one.design(verb, X, y, kernels.Linear(), class_weight, sample_weight, n_classes)
+def _check(verb: str, X: Any, y: Any, C: Any, class_weight: Any, sample_weight: Any, n_classes: int | None) -> Any:
+    given, static, dtype = _input.check_classes(verb, X, y, kernels.Linear(), class_weight, sample_weight, n_classes)
     del static["capacity"]
-    return raw._replace(level=_machine.positive(verb, "C", C, dtype, raw.X.shape[:1])), static, dtype
+    return given._replace(hyper=(_input.positive(verb, "C", C, dtype, given.X.shape[:1]),)), static, dtype
 
 
 class _One(NamedTuple):
@@ -163,11 +163,11 @@ def _squared(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: jax.Array | N
 @partial(jax.jit, static_argnames=("classes", "balanced", "loss"))
 @rows.replicated
 def _fit(
-    raw: Labelled, tol: jax.Array | None, max_iter: jax.Array, *, classes: int, balanced: bool, loss: str
+    given: Given, tol: jax.Array | None, max_iter: jax.Array, *, classes: int, balanced: bool, loss: str
 ) -> tuple[LinearMachine, SupportInfo]:
-    data = _one_vs_one.bounds(raw, classes, balanced)
-    bound = data.w
-    X = raw.X
+    data = _one_vs_one.bounds(given, given.hyper[0], classes, balanced)
+    bound = data.limit
+    X = given.X
     solve = _hinge if loss == "hinge" else _squared
 
     def one(positive: jax.Array) -> _One:
@@ -257,30 +257,30 @@ def optimality(
 
 
 def _evaluate(verb: str, params: LinearMachine, X: Any, y: Any, loss: str, *rest: Any) -> tuple[jax.Array, jax.Array]:
-    raw, static, _ = _input(verb, X, y, *rest)
+    given, static, _ = _check(verb, X, y, *rest)
     _check_loss(verb, loss)
-    return _values(params, raw, loss=loss, **static)
+    return _values(params, given, loss=loss, **static)
 
 
 @partial(jax.jit, static_argnames=("classes", "balanced", "loss"))
 @rows.replicated
 def _values(
-    params: LinearMachine, raw: Labelled, *, classes: int, balanced: bool, loss: str
+    params: LinearMachine, given: Given, *, classes: int, balanced: bool, loss: str
 ) -> tuple[jax.Array, jax.Array]:
-    data = _one_vs_one.bounds(raw, classes, balanced)
-    bound = data.w
-    n = raw.X.shape[0]
-    coef, beta = params.coef.reshape(raw.X.shape[1], -1), params.dual.reshape(n, -1)
+    data = _one_vs_one.bounds(given, given.hyper[0], classes, balanced)
+    bound = data.limit
+    n = given.X.shape[0]
+    coef, beta = params.coef.reshape(given.X.shape[1], -1), params.dual.reshape(n, -1)
     positive = jnp.arange(1 if classes == 2 else 0, classes, dtype=jnp.int32)
-    sign = jnp.where(data.y[:, None] == positive[None], 1, -1).astype(raw.X.dtype)
-    short = jnp.maximum(1 - sign * (dot(raw.X, coef) + params.intercept.reshape(1, -1)), 0)
+    sign = jnp.where(data.y[:, None] == positive[None], 1, -1).astype(given.X.dtype)
+    short = jnp.maximum(1 - sign * (dot(given.X, coef) + params.intercept.reshape(1, -1)), 0)
     weight = bound[:, None]
     value = 0.5 * (coef**2).sum() + (weight * (short if loss == "hinge" else short**2)).sum()
     if loss == "hinge":
         duals = [_one_vs_one.hinge(sign[:, k], bound) for k in range(sign.shape[1])]
-        X, _ = _linear_kernel.centred(raw.X, kernels.Linear())
+        X, _ = _linear_kernel.centred(given.X, kernels.Linear())
         found = [_machine.evaluate(X, kernels.Linear(), d, beta[:, k])[1] for k, d in enumerate(duals)]
         return value, jnp.stack(found).max()
     pull = 2 * weight * sign * short
-    gradient = jnp.concatenate([coef - dot(raw.X.T, pull), -pull.sum(0)[None]])
+    gradient = jnp.concatenate([coef - dot(given.X.T, pull), -pull.sum(0)[None]])
     return value, jnp.abs(gradient).max() / bound.sum()

@@ -14,9 +14,10 @@ from jaxinfra._core.precision import eps, positive
 from jaxinfra._core.types import Fit, SupportInfo
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.dual.problem import Dual
-from jaxinfra.svm import _machine, _one_vs_one
+from jaxinfra.svm import _input, _machine, _one_vs_one
+from jaxinfra.svm._input import Given
 from jaxinfra.svm._machine import Found, Machine
-from jaxinfra.svm._one_vs_one import Labelled, Machines
+from jaxinfra.svm._one_vs_one import Machines
 
 
 @public
@@ -80,16 +81,16 @@ def fit(
     Elsewhere: sklearn.svm.NuSVC, libsvm -s 1.
     """
     verb = "nu_svc.fit"
-    raw, static, dtype = _input(verb, X, y, nu, kernel, class_weight, sample_weight, n_classes)
-    start = _machine.initial(verb, init, raw.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
-    tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
-    coef, intercept, kernel, info = _fit(raw, start, tol, max_iter, **static)
-    return Fit(Machine(coef, intercept, raw.X, kernel), info, {"n_classes": static["classes"]})
+    given, static, dtype = _check(verb, X, y, nu, kernel, class_weight, sample_weight, n_classes)
+    start = _input.start(verb, init, given.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
+    tol, max_iter = _input.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
+    coef, intercept, kernel, info = _fit(given, start, tol, max_iter, **static)
+    return Fit(Machine(coef, intercept, given.X, kernel), info, {"n_classes": static["classes"]})
 
 
-def _input(verb: str, X: Any, y: Any, nu: Any, *rest: Any) -> Any:
-    raw, static, dtype = _one_vs_one.design(verb, X, y, *rest)
-    return raw._replace(level=_machine.share(verb, "nu", nu, dtype)), static, dtype
+def _check(verb: str, X: Any, y: Any, nu: Any, *rest: Any) -> Any:
+    given, static, dtype = _input.check_classes(verb, X, y, *rest)
+    return given._replace(hyper=(_input.share(verb, "nu", nu, dtype),)), static, dtype
 
 
 def _build(nu: jax.Array, sign: jax.Array, w: jax.Array) -> Dual:
@@ -123,12 +124,12 @@ def _finish(found: Found) -> Machines:
 @_machine.compiled
 @rows.replicated
 def _fit(
-    raw: Labelled, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool,
+    given: Given, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool,
     capacity: int,
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:  # fmt: skip
-    data = _one_vs_one.read(raw, classes, balanced)
+    data = _input.read_classes(given, classes, balanced)
     result = _one_vs_one.fit(
-        raw, data, init, partial(_build, raw.level), _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
+        given, data, init, partial(_build, *given.hyper), _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
         capacity=capacity,
     )  # fmt: skip
     return result[0], result[1], data.kernel, result[2]
@@ -174,19 +175,19 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
 
 def _evaluate(verb: str, params: Machine, X: Any, y: Any, *rest: Any) -> tuple[jax.Array, jax.Array]:
-    raw, static, dtype = _input(verb, X, y, *rest)
-    coef = _machine.initial(verb, params, raw.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
-    return _values(raw, coef, **static)
+    given, static, dtype = _check(verb, X, y, *rest)
+    coef = _input.start(verb, params, given.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
+    return _values(given, coef, **static)
 
 
 @_machine.compiled
 @rows.replicated
 def _values(
-    raw: Labelled, coef: jax.Array, *, classes: int, balanced: bool, capacity: int
+    given: Given, coef: jax.Array, *, classes: int, balanced: bool, capacity: int
 ) -> tuple[jax.Array, jax.Array]:
-    data = _one_vs_one.read(raw, classes, balanced)
-    build = partial(_build, raw.level)
-    return _one_vs_one.evaluate(raw, data, coef, build, _begin, classes=classes, capacity=capacity)
+    data = _input.read_classes(given, classes, balanced)
+    build = partial(_build, *given.hyper)
+    return _one_vs_one.evaluate(given, data, coef, build, _begin, classes=classes, capacity=capacity)
 
 
 @public

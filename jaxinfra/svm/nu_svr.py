@@ -11,7 +11,7 @@ from jaxinfra import kernels
 from jaxinfra._core.types import Fit
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.dual.problem import Dual
-from jaxinfra.svm import _machine, _single
+from jaxinfra.svm import _input, _machine, _single
 from jaxinfra.svm._machine import Machine
 
 
@@ -72,14 +72,14 @@ def fit(
     Elsewhere: sklearn.svm.NuSVR, libsvm -s 4.
     """
     verb = "nu_svr.fit"
-    raw, dtype = _input(verb, X, y, C, nu, kernel, sample_weight)
-    return _single.fit(verb, raw, dtype, _build, init, tol, max_iter)
+    given, dtype = _check(verb, X, y, C, nu, kernel, sample_weight)
+    return _single.fit(verb, given, dtype, _build, init, tol, max_iter)
 
 
-def _input(verb: str, X: Any, y: Any, C: Any, nu: Any, kernel: Any, sample_weight: Any) -> Any:
-    raw, dtype = _single.design(verb, X, y, kernel, sample_weight)
-    levels = (_machine.positive(verb, "C", C, dtype, raw.X.shape[:1]), _machine.share(verb, "nu", nu, dtype))
-    return raw._replace(levels=levels), dtype
+def _check(verb: str, X: Any, y: Any, C: Any, nu: Any, kernel: Any, sample_weight: Any) -> Any:
+    given, dtype = _input.check_real(verb, X, y, kernel, sample_weight)
+    hyper = (_input.positive(verb, "C", C, dtype, given.X.shape[:1]), _input.share(verb, "nu", nu, dtype))
+    return given._replace(hyper=hyper), dtype
 
 
 def _build(y: jax.Array, w: jax.Array, C: jax.Array, nu: jax.Array) -> Dual:
@@ -131,8 +131,8 @@ def objective(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, s
     -0.5
     """
     verb = "nu_svr.objective"
-    raw, dtype = _input(verb, X, y, C, nu, params.kernel, sample_weight)
-    return _single.evaluate(verb, params, raw, dtype, _build)[0]
+    given, dtype = _check(verb, X, y, C, nu, params.kernel, sample_weight)
+    return _single.evaluate(verb, params, given, dtype, _build)[0]
 
 
 @public
@@ -146,8 +146,8 @@ def optimality(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, 
     0.0
     """
     verb = "nu_svr.optimality"
-    raw, dtype = _input(verb, X, y, C, nu, params.kernel, sample_weight)
-    return _single.evaluate(verb, params, raw, dtype, _build)[1]
+    given, dtype = _check(verb, X, y, C, nu, params.kernel, sample_weight)
+    return _single.evaluate(verb, params, given, dtype, _build)[1]
 
 
 @public

@@ -11,7 +11,7 @@ from jaxinfra import kernels
 from jaxinfra._core.types import Fit
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.dual.problem import Dual
-from jaxinfra.svm import _machine, _single
+from jaxinfra.svm import _input, _machine, _single
 from jaxinfra.svm._machine import Machine
 
 
@@ -69,13 +69,13 @@ def fit(
     Elsewhere: sklearn.svm.OneClassSVM, libsvm -s 2.
     """
     verb = "one_class.fit"
-    raw, dtype = _input(verb, X, nu, kernel, sample_weight)
-    return _single.fit(verb, raw, dtype, _build, init, tol, max_iter, zero_sum=False)
+    given, dtype = _check(verb, X, nu, kernel, sample_weight)
+    return _single.fit(verb, given, dtype, _build, init, tol, max_iter, zero_sum=False)
 
 
-def _input(verb: str, X: Any, nu: Any, kernel: Any, sample_weight: Any) -> Any:
-    raw, dtype = _single.design(verb, X, None, kernel, sample_weight)
-    return raw._replace(levels=(_machine.share(verb, "nu", nu, dtype),)), dtype
+def _check(verb: str, X: Any, nu: Any, kernel: Any, sample_weight: Any) -> Any:
+    given, dtype = _input.check_real(verb, X, None, kernel, sample_weight)
+    return given._replace(hyper=(_input.share(verb, "nu", nu, dtype),)), dtype
 
 
 def _build(y: None, w: jax.Array, nu: jax.Array) -> Dual:
@@ -122,8 +122,8 @@ def objective(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = No
     1.0
     """
     verb = "one_class.objective"
-    raw, dtype = _input(verb, X, nu, params.kernel, sample_weight)
-    return _single.evaluate(verb, params, raw, dtype, _build, zero_sum=False)[0]
+    given, dtype = _check(verb, X, nu, params.kernel, sample_weight)
+    return _single.evaluate(verb, params, given, dtype, _build, zero_sum=False)[0]
 
 
 @public
@@ -137,8 +137,8 @@ def optimality(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = N
     0.0
     """
     verb = "one_class.optimality"
-    raw, dtype = _input(verb, X, nu, params.kernel, sample_weight)
-    return _single.evaluate(verb, params, raw, dtype, _build, zero_sum=False)[1]
+    given, dtype = _check(verb, X, nu, params.kernel, sample_weight)
+    return _single.evaluate(verb, params, given, dtype, _build, zero_sum=False)[1]
 
 
 @public

@@ -13,9 +13,10 @@ from jaxinfra._core import checks, rows
 from jaxinfra._core.types import Fit, SupportInfo
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.dual.problem import Dual
-from jaxinfra.svm import _machine, _one_vs_one
+from jaxinfra.svm import _input, _machine, _one_vs_one
+from jaxinfra.svm._input import Given
 from jaxinfra.svm._machine import Found, Machine
-from jaxinfra.svm._one_vs_one import Labelled, Machines
+from jaxinfra.svm._one_vs_one import Machines
 
 
 @public
@@ -92,16 +93,16 @@ def fit(
     Elsewhere: sklearn.svm.SVC, libsvm -s 0.
     """
     verb = "svc.fit"
-    raw, static, dtype = _input(verb, X, y, C, kernel, class_weight, sample_weight, n_classes)
-    start = _machine.initial(verb, init, raw.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
-    tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
-    coef, intercept, kernel, info = _fit(raw, start, tol, max_iter, **static)
-    return Fit(Machine(coef, intercept, raw.X, kernel), info, {"n_classes": static["classes"]})
+    given, static, dtype = _check(verb, X, y, C, kernel, class_weight, sample_weight, n_classes)
+    start = _input.start(verb, init, given.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
+    tol, max_iter = _input.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
+    coef, intercept, kernel, info = _fit(given, start, tol, max_iter, **static)
+    return Fit(Machine(coef, intercept, given.X, kernel), info, {"n_classes": static["classes"]})
 
 
-def _input(verb: str, X: Any, y: Any, C: Any, *rest: Any) -> Any:
-    raw, static, dtype = _one_vs_one.design(verb, X, y, *rest)
-    return raw._replace(level=_machine.positive(verb, "C", C, dtype, raw.X.shape[:1])), static, dtype
+def _check(verb: str, X: Any, y: Any, C: Any, *rest: Any) -> Any:
+    given, static, dtype = _input.check_classes(verb, X, y, *rest)
+    return given._replace(hyper=(_input.positive(verb, "C", C, dtype, given.X.shape[:1]),)), static, dtype
 
 
 def _begin(coef: jax.Array, dual: Dual) -> jax.Array:
@@ -115,12 +116,12 @@ def _finish(found: Found) -> Machines:
 @_machine.compiled
 @rows.replicated
 def _fit(
-    raw: Labelled, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool,
+    given: Given, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool,
     capacity: int,
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:  # fmt: skip
-    data = _one_vs_one.bounds(raw, classes, balanced)
+    data = _one_vs_one.bounds(given, given.hyper[0], classes, balanced)
     result = _one_vs_one.fit(
-        raw, data, init, _one_vs_one.hinge, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
+        given, data, init, _one_vs_one.hinge, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
         capacity=capacity,
     )  # fmt: skip
     return result[0], result[1], data.kernel, result[2]
@@ -153,40 +154,40 @@ def path(
      [ 1.  -2.   1. ]]
     """
     verb = "svc.path"
-    raw, static, dtype = _one_vs_one.design(verb, X, y, kernel, class_weight, sample_weight, n_classes)
+    given, static, dtype = _input.check_classes(verb, X, y, kernel, class_weight, sample_weight, n_classes)
     C = checks.hyper(verb, "C", C, dtype, minimum=None)
-    if C.ndim not in (1, 2) or C.shape[0] == 0 or C.shape[1:] not in ((), raw.X.shape[:1]):
-        raise ValueError(f"{verb}: C must have shape (m,) or (m, {raw.X.shape[0]}), got {C.shape}")
+    if C.ndim not in (1, 2) or C.shape[0] == 0 or C.shape[1:] not in ((), given.X.shape[:1]):
+        raise ValueError(f"{verb}: C must have shape (m,) or (m, {given.X.shape[0]}), got {C.shape}")
     if not isinstance(C, jax.Array) and (C <= 0).any():
         raise ValueError(f"{verb}: C must be above 0, got C = {C}")
-    tol, max_iter = _machine.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
-    coef, intercept, kernel, info = _path(raw._replace(level=C), tol, max_iter, **static)
-    return Fit(Machine(coef, intercept, raw.X, kernel), info, {"n_classes": static["classes"]})
+    tol, max_iter = _input.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
+    coef, intercept, kernel, info = _path(given._replace(hyper=(C,)), tol, max_iter, **static)
+    return Fit(Machine(coef, intercept, given.X, kernel), info, {"n_classes": static["classes"]})
 
 
 @_machine.compiled
 @rows.replicated
 def _path(
-    raw: Labelled, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool, capacity: int
+    given: Given, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool, capacity: int
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:
-    kernel = _one_vs_one.read(raw, classes, balanced).kernel
-    grams = _one_vs_one.shared(raw.X, kernel)
+    kernel = _input.kernel_of(given)
+    grams = _one_vs_one.shared(given.X, kernel)
 
     def one(carry: tuple[jax.Array, jax.Array], C: jax.Array) -> Any:
         coef, last = carry  # and its bounds
-        data = _one_vs_one.bounds(raw._replace(level=C), classes, balanced)
+        data = _one_vs_one.bounds(given, C, classes, balanced)
         # What was at its bound is there again; what was free has some reason to be where it is.
-        now, before = jnp.broadcast_to(data.w, shape), jnp.broadcast_to(last, shape)
+        now, before = jnp.broadcast_to(data.limit, shape), jnp.broadcast_to(last, shape)
         coef = jnp.where(jnp.abs(coef) >= before, jnp.sign(coef) * now, coef)
         found = _one_vs_one.fit(
-            raw, data, coef, _one_vs_one.hinge, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
+            given, data, coef, _one_vs_one.hinge, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
             capacity=capacity, grams=grams,
         )  # fmt: skip
-        return (lax.stop_gradient(jnp.where(jnp.isfinite(found[0]), found[0], 0)), data.w), found
+        return (lax.stop_gradient(jnp.where(jnp.isfinite(found[0]), found[0], 0)), data.limit), found
 
-    shape = (*((pairs,) if (pairs := _one_vs_one.pairs(classes)) else ()), raw.X.shape[0])
-    start = (jnp.zeros(shape, raw.X.dtype), jnp.ones(raw.X.shape[:1], raw.X.dtype))
-    _, (coef, intercept, info) = lax.scan(one, start, raw.level)
+    shape = (*((pairs,) if (pairs := _one_vs_one.pairs(classes)) else ()), given.X.shape[0])
+    start = (jnp.zeros(shape, given.X.dtype), jnp.ones(given.X.shape[:1], given.X.dtype))
+    _, (coef, intercept, info) = lax.scan(one, start, given.hyper[0])
     return coef, intercept, kernel, info
 
 
@@ -231,18 +232,18 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
 
 def _evaluate(verb: str, params: Machine, X: Any, y: Any, *rest: Any) -> tuple[jax.Array, jax.Array]:
-    raw, static, dtype = _input(verb, X, y, *rest)
-    coef = _machine.initial(verb, params, raw.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
-    return _values(raw, coef, **static)
+    given, static, dtype = _check(verb, X, y, *rest)
+    coef = _input.start(verb, params, given.X.shape[0], dtype, _one_vs_one.pairs(static["classes"]))
+    return _values(given, coef, **static)
 
 
 @_machine.compiled
 @rows.replicated
 def _values(
-    raw: Labelled, coef: jax.Array, *, classes: int, balanced: bool, capacity: int
+    given: Given, coef: jax.Array, *, classes: int, balanced: bool, capacity: int
 ) -> tuple[jax.Array, jax.Array]:
-    data = _one_vs_one.bounds(raw, classes, balanced)
-    return _one_vs_one.evaluate(raw, data, coef, _one_vs_one.hinge, _begin, classes=classes, capacity=capacity)
+    data = _one_vs_one.bounds(given, given.hyper[0], classes, balanced)
+    return _one_vs_one.evaluate(given, data, coef, _one_vs_one.hinge, _begin, classes=classes, capacity=capacity)
 
 
 @public

@@ -12,7 +12,7 @@ from jaxinfra._core import checks
 from jaxinfra._core.types import Fit
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.dual.problem import Dual
-from jaxinfra.svm import _machine, _single
+from jaxinfra.svm import _input, _machine, _single
 from jaxinfra.svm._machine import Machine
 
 
@@ -78,14 +78,14 @@ def fit(
     Elsewhere: sklearn.svm.SVR, libsvm -s 3.
     """
     verb = "svr.fit"
-    raw, dtype = _input(verb, X, y, C, epsilon, kernel, sample_weight)
-    return _single.fit(verb, raw, dtype, _build, init, tol, max_iter)
+    given, dtype = _check(verb, X, y, C, epsilon, kernel, sample_weight)
+    return _single.fit(verb, given, dtype, _build, init, tol, max_iter)
 
 
-def _input(verb: str, X: Any, y: Any, C: Any, epsilon: Any, kernel: Any, sample_weight: Any) -> Any:
-    raw, dtype = _single.design(verb, X, y, kernel, sample_weight)
-    levels = (_machine.positive(verb, "C", C, dtype, raw.X.shape[:1]), checks.hyper(verb, "epsilon", epsilon, dtype))
-    return raw._replace(levels=levels), dtype
+def _check(verb: str, X: Any, y: Any, C: Any, epsilon: Any, kernel: Any, sample_weight: Any) -> Any:
+    given, dtype = _input.check_real(verb, X, y, kernel, sample_weight)
+    hyper = (_input.positive(verb, "C", C, dtype, given.X.shape[:1]), checks.hyper(verb, "epsilon", epsilon, dtype))
+    return given._replace(hyper=hyper), dtype
 
 
 def _build(y: jax.Array, w: jax.Array, C: jax.Array, epsilon: jax.Array) -> Dual:
@@ -138,8 +138,8 @@ def objective(
     -0.5
     """
     verb = "svr.objective"
-    raw, dtype = _input(verb, X, y, C, epsilon, params.kernel, sample_weight)
-    return _single.evaluate(verb, params, raw, dtype, _build)[0]
+    given, dtype = _check(verb, X, y, C, epsilon, params.kernel, sample_weight)
+    return _single.evaluate(verb, params, given, dtype, _build)[0]
 
 
 @public
@@ -155,8 +155,8 @@ def optimality(
     0.0
     """
     verb = "svr.optimality"
-    raw, dtype = _input(verb, X, y, C, epsilon, params.kernel, sample_weight)
-    return _single.evaluate(verb, params, raw, dtype, _build)[1]
+    given, dtype = _check(verb, X, y, C, epsilon, params.kernel, sample_weight)
+    return _single.evaluate(verb, params, given, dtype, _build)[1]
 
 
 @public
