@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import checks, labels
+from jaxinfra._core.finish import worst
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.families import Binomial
 from jaxinfra.linear import logistic, multinomial
@@ -124,7 +125,7 @@ def _fit(
     w = jnp.where(out > 0, w, 0)
     learn = _platt if method == "platt" else _temperature
     found = learn(values, jnp.asarray(y).astype(jnp.int32), w, classes)
-    return found._replace(status=jnp.maximum(found.status, status.max()))
+    return found._replace(status=worst(jnp.append(found.status, status)))
 
 
 def _check(verb: str, model: Any) -> None:
@@ -163,7 +164,7 @@ def _platt(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) -> Calib
         return _logistic(value, jnp.where(y == j, high, low), negative + positive)
 
     slope, offset, status = lax.map(lambda a: pair(*a), (values.T, first, second))
-    return Calibration(slope, offset, status.max())
+    return Calibration(slope, offset, worst(status))
 
 
 def _scores(values: jax.Array, classes: int) -> jax.Array:

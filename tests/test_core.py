@@ -312,6 +312,13 @@ def test_the_first_test_that_fails_decides_how_a_fit_ended():
     assert int(finish.settle(jnp.int32(Status.STALLED), tests[0])) == Status.STALLED
 
 
+def test_the_worst_of_several_statuses_is_one_that_is_not_usable():
+    codes = jnp.array([[Status.ONE_CLASS, Status.NONFINITE], [Status.CONVERGED, Status.STALLED]])
+    assert finish.worst(codes, 1).tolist() == [Status.NONFINITE, Status.STALLED]
+    assert int(finish.worst(codes)) == Status.NONFINITE
+    assert all(int(finish.worst(jnp.int32(code))) == code for code in Status)
+
+
 def test_what_no_status_leaves_usable_is_nan_lane_by_lane():
     codes = jnp.array([int(code) for code in Status], jnp.int32)
     assert list(finish.usable(codes)) == [code.usable for code in Status]

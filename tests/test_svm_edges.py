@@ -130,6 +130,13 @@ def test_a_nu_without_a_margin(dtype):
     assert ji.nu_svc.fit(both, np.array([0, 0, 1, 1]), nu=0.9, kernel=K.Linear()).info.status == ji.Status.INFEASIBLE
 
 
+def test_a_pair_without_a_solution_is_not_hidden_by_an_absent_class():
+    """The pairs of class 2, which has no rows, are ONE_CLASS, which is usable; that of 0 and 1 has no point."""
+    rows, y = np.array([[-2.0], [-1], [1], [2]]), np.array([0, 1, 1, 1])
+    fit = ji.nu_svc.fit(rows, y, nu=0.9, kernel=K.Linear(), n_classes=3)
+    assert fit.info.status == ji.Status.INFEASIBLE and np.isnan(fit.params.coef[0]).all()
+
+
 def test_a_nu_with_a_margin_does_not_depend_on_the_order():
     y = (X[:, 0] > 0).astype(int)
     order = RNG.permutation(12)

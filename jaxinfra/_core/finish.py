@@ -27,6 +27,12 @@ def usable(status: jax.Array) -> jax.Array:
     return reduce(or_, (status == code for code in Status if code.usable))
 
 
+def worst(status: jax.Array, axis: int | None = None) -> jax.Array:
+    """The status of a whole whose parts ended with these codes: one that is not usable goes before one that is."""
+    rank = jnp.where(usable(status), status, status + len(Status)).max(axis)
+    return (rank % len(Status)).astype(jnp.int32)
+
+
 def or_nan(status: jax.Array, tree: T) -> T:
     """NaN in the floats of a tree where the status, whose axes lead theirs, leaves nothing usable."""
     good = usable(status)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import checks, implicit, labels
+from jaxinfra._core.finish import worst
 from jaxinfra._core.problem import unpacked
 from jaxinfra._core.types import Fit, Status
 from jaxinfra.select._scores import supervised
@@ -74,7 +75,7 @@ def runner(
 
     def answer(fit: Any) -> tuple[Any, jax.Array]:
         value = _named(fit.params, _numbers(fit.params)) if of is None else of(fit.params)
-        status = fit.info.status.max()  # of several quantiles the worst; CONVERGED is 0
+        status = worst(fit.info.status)  # of several quantiles
         return jax.tree.map(lambda v: jnp.where(status == Status.CONVERGED, v, jnp.nan), value), status
 
     def of_rows(w: Any, y: Any, **given: Any) -> Any:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinfra._core import checks, labels
+from jaxinfra._core.finish import worst
 from jaxinfra._core.problem import unpacked
 from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.select import _scores
@@ -243,7 +244,7 @@ def _cross_validate(
         return jax.vmap(lambda params, hyper: scored(params, hyper, t))(fit.params, grid), fit.info.status
 
     values, status = jax.vmap(fold, out_axes=1)(weights)
-    status = status.reshape(*values.shape, -1).max(-1)  # of several quantiles the worst
+    status = worst(status.reshape(*values.shape, -1), -1)  # of several quantiles
     values = jnp.where(status == Status.CONVERGED, values, jnp.nan)
     mean = values.mean(1)
     count = jnp.asarray(folds.shape[0], dtype)

@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxinfra import kernels
 from jaxinfra._core import labels
-from jaxinfra._core.finish import usable
+from jaxinfra._core.finish import usable, worst
 from jaxinfra._core.types import Status, SupportInfo
 from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _linear_kernel, _machine
@@ -140,7 +140,7 @@ def fit(
 
         pair = each(X, data, classes, capacity, init, within)
         pair = pair._replace(
-            status=pair.status.max(), n_iter=pair.n_iter.sum(dtype=jnp.int32),
+            status=worst(pair.status), n_iter=pair.n_iter.sum(dtype=jnp.int32),
             objective=pair.objective.sum(), violation=pair.violation.max(),
         )  # fmt: skip
     intercept = _linear_kernel.outer(pair.intercept, pair.coef, X, centre, kernel)

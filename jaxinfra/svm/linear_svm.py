@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxinfra import kernels
 from jaxinfra._core import affine, checks, implicit, rows
+from jaxinfra._core.finish import worst
 from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.types import Fit, Linear, Status, SupportInfo, short_repr
 from jaxinfra._core.verbs import public
@@ -183,7 +184,7 @@ def _fit(
         each = jax.vmap(one)(jnp.arange(classes, dtype=jnp.int32))
         coef, dual = each.coef.T, each.dual.T
         found = each._replace(
-            status=each.status.max(), n_iter=each.n_iter.sum(dtype=jnp.int32),
+            status=worst(each.status), n_iter=each.n_iter.sum(dtype=jnp.int32),
             objective=each.objective.sum(), optimality=each.optimality.max(),
         )  # fmt: skip
     params = LinearMachine(*(jnp.where(data.valid, v, jnp.nan) for v in (coef, found.intercept, dual)))
