@@ -260,7 +260,7 @@ def test_errors_that_do_not_exist():
 def test_bad_arguments():
     params = ji.ols.fit(X, Y).params
     with pytest.raises(
-        TypeError, match=r"infer.covariance: the fit must be one of ols, ridge, .*, got lasso; bootstrap"
+        TypeError, match=r"infer.covariance: the fit must be one of glm, huber, .*, ridge, got lasso; bootstrap"
     ):
         infer.covariance(of(ji.lasso, params), X, Y)
     with pytest.raises(ValueError, match="with an L1 penalty"):

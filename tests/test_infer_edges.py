@@ -140,7 +140,7 @@ def test_arguments_that_were_forgotten(name):
             infer.inference(fit, X, y)
     wrong = {"family": fixed["family"]} if "family" in fixed else {"l2": 0.0} if model is ji.ridge else {}
     verbs = {"inference": infer.inference, "covariance": infer.covariance, "summary": infer.summary}
-    if model in infer.likelihood.MODELS:
+    if model.FACTS.likelihood:
         verbs |= {"aic": infer.aic}
     if model not in (ji.quantile, ji.ordinal, ji.multinomial):
         verbs |= {"residuals": infer.residuals, "leverage": infer.leverage, "cooks_distance": infer.cooks_distance,

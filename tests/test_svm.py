@@ -104,7 +104,7 @@ def test_matrix_in_float32_first():
 )
 def test_machines_share_the_whole_matrix(kernel):
     X = jnp.zeros((2200, 2))
-    work, _ = jax.eval_shape(lambda X: _machine.matrices(X, kernels.cast(kernel, X.dtype), full=True), X)
+    work, _ = jax.eval_shape(lambda X: _machine.kernel_matrices(X, kernels.cast(kernel, X.dtype), full=True), X)
     assert work.values.shape == (2200, 2200)
 
 

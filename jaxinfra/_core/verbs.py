@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 _W = "W = sum(sample_weight), or the number of rows"
 _KERNEL_MODELS = "svc nu_svc svr nu_svr one_class kernel_ridge"
-_IDLE = "nothing here needs it"
+_UNNEEDED = "nothing here needs it"
 # What arguments of scikit-learn, statsmodels, glmnet, libsvm and SciPy are here: {argument: {models, "" all: text}}.
 _FOREIGN: dict[str, dict[str, str]] = {
     "alpha": {
@@ -58,11 +58,11 @@ _FOREIGN: dict[str, dict[str, str]] = {
     "eps": {"": "tol"},
     "warm_start": {"": "init, the params of an earlier fit"},
     "start_params": {"": "init, the params of an earlier fit"},
-    "random_state": {"theil_sen ransac": "key = jax.random.key(seed)", "": _IDLE},
-    "seed": {"theil_sen ransac": "key = jax.random.key(seed)", "": _IDLE},
+    "random_state": {"theil_sen ransac": "key = jax.random.key(seed)", "": _UNNEEDED},
+    "seed": {"theil_sen ransac": "key = jax.random.key(seed)", "": _UNNEEDED},
     "standardize": {"": "columns of X that are scaled before: X / X.std(0)"},
     "normalize": {"": "columns of X that are scaled before: X / X.std(0)"},
-    **{name: {"": _IDLE} for name in ("solver", "n_jobs", "verbose", "copy_X", "cache_size", "shrinking", "dual")},
+    **{name: {"": _UNNEEDED} for name in ("solver", "n_jobs", "verbose", "copy_X", "cache_size", "shrinking", "dual")},
 }
 
 
@@ -136,6 +136,6 @@ def _meaning(model: str, key: str, known: list[str]) -> str:
     """The meaning here of an argument of other libraries."""
     for models, text in _FOREIGN.get(key, {}).items():
         if model in models.split() or not models:
-            return f": {text}" if text == _IDLE else f": that is {text}"
+            return f": {text}" if text == _UNNEEDED else f": that is {text}"
     near = difflib.get_close_matches(key, known, 1)
     return f": {near[0]!r}?" if near else ""

@@ -20,14 +20,14 @@ from jaxinfra.solvers.linalg.cholesky import solve_root
 
 class Inverse(NamedTuple):
     """H^-1 = root root' in the coordinates of V, a generalised one where H is singular; `back` (q, q) takes those
-    coordinates to the parameters, and `lost` (q,) says which of these H does not determine.
+    coordinates to the parameters, and `undetermined` (q,) says which of these H does not determine.
 
     Where H is badly conditioned the product of H^-1 with the rows has lost its digits, that of the root has not: what
     is made of rows is made in the white coordinates V root, in which H is the identity.
     """
 
     root: jax.Array
-    lost: jax.Array
+    undetermined: jax.Array
     back: jax.Array
 
     @property
@@ -63,7 +63,7 @@ class Inverse(NamedTuple):
         return self._marked(dot(self.outer, self.outer.T))
 
     def _marked(self, matrix: jax.Array) -> jax.Array:
-        return jnp.where(self.lost[:, None] | self.lost[None], jnp.nan, matrix)
+        return jnp.where(self.undetermined[:, None] | self.undetermined[None], jnp.nan, matrix)
 
 
 @jax.custom_jvp

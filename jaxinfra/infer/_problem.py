@@ -7,6 +7,7 @@ are those of each row's loss by its predictor: no model needs formulas of its ow
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,28 +16,27 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from jaxinfra import linear
 from jaxinfra._core import absent, checks, problem
 from jaxinfra._core import compensated as cp
+from jaxinfra._core.facts import Facts
 from jaxinfra._core.implicit import frozen
 from jaxinfra._core.precision import default_tol, dot, positive
 from jaxinfra._core.types import Fit
 from jaxinfra.infer._design import Design, design
 from jaxinfra.infer._inverse import Inverse, inverse
-from jaxinfra.linear import glm, huber, logistic, m_estimator, multinomial, ols, ordinal, quantile, ridge
-from jaxinfra.linear._glm_input import check as check_glm
-from jaxinfra.linear._glm_input import read as read_glm
+from jaxinfra.linear import _glm_input
+from jaxinfra.losses import Likelihood
+from jaxinfra.solvers.linalg.design import Data
 
-SMOOTH = (ols, ridge, logistic, glm, huber, m_estimator, multinomial, ordinal)
-SINGLE = (ols, ridge, logistic, glm, huber, m_estimator, quantile)  # one linear predictor a row
-ROBUST = (huber, m_estimator)
 # Fits stop at their tolerance; users choose larger ones.
 LOOSE = 30
 
 T = TypeVar("T")
 
 
-class Given(NamedTuple):
-    """A model with its arguments, checked: what is traced, and what is static."""
+class Fitted(NamedTuple):
+    """The params of a fit and its arguments, checked; `traced` has its hyper-parameters by name."""
 
     params: Any
     X: Any
@@ -51,35 +51,51 @@ Static = tuple[tuple[str, Any], ...]  # (name, value) of the settings of a fit
 
 def check(
     verb: str, fit: Fit, X: Any, y: Any, sample_weight: Any, offset: Any, exposure: Any,
-    allowed: tuple[ModuleType, ...] = SMOOTH,
-) -> tuple[ModuleType, Given, Static]:  # fmt: skip
-    """The model of a fit, its arguments, and those of them that are static."""
+    suits: Callable[[Facts], bool] = lambda facts: True,
+) -> tuple[ModuleType, Fitted, Static]:  # fmt: skip
+    """The model of a fit, its arguments, and those of them that are static; suits: which models are allowed."""
     given = {"sample_weight": sample_weight, "offset": offset, "exposure": exposure}
     model, fixed = problem.asked(verb, fit, given)
     params = fit.params
-    if model not in allowed:
-        names = ", ".join(m.__name__.rsplit(".", 1)[-1] for m in allowed)
+    facts = facts_of(model)
+    if facts is None or not suits(facts):
+        found = {name: facts_of(getattr(linear, name)) for name in linear.__all__}
+        names = ", ".join(name for name, facts in found.items() if facts and suits(facts))
         raise TypeError(
             f"{verb}: the fit must be one of {names}, got {fit.problem.model}; bootstrap others (select.bootstrap)"
         )
     l1 = fixed.pop("l1", 0)
-    if model is not quantile and (isinstance(l1, jax.core.Tracer) or np.any(l1)):
+    if facts.smooth and (isinstance(l1, jax.core.Tracer) or np.any(l1)):
         raise ValueError(f"{verb}: with an L1 penalty the parameters have no such errors: use select.bootstrap")
     if fixed.pop("class_weight", None) is not None:
         raise ValueError(f"{verb}: class_weight changes what a row counts: give it as sample_weight")
     X, y, _ = checks.design(verb, X, y)
     if exposure is not None:
         fixed["exposure"] = checks.rows_like(verb, "exposure", exposure, X, y)
-    if jnp.ndim(params.coef) != 1 and model in SINGLE:
-        what = "tau" if model is quantile else "target"
+    if jnp.ndim(params.coef) != 1 and facts.one_predictor:
+        what = "target" if facts.smooth else "tau"
         raise ValueError(f"{verb}: one {what} at a time, got coef {jnp.shape(params.coef)}; use jax.vmap")
     w = checks.weights(verb, sample_weight, X, y)
     offset = checks.array(verb, "offset", offset) if offset is not None else None
     traced, static = checks.split(fixed)
-    return model, Given(params, X, y, w, offset, traced), static
+    return model, Fitted(params, X, y, w, offset, traced), static
 
 
-def present(given: Given) -> Given:
+def facts_of(model: ModuleType) -> Facts | None:
+    """The facts that a model declares; None where it has no standard errors."""
+    return getattr(model, "FACTS", None)
+
+
+def of_family(given: Fitted, static: Static) -> tuple[Data, Likelihood]:
+    """The rows of a generalised linear model in the working dtype, and its loss."""
+    rest = {**given.traced, **dict(static)}
+    exposure = rest.get("exposure")
+    rows = (given.X, given.y, rest["family"], given.params.link, exposure, given.w, given.offset)
+    checked, loss, _ = _glm_input.check("infer", *rows)
+    return _glm_input.read(checked), loss
+
+
+def present(given: Fitted) -> Fitted:
     """The arguments without what rows of weight 0 hold."""
     exposure = given.traced.get("exposure")
     X, y, offset, exposure = absent.replaced(given.w, given.X, given.y, given.offset, exposure)
@@ -87,7 +103,7 @@ def present(given: Given) -> Given:
     return given._replace(X=X, y=y, offset=offset, traced=traced)
 
 
-class Problem(NamedTuple):
+class OnePredictor(NamedTuple):
     """A model of q parameters theta at its solution: coefficients first, then the intercept, scale apart.
 
     slope and curvature (n,): the derivatives of each row's loss by its predictor, a unit of weight; information (n,):
@@ -141,7 +157,7 @@ class Problem(NamedTuple):
         return ~((errors.max() > 0.05) & (moved > (LOOSE * default_tol(size.dtype)) ** 2 * size))
 
 
-def total(model: ModuleType, given: Given, static: Static) -> Any:
+def total(model: ModuleType, given: Fitted, static: Static) -> Any:
     """(params, weights, offset) -> the sum of the losses, without the penalty."""
     accepted = inspect.signature(model.objective).parameters
     fixed = {k: v for k, v in {**given.traced, **dict(static)}.items() if k in accepted}
@@ -154,19 +170,19 @@ def total(model: ModuleType, given: Given, static: Static) -> Any:
     return value
 
 
-def dtype_of(given: Given) -> Any:
+def dtype_of(given: Fitted) -> Any:
     """The working dtype."""
     arrays = (given.X, given.y if jnp.issubdtype(given.y.dtype, jnp.floating) else None, given.params.coef)
     return checks.working_dtype(*arrays)
 
 
-def weights(given: Given) -> jax.Array:
+def weights(given: Fitted) -> jax.Array:
     """The weights of the rows in the working dtype."""
     dtype = dtype_of(given)
     return jnp.ones(given.X.shape[0], dtype) if given.w is None else jnp.asarray(given.w, dtype)
 
 
-def _penalty(given: Given, static: Static, shape: tuple[int, ...]) -> jax.Array:
+def _penalty(given: Fitted, static: Static, shape: tuple[int, ...]) -> jax.Array:
     l2 = {**given.traced, **dict(static)}.get("l2", 0.0)
     return jnp.broadcast_to(jnp.asarray(l2, dtype_of(given)), shape).ravel() * weights(given).sum()
 
@@ -176,7 +192,7 @@ def has_intercept(static: Static) -> bool:
     return bool(dict(static).get("fit_intercept", True))
 
 
-def predictor(given: Given) -> jax.Array:
+def predictor(given: Fitted) -> jax.Array:
     """x'coef + intercept + offset, (n,), summed in pairs: with large means its terms cancel."""
     dtype, params = dtype_of(given), given.params
     X, coef, b = (jnp.asarray(a, dtype) for a in (given.X, params.coef, params.intercept))
@@ -188,7 +204,7 @@ def predictor(given: Given) -> jax.Array:
     return plain + (eta[0] + eta[1] - frozen(plain))
 
 
-def single(model: ModuleType, given: Given, static: Static) -> Problem:
+def one_predictor(model: ModuleType, given: Fitted, static: Static) -> OnePredictor:
     """A model of one linear predictor; a scale of the residuals is taken as known."""
     given = present(given)
     dtype, w, params = dtype_of(given), weights(given), given.params
@@ -202,22 +218,19 @@ def single(model: ModuleType, given: Given, static: Static) -> Problem:
     each = jnp.where(w > 0, 1 / positive(w), 0)
     curvature = curvature * each
     information, rises = curvature, jnp.ones_like(eta)
-    if model is glm:
-        rest = {**given.traced, **dict(static)}
-        raw, loss, _ = check_glm(
-            "infer", alone.X, given.y, rest["family"], params.link, rest.get("exposure"), given.w, eta
-        )
-        moved: Any = read_glm(raw).offset  # by the exposure
+    if model.FACTS.likelihood == "family":
+        data, loss = of_family(alone, static)
+        moved: Any = data.offset  # by the exposure
         information, rises = loss.family.information(moved, loss.link), jnp.sign(loss.link.slope(moved))
     theta = jnp.asarray(params.coef, dtype)
     penalty = _penalty(given, static, theta.shape)
     if has_intercept(static):
         theta, penalty = jnp.append(theta, params.intercept), jnp.append(penalty, 0)
     columns = design(X, w, has_intercept(static))
-    return Problem(theta, columns, eta, slope * each, curvature, information, rises, w, penalty)
+    return OnePredictor(theta, columns, eta, slope * each, curvature, information, rises, w, penalty)
 
 
-class General(NamedTuple):
+class SeveralPredictors(NamedTuple):
     """A model of several predictors a row, of q parameters in the order of its leaves.
 
     In the coordinates of its design: score (n, q), the derivative of each row's loss; H (q, q), the second derivative
@@ -244,19 +257,20 @@ class General(NamedTuple):
         return dot(bread.root.T, dot(self.H, bread.root))
 
     def solved(self, bread: Inverse) -> jax.Array:
-        """As `Problem.solved`, in units of a row's likelihood."""
+        """As `OnePredictor.solved`, in units of a row's likelihood."""
         g = dot(self.w, self.score) + self.slope
         step, variance = bread.apply(g), bread.variance
         errors = jnp.where(variance > 0, jnp.abs(step) / jnp.sqrt(positive(variance)), 0)
         return ~((errors.max() > 0.05) & (dot(g, step) > (LOOSE * default_tol(g.dtype)) ** 2 * self.w.sum()))
 
 
-def general(model: ModuleType, given: Given, static: Static) -> General:
+def several_predictors(model: ModuleType, given: Fitted, static: Static) -> SeveralPredictors:
     """Scores and Hessian by forward derivatives of each row's loss."""
     given = present(given)
     dtype, w = dtype_of(given), weights(given)
     X = jnp.asarray(given.X, dtype)
-    columns = design(X, w, model is ordinal or has_intercept(static))
+    ordered = hasattr(given.params, "thresholds")  # in the place of an intercept
+    columns = design(X, w, ordered or has_intercept(static))
     p = X.shape[1]
     scale, centre = columns.scale[:p], -columns.back[p:, :p]  # of no intercept none
 
@@ -264,7 +278,7 @@ def general(model: ModuleType, given: Given, static: Static) -> General:
         """Parameters of X from those of the columns of the design."""
         coef = inner.coef * scale.reshape(-1, *(1,) * (inner.coef.ndim - 1))
         moved = dot(centre, inner.coef).sum(0)
-        if model is ordinal:
+        if ordered:
             return inner._replace(coef=coef, thresholds=inner.thresholds + moved)
         return inner._replace(coef=coef, intercept=inner.intercept - moved)
 
@@ -279,7 +293,7 @@ def general(model: ModuleType, given: Given, static: Static) -> General:
     coef = given.params.coef
     penalty = jnp.pad(_penalty(given, static, coef.shape), (0, len(theta) - coef.size))
     gauge = None
-    if model is multinomial:
+    if model.FACTS.symmetric:
         K = coef.shape[1]
         free = (penalty.reshape(-1, K) == 0).all(1)
         gauge = jnp.kron(jnp.diag(free.astype(dtype)), jnp.ones((K, 1), dtype) / jnp.sqrt(jnp.asarray(K, dtype)))
@@ -288,7 +302,7 @@ def general(model: ModuleType, given: Given, static: Static) -> General:
             score, H, back, penalty, theta = score[:, keep], H[keep, keep], back[keep, keep], penalty[keep], theta[keep]
             gauge = gauge[keep, :p]
     D = dot(back.T, penalty[:, None] * back)
-    return General(score, H, w, D, dot(back.T, penalty * theta), back, gauge)
+    return SeveralPredictors(score, H, w, D, dot(back.T, penalty * theta), back, gauge)
 
 
 def solution(verb: str, model: ModuleType, result: T, solved: jax.Array) -> T:

@@ -48,7 +48,7 @@ def _percentile(v: jax.Array, w: jax.Array, share: float) -> jax.Array:
 
 
 def covariance(
-    given: _problem.Given, static: tuple[tuple[str, Any], ...], kind: str
+    given: _problem.Fitted, static: tuple[tuple[str, Any], ...], kind: str
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """(matrix, sparsity 1 / f, residual degrees of freedom, whether the parameters solve the problem)."""
     given = _problem.present(given)

@@ -15,11 +15,9 @@ from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import Fit, short_repr
 from jaxinfra.infer import _problem, _sparsity
 from jaxinfra.infer._inverse import Inverse
-from jaxinfra.infer._problem import Given
-from jaxinfra.linear import glm, ols, quantile, ridge
+from jaxinfra.infer._problem import Fitted
 
 _SANDWICH = ("HC0", "HC1", "HC2", "HC3", "cluster")
-_KINDS = {"robust": ("H1", "H2", "H3", *_SANDWICH), "quantile": ("powell", "kernel", "iid")}
 # Families whose variance is known when the mean is.
 _FIXED = (families.Binomial, families.Poisson, families.NegativeBinomial)
 
@@ -39,11 +37,12 @@ class Covariance(NamedTuple):
 
 def kinds(model: ModuleType) -> tuple[str, ...]:
     """The kinds of covariance that a model has, the default first."""
-    if model is quantile:
-        return _KINDS["quantile"]
-    if model in _problem.ROBUST:
-        return _KINDS["robust"]
-    return ("model", *_SANDWICH) if model in _problem.SINGLE else ("model", "HC0", "HC1", "cluster")
+    facts = model.FACTS
+    if not facts.smooth:
+        return ("powell", "kernel", "iid")
+    if facts.robust:
+        return ("H1", "H2", "H3", *_SANDWICH)
+    return ("model", *_SANDWICH) if facts.one_predictor else ("model", "HC0", "HC1", "cluster")
 
 
 def covariance(
@@ -96,8 +95,7 @@ def covariance(
     Elsewhere: statsmodels' cov_type, R's sandwich::vcovHC and vcovCL.
     """
     verb = "infer.covariance"
-    allowed = (*_problem.SMOOTH, quantile)
-    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, allowed)
+    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure)
     kind = kinds(model)[0] if kind is None else kind
     if kind not in kinds(model):
         name = model.__name__.rsplit(".", 1)[-1]
@@ -115,16 +113,16 @@ def covariance(
 @partial(jax.jit, static_argnames=("model", "static", "kind", "count", "correction"))
 @rows.replicated
 def _covariance(
-    given: Given, groups: jax.Array | None, *, model: ModuleType, static: tuple[tuple[str, Any], ...], kind: str,
+    given: Fitted, groups: jax.Array | None, *, model: ModuleType, static: tuple[tuple[str, Any], ...], kind: str,
     count: int, correction: bool,
 ) -> tuple[Covariance, jax.Array]:  # fmt: skip
     """The matrix, and whether the parameters solve the problem."""
-    if model is quantile:
+    if not model.FACTS.smooth:
         matrix, dispersion, df, solved = _sparsity.covariance(given, static, kind)
         return Covariance(matrix, dispersion, df), solved
-    if model not in _problem.SINGLE:
+    if not model.FACTS.one_predictor:
         return _general(given, groups, model, static, kind, count, correction)
-    p = _problem.single(model, given, static)
+    p = _problem.one_predictor(model, given, static)
     expected = p.inverse(p.information)
     n, df = p.weight, residual_df(p, expected)
     dispersion = dispersion_of(p, given, model, static, df)
@@ -140,7 +138,7 @@ def _covariance(
         left, alone = without_own(p, expected)
         u = u / (jnp.sqrt(left) if kind == "HC2" else left)
         # A row that is fitted exactly says nothing of its error: the parameters that it decides have none.
-        u, bread = jnp.where(jnp.isnan(left), 0, u), bread._replace(lost=bread.lost | alone.any(0))
+        u, bread = jnp.where(jnp.isnan(left), 0, u), bread._replace(undetermined=bread.undetermined | alone.any(0))
     if kind == "cluster":
         meat = _clustered((p.w * u)[:, None] * bread.white(p.V), p.w, groups, count, df, correction)
     else:
@@ -148,12 +146,12 @@ def _covariance(
     return Covariance(bread.sandwich(meat), dispersion, df), solved
 
 
-def fitted_df(p: _problem.Problem, bread: Inverse) -> jax.Array:
+def fitted_df(p: _problem.OnePredictor, bread: Inverse) -> jax.Array:
     """The effective number of parameters: the trace of the smoother, which is the rank where nothing is penalised."""
     return jnp.trace(p.inner(bread, p.information))
 
 
-def residual_df(p: _problem.Problem, bread: Inverse) -> jax.Array:
+def residual_df(p: _problem.OnePredictor, bread: Inverse) -> jax.Array:
     """The weight of the rows less the effective number of parameters; 0 where that is rounding."""
     left = p.weight - fitted_df(p, bread)
     return jnp.where(left > p.theta.size * eps(left.dtype) ** 0.5, left, 0)
@@ -164,12 +162,12 @@ def over_df(v: jax.Array, df: jax.Array) -> jax.Array:
     return jnp.where(df > 0, v / positive(df), jnp.nan)
 
 
-def leverage_of(p: _problem.Problem, bread: Inverse) -> jax.Array:
+def leverage_of(p: _problem.OnePredictor, bread: Inverse) -> jax.Array:
     """information_i v_i' H^-1 v_i, (n,): what of a unit of weight of row i goes into its own fit."""
     return p.information * (bread.white(p.V) ** 2).sum(1)
 
 
-def without_own(p: _problem.Problem, bread: Inverse) -> tuple[jax.Array, jax.Array]:
+def without_own(p: _problem.OnePredictor, bread: Inverse) -> tuple[jax.Array, jax.Array]:
     """1 - leverage, (n,), NaN where a row decides its fit alone; and which parameters such a row decides, (n, q).
 
     The estimate moves by d = H^-1 v with the row's y, and information d_j^2 over the variance of parameter j is what
@@ -185,11 +183,11 @@ def without_own(p: _problem.Problem, bread: Inverse) -> tuple[jax.Array, jax.Arr
 
 def estimates_dispersion(model: ModuleType, family: Any) -> bool:
     """Whether the variance of a row has a factor that the data say."""
-    return model in (ols, ridge, quantile) or (model is glm and not isinstance(family, _FIXED))
+    return model.FACTS.estimates_dispersion and not isinstance(family, _FIXED)
 
 
 def dispersion_of(
-    p: _problem.Problem, given: Given, model: ModuleType, static: tuple[tuple[str, Any], ...], df: jax.Array
+    p: _problem.OnePredictor, given: Fitted, model: ModuleType, static: tuple[tuple[str, Any], ...], df: jax.Array
 ) -> jax.Array:
     """Pearson's estimate, or 1 where the variance is known."""
     if estimates_dispersion(model, given.traced.get("family")):
@@ -216,7 +214,7 @@ def _clustered(
     return meat * over_df(G, G - 1) * over_df(w.sum() - 1, df)
 
 
-def _robust(p: _problem.Problem, weighted: Inverse, kind: str, df: jax.Array) -> jax.Array:
+def _robust(p: _problem.OnePredictor, weighted: Inverse, kind: str, df: jax.Array) -> jax.Array:
     """Huber's three estimates, from psi and its derivative."""
     n = p.weight
     mean = dot(p.w, p.information) / n
@@ -231,10 +229,10 @@ def _robust(p: _problem.Problem, weighted: Inverse, kind: str, df: jax.Array) ->
 
 
 def _general(
-    given: Given, groups: jax.Array | None, model: ModuleType, static: tuple[tuple[str, Any], ...], kind: str,
+    given: Fitted, groups: jax.Array | None, model: ModuleType, static: tuple[tuple[str, Any], ...], kind: str,
     count: int, correction: bool,
 ) -> tuple[Covariance, jax.Array]:  # fmt: skip
-    p = _problem.general(model, given, static)
+    p = _problem.several_predictors(model, given, static)
     bread, n = p.inverse, p.w.sum()
     fitted = p.fitted(bread)
     df = n - jnp.trace(fitted)

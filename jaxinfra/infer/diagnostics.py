@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import checks, problem, rows
+from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.types import Fit
 from jaxinfra.infer import _problem
 from jaxinfra.infer._inverse import Inverse
-from jaxinfra.infer._problem import Given, Problem, Static
+from jaxinfra.infer._problem import Fitted, OnePredictor, Static
 from jaxinfra.infer.covariance import (
     dispersion_of,
     estimates_dispersion,
@@ -24,17 +25,19 @@ from jaxinfra.infer.covariance import (
     residual_df,
     without_own,
 )
-from jaxinfra.linear import huber, logistic, m_estimator, quantile
 
 RESIDUALS = ("response", "working", "pearson", "deviance", "standardized", "studentized")
 _OF_ROBUST = ("response", "pearson", "standardized")
-_SINGLE = tuple(m for m in _problem.SINGLE if m is not quantile)
+
+
+def _has_residuals(facts: Facts) -> bool:
+    return facts.one_predictor and facts.smooth
 
 
 class _At(NamedTuple):
     """The problem, H^-1, the residual degrees of freedom, and the dispersion."""
 
-    p: Problem
+    p: OnePredictor
     bread: Inverse
     df: jax.Array
     dispersion: jax.Array
@@ -45,8 +48,8 @@ class _At(NamedTuple):
         return self.p.solved(self.bread, self.dispersion)
 
 
-def _at(model: ModuleType, given: Given, static: Static) -> _At:
-    p = _problem.single(model, given, static)
+def _at(model: ModuleType, given: Fitted, static: Static) -> _At:
+    p = _problem.one_predictor(model, given, static)
     bread = p.inverse(p.information)
     df = residual_df(p, bread)
     return _At(p, bread, df, dispersion_of(p, given, model, static, df))
@@ -76,27 +79,26 @@ def residuals(
     verb = "infer.residuals"
     if kind not in RESIDUALS:
         raise ValueError(f"{verb}: kind must be one of {', '.join(RESIDUALS)}, got {kind!r}")
-    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _SINGLE)
-    if model in _problem.ROBUST and kind not in _OF_ROBUST:
+    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _has_residuals)
+    if model.FACTS.robust and kind not in _OF_ROBUST:
         raise ValueError(f"{verb}: kind of a robust model must be one of {', '.join(_OF_ROBUST)}, got {kind!r}")
     return _problem.solution(verb, model, *_residuals(given, model=model, static=static, kind=kind))
 
 
 @partial(jax.jit, static_argnames=("model", "static", "kind"))
 @rows.replicated
-def _residuals(given: Given, *, model: ModuleType, static: Static, kind: str) -> tuple[jax.Array, jax.Array]:
+def _residuals(given: Fitted, *, model: ModuleType, static: Static, kind: str) -> tuple[jax.Array, jax.Array]:
     at = _at(model, given, static)
     return _residuals_at(at, given, model, static, kind), at.solved
 
 
-def _residuals_at(at: _At, given: Given, model: ModuleType, static: Static, kind: str) -> jax.Array:
+def _residuals_at(at: _At, given: Fitted, model: ModuleType, static: Static, kind: str) -> jax.Array:
     p = at.p
-    if kind == "response" or model in _problem.ROBUST:
+    if kind == "response" or model.FACTS.robust:
         known = {k: given.traced[k] for k in ("exposure",) if k in given.traced}
         y = jnp.asarray(given.y, p.V.dtype)
-        if model is logistic:
-            eta = model.decision(given.params, given.X, offset=given.offset)
-            return y - jax.nn.sigmoid(eta)
+        if hasattr(model, "predict_proba"):
+            return y - model.predict_proba(given.params, given.X, offset=given.offset)[:, 1]
         r = y - model.predict(given.params, given.X, offset=given.offset, **known)
         # The slope of a robust loss ends where a row counts as an outlier: its residual is read off y.
         if kind == "response":
@@ -136,13 +138,13 @@ def leverage(
     [0.5 0.5 0.5 0.5]
     """
     verb = "infer.leverage"
-    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _SINGLE)
+    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _has_residuals)
     return _problem.solution(verb, model, *_leverage(given, model=model, static=static))
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _leverage(given: Given, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array]:
+def _leverage(given: Fitted, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array]:
     at = _at(model, given, static)
     return leverage_of(at.p, at.bread), at.solved
 
@@ -164,19 +166,17 @@ def cooks_distance(
     Source: Cook 1977; Pregibon 1981 for GLMs.
     """
     verb = "infer.cooks_distance"
-    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _SINGLE)
+    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _has_residuals)
     return _problem.solution(verb, model, *_cooks(given, model=model, static=static))
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _cooks(given: Given, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array]:
+def _cooks(given: Fitted, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array]:
     at = _at(model, given, static)
     p, dispersion = at.p, at.dispersion
-    if model is huber:  # the loss is in units of the scale ...
-        dispersion = given.params.scale
-    elif model is m_estimator:  # ... and here of its square
-        dispersion = given.params.scale**2
+    if model.FACTS.robust:
+        dispersion = given.params.scale**model.FACTS.scale_power
     left, _ = without_own(p, at.bread)
     square = p.slope**2 * (at.bread.white(p.V) ** 2).sum(1)
     return square / (left**2 * dispersion * (p.weight - at.df)), at.solved
@@ -204,20 +204,20 @@ def leave_one_out(
     Source: Miller 1974; Pregibon 1981.
     """
     verb = "infer.leave_one_out"
-    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _SINGLE)
+    model, given, static = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, _has_residuals)
     return _problem.solution(verb, model, *_leave_one_out(given, model=model, static=static))
 
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _leave_one_out(given: Given, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array]:
+def _leave_one_out(given: Fitted, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array]:
     at = _at(model, given, static)
     p = at.p._replace(information=at.p.curvature)
     bread = at.bread if at.p.curvature is at.p.information else p.inverse(p.curvature)
     left, alone = without_own(p, bread)
     step = dot(bread.white(p.V), bread.outer.T) * jnp.where(jnp.isnan(left), 0, p.slope / left)[:, None]
     # Without a row that decides a parameter alone that is free.
-    return jnp.where(bread.lost[None] | alone, jnp.nan, p.theta[None] + step), at.solved
+    return jnp.where(bread.undetermined[None] | alone, jnp.nan, p.theta[None] + step), at.solved
 
 
 def influence(

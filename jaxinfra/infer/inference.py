@@ -16,7 +16,6 @@ from jaxinfra._core.types import Fit, short_repr
 from jaxinfra.infer import _distributions, likelihood
 from jaxinfra.infer.covariance import Covariance, covariance, estimates_dispersion, n_clusters
 from jaxinfra.infer.likelihood import Counted
-from jaxinfra.linear import ridge
 
 
 @short_repr
@@ -203,7 +202,7 @@ def likelihood_ratio_test(
         l2 = known.get("l2", 0)
         if isinstance(l2, jax.core.Tracer):
             unpenalised = unpenalised & (l2 == 0).all()
-        elif model is ridge or np.any(l2):
+        elif np.any(l2):
             raise ValueError(f"{verb}: penalised fits have no such test: use select.permutation_test or infer.aic")
     if smaller.problem.model != larger.problem.model:
         raise ValueError(f"{verb}: fits of two models, {smaller.problem.model} and {larger.problem.model}")

@@ -12,16 +12,17 @@ from jax.scipy.special import gammaln, xlogy
 
 from jaxinfra import families
 from jaxinfra._core import affine, rows
+from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, short_repr
 from jaxinfra.infer import _problem
-from jaxinfra.infer._problem import Given, Static
+from jaxinfra.infer._problem import Fitted, Static
 from jaxinfra.infer.covariance import dispersion_of, fitted_df, residual_df
-from jaxinfra.linear import glm, logistic, multinomial, ols, ordinal, ridge
-from jaxinfra.linear._glm_input import check as check_glm
-from jaxinfra.linear._glm_input import read as read_glm
 
-MODELS = (ols, ridge, logistic, glm, multinomial, ordinal)
+
+def has_likelihood(facts: Facts) -> bool:
+    """Whether a model has a log likelihood."""
+    return facts.likelihood is not None
 
 
 def log_likelihood(
@@ -53,8 +54,8 @@ def log_likelihood(
 
 def _check(
     verb: str, fit: Fit, X: Any, y: Any, sample_weight: Any, offset: Any, exposure: Any
-) -> tuple[ModuleType, Given, Static]:
-    found = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, MODELS)
+) -> tuple[ModuleType, Fitted, Static]:
+    found = _problem.check(verb, fit, X, y, sample_weight, offset, exposure, has_likelihood)
     if isinstance(fit.problem.arguments.get("family"), families.Tweedie):
         raise ValueError(f"{verb}: a Tweedie density has no closed form; compare deviances instead")
     return found
@@ -62,19 +63,15 @@ def _check(
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _log_likelihood(given: Given, dispersion: jax.Array | None, *, model: ModuleType, static: Static) -> jax.Array:
+def _log_likelihood(given: Fitted, dispersion: jax.Array | None, *, model: ModuleType, static: Static) -> jax.Array:
     w = _problem.weights(given)
-    if model in (logistic, multinomial, ordinal):
+    if model.FACTS.likelihood == "loss":
         offset = None if given.offset is None else jnp.asarray(given.offset, w.dtype)
         return -_problem.total(model, given, static)(given.params, w, offset)
-    if model in (ols, ridge):
+    if model.FACTS.likelihood == "gaussian":
         r = jnp.asarray(given.y, w.dtype) - affine.decision("infer", given.params, given.X, given.offset)
         return _gaussian(r, w, dispersion)
-    rest = {**given.traced, **dict(static)}
-    raw, loss, _ = check_glm(
-        "infer", given.X, given.y, rest["family"], given.params.link, rest.get("exposure"), given.w, given.offset
-    )
-    data = read_glm(raw)
+    data, loss = _problem.of_family(given, static)
     eta = dot(data.X, jnp.asarray(given.params.coef, w.dtype)) + given.params.intercept
     eta = eta if data.offset is None else eta + data.offset
     y, mu, family = data.y, loss.link.inverse(eta), loss.family
@@ -142,15 +139,15 @@ def counted(
 
 @partial(jax.jit, static_argnames=("model", "static"))
 @rows.replicated
-def _count(given: Given, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _count(given: Fitted, *, model: ModuleType, static: Static) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The effective number of parameters, the weight, and whether the parameters solve the problem."""
     n = _problem.weights(given).sum()
-    if model in _problem.SINGLE:
-        p = _problem.single(model, given, static)
+    if model.FACTS.one_predictor:
+        p = _problem.one_predictor(model, given, static)
         bread = p.inverse(p.information)
         dispersion = dispersion_of(p, given, model, static, residual_df(p, bread))
         return fitted_df(p, bread), n, p.solved(bread, dispersion)
-    several = _problem.general(model, given, static)
+    several = _problem.several_predictors(model, given, static)
     bread = several.inverse
     return jnp.trace(several.fitted(bread)), n, several.solved(bread)
 

@@ -12,8 +12,7 @@ from jaxinfra import families
 from jaxinfra._core.types import Fit, Status
 from jaxinfra.infer.covariance import kinds
 from jaxinfra.infer.inference import Inference, inference
-from jaxinfra.infer.likelihood import MODELS, aic, bic, log_likelihood
-from jaxinfra.linear import quantile
+from jaxinfra.infer.likelihood import aic, bic, has_likelihood, log_likelihood
 
 _WIDTH, _NAME, _NUMBER = 78, 12, 11  # of a line, the names and a column of numbers, at least
 
@@ -70,7 +69,7 @@ def summary(
         ("status       " + Status(int(fit.info.status)).name, ""),
         (f"iterations   {int(fit.info.n_iter)}", ""),
     ]
-    if model in MODELS and not isinstance(family, families.Tweedie):
+    if has_likelihood(model.FACTS) and not isinstance(family, families.Tweedie):
         given = {"sample_weight": sample_weight, "offset": offset, "exposure": exposure}
         ll, *criteria = (float(of(fit, X, y, **given)) for of in (log_likelihood, aic, bic))
         head[2] = (head[2][0], f"log likelihood  {ll:.5g}")
@@ -85,7 +84,7 @@ def _spread(model: ModuleType, params: Any, i: Inference) -> str:
     """The scale of a robust model, or what the variance of a row is multiplied by."""
     if hasattr(params, "scale"):
         return f"scale        {float(params.scale):.5g}"
-    return f"{'sparsity' if model is quantile else 'dispersion':<13}{float(i.covariance.dispersion):.5g}"
+    return f"{'dispersion' if model.FACTS.smooth else 'sparsity':<13}{float(i.covariance.dispersion):.5g}"
 
 
 def _names(params: Any, i: Inference, names: Sequence[str] | None) -> list[str]:

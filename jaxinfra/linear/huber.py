@@ -11,12 +11,15 @@ import jax.numpy as jnp
 from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.absent import or_ones
+from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Scaled
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
 from jaxinfra.linear._input import Given
 from jaxinfra.solvers.robust import huber
+
+FACTS = Facts(scale_power=1)
 
 
 @public

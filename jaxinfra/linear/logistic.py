@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import affine, checks, rows
+from jaxinfra._core.facts import Facts
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.families import Binomial
@@ -17,6 +18,8 @@ from jaxinfra.linear._input import Given, options
 from jaxinfra.links import Logit
 from jaxinfra.losses import Likelihood
 from jaxinfra.solvers.likelihood import linear_loss, penalised
+
+FACTS = Facts(likelihood="loss")
 
 _LOSS = Likelihood(Binomial(), Logit())
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.absent import or_ones
+from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Linear, Scaled
 from jaxinfra._core.verbs import public
@@ -20,6 +21,8 @@ from jaxinfra.linear._input import Given
 from jaxinfra.norms import Norm
 from jaxinfra.solvers.robust import m_estimator
 from jaxinfra.solvers.robust import residual_scale as scales
+
+FACTS = Facts(scale_power=2)
 
 _ESTIMATORS = ("mad", "proposal2")
 

@@ -10,11 +10,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import affine, checks, rows
+from jaxinfra._core.facts import Facts
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear._class_input import check_several, read_several
 from jaxinfra.linear._input import Given, blocked, options
 from jaxinfra.solvers.multinomial import multinomial
+
+FACTS = Facts(one_predictor=False, likelihood="loss", symmetric=True)
 
 
 @public

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxinfra import links
 from jaxinfra._core import checks, rows
+from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Fit, Thresholds
 from jaxinfra._core.verbs import public
@@ -18,6 +19,8 @@ from jaxinfra.linear._class_input import check_ordered, read_ordered
 from jaxinfra.linear._input import Given, blocked
 from jaxinfra.links import Link
 from jaxinfra.solvers.likelihood import ordinal
+
+FACTS = Facts(one_predictor=False, likelihood="loss")
 
 _LINKS = (links.Logit, links.Probit, links.CLogLog, links.Cauchit)
 

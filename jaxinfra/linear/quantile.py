@@ -12,6 +12,7 @@ from jax import lax
 
 from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.absent import or_ones
+from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
@@ -19,6 +20,8 @@ from jaxinfra.linear import _input
 from jaxinfra.linear._input import Given
 from jaxinfra.solvers.linalg.design import with_ones
 from jaxinfra.solvers.quantile import quantile
+
+FACTS = Facts(smooth=False, estimates_dispersion=True)
 
 
 @public

@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxinfra._core import affine, checks, rows
+from jaxinfra._core.facts import Facts
 from jaxinfra._core.types import Fit, Linear, short_repr
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
 from jaxinfra.linear._input import Given
 from jaxinfra.solvers.least_squares import ridge, ridge_path
+
+FACTS = Facts(likelihood="gaussian", estimates_dispersion=True)
 
 
 @public

@@ -22,7 +22,7 @@ from jaxinfra.select._scores import supervised
 _ELEMENTS = 250_000
 
 
-class Problem(NamedTuple):
+class Sample(NamedTuple):
     """Data, counts of the rows or None, groups or None, and the traced arguments of the fits."""
 
     X: Any
@@ -41,8 +41,8 @@ class Problem(NamedTuple):
 def check(
     verb: str, model: ModuleType | Fit, X: Any, y: Any, fixed: Mapping[str, Any] | None, sample_weight: Any,
     groups: Any, n_groups: int | None,
-) -> tuple[Problem, dict[str, Any]]:  # fmt: skip
-    """The checked problem, and what of it is static: the model, its settings, the number of groups."""
+) -> tuple[Sample, dict[str, Any]]:  # fmt: skip
+    """The checked sample, and what of it is static: the model, its settings, the number of groups."""
     model, fixed = unpacked(verb, model, fixed, sample_weight)
     X, y, _ = checks.design(verb, X, y)
     w = checks.weights(verb, sample_weight, X, y)
@@ -52,7 +52,7 @@ def check(
     if groups is not None:
         groups, count = checks.groups(verb, groups, X.shape[0], n_groups)
     traced, static = checks.split(fixed)
-    return Problem(X, y, w, groups, traced), {"model": model, "static": static, "count": count}
+    return Sample(X, y, w, groups, traced), {"model": model, "static": static, "count": count}
 
 
 def _numbers(params: Any) -> Any:
@@ -67,10 +67,10 @@ def _named(params: Any, values: Any) -> Any:
 
 
 def runner(
-    problem: Problem, model: ModuleType, of: Callable[[Any], Any] | None, static: tuple[tuple[str, Any], ...]
+    sample: Sample, model: ModuleType, of: Callable[[Any], Any] | None, static: tuple[tuple[str, Any], ...]
 ) -> tuple[Callable[..., Any], Any]:
     """fit(weights, y) -> (what is asked of it, NaN where it did not converge; status), and the same of all rows."""
-    fixed = {**problem.traced, **dict(static)}
+    fixed = {**sample.traced, **dict(static)}
     known = inspect.signature(model.fit).parameters
 
     def answer(fit: Any) -> tuple[Any, jax.Array]:
@@ -80,14 +80,14 @@ def runner(
 
     def of_rows(w: Any, y: Any, **given: Any) -> Any:
         """The fit of X and, unless the model has none, y."""
-        return model.fit(problem.X, *((y,) if supervised(model) else ()), sample_weight=w, **given)
+        return model.fit(sample.X, *((y,) if supervised(model) else ()), sample_weight=w, **given)
 
-    whole = of_rows(problem.weights, problem.y, **fixed)
+    whole = of_rows(sample.weights, sample.y, **fixed)
     start = {}
     if "init" in known and "init" not in fixed:  # NaN is no start
         start["init"] = jax.tree.map(lambda v: jnp.where(jnp.isfinite(v), v, 0), implicit.frozen(whole.params))
 
-    def fit(w: jax.Array, y: Any = problem.y) -> tuple[Any, jax.Array]:
+    def fit(w: jax.Array, y: Any = sample.y) -> tuple[Any, jax.Array]:
         return answer(of_rows(w, y, **{**start, **fixed}))
 
     return fit, answer(whole)[0]
@@ -102,23 +102,23 @@ def batched(fn: Callable[[jax.Array], Any], items: jax.Array, rows: int) -> Any:
     return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:])[:n], lax.map(jax.vmap(fn), padded))
 
 
-def drawn(problem: Problem, bayesian: bool, count: int) -> Callable[[jax.Array], jax.Array]:
+def drawn(sample: Sample, bayesian: bool, count: int) -> Callable[[jax.Array], jax.Array]:
     """key -> the weights of one resample."""
-    w = problem.weights
+    w = sample.weights
 
     def draw(key: jax.Array) -> jax.Array:
-        if problem.groups is not None:
+        if sample.groups is not None:
             if bayesian:
                 times = jax.random.exponential(key, (count,), w.dtype)
-                return w * times[problem.groups]
+                return w * times[sample.groups]
             # Of groups without any weight none is drawn, and as many as there are others.
-            there = jax.ops.segment_max(w, problem.groups, count) > 0
+            there = jax.ops.segment_max(w, sample.groups, count) > 0
             drawn = jax.random.randint(key, (count,), 0, jnp.maximum(there.sum(), 1))
             drawn = jnp.where(jnp.arange(count) < there.sum(), jnp.argsort(~there, stable=True)[drawn], count)
-            return w * jnp.bincount(drawn, length=count).astype(w.dtype)[problem.groups]
+            return w * jnp.bincount(drawn, length=count).astype(w.dtype)[sample.groups]
         if bayesian:
             return jax.random.gamma(key, w)  # the sum of w exponential weights
-        if problem.counts is not None:
+        if sample.counts is not None:
             # A number of draws would be a shape, so each row is drawn by itself, w times in the mean.
             return jax.random.poisson(key, w).astype(w.dtype)
         rows = len(w)

@@ -53,35 +53,35 @@ def bagging(
     Source: Breiman 1996.  Elsewhere: sklearn.ensemble.BaggingRegressor and BaggingClassifier.
     """
     verb = "select.bagging"
-    problem, static = _resample.check(verb, model, X, y, fixed, sample_weight, None, None)
+    sample, static = _resample.check(verb, model, X, y, fixed, sample_weight, None, None)
     n = checks.static_count(verb, "n", n)
     X_new = checks.array(verb, "X_new", X_new)
-    if X_new.ndim != 2 or X_new.shape[1] != problem.X.shape[1]:
-        raise ValueError(f"{verb}: X_new must have shape (m, {problem.X.shape[1]}), got X_new {X_new.shape}")
+    if X_new.ndim != 2 or X_new.shape[1] != sample.X.shape[1]:
+        raise ValueError(f"{verb}: X_new must have shape (m, {sample.X.shape[1]}), got X_new {X_new.shape}")
     module = static["model"]
     predict = predict or getattr(module, "predict_proba", module.predict)
-    return _bagging(problem, X_new, key, model=module, n=n, predict=predict, static=static["static"])
+    return _bagging(sample, X_new, key, model=module, n=n, predict=predict, static=static["static"])
 
 
 @partial(jax.jit, static_argnames=("model", "n", "predict", "static"))
 def _bagging(
-    problem: _resample.Problem, X_new: Any, key: jax.Array, *, model: ModuleType, n: int,
+    sample: _resample.Sample, X_new: Any, key: jax.Array, *, model: ModuleType, n: int,
     predict: Callable[[Any, Any], jax.Array], static: tuple[tuple[str, Any], ...],
 ) -> Bagging:  # fmt: skip
-    dtype = checks.working_dtype(problem.X, problem.y)
+    dtype = checks.working_dtype(sample.X, sample.y)
 
     def both(params: Any) -> tuple[jax.Array, jax.Array]:
-        return tuple(jnp.asarray(predict(params, rows), dtype) for rows in (X_new, problem.X))  # type: ignore[return-value]
+        return tuple(jnp.asarray(predict(params, rows), dtype) for rows in (X_new, sample.X))  # type: ignore[return-value]
 
-    fit, _ = _resample.runner(problem, model, both, static)
-    draw = _resample.drawn(problem, False, 0)
+    fit, _ = _resample.runner(sample, model, both, static)
+    draw = _resample.drawn(sample, False, 0)
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         w = draw(key)
         (new, old), status = fit(w)
         return new, old, ((w == 0) & (status == Status.CONVERGED)).astype(dtype)
 
-    new, old, unseen = _resample.batched(one, jax.random.split(key, n), problem.X.shape[0])
+    new, old, unseen = _resample.batched(one, jax.random.split(key, n), sample.X.shape[0])
     # (n, rows) times (n, rows, ...), the fits that did not converge left out.
     count = unseen.sum(0)
     seen = jnp.einsum("nr,nr...->r...", unseen, jnp.nan_to_num(old), precision=lax.Precision.HIGHEST)

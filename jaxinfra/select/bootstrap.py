@@ -88,19 +88,19 @@ def bootstrap(
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 6, 9 and 13.
     """
     verb = "select.bootstrap"
-    problem, static = _resample.check(verb, model, X, y, fixed, sample_weight, groups, n_groups)
+    sample, static = _resample.check(verb, model, X, y, fixed, sample_weight, groups, n_groups)
     n = checks.static_count(verb, "n", n)
-    return _bootstrap(problem, key, n=n, of=of, bayesian=checks.flag(verb, "bayesian", bayesian), **static)
+    return _bootstrap(sample, key, n=n, of=of, bayesian=checks.flag(verb, "bayesian", bayesian), **static)
 
 
 @partial(jax.jit, static_argnames=("model", "n", "of", "bayesian", "static", "count"))
 def _bootstrap(
-    problem: _resample.Problem, key: jax.Array, *, model: ModuleType, n: int, of: Callable[[Any], Any] | None,
+    sample: _resample.Sample, key: jax.Array, *, model: ModuleType, n: int, of: Callable[[Any], Any] | None,
     bayesian: bool, static: tuple[tuple[str, Any], ...], count: int,
 ) -> Resamples:  # fmt: skip
-    fit, estimate = _resample.runner(problem, model, of, static)
-    draw = _resample.drawn(problem, bayesian, count)
-    values, status = _resample.batched(lambda k: fit(draw(k)), jax.random.split(key, n), problem.X.shape[0])
+    fit, estimate = _resample.runner(sample, model, of, static)
+    draw = _resample.drawn(sample, bayesian, count)
+    values, status = _resample.batched(lambda k: fit(draw(k)), jax.random.split(key, n), sample.X.shape[0])
     se = jax.tree.map(lambda v: jnp.nanstd(v, axis=0, ddof=1), values)
     return Resamples(values, estimate, se, status)
 
@@ -125,20 +125,20 @@ def jackknife(
 
     Source: Efron and Tibshirani (1993), chapter 11.
     """
-    problem, static = _resample.check("select.jackknife", model, X, y, fixed, sample_weight, groups, n_groups)
-    return _jackknife(problem, of=of, **static)
+    sample, static = _resample.check("select.jackknife", model, X, y, fixed, sample_weight, groups, n_groups)
+    return _jackknife(sample, of=of, **static)
 
 
 @partial(jax.jit, static_argnames=("model", "of", "static", "count"))
 def _jackknife(
-    problem: _resample.Problem, *, model: ModuleType, of: Callable[[Any], Any] | None,
+    sample: _resample.Sample, *, model: ModuleType, of: Callable[[Any], Any] | None,
     static: tuple[tuple[str, Any], ...], count: int,
 ) -> Resamples:  # fmt: skip
-    fit, estimate = _resample.runner(problem, model, of, static)
-    rows = problem.X.shape[0]
-    w = problem.weights
-    label = jnp.arange(rows) if problem.groups is None else problem.groups
-    units = rows if problem.groups is None else count
+    fit, estimate = _resample.runner(sample, model, of, static)
+    rows = sample.X.shape[0]
+    w = sample.weights
+    label = jnp.arange(rows) if sample.groups is None else sample.groups
+    units = rows if sample.groups is None else count
     each = jnp.arange(units, dtype=label.dtype)
     values, status = _resample.batched(lambda i: fit(jnp.where(label == i, 0, w)), each, rows)
     # Of units without weight there is nothing to leave out.

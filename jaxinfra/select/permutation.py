@@ -50,23 +50,23 @@ def permutation_test(
     Source: Fisher 1935; Good, Permutation, Parametric, and Bootstrap Tests of Hypotheses (2005).
     """
     verb = "select.permutation_test"
-    problem, static = _resample.check(verb, model, X, y, fixed, sample_weight, None, None)
+    sample, static = _resample.check(verb, model, X, y, fixed, sample_weight, None, None)
     n = checks.static_count(verb, "n", n)
     if alternative not in ("two-sided", "greater", "less"):
         raise ValueError(f"{verb}: alternative must be two-sided, greater or less, got {alternative!r}")
     return _permutation_test(
-        problem, key, model=static["model"], of=of, n=n, alternative=alternative, static=static["static"]
+        sample, key, model=static["model"], of=of, n=n, alternative=alternative, static=static["static"]
     )
 
 
 @partial(jax.jit, static_argnames=("model", "of", "n", "alternative", "static"))
 def _permutation_test(
-    problem: _resample.Problem, key: jax.Array, *, model: ModuleType, of: Callable[[Any], Any], n: int,
+    sample: _resample.Sample, key: jax.Array, *, model: ModuleType, of: Callable[[Any], Any], n: int,
     alternative: str, static: tuple[tuple[str, Any], ...],
 ) -> PermutationTest:  # fmt: skip
-    fit, statistic = _resample.runner(problem, model, of, static)
-    rows = problem.X.shape[0]
-    y, w = jnp.asarray(problem.y), problem.weights
+    fit, statistic = _resample.runner(sample, model, of, static)
+    rows = sample.X.shape[0]
+    y, w = jnp.asarray(sample.y), sample.weights
     one = lambda k: fit(w, y[jax.random.permutation(k, rows)])  # noqa: E731
     null, status = _resample.batched(one, jax.random.split(key, n), rows)
     side = {"two-sided": jnp.abs, "greater": lambda v: v, "less": jnp.negative}[alternative]

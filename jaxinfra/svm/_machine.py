@@ -18,7 +18,7 @@ from jaxinfra._core.precision import dot
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.kernels import Kernel, Precomputed
 from jaxinfra.solvers.dual import derivatives, kernel_rows, solver
-from jaxinfra.solvers.dual.kernel_rows import Gram
+from jaxinfra.solvers.dual.kernel_rows import KernelMatrix
 from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.solvers.dual.solver import Solution
 from jaxinfra.svm import _linear_kernel
@@ -61,7 +61,7 @@ def certificate_dtype(dtype: Any) -> Any:
     return np.dtype(np.float64) if jax.config.jax_enable_x64 else dtype  # type: ignore[attr-defined]
 
 
-def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple[Gram, Gram]:
+def kernel_matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple[KernelMatrix, KernelMatrix]:
     """The kernel matrix of the rows, as constants, in the working precision and in that of certificates."""
     X, kernel = implicit.frozen((X, kernel))
     precomputed = isinstance(kernel, Precomputed)
@@ -80,20 +80,22 @@ def matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple
 
 
 @sequential_vmap
-def _run(work: Gram, exact: Gram, dual: Dual, b: jax.Array, tol: jax.Array, max_iter: jax.Array) -> Solution:
+def _run(
+    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array, tol: jax.Array, max_iter: jax.Array
+) -> Solution:
     # One lane after the other: a batched loop runs until its slowest lane is done, and copies its state.
     return solver.solve(work, exact, dual, b, tol=tol, max_iter=max_iter)
 
 
 def solve(
     X: jax.Array, kernel: Kernel, dual: Dual, init: jax.Array | None, *, tol: jax.Array, max_iter: jax.Array,
-    grams: tuple[Gram, Gram] | None = None,
+    matrices: tuple[KernelMatrix, KernelMatrix] | None = None,
 ) -> Found:  # fmt: skip
     """Minimise the dual; b and rho carry the derivatives by X, the kernel and the dual.
 
-    init: (N,), made feasible first.  grams: what `matrices` gives, where it is shared.
+    init: (N,), made feasible first.  matrices: what `kernel_matrices` gives, where it is shared.
     """
-    work, exact = grams or matrices(X, kernel)
+    work, exact = matrices or kernel_matrices(X, kernel)
     fine = jnp.array(True)
     # The diagonal and the features are not where values of the kernel overflow.
     checked = (X, kernel, dual.c, dual.lower, dual.upper, dual.total, work.diagonal, work.features)

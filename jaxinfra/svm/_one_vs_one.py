@@ -35,7 +35,7 @@ def bounds(given: Given, C: Any, classes: int, balanced: bool) -> Labels:
 def shared(X: jax.Array, kernel: kernels.Kernel) -> Any:
     """The kernel matrix of `_linear_kernel.centred` rows for several machines: all of it unless it is very large."""
     X = _linear_kernel.centred(X, kernel)[0]
-    return _machine.matrices(X, kernel, full=True if X.shape[0] <= _machine.SHARED else None)
+    return _machine.kernel_matrices(X, kernel, full=True if X.shape[0] <= _machine.SHARED else None)
 
 
 def chosen(X: jax.Array, kernel: kernels.Kernel, at: jax.Array) -> jax.Array:
@@ -99,27 +99,27 @@ def each(X: jax.Array, data: Labels, classes: int, capacity: int, arrays: Any, s
 
 def fit(
     given: Given, data: Labels, init: jax.Array | None, build: Build, begin: Callable[..., jax.Array], finish: Finish,
-    *, tol: jax.Array, max_iter: jax.Array, classes: int, capacity: int, grams: Any = None,
+    *, tol: jax.Array, max_iter: jax.Array, classes: int, capacity: int, matrices: Any = None,
 ) -> tuple[jax.Array, jax.Array, SupportInfo]:  # fmt: skip
     """The coefficients, intercepts and figures of one machine or of all pairs.
 
-    begin(coef, dual): the variables of the dual for given coefficients; grams: what `shared` gives.
+    begin(coef, dual): the variables of the dual for given coefficients; matrices: what `shared` gives.
     """
     kernel = data.kernel
     X, centre = _linear_kernel.centred(given.X, kernel)
     n = X.shape[0]
 
-    def solve(X: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None, grams: Any) -> Pair:
+    def solve(X: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None, matrices: Any) -> Pair:
         dual = build(sign, w)
         b = None if start is None else begin(start, dual)
-        found = _machine.solve(X, kernel, dual, b, tol=tol, max_iter=max_iter, grams=grams)
+        found = _machine.solve(X, kernel, dual, b, tol=tol, max_iter=max_iter, matrices=matrices)
         # Without one of the two classes nothing is to be decided.
         alone = ~(sign * w > 0).any() | ~(sign * w < 0).any()
         silent = alone & ((found.status == Status.CONVERGED) | (found.status == Status.INFEASIBLE)) & (w >= 0).all()
         coef, intercept, objective, sound = finish(found)
-        lost = ~sound & usable(found.status)
-        coef, intercept, objective = (jnp.where(lost, jnp.nan, v) for v in (coef, intercept, objective))
-        status = jnp.where(lost, Status.INFEASIBLE, found.status)
+        undefined = ~sound & usable(found.status)
+        coef, intercept, objective = (jnp.where(undefined, jnp.nan, v) for v in (coef, intercept, objective))
+        status = jnp.where(undefined, Status.INFEASIBLE, found.status)
         status = jnp.where(silent, Status.ONE_CLASS, status).astype(jnp.int32)
         only = jnp.where((sign * w > 0).any(), 1, jnp.where((sign * w < 0).any(), -1, jnp.nan)).astype(X.dtype)
         coef, intercept = jnp.where(silent, 0, coef), jnp.where(silent, only, intercept)
@@ -129,9 +129,9 @@ def fit(
 
     if classes == 2:
         sign = (2 * data.y - 1).astype(X.dtype)
-        pair = solve(X, jnp.where(data.valid, sign, 0), data.limit, init, grams)
+        pair = solve(X, jnp.where(data.valid, sign, 0), data.limit, init, matrices)
     else:
-        work, exact = grams or shared(given.X, kernel)
+        work, exact = matrices or shared(given.X, kernel)
 
         def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Pair:
             start = None if start is None else start[at]

@@ -20,7 +20,7 @@ from jaxinfra.svm._input import Given
 from jaxinfra.svm._machine import Machine
 
 
-class Problem(NamedTuple):
+class Shifted(NamedTuple):
     """The dual of y - level, and the kernel."""
 
     dual: Dual
@@ -28,7 +28,7 @@ class Problem(NamedTuple):
     level: jax.Array
 
 
-def read(given: Given, build: Callable[..., Dual]) -> Problem:
+def read(given: Given, build: Callable[..., Dual]) -> Shifted:
     """build(y - level, w, *levels) in the working dtype.
 
     As the variables of a regression sum to 0, a level of y is its intercept's alone; beside it the slopes would lose
@@ -43,7 +43,7 @@ def read(given: Given, build: Callable[..., Dual]) -> Problem:
     if y is not None:
         level = implicit.frozen(bulk(y[:, None], jnp.where(w > 0, 1, 0).astype(dtype)[:, None])[0])
         y = y - level
-    return Problem(build(y, w, *[jnp.asarray(v, dtype) for v in given.hyper]), kernel, level)
+    return Shifted(build(y, w, *[jnp.asarray(v, dtype) for v in given.hyper]), kernel, level)
 
 
 def fit(

@@ -15,7 +15,7 @@ from jaxinfra._core.types import Fit, Info
 from jaxinfra._core.verbs import public
 from jaxinfra.kernels import Kernel
 from jaxinfra.solvers.dual import kernel_ridge
-from jaxinfra.solvers.dual.kernel_ridge import Problem
+from jaxinfra.solvers.dual.kernel_ridge import System
 from jaxinfra.svm import _input, _linear_kernel, _machine
 from jaxinfra.svm._input import Given
 from jaxinfra.svm._machine import Machine
@@ -86,7 +86,7 @@ def _check(verb: str, X: Any, y: Any, l2: Any, kernel: Any, *rest: Any) -> tuple
     return given._replace(hyper=(_input.positive(verb, "l2", l2, dtype),)), dtype
 
 
-def _read(given: Given, fit_intercept: bool) -> Problem:
+def _read(given: Given, fit_intercept: bool) -> System:
     X, dtype = given.X, given.X.dtype
     y = jnp.asarray(given.y, dtype)
     if given.offset is not None:
@@ -98,7 +98,7 @@ def _read(given: Given, fit_intercept: bool) -> Problem:
     centre = jnp.zeros_like(X[0])
     if fit_intercept:
         X, centre = _linear_kernel.centred(X, kernel)
-    return Problem(X, y.reshape(len(y), -1), jnp.asarray(given.hyper[0], dtype) * w.sum(), kernel, w, centre)
+    return System(X, y.reshape(len(y), -1), jnp.asarray(given.hyper[0], dtype) * w.sum(), kernel, w, centre)
 
 
 @partial(jax.jit, static_argnames="fit_intercept")

@@ -136,7 +136,7 @@ def _hinge(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: Any, max_iter: 
     start, _ = low_rank.solve(*(v.astype(wide) for v in (Z, fixed.c, fixed.lower, fixed.upper)))
     found = _machine.solve(
         X, kernel, dual, start.astype(X.dtype), tol=tol, max_iter=max_iter,
-        grams=_machine.matrices(Z, kernel, full=False),
+        matrices=_machine.kernel_matrices(Z, kernel, full=False),
     )  # fmt: skip
     coef = dot(found.b, X)
     return _One(

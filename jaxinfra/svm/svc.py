@@ -171,7 +171,7 @@ def _path(
     given: Given, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool, capacity: int
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:
     kernel = _input.kernel_of(given)
-    grams = _one_vs_one.shared(given.X, kernel)
+    matrices = _one_vs_one.shared(given.X, kernel)
 
     def one(carry: tuple[jax.Array, jax.Array], C: jax.Array) -> Any:
         coef, last = carry  # and its bounds
@@ -181,7 +181,7 @@ def _path(
         coef = jnp.where(jnp.abs(coef) >= before, jnp.sign(coef) * now, coef)
         found = _one_vs_one.fit(
             given, data, coef, _one_vs_one.hinge, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
-            capacity=capacity, grams=grams,
+            capacity=capacity, matrices=matrices,
         )  # fmt: skip
         return (lax.stop_gradient(jnp.where(jnp.isfinite(found[0]), found[0], 0)), data.limit), found
 

@@ -14,7 +14,7 @@ from jax import lax
 
 from jaxinfra._core import compensated
 from jaxinfra._core.compensated import Pair
-from jaxinfra.solvers.dual.kernel_rows import Gram
+from jaxinfra.solvers.dual.kernel_rows import KernelMatrix
 from jaxinfra.solvers.dual.problem import Dual
 
 _CHUNK, _SUPPORT = 64, 256  # rows and support vectors of one piece
@@ -29,7 +29,7 @@ class Check(NamedTuple):
     bound: jax.Array  # of the violation
 
 
-def certify(exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: jax.Array) -> Check:
+def certify(exact: KernelMatrix, dual: Dual, b: jax.Array, g: Pair, tol: jax.Array) -> Check:
     """An upper bound of the violation, from exact values of f where they matter."""
     n, dtype = exact.n, b.dtype
     wide = exact.diagonal.dtype
@@ -52,7 +52,7 @@ def certify(exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: jax.Array) -> C
 
     def bounds(check: Check) -> tuple[jax.Array, jax.Array]:
         """The bound, and how far each row may go beyond what was seen (n,)."""
-        sides = dual.sides(b, dual.slope(check.g))
+        sides = dual.sides(b, dual.gradient(check.g))
         seen = dual.tile(check.seen)
         beyond, bound = jnp.full((n,), -jnp.inf, dtype), jnp.zeros((), dtype)
         for group in range(len(dual.total)):
@@ -79,7 +79,7 @@ def certify(exact: Gram, dual: Dual, b: jax.Array, g: Pair, tol: jax.Array) -> C
         return check, lax.top_k(beyond, size)[1].astype(jnp.int32), more
 
     # First the rows at the ends, half of them from either side.
-    ends = jnp.stack(dual.sides(b, dual.slope(g)))
+    ends = jnp.stack(dual.sides(b, dual.gradient(g)))
     ends = jnp.where(jnp.isfinite(ends), ends, -jnp.inf).reshape(2, -1, n).max(1)
     first = jnp.concatenate([lax.top_k(ends[0], size - size // 2)[1], lax.top_k(ends[1], max(size // 2, 1))[1]])
     first = first[:size].astype(jnp.int32)

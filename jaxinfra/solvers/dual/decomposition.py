@@ -28,7 +28,7 @@ from jaxinfra._core.loop import Verdict
 from jaxinfra._core.precision import dot, eps
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.dual import newton_block, smo
-from jaxinfra.solvers.dual.kernel_rows import Gram, Ring
+from jaxinfra.solvers.dual.kernel_rows import KernelMatrix, Ring
 from jaxinfra.solvers.dual.problem import Dual
 
 SIZE = 512  # of the working set: its matrix in float32 is 1 MB, what a core's second cache holds
@@ -48,7 +48,7 @@ class State(NamedTuple):
     violation: jax.Array
     best: jax.Array  # the smallest violation so far ...
     since: jax.Array  # ... the blocks since then ...
-    fall: jax.Array  # ... and what the objective has fallen in them
+    decrease: jax.Array  # ... and what the objective has fallen in them
     rate: jax.Array  # at which the logarithm of the violation falls, a mean over some ten blocks
     wait: jax.Array  # blocks of pairwise steps before Newton's method ...
     patience: jax.Array  # ... and after it did not pay
@@ -88,38 +88,40 @@ class _Change(NamedTuple):
     more: jax.Array | None  # (n,) the change of K b where all of K is at hand
 
 
-def _within(gram: Gram, dual: Dual, b: jax.Array, working: jax.Array) -> smo.Block:
+def _within(work: KernelMatrix, dual: Dual, b: jax.Array, working: jax.Array) -> smo.Block:
     """The problem of the working set; an empty slot stays where it is."""
     N = len(b)
     there, at = working < N, jnp.minimum(working, N - 1)
-    lower, upper = (jnp.where(there, v[at], b[at]).astype(gram.diagonal.dtype) for v in (dual.lower, dual.upper))
-    return smo.Block(gram.block(at % gram.n), lower, upper, dual.group[at])
+    lower, upper = (jnp.where(there, v[at], b[at]).astype(work.diagonal.dtype) for v in (dual.lower, dual.upper))
+    return smo.Block(work.block(at % work.n), lower, upper, dual.group[at])
 
 
-def _moved(gram: Gram, b: jax.Array, working: jax.Array, values: jax.Array, kept: jax.Array, size: int) -> _Change:
+def _moved(
+    work: KernelMatrix, b: jax.Array, working: jax.Array, values: jax.Array, kept: jax.Array, size: int
+) -> _Change:
     """The change as rows and factors, padded to a size that all kinds of blocks have."""
     N = len(b)
     there, at = working < N, jnp.minimum(working, N - 1)
     new = b.at[working].set(values, mode="drop")
-    change, rows = jnp.where(there, new[at] - b[at], 0), at % gram.n
-    more = None if gram.values is None else gram.product(None, rows, change)[1]
+    change, rows = jnp.where(there, new[at] - b[at], 0), at % work.n
+    more = None if work.values is None else work.product(None, rows, change)[1]
     spare = (0, size - len(working))
     return _Change(kept, jnp.pad(rows, spare), jnp.pad(change, spare), new, more)
 
 
-def _pairwise(gram: Gram, dual: Dual, target: jax.Array, size: int, state: State, skip: jax.Array) -> _Change:
+def _pairwise(work: KernelMatrix, dual: Dual, target: jax.Array, size: int, state: State, skip: jax.Array) -> _Change:
     """Sequential minimal optimisation of a few hundred variables."""
-    N, f = len(state.b), dual.slope(state.g)
+    N, f = len(state.b), dual.gradient(state.g)
     working = state.working
     if len(working) < N:
         working = _select(dual, state.b, f, working)
     at = jnp.minimum(working, N - 1)
     solved = smo.solve(
-        _within(gram, dual, state.b, working), state.b[at], f[at],
+        _within(work, dual, state.b, working), state.b[at], f[at],
         tol=jnp.maximum(0.5 * target, 0.1 * state.violation),
         max_iter=jnp.where(skip, 0, _STEPS * len(working)), groups=len(dual.total),
     )  # fmt: skip
-    return _moved(gram, state.b, working, solved.b, working, size)
+    return _moved(work, state.b, working, solved.b, working, size)
 
 
 def _violation_of(dual: Dual, b: jax.Array, f: jax.Array) -> jax.Array:
@@ -129,27 +131,27 @@ def _violation_of(dual: Dual, b: jax.Array, f: jax.Array) -> jax.Array:
     return jnp.where(dual.free(b), jnp.inf, jnp.where(dual.lower < dual.upper, score, -jnp.inf))
 
 
-def _newton(gram: Gram, wide: Gram, dual: Dual, target: jax.Array, size: int, state: State) -> _Change:
+def _newton(work: KernelMatrix, wide: KernelMatrix, dual: Dual, target: jax.Array, size: int, state: State) -> _Change:
     """Newton's method on all free variables and the largest violators; wide: the matrix in the precision for it."""
     b, N, G = state.b, len(state.b), len(dual.total)
-    f = dual.slope(state.g)
+    f = dual.gradient(state.g)
     working = _top(_violation_of(dual, b, f), size, N)
     at = jnp.minimum(working, N - 1)
     block = _within(wide, dual, b, working)
     hi, lo = (dual.tile(v)[at].astype(wide.diagonal.dtype) for v in state.g)
-    slope = hi + lo + dual.c[at].astype(hi.dtype)
-    values = newton_block.solve(block, b[at].astype(hi.dtype), slope, tol=0.5 * target.astype(hi.dtype), groups=G)
+    gradient = hi + lo + dual.c[at].astype(hi.dtype)
+    values = newton_block.solve(block, b[at].astype(hi.dtype), gradient, tol=0.5 * target.astype(hi.dtype), groups=G)
     # Rounded to the working precision, with the sums that they had.
     inside = (dual.group[at][None] == jnp.arange(G, dtype=jnp.int32)[:, None]) & (working < N)[None]
     inside = inside.astype(b.dtype)
     lower, upper = dual.lower[at], dual.upper[at]
     values = jnp.clip(values.astype(b.dtype), lower, upper)
     values = newton_block.balance(values, lower, upper, inside, dot(inside, b[at]))
-    return _moved(gram, b, working, values, state.working, size)
+    return _moved(work, b, working, values, state.working, size)
 
 
 def block(
-    gram: Gram, exact: Gram, dual: Dual, target: jax.Array, state: State, *, rough: bool = False
+    work: KernelMatrix, exact: KernelMatrix, dual: Dual, target: jax.Array, state: State, *, rough: bool = False
 ) -> tuple[State, Verdict]:
     """One working set: chosen, solved, and its change carried over to all variables.
 
@@ -158,34 +160,34 @@ def block(
     """
     N = len(state.b)
     size = min(NEWTON, N)
-    wide = exact if exact.diagonal.dtype == jnp.float64 else gram
+    wide = exact if exact.diagonal.dtype == jnp.float64 else work
     # Newton's method waits until the variables that matter fit in its block, and is spared where few blocks are left.
-    fits = (_violation_of(dual, state.b, dual.slope(state.g)) > target).sum() <= size
+    fits = (_violation_of(dual, state.b, dual.gradient(state.g)) > target).sum() <= size
     left = jnp.log(state.violation / target) > 2 * _wait(size) * state.rate
     tried = (state.wait <= 0) & fits & left
     far = tried & (state.violation > 10 * target)
     if N <= PLAIN or rough:
         tried = jnp.array(False)
     # Outside the conditional, where compilers turn the loop of pairwise steps into one kernel.
-    new = _pairwise(gram, dual, target, size, state, tried)
+    new = _pairwise(work, dual, target, size, state, tried)
     if N > PLAIN and not rough:
-        newton = partial(_newton, gram, wide, dual, target, size)
+        newton = partial(_newton, work, wide, dual, target, size)
         new = lax.cond(tried, lambda state, pairwise: newton(state), lambda state, pairwise: pairwise, state, new)
     b, rows, change, more = new.b, new.rows, new.change, new.more
-    f = dual.slope(state.g)
+    f = dual.gradient(state.g)
     ring = state.ring
     if more is None:
-        ring, more = gram.product(ring, rows, change)
+        ring, more = work.product(ring, rows, change)
     g = compensated.normalise(compensated.add(state.g, (more, jnp.zeros_like(more))))
-    after = dual.slope(g)
+    after = dual.gradient(g)
     violation = dual.violation(b, after)
     better = violation < state.best
-    fall = -0.5 * dot(b - state.b, f + after)
-    since, fall = jnp.where(better, 0, state.since + 1), jnp.where(better, 0, state.fall + fall)
+    decrease = -0.5 * dot(b - state.b, f + after)
+    since, decrease = jnp.where(better, 0, state.since + 1), jnp.where(better, 0, state.decrease + decrease)
     level = eps(b.dtype) * jnp.abs(dual.objective(b, after))
-    stuck = ((change == 0).all() & ~tried) | ((since >= _PATIENCE) & ~(fall > level))
+    stuck = ((change == 0).all() & ~tried) | ((since >= _PATIENCE) & ~(decrease > level))
     if rough:
-        noise = 2 * eps(b.dtype) * jnp.sqrt(dot(b, b) * jnp.abs(gram.diagonal).max())
+        noise = 2 * eps(b.dtype) * jnp.sqrt(dot(b, b) * jnp.abs(work.diagonal).max())
         stuck = stuck | far | (violation < noise)
     done = violation < target
     # Where it pays, Newton's method goes on; where not, it is tried again after twice as many blocks.
@@ -195,7 +197,7 @@ def block(
     tiny = jnp.finfo(b.dtype).tiny
     rate = jnp.where(tried, 0, 0.9 * state.rate + 0.1 * jnp.log((state.violation + tiny) / (violation + tiny)))
     best = jnp.minimum(violation, state.best)
-    state = State(b, g, ring, new.working, violation, best, since, fall, rate, wait, patience)
+    state = State(b, g, ring, new.working, violation, best, since, decrease, rate, wait, patience)
     bad = ~jnp.isfinite(violation)
     status = jnp.where(bad, Status.NONFINITE, jnp.where(done, Status.CONVERGED, Status.STALLED))
     return state, Verdict(done | stuck | bad, status.astype(jnp.int32))
@@ -206,14 +208,14 @@ def _wait(size: int) -> int:
     return max(4, size**2 // 100_000)
 
 
-def start(gram: Gram, dual: Dual, b: jax.Array, *, near: bool = False) -> State:
+def start(work: KernelMatrix, dual: Dual, b: jax.Array, *, near: bool = False) -> State:
     """The state at b, K b from the rows of what is not zero; near the solution, Newton's method comes soon."""
-    N, n = len(b), gram.n
+    N, n = len(b), work.n
     q = min(SIZE, N)
     by_row = dual.by_row(b, n)
     zero = jnp.zeros((n,), b.dtype)
-    if gram.values is not None or gram.kernel.times(gram.features, by_row) is not None:
-        ring, g = gram.start(), (gram.times(by_row), zero)
+    if work.values is not None or work.kernel.times(work.features, by_row) is not None:
+        ring, g = work.start(), (work.times(by_row), zero)
     else:
         order = jnp.pad(jnp.nonzero(by_row, size=n, fill_value=0)[0].astype(jnp.int32), (0, q))
         count = (by_row != 0).sum(dtype=jnp.int32)
@@ -222,13 +224,15 @@ def start(gram: Gram, dual: Dual, b: jax.Array, *, near: bool = False) -> State:
             done, ring, g = carry
             rows = lax.dynamic_slice(order, (done,), (q,))
             factors = jnp.where(jnp.arange(q, dtype=jnp.int32) < count - done, by_row[rows], 0)
-            ring, more = gram.product(ring, rows, factors)
+            ring, more = work.product(ring, rows, factors)
             return done + q, ring, compensated.normalise(compensated.add(g, (more, zero)))
 
-        carry = (jnp.int32(0), gram.start(), (zero, zero))
+        carry = (jnp.int32(0), work.start(), (zero, zero))
         _, ring, g = lax.while_loop(lambda carry: carry[0] < count, piece, carry)
     working = jnp.arange(q, dtype=jnp.int32) if q == N else jnp.full((q,), N, jnp.int32)
     inf, none = jnp.asarray(jnp.inf, b.dtype), jnp.zeros((), b.dtype)
     patience = jnp.int32(_wait(min(NEWTON, N)))
     wait = jnp.int32(4) if near else patience
-    return State(b, g, ring, working, dual.violation(b, dual.slope(g)), inf, jnp.int32(0), none, none, wait, patience)
+    return State(
+        b, g, ring, working, dual.violation(b, dual.gradient(g)), inf, jnp.int32(0), none, none, wait, patience
+    )

@@ -24,7 +24,7 @@ from jax.custom_batching import sequential_vmap
 
 from jaxinfra._core import implicit
 from jaxinfra._core.precision import dot, eps
-from jaxinfra.solvers.dual.kernel_rows import Gram
+from jaxinfra.solvers.dual.kernel_rows import KernelMatrix
 from jaxinfra.solvers.dual.problem import Dual
 
 _CAPACITIES = (64, 256, 1024)  # free variables for which the system is sized, before all of them
@@ -56,13 +56,15 @@ def _ends(dual: Dual, b: jax.Array, f: jax.Array, free: jax.Array) -> _Ends:
     return _Ends(jnp.stack(variable), jnp.stack(share), jnp.stack(empty))
 
 
-def attach(live_gram: Gram, live: Dual, gram: Gram, b: jax.Array, rho: jax.Array, g: jax.Array) -> Point:
+def attach(
+    live_matrix: KernelMatrix, live: Dual, matrix: KernelMatrix, b: jax.Array, rho: jax.Array, g: jax.Array
+) -> Point:
     """(b, rho) as they are, differentiable through the conditions.
 
-    live_gram, live: the problem with the arrays to differentiate by; gram: the same as constants, in the precision that
-    the linear system is solved in; g = K b.
+    live_matrix, live: the problem with the arrays to differentiate by; matrix: the same as constants, in the precision
+    that the linear system is solved in; g = K b.
     """
-    n, G = gram.n, len(rho)
+    n, G = matrix.n, len(rho)
     dual, b, rho, g = implicit.frozen((live, b, rho, g))
     free = dual.free(b)
     at_upper = b >= dual.upper
@@ -72,17 +74,17 @@ def attach(live_gram: Gram, live: Dual, gram: Gram, b: jax.Array, rho: jax.Array
     inside = groups * free.astype(b.dtype)[None]
 
     def residual(x: Point) -> Point:
-        f = live.tile(live_gram.times(live.by_row(x.b, n))) + live.c
+        f = live.tile(live_matrix.times(live.by_row(x.b, n))) + live.c
         bound = jnp.where(at_upper, live.upper, live.lower)
         first = jnp.where(free, f - x.rho[live.group], x.b - bound)
         middle = x.rho - (ends.share * f[ends.variable]).sum(1)
         return Point(first, jnp.where(ends.empty, middle, dot(groups, x.b) - live.total))
 
-    wide = gram.diagonal.dtype
+    wide = matrix.diagonal.dtype
 
     def bordered(F: jax.Array, rhs_b: jax.Array, rhs_sum: jax.Array) -> tuple[jax.Array, jax.Array]:
         """z, s with K_FF z - s_g = rhs_b and sum_g z = rhs_sum where g has free variables."""
-        z, s = _solve_free(gram, F, inside.astype(wide), rhs_b.astype(wide), rhs_sum.astype(wide))
+        z, s = _solve_free(matrix, F, inside.astype(wide), rhs_b.astype(wide), rhs_sum.astype(wide))
         return z.astype(b.dtype), s.astype(b.dtype)
 
     def at_bounds(v: jax.Array) -> jax.Array:
@@ -108,7 +110,7 @@ def attach(live_gram: Gram, live: Dual, gram: Gram, b: jax.Array, rho: jax.Array
         return Point(z + z_bound, jnp.where(ends.empty, middle, total))
 
     def gram_rows(v: jax.Array) -> jax.Array:
-        return gram.times(dual.by_row(v, n).astype(wide)).astype(b.dtype)
+        return matrix.times(dual.by_row(v, n).astype(wide)).astype(b.dtype)
 
     def gram_times(v: jax.Array) -> jax.Array:
         return dual.tile(gram_rows(v))
@@ -117,18 +119,20 @@ def attach(live_gram: Gram, live: Dual, gram: Gram, b: jax.Array, rho: jax.Array
 
 
 def _solve_free(
-    gram: Gram, free: jax.Array, inside: jax.Array, rhs_b: jax.Array, rhs_sum: jax.Array
+    matrix: KernelMatrix, free: jax.Array, inside: jax.Array, rhs_b: jax.Array, rhs_sum: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The bordered system on the free variables, sized by how many there are; one lane of a batch at a time."""
     N = len(free)
     sizes = [c for c in _CAPACITIES if c < N] + [N]
 
-    def sized(size: int, gram: Gram, free: Any, inside: Any, rhs_b: Any, rhs_sum: Any) -> tuple[jax.Array, jax.Array]:
+    def sized(
+        size: int, matrix: KernelMatrix, free: Any, inside: Any, rhs_b: Any, rhs_sum: Any
+    ) -> tuple[jax.Array, jax.Array]:
         index = jnp.nonzero(free, size=size, fill_value=N)[0]
         there = (index < N).astype(rhs_b.dtype)
         at = jnp.minimum(index, N - 1)
-        rows = at % gram.n
-        K = gram.block(rows) * there[:, None] * there[None]
+        rows = at % matrix.n
+        K = matrix.block(rows) * there[:, None] * there[None]
         ridge = 8 * eps(K.dtype) * jnp.abs(jnp.diagonal(K)).max()
         K = 0.5 * (K + K.T)
         border = inside[:, at].T * there[:, None]
@@ -149,4 +153,4 @@ def _solve_free(
         level = jnp.searchsorted(jnp.asarray(np.asarray(sizes)), arrays[1].sum())
         return lax.switch(level, branches, *arrays)
 
-    return choose(gram, free, inside, rhs_b, rhs_sum)
+    return choose(matrix, free, inside, rhs_b, rhs_sum)

@@ -23,7 +23,7 @@ from jaxinfra.solvers.linalg import cholesky
 from jaxinfra.solvers.linalg.products import diagonal
 
 
-class Problem(NamedTuple):
+class System(NamedTuple):
     """Centred X, y - offset (n, k), l2 times the sum of weights, the kernel, the weights and the centre."""
 
     X: jax.Array
@@ -52,7 +52,7 @@ class Solution(NamedTuple):
     b: jax.Array  # (k,)
 
 
-def solve(live: Problem, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool) -> Fit:
+def solve(live: System, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool) -> Fit:
     """Fit(Solution, Info)."""
     fixed = implicit.frozen(live)
     X, y, ridge, kernel, w, _ = fixed
@@ -130,7 +130,7 @@ def solve(live: Problem, tol: jax.Array | None, max_iter: jax.Array, *, fit_inte
     )
 
 
-def values(problem: Problem, coef: jax.Array, intercept: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def values(problem: System, coef: jax.Array, intercept: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The objective at any coefficients, the largest residual of the equations of the rows, and that of the sum."""
     _, y, ridge, _, w, _ = problem
     a = jnp.asarray(coef, y.dtype).reshape(-1, len(y)).T

@@ -39,7 +39,7 @@ class Ring(NamedTuple):
     head: jax.Array  # the next slot to fill
 
 
-class Gram(NamedTuple):
+class KernelMatrix(NamedTuple):
     """The kernel with the features of its n rows, or all its values."""
 
     kernel: Any
@@ -153,10 +153,12 @@ class Gram(NamedTuple):
         high, low = compensated.matmul((hi, lo), (factors[None], jnp.zeros_like(factors[None])))
         return high[:, 0], low[:, 0]
 
-    def among(self, rows: jax.Array) -> Gram:
+    def among(self, rows: jax.Array) -> KernelMatrix:
         """The same of some rows alone."""
         values = None if self.values is None else self.values[rows[:, None], rows[None]]
-        return Gram(self.kernel, None if self.values is not None else self.take(rows), values, self.diagonal[rows])
+        return KernelMatrix(
+            self.kernel, None if self.values is not None else self.take(rows), values, self.diagonal[rows]
+        )
 
 
 def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> jax.Array:
@@ -180,14 +182,14 @@ def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> 
     return lax.while_loop(lambda carry: carry[0] < count, group, (jnp.int32(0), total))[1]
 
 
-def pairs(kernel: Any, X: jax.Array) -> Gram:
+def pairs(kernel: Any, X: jax.Array) -> KernelMatrix:
     """The Gram matrix whose values between rows are asked for as `kernel.pairs`."""
     about = kernel.middle(X)
     features = kernel.features(X, about)
-    return Gram(kernel, kernel.pair_features(X, about), None, kernel.diagonal(features))
+    return KernelMatrix(kernel, kernel.pair_features(X, about), None, kernel.diagonal(features))
 
 
-def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full: bool | None = None) -> Gram:
+def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full: bool | None = None) -> KernelMatrix:
     """The Gram matrix of the rows of X, or X itself where it holds the values.
 
     dtype: what to compute in, that of X by default; full: whether to compute all values now, by default if few.
@@ -195,7 +197,7 @@ def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full:
     dtype = X.dtype if dtype is None else dtype
     n = X.shape[0]
     if precomputed:
-        return Gram(kernel, None, X, jnp.diagonal(X).astype(dtype))
+        return KernelMatrix(kernel, None, X, jnp.diagonal(X).astype(dtype))
     wide = np.promote_types(X.dtype, dtype)
     X, kernel = X.astype(wide), jax.tree.map(lambda v: v.astype(wide), kernel)
     # Rows are centred before digits are dropped.
@@ -204,4 +206,4 @@ def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full:
     if full is None:
         full = n * n * jnp.dtype(dtype).itemsize <= FULL
     values = kernel.between(features, features) if full else None
-    return Gram(kernel, features, values, kernel.diagonal(features))
+    return KernelMatrix(kernel, features, values, kernel.diagonal(features))

@@ -42,7 +42,7 @@ class Dual(NamedTuple):
         """b (N,) as the coefficients of the n rows: b, or b+ + b-."""
         return b.reshape(-1, n).sum(0)
 
-    def slope(self, g: Pair) -> jax.Array:
+    def gradient(self, g: Pair) -> jax.Array:
         """f (N,) for K b as a pair (n,)."""
         hi, lo = compensated.add((self.tile(g[0]), self.tile(g[1])), (self.c, jnp.zeros_like(self.c)))
         return hi + lo

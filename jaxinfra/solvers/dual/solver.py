@@ -21,7 +21,7 @@ from jaxinfra._core.compensated import Pair
 from jaxinfra._core.loop import drive, when
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.dual import certificate, decomposition
-from jaxinfra.solvers.dual.kernel_rows import Gram
+from jaxinfra.solvers.dual.kernel_rows import KernelMatrix
 from jaxinfra.solvers.dual.problem import Dual
 
 _ROUNDS = 3  # certificates before a fit counts as stalled
@@ -45,7 +45,7 @@ def _solution(
     # What the certificate says, whatever the method thought, of a point that is feasible.
     status = jnp.where(status == Status.CONVERGED, Status.STALLED, status)
     status = jnp.where((violation < tol) & dual.balanced(b), Status.CONVERGED, status).astype(jnp.int32)
-    f = dual.slope(g)
+    f = dual.gradient(g)
     return Solution(b, g, dual.multiplier(b, f), dual.objective(b, f), violation, status, n_iter)
 
 
@@ -59,13 +59,13 @@ class _Round(NamedTuple):
 
 
 def _rounds(
-    gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array, near: bool = False,
-    rough: bool = False,
+    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array,
+    near: bool = False, rough: bool = False,
 ) -> Solution:  # fmt: skip
     """Block method and certificate in turns; near, rough: as in `decomposition`."""
 
     def one(r: _Round) -> _Round:
-        step = partial(decomposition.block, gram, exact, dual, r.target, rough=rough)
+        step = partial(decomposition.block, work, exact, dual, r.target, rough=rough)
         there = r.state.violation < r.target
         state, status, n_iter = drive(step, r.state, max_iter=jnp.where(there, 0, max_iter - r.n_iter))
         check = certificate.certify(exact, dual, state.b, state.g, tol)
@@ -78,19 +78,21 @@ def _rounds(
         unproven = (r.status == Status.CONVERGED) & ~(r.violation < tol)
         return (r.rounds == 0) | (unproven & (r.rounds < _ROUNDS))
 
-    start = decomposition.start(gram, dual, b, near=near)
+    start = decomposition.start(work, dual, b, near=near)
     ready = _Round(start, tol, start.violation, jnp.int32(Status.MAX_ITER), jnp.int32(0), jnp.int32(0))
     r = lax.while_loop(again, one, ready)
     return _solution(dual, r.state.b, r.state.g, r.violation, tol, r.status, r.n_iter)
 
 
-def _float32(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array) -> Solution:
+def _float32(
+    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array
+) -> Solution:
     """The solution with a matrix in float32, certified in float64."""
-    dtype, wide = gram.diagonal.dtype, b.dtype
+    dtype, wide = work.diagonal.dtype, b.dtype
     quick = dual._replace(**{k: getattr(dual, k).astype(dtype) for k in ("c", "lower", "upper", "total")})
     start = quick.feasible(b.astype(dtype))
     # A little below tol, for what the rounding back changes.
-    s = _rounds(gram, exact, quick, start, tol=(0.95 * tol).astype(dtype), max_iter=max_iter, rough=True)
+    s = _rounds(work, exact, quick, start, tol=(0.95 * tol).astype(dtype), max_iter=max_iter, rough=True)
     # What did not move keeps its digits, and a bound is that of float64.
     moved = jnp.where(s.b != start, s.b.astype(wide), b)
     moved = jnp.where(s.b <= quick.lower, dual.lower, jnp.where(s.b >= quick.upper, dual.upper, moved))
@@ -100,17 +102,19 @@ def _float32(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Arra
     return _solution(dual, b, check.g, check.bound, tol, s.status, s.n_iter)
 
 
-def solve(gram: Gram, exact: Gram, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array) -> Solution:
+def solve(
+    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array
+) -> Solution:
     """Minimise the dual from a feasible b.
 
-    exact: the same matrix in the precision of the certificate, and if `gram` is in less than b's, also for the end.
+    exact: the same matrix in the precision of the certificate, and if `work` is in less than b's, also for the end.
     """
-    if gram.diagonal.dtype == b.dtype:
-        return _rounds(gram, exact, dual, b, tol=tol, max_iter=max_iter)
+    if work.diagonal.dtype == b.dtype:
+        return _rounds(work, exact, dual, b, tol=tol, max_iter=max_iter)
 
     def finish(s: Solution) -> Solution:
         found = _rounds(exact, exact, dual, s.b, tol=tol, max_iter=max_iter - s.n_iter, near=True)
         return found._replace(n_iter=s.n_iter + found.n_iter)
 
-    first = _float32(gram, exact, dual, b, tol=tol, max_iter=max_iter)
+    first = _float32(work, exact, dual, b, tol=tol, max_iter=max_iter)
     return when((first.status != Status.CONVERGED) & (first.n_iter < max_iter), finish, first)

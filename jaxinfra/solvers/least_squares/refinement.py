@@ -52,20 +52,20 @@ def good_size(dtype: jnp.dtype) -> float:
     return 1e-11 if dtype == jnp.float64 else 1e-5
 
 
-def relative(d: jax.Array, coef: jax.Array, scale: jax.Array, norm_y: jax.Array) -> jax.Array:
+def relative(d: jax.Array, coef: jax.Array, norms: jax.Array, norm_y: jax.Array) -> jax.Array:
     """Size of a correction: the larger of |d| / |coef| as vectors, and a hundredth of the worst |d_j| / |coef_j|.
 
     In units of the columns' norms.  Coefficients below eps^0.4 |y| count as that large: they may be true zeros.
     """
-    step, size = scale.T * jnp.abs(d), scale.T * jnp.abs(coef)
+    step, size = norms.T * jnp.abs(d), norms.T * jnp.abs(coef)
     each = (step / jnp.maximum(size, eps(d.dtype) ** 0.4 * norm_y[None] + jnp.finfo(d.dtype).tiny)).max()
     whole = (step.max(0) / jnp.maximum(size.max(0), 1e-3 * norm_y + jnp.finfo(d.dtype).tiny)).max()
     return jnp.maximum(whole, 0.01 * each)
 
 
-def scaled_gradient(g: jax.Array, scale: jax.Array, norm_y: jax.Array) -> jax.Array:
+def scaled_gradient(g: jax.Array, norms: jax.Array, norm_y: jax.Array) -> jax.Array:
     """max_j |g_j| / (|z_j| |y|): the cosine between the residual and a column if the residual were y."""
-    return jnp.where(g != 0, jnp.abs(g) / (scale.T * positive(norm_y)[None]), 0).max()
+    return jnp.where(g != 0, jnp.abs(g) / (norms.T * positive(norm_y)[None]), 0).max()
 
 
 def judge(before: State, after: State) -> tuple[State, Verdict]:

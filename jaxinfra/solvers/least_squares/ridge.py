@@ -119,8 +119,8 @@ def _primal(
         objective = 0.5 * (res.square.sum() - (g * d).sum() - (res.total * offset).sum()) / weight
         if l2 is not None:
             objective += 0.5 * (ridge.T * coef * coef).sum() / weight
-        size = refinement.relative(d, coef + d, f.scale, norm_y)
-        optimality = refinement.scaled_gradient(g, f.scale, norm_y)
+        size = refinement.relative(d, coef + d, f.norms, norm_y)
+        optimality = refinement.scaled_gradient(g, f.norms, norm_y)
         new = State(coef + d, state.shift + offset, size, jnp.maximum(objective, 0), optimality, state.paired)
         return refinement.judge(state, new)
 

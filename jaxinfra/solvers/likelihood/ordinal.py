@@ -58,7 +58,7 @@ def log_probability(a: jax.Array, b: jax.Array, y: jax.Array, K: int, link: Link
     )
 
 
-class Problem(NamedTuple):
+class Setup(NamedTuple):
     """y holds whole numbers; its offset is a part of the predictor."""
 
     data: Data
@@ -90,9 +90,9 @@ def _predictor(
     return Z, eta if offset is None else eta + offset, w
 
 
-def _evaluate(problem: Problem, theta: jax.Array) -> newton.Evaluation:
+def _evaluate(setup: Setup, theta: jax.Array) -> newton.Evaluation:
     """The mean loss, infinite where the thresholds are out of order, and its gradient."""
-    data, link, f, K, blocked = problem
+    data, link, f, K, blocked = setup
     p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> tuple[jax.Array, jax.Array]:
@@ -108,8 +108,8 @@ def _evaluate(problem: Problem, theta: jax.Array) -> newton.Evaluation:
     return newton.Evaluation(jnp.where(jnp.isnan(value), jnp.inf, value) / weight, gradient / weight)
 
 
-def _hessian(problem: Problem, theta: jax.Array) -> jax.Array:
-    data, link, f, K, blocked = problem
+def _hessian(setup: Setup, theta: jax.Array) -> jax.Array:
+    data, link, f, K, blocked = setup
     p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> tuple[jax.Array, ...]:
@@ -140,15 +140,15 @@ def solve(
     data, link, l2 = implicit.frozen(live)
     tol = tolerance(tol, dtype)
     f = design.frame(data.X, data.w, True, blocked)
-    problem = Problem(data, link, f, K, blocked)
+    setup = Setup(data, link, f, K, blocked)
     counts = dot(
         (data.y[None] == jnp.arange(K, dtype=data.y.dtype)[:, None]).astype(dtype), or_ones(data.w, data.X[:, 0])
     )
-    scale = jnp.append(design.column_norms(data, f, True, bulk=True), jnp.ones(K - 1, dtype))
+    unit = jnp.append(design.column_norms(data, f, True, bulk=True), jnp.ones(K - 1, dtype))
     ridge = jnp.append(l2 * f.scale**2, jnp.zeros(K - 1, dtype))
 
     def evaluate(theta: jax.Array) -> newton.Evaluation:
-        e = _evaluate(problem, theta)
+        e = _evaluate(setup, theta)
         return newton.Evaluation(e.value + 0.5 * (ridge * theta * theta).sum(), e.gradient + ridge * theta)
 
     def longest(theta: jax.Array, d: jax.Array) -> jax.Array:
@@ -158,8 +158,8 @@ def solve(
         return jnp.append(limits, jnp.ones(1, dtype)).min()
 
     state, status, n_iter = newton.minimise(
-        evaluate, lambda theta: cholesky.inverse_root(_hessian(problem, theta) + jnp.diag(ridge)),
-        _start(init, problem, counts), scale, l1=None, metric=None, exact=True, patience=8,
+        evaluate, lambda theta: cholesky.inverse_root(_hessian(setup, theta) + jnp.diag(ridge)),
+        _start(init, setup, counts), unit, l1=None, metric=None, exact=True, patience=8,
         cautious=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest,
     )  # fmt: skip
 
@@ -167,22 +167,22 @@ def solve(
     long = newton.strides(state.last, tol) & ~(l2.min() > 0)
     falls, terms = when(
         ((status == Status.CONVERGED) & long) | (status == Status.STALLED),
-        lambda _: _last_look(problem, state.theta, state.last, (ridge * state.theta * state.last).sum()),
+        lambda _: _last_look(setup, state.theta, state.last, (ridge * state.theta * state.last).sum()),
         (jnp.array(False), jnp.zeros_like(state.theta)),
     )
-    rounded = (jnp.abs(state.gradient) / (scale + newton.rounding(terms, tol))).max()
+    rounded = (jnp.abs(state.gradient) / (unit + newton.rounding(terms, tol))).max()
     status, optimality = newton.resolved(status, state.optimality, rounded, tol)
     state = state._replace(optimality=optimality)
     separable = (falls & long & (status == Status.CONVERGED)) | (counts <= 0).any()
     status = jnp.where(separable, Status.SEPARABLE, status)
     coef = state.theta[:p] * f.scale
-    params = _attach(Thresholds(coef, state.theta[p:] + dot(f.centre, coef), link), live, problem)
+    params = _attach(Thresholds(coef, state.theta[p:] + dot(f.centre, coef), link), live, setup)
     return _finish(params, state, status, n_iter, live, valid)
 
 
-def _last_look(problem: Problem, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _last_look(setup: Setup, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
     """As `linear_loss.last_look`."""
-    data, link, f, K, _ = problem
+    data, link, f, K, _ = setup
     p = data.X.shape[1]
     Z, eta, w = _predictor(f, theta, data.X, data.w, data.offset)
     a, b, above, below = _around(theta[p:], data.y, eta, K)
@@ -199,24 +199,24 @@ def _last_look(problem: Problem, theta: jax.Array, d: jax.Array, penalty: jax.Ar
     return falls, terms / positive(data.weight)
 
 
-def _start(init: Thresholds | None, problem: Problem, counts: jax.Array) -> jax.Array:
+def _start(init: Thresholds | None, setup: Setup, counts: jax.Array) -> jax.Array:
     """init, or no columns and thresholds that give the shares of the classes."""
-    f = problem.frame
+    f = setup.frame
     if init is not None:
         coef, t = (jnp.asarray(a, counts.dtype) for a in init[:2])
         return jnp.append(coef / f.scale, t - dot(f.centre, coef))
     some = counts + 1e-3 * counts.sum()  # of an absent class too
     share = jnp.cumsum(some)[:-1] / some.sum()
-    offset = problem.data.offset
-    mean = 0 if offset is None else dot(or_ones(problem.data.w, problem.data.X[:, 0]), offset) / positive(counts.sum())
-    return jnp.append(jnp.zeros_like(f.scale), problem.link(share) + mean)
+    offset = setup.data.offset
+    mean = 0 if offset is None else dot(or_ones(setup.data.w, setup.data.X[:, 0]), offset) / positive(counts.sum())
+    return jnp.append(jnp.zeros_like(f.scale), setup.link(share) + mean)
 
 
-def _attach(params: Thresholds, live: Any, problem: Problem) -> Thresholds:
+def _attach(params: Thresholds, live: Any, setup: Setup) -> Thresholds:
     """params, differentiable: the gradient vanishes."""
     data, link, l2 = live
     data = data.masked()
-    f, K, p = problem.frame, problem.K, data.X.shape[1]
+    f, K, p = setup.frame, setup.K, data.X.shape[1]
     params = implicit.frozen(params)
 
     def residual(params: Thresholds) -> Thresholds:
@@ -232,7 +232,7 @@ def _attach(params: Thresholds, live: Any, problem: Problem) -> Thresholds:
         _, _, l2_ = implicit.frozen(live)
         theta = jnp.append(params.coef / f.scale, params.thresholds - dot(f.centre, params.coef))
         ridge = jnp.append(l2_ * f.scale**2, jnp.zeros(K - 1, theta.dtype))
-        T = cholesky.inverse_root(_hessian(problem, theta) + jnp.diag(ridge))
+        T = cholesky.inverse_root(_hessian(setup, theta) + jnp.diag(ridge))
         x = solve_root(T, jnp.append(f.scale * (b.coef + f.centre * b.thresholds.sum()), b.thresholds))
         coef = x[:p] * f.scale
         return b._replace(coef=coef, thresholds=x[p:] + dot(f.centre, coef))

@@ -32,13 +32,13 @@ from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
 
-class Problem(NamedTuple):
+class Setup(NamedTuple):
     """All that no penalty changes: data, loss, coordinates, the unit of gradients, a subsample or None."""
 
     data: Data
     loss: Loss
     frame: Frame
-    scale: jax.Array
+    unit: jax.Array
     sample: Data | None
     fit_intercept: bool
     blocked: bool
@@ -65,8 +65,8 @@ def solve(
 ) -> Fit:  # fmt: skip
     """Fit data with l1 and l2, scalar or (p,); l1 may be None.  valid (n,): where y is allowed.  Fit(Linear, Info)."""
     live = (data, loss, *(None if v is None else jnp.broadcast_to(v, data.X.shape[1:]) for v in (l1, l2)))
-    problem = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
-    return _solve(problem, live, init, valid, tol, max_iter)
+    setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
+    return _solve(setup, live, init, valid, tol, max_iter)
 
 
 def path(
@@ -82,15 +82,15 @@ def path(
     def spread(v: jax.Array | None) -> jax.Array | None:
         return None if v is None else jnp.broadcast_to(v[:, None] if v.ndim == 1 else v, (m, data.X.shape[1]))
 
-    problem = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
+    setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
 
     def one(before: Linear, penalties: Any) -> tuple[Linear, Fit]:
-        fit = _solve(problem, (data, loss, *penalties), before, valid, tol, max_iter)
+        fit = _solve(setup, (data, loss, *penalties), before, valid, tol, max_iter)
         good = usable(fit.info.status)
         after = jax.tree.map(lambda new, old: jnp.where(good, new, old), implicit.frozen(fit.params), before)
         return after, fit
 
-    start = problem.frame.params_of(_start(problem, None), fit_intercept)
+    start = setup.frame.params_of(_start(setup, None), fit_intercept)
     return lax.scan(one, start, (spread(l1), spread(l2)))[1]
 
 
@@ -108,57 +108,57 @@ def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, bl
     return jnp.where(weight > 0, jnp.abs(g) / positive(weight), 0).max()
 
 
-def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Problem:
+def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Setup:
     n, p = data.X.shape
     stride = newton.subsample(n, p, blocked=blocked)
     f = design.frame(data.X, data.w, fit_intercept, blocked)
     sample = None if stride is None else data.every(stride)
     norms = design.column_norms(sample or data, f, fit_intercept, bulk=loss.may_separate)
     norms = jnp.append(norms, jnp.ones(1 if fit_intercept else 0, data.X.dtype))
-    return Problem(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
+    return Setup(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
 
 
 def _solve(
-    problem: Problem, live: Any, init: Linear | None, valid: jax.Array, tol: jax.Array | None, max_iter: jax.Array
+    setup: Setup, live: Any, init: Linear | None, valid: jax.Array, tol: jax.Array | None, max_iter: jax.Array
 ) -> Fit:
-    data, loss, f = problem.data, problem.loss, problem.frame
+    data, loss, f = setup.data, setup.loss, setup.frame
     _, _, l1, l2 = implicit.frozen(live)
-    lasso, ridge = problem.penalties(l1, l2)
+    lasso, ridge = setup.penalties(l1, l2)
     p, dtype = data.X.shape[1], data.X.dtype
     penalised = (l2 if l1 is None else l1 + l2).min() > 0
     tol = tolerance(tol, dtype)
 
     def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
-        H = problem.hessian(rows, theta, ridge, single=single)
+        H = setup.hessian(rows, theta, ridge, single=single)
         return H if lasso is not None else cholesky.inverse_root(H, single=single)
 
     def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: Any) -> Any:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
-            s = linear_loss.evaluate(rows, f, loss, theta, blocked=problem.blocked)
+            s = linear_loss.evaluate(rows, f, loss, theta, blocked=setup.blocked)
             return newton.Evaluation(s.value + 0.5 * (ridge * theta * theta).sum(), s.gradient + ridge * theta)
 
-        form = partial(metric_at, rows, single=rows is problem.sample)
+        form = partial(metric_at, rows, single=rows is setup.sample)
         return newton.minimise(
-            evaluate, form, theta, problem.scale, l1=lasso, metric=metric, exact=problem.sample is None,
+            evaluate, form, theta, setup.unit, l1=lasso, metric=metric, exact=setup.sample is None,
             patience=newton.patience(p), cautious=~penalised & loss.may_separate, tol=tol,
             max_iter=max_iter,
         )  # fmt: skip
 
-    theta, metric = _start(problem, init), None
-    if problem.sample is not None:
+    theta, metric = _start(setup, init), None
+    if setup.sample is not None:
         if init is None:
-            theta = run(problem.sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
+            theta = run(setup.sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
         # A subsample's Hessian differs more from that of all rows than float32 from float64.
-        metric = metric_at(problem.sample, theta, single=True)
+        metric = metric_at(setup.sample, theta, single=True)
     state, status, n_iter = run(data, theta, metric, tol)
 
     slope = (ridge * state.theta * state.last).sum()
     if lasso is not None:
         slope += (lasso * jnp.where(state.theta == 0, jnp.abs(state.last), jnp.sign(state.theta) * state.last)).sum()
     residual = state.gradient if lasso is None else least_norm(state.theta, state.gradient, lasso)
-    status, optimality = _judge(problem, state, status, penalised, slope, residual, tol)
+    status, optimality = _judge(setup, state, status, penalised, slope, residual, tol)
     state = state._replace(optimality=optimality)
-    params = _attach(f.params_of(state.theta, problem.fit_intercept), live, problem)
+    params = _attach(f.params_of(state.theta, setup.fit_intercept), live, setup)
     return _finish(params, state, status, n_iter, live, valid)
 
 
@@ -188,15 +188,15 @@ def _null_slope(data: Data, loss: Loss) -> jax.Array:
     return top * jnp.sqrt(jnp.where((square > 0) & jnp.isfinite(square), square, 1))
 
 
-def _start(problem: Problem, init: Linear | None) -> jax.Array:
+def _start(setup: Setup, init: Linear | None) -> jax.Array:
     """theta to start from: init, or the model without columns."""
-    data, loss, f = problem.data, problem.loss, problem.frame
+    data, loss, f = setup.data, setup.loss, setup.frame
     dtype = data.X.dtype
     if init is not None:
         params = Linear(jnp.asarray(init.coef, dtype), jnp.asarray(init.intercept, dtype))
-        return f.theta_of(params, problem.fit_intercept)
+        return f.theta_of(params, setup.fit_intercept)
     zero = jnp.zeros_like(f.scale)
-    if problem.fit_intercept:
+    if setup.fit_intercept:
         return jnp.append(zero, _null(data, loss))
     if not loss.needs_positive:
         return zero
@@ -208,7 +208,7 @@ def _start(problem: Problem, init: Linear | None) -> jax.Array:
 
 
 def _judge(
-    problem: Problem, state: newton.State, status: jax.Array, penalised: jax.Array, slope: jax.Array,
+    setup: Setup, state: newton.State, status: jax.Array, penalised: jax.Array, slope: jax.Array,
     residual: jax.Array, tol: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """(status, optimality): SEPARABLE where the gradient has all but vanished and the loss still falls along the last
@@ -216,26 +216,26 @@ def _judge(
 
     Towards infinity steps stay long; to a finite maximum each is about the square of the one before.
     """
-    if not problem.loss.may_separate:
+    if not setup.loss.may_separate:
         return status, state.optimality
-    data, f = problem.data, problem.frame
+    data, f = setup.data, setup.frame
     long = newton.strides(state.last, tol) & ~penalised
     # Where all columns are penalised only the intercept can diverge, and only if no intercept has the mean of y.
-    alone = ~problem.loss.attains(_mean(data)) & problem.fit_intercept
-    look = lambda _: linear_loss.last_look(data, f, problem.loss, state.theta, state.last, slope)  # noqa: E731
+    alone = ~setup.loss.attains(_mean(data)) & setup.fit_intercept
+    look = lambda _: linear_loss.last_look(data, f, setup.loss, state.theta, state.last, slope)  # noqa: E731
     nothing = (jnp.array(False), jnp.zeros_like(state.theta))
     ask = ((status == Status.CONVERGED) & long) | (status == Status.STALLED)
     falls, terms = when(ask, look, nothing)
-    rounded = (jnp.abs(residual) / (problem.scale + newton.rounding(terms, tol))).max()
+    rounded = (jnp.abs(residual) / (setup.unit + newton.rounding(terms, tol))).max()
     status, optimality = newton.resolved(status, state.optimality, rounded, tol)
     return jnp.where(alone | (falls & long & (status == Status.CONVERGED)), Status.SEPARABLE, status), optimality
 
 
-def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
+def _attach(params: Linear, live: Any, setup: Setup) -> Linear:
     """params, differentiable: the gradient vanishes on the support, coef off it."""
     data, loss, l1, l2 = live
     data = data.masked()
-    f, fit_intercept = problem.frame, problem.fit_intercept
+    f, fit_intercept = setup.frame, setup.fit_intercept
     weight = data.weight
     params = implicit.frozen(params)
     support = jnp.ones_like(params.coef) if l1 is None else (params.coef != 0).astype(params.coef.dtype)
@@ -262,7 +262,7 @@ def _attach(params: Linear, live: Any, problem: Problem) -> Linear:
         rows, loss_, _, l2_ = implicit.frozen(live)
         one = jnp.ones(1 if fit_intercept else 0, params.coef.dtype)
         mask = jnp.append(support, one)
-        H = linear_loss.hessian(rows, f, loss_, f.theta_of(params, fit_intercept), blocked=problem.blocked, safe=False)
+        H = linear_loss.hessian(rows, f, loss_, f.theta_of(params, fit_intercept), blocked=setup.blocked, safe=False)
         H = H * mask[:, None] * mask[None]
         T = cholesky.inverse_root(H + jnp.diag(f.penalty(l2_ * support, fit_intercept, 2) + 1 - mask))
         x = solve_root(T, mask * f.gradient_of(b, fit_intercept))

@@ -47,12 +47,12 @@ def rank_tol(dtype: jnp.dtype, n: int, p: int) -> float:
 
 class Factor(NamedTuple):
     """T (t, p, p) with H^+ = TT'; null (t, p, p): orthonormal basis of the null space in its first p - rank columns,
-    zero elsewhere; scale (t, p): column norms; rank (t,); condition (t,) of the equilibrated A; error (t,): the
+    zero elsewhere; norms (t, p): of the columns; rank (t,); condition (t,) of the equilibrated A; error (t,): the
     expected relative error of TT'."""
 
     T: jax.Array
     null: jax.Array
-    scale: jax.Array
+    norms: jax.Array
     rank: jax.Array
     condition: jax.Array
     error: jax.Array

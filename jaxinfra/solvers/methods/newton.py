@@ -79,11 +79,11 @@ class State(NamedTuple):
     since: jax.Array  # accepted steps since the metric was formed ...
     before: jax.Array  # ... and the optimality there
     direction: jax.Array
-    slope: jax.Array  # predicted change of F along the direction
+    predicted: jax.Array  # change of F along the direction
     t: jax.Array
     trials: jax.Array
     best: jax.Array  # the smallest optimality so far ...
-    idle: jax.Array  # ... and accepted steps that have not improved on it
+    stagnant: jax.Array  # ... and accepted steps that have not improved on it
 
 
 def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
@@ -95,7 +95,7 @@ def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
 
 
 def rounding(terms: jax.Array, tol: jax.Array) -> jax.Array:
-    """The addition to the unit of a gradient for the rounding of its sums, whose terms are far larger than the scale
+    """The addition to the unit of a gradient for the rounding of its sums, whose terms are far larger than that unit
     where a row is far from all others."""
     return _ROUNDING * eps(terms.dtype) / tol * terms
 
@@ -130,7 +130,7 @@ def minimise(
     evaluate: Callable[[jax.Array], Evaluation],
     form: Callable[[jax.Array], jax.Array],
     theta: jax.Array,
-    scale: jax.Array,
+    unit: jax.Array,
     *,
     l1: jax.Array | None,
     metric: jax.Array | None,
@@ -141,7 +141,7 @@ def minimise(
     max_iter: jax.Array | int,
     longest: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
 ) -> tuple[State, jax.Array, jax.Array]:
-    """Minimise from theta (q,) until max_j |subgradient_j| / scale_j <= tol.  Returns (state, status, n_iter).
+    """Minimise from theta (q,) until max_j |subgradient_j| / unit_j <= tol.  Returns (state, status, n_iter).
 
     form(theta): the metric there, T with TT' the inverse of the Hessian, or the Hessian itself if there is an l1.
     metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.  cautious: a
@@ -151,7 +151,7 @@ def minimise(
     known bound; None means 1.
     """
     q, dtype = theta.shape[0], theta.dtype
-    unit = eps(dtype)
+    precision = eps(dtype)
     one, zero = jnp.ones((), dtype), jnp.zeros((), dtype)
     empty = jnp.zeros((1 if exact or l1 is not None else MEMORY, q), dtype)
 
@@ -174,9 +174,9 @@ def minimise(
         e = evaluate(tried)
         value = e.value + penalty(tried)
         residual = e.gradient if l1 is None else least_norm(tried, e.gradient, l1)
-        optimality = (jnp.abs(residual) / scale).max()
-        noise = 8 * unit * jnp.abs(state.value)
-        enough = value <= state.value + 1e-4 * state.t * state.slope
+        optimality = (jnp.abs(residual) / unit).max()
+        noise = 8 * precision * jnp.abs(state.value)
+        enough = value <= state.value + 1e-4 * state.t * state.predicted
         hidden = (value <= state.value + noise) & (optimality < state.optimality)
         accept = jnp.isfinite(value) & jnp.isfinite(optimality) & (first | enough | hidden)
 
@@ -184,7 +184,7 @@ def minimise(
             return jnp.where(accept, new, old)
 
         s, y = tried - state.theta, e.gradient - state.gradient
-        remember = accept & ~first & (dot(s, y) > unit * jnp.sqrt(dot(s, s) * dot(y, y)))
+        remember = accept & ~first & (dot(s, y) > precision * jnp.sqrt(dot(s, s) * dot(y, y)))
         steps = jnp.where(remember, jnp.concatenate([state.steps[1:], s[None]]), state.steps)
         changes = jnp.where(remember, jnp.concatenate([state.changes[1:], y[None]]), state.changes)
         theta, g = pick(tried, state.theta), pick(e.gradient, state.gradient)
@@ -195,30 +195,32 @@ def minimise(
 
         # The next Hessian: always, or where the steps that are left at the present rate would cost more.
         small = (optimality <= tol) & ~(first & cautious)
-        met = small & ~(cautious & strides(last, tol) & (optimality > jnp.sqrt(unit * tol))) if exact else small
+        met = small & ~(cautious & strides(last, tol) & (optimality > jnp.sqrt(precision * tol))) if exact else small
         if exact:
             renew = accept & ~met
         else:
-            rate = jnp.log(jnp.maximum(optimality, unit * tol) / state.before) / since.astype(dtype)
+            rate = jnp.log(jnp.maximum(optimality, precision * tol) / state.before) / since.astype(dtype)
             left = jnp.where(rate < 0, jnp.log(tol / optimality) / rate, jnp.inf)
             renew = ~met & (((since >= 4) & (left > patience)) | ((trials >= 3) & (since > 0)))
             renew |= first & (metric is None)
         new_metric = when(renew, lambda _: form(theta), state.metric)
         steps, changes = jnp.where(renew, 0, steps), jnp.where(renew, 0, changes)
-        d, slope = propose(theta, g, new_metric, steps, changes)
+        d, predicted = propose(theta, g, new_metric, steps, changes)
 
         # The minimum of the parabola through what is known, within a tenth and a half of the rejected step.
-        bend = value - state.value - state.t * state.slope
-        ideal = jnp.where(bend > 0, -state.slope * state.t**2 / (2 * positive(bend)), 0)
+        bend = value - state.value - state.t * state.predicted
+        ideal = jnp.where(bend > 0, -state.predicted * state.t**2 / (2 * positive(bend)), 0)
         shorter = jnp.where(jnp.isfinite(value), jnp.clip(ideal, 0.1 * state.t, 0.5 * state.t), 0.25 * state.t)
         better = accept & (optimality < 0.9 * state.best)
-        idle = jnp.where(better, 0, jnp.where(accept & (state.value - value <= noise), state.idle + 1, state.idle))
-        stalled = (trials > _TRIALS) | (idle > 8)
+        stagnant = jnp.where(
+            better, 0, jnp.where(accept & (state.value - value <= noise), state.stagnant + 1, state.stagnant)
+        )
+        stalled = (trials > _TRIALS) | (stagnant > 8)
         whole = one if longest is None else longest(theta, d)
         new = State(
             theta, pick(value, state.value), g, optimality, last, new_metric, steps, changes,
-            jnp.where(renew, 0, since), jnp.where(renew | first, optimality, state.before), d, slope,
-            jnp.where(accept | renew, whole, shorter), trials, jnp.where(better, optimality, state.best), idle,
+            jnp.where(renew, 0, since), jnp.where(renew | first, optimality, state.before), d, predicted,
+            jnp.where(accept | renew, whole, shorter), trials, jnp.where(better, optimality, state.best), stagnant,
         )  # fmt: skip
         return new, Verdict(met | stalled, jnp.where(small, Status.CONVERGED, Status.STALLED))
 

@@ -80,14 +80,14 @@ class _State(NamedTuple):
     HU: jax.Array
     best: jax.Array  # of the feasible points N, the one with the smallest residual
     residual: jax.Array
-    idle: jax.Array  # steps since that was halved
+    stagnant: jax.Array  # steps since that was halved
 
 
 # Shares of the way to the Newton point that are tried at once.
 _SHARES = (1.0, 0.7, 0.4, 0.2, 0.1, 0.03, 0.01, 0.003)
 # First proximal step in units of 1 / D, its growth, and the residual of a step, relative to its length, that ends it.
 _FIRST, _GROWTH, _LOOSE = 100.0, 10.0, 0.1
-_IDLE = 30
+_PATIENCE = 30
 
 
 def quadratic(H: jax.Array, C: jax.Array, penalty: Penalty) -> Quadratic:
@@ -138,13 +138,13 @@ def minimise(
 
         left = (jnp.abs(penalty.subgradient(N, HN - C)) / root).max()
         left = jnp.where((penalty.clip(N) == N).all(), left, jnp.inf)
-        idle = jnp.where(left < 0.5 * z.residual, 0, z.idle + 1)
+        stagnant = jnp.where(left < 0.5 * z.residual, 0, z.stagnant + 1)
         better = (left < z.residual) | ~jnp.isfinite(z.residual)
         best = jnp.where(better, penalty.clip(N), z.best)
         goal = unit**0.85 * (jnp.abs(C) / root).max() + 4 * unit * (root * jnp.abs(N)).sum()
-        new = _State(W, s, z.U + share * D, z.HU + share * HD, best, jnp.where(better, left, z.residual), idle)
+        new = _State(W, s, z.U + share * D, z.HU + share * HD, best, jnp.where(better, left, z.residual), stagnant)
         converged = left <= goal
-        return new, Verdict(converged | (idle >= _IDLE), jnp.where(converged, Status.CONVERGED, Status.STALLED))
+        return new, Verdict(converged | (stagnant >= _PATIENCE), jnp.where(converged, Status.CONVERGED, Status.STALLED))
 
     infinite = jnp.asarray(jnp.inf, dtype)
     start = penalty.clip(start)

@@ -17,7 +17,7 @@ from jaxinfra.solvers.linalg import design
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.multinomial import smooth, softmax, sparse
-from jaxinfra.solvers.multinomial.softmax import Problem, Units
+from jaxinfra.solvers.multinomial.softmax import ScaledData, Units
 
 
 class Shares(NamedTuple):
@@ -54,7 +54,7 @@ def solve(
     l2 = jnp.broadcast_to(l2, (p, K))
     penalty, valid = l2, d.valid & (l2 >= 0).all()
     finite = d.finite & jnp.isfinite(l2.sum()) & jnp.isfinite(f.scale).all()
-    live = Problem(f.design(d.X, fit_intercept), d.T, d.offset, f.penalty(l2, fit_intercept, 2))
+    live = ScaledData(f.design(d.X, fit_intercept), d.T, d.offset, f.penalty(l2, fit_intercept, 2))
     if l1 is not None:
         l1 = jnp.broadcast_to(l1, (p, K))
         penalty, valid, finite = l2 + l1, valid & (l1 >= 0).all(), finite & jnp.isfinite(l1.sum())
@@ -94,7 +94,7 @@ def solve(
     )
 
 
-def _last_look(data: Problem, W: jax.Array, ask: jax.Array, stalled: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _last_look(data: ScaledData, W: jax.Array, ask: jax.Array, stalled: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Whether W puts every row on the side of its own class, if that is asked: then 2W, 3W, ... do so ever better.  And
     if the fit stalled, the terms of `linear_loss.last_look` (K, q), with what rounding of eta does to the slopes."""
 
@@ -155,7 +155,7 @@ def _unscaled(
     l1 = as_W(jnp.zeros_like(l2) if l1 is None else l1)
     Z = design.with_ones(d.X)
     W = jnp.concatenate([params.coef, params.intercept[None]]).T.astype(d.X.dtype)
-    f, g = softmax.value_and_gradient(Problem(Z, d.T, d.offset, as_W(l2)), W, blocked=blocked)
+    f, g = softmax.value_and_gradient(ScaledData(Z, d.T, d.offset, as_W(l2)), W, blocked=blocked)
     f = f + (l1 * jnp.abs(W)).sum()
     return jnp.where(d.finite & d.valid & d.domain, f, jnp.nan), W, g, l1
 

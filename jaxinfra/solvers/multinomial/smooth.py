@@ -31,7 +31,7 @@ from jaxinfra._core.types import Status
 from jaxinfra.solvers.likelihood.linear_loss import recedes
 from jaxinfra.solvers.linalg.products import diagonal
 from jaxinfra.solvers.multinomial import softmax
-from jaxinfra.solvers.multinomial.softmax import Curvature, Problem, Units
+from jaxinfra.solvers.multinomial.softmax import Curvature, ScaledData, Units
 
 # Pairs that L-BFGS remembers, and iterations before its initial matrix is renewed.
 _MEMORY, _FIRST = 20, 8
@@ -52,7 +52,7 @@ class Point(NamedTuple):
     optimality: jax.Array
 
 
-class Idle(NamedTuple):
+class Stagnation(NamedTuple):
     """The least f and residual so far, and the accepted steps since one that clearly improved on either."""
 
     least: jax.Array
@@ -60,16 +60,16 @@ class Idle(NamedTuple):
     steps: jax.Array
 
     @classmethod
-    def at(cls, start: Point) -> Idle:
+    def at(cls, start: Point) -> Stagnation:
         """None yet."""
         return cls(start.f, start.optimality, jnp.int32(0))
 
-    def after(self, new: Point) -> Idle:
+    def after(self, new: Point) -> Stagnation:
         """With a step to new.  Where changes of f are within rounding, the residual falls in the long run only."""
         falls = new.f < self.least - 16 * eps(new.f.dtype) * jnp.abs(self.least)
         better = falls | (new.optimality < 0.9 * self.best)
         least, best = jnp.minimum(new.f, self.least), jnp.minimum(new.optimality, self.best)
-        return Idle(least, best, jnp.where(better, 0, self.steps + 1))
+        return Stagnation(least, best, jnp.where(better, 0, self.steps + 1))
 
     @property
     def over(self) -> jax.Array:
@@ -90,7 +90,7 @@ Evaluate = Callable[[jax.Array], Point]
 Direction = Callable[[Point], jax.Array]
 
 
-def evaluator(data: Problem, units: Units, blocked: bool) -> Evaluate:
+def evaluator(data: ScaledData, units: Units, blocked: bool) -> Evaluate:
     """W -> Point, in the symmetric gauge: from it, rounding is all that leads away."""
 
     def evaluate(W: jax.Array) -> Point:
@@ -128,7 +128,7 @@ class Trend(NamedTuple):
     moved: jax.Array
 
     def judge(
-        self, data: Problem, new: Point, step: jax.Array, tol: jax.Array, accepted: jax.Array, bounded: jax.Array
+        self, data: ScaledData, new: Point, step: jax.Array, tol: jax.Array, accepted: jax.Array, bounded: jax.Array
     ) -> tuple[Trend, Verdict]:
         """The verdict on a step (K, q) to a new point.
 
@@ -155,19 +155,19 @@ class Trend(NamedTuple):
 
 
 def newton(
-    data: Problem, evaluate: Evaluate, direction: Direction, start: Point, bounded: jax.Array, tol: jax.Array,
+    data: ScaledData, evaluate: Evaluate, direction: Direction, start: Point, bounded: jax.Array, tol: jax.Array,
     max_iter: jax.Array,
 ) -> Solution:  # fmt: skip
     """Newton's method from `start`."""
 
-    def step(state: tuple[Point, Trend, Idle]) -> tuple[tuple[Point, Trend, Idle], Verdict]:
+    def step(state: tuple[Point, Trend, Stagnation]) -> tuple[tuple[Point, Trend, Stagnation], Verdict]:
         here, trend, idle = state
         new, _, accepted = search(evaluate, here, direction(here))
         idle = idle.after(new)
         trend, verdict = trend.judge(data, new, new.W - here.W, tol, accepted & ~idle.over, bounded)
         return (new, trend, idle), verdict
 
-    begin = (start, Trend(jnp.zeros_like(start.f)), Idle.at(start))
+    begin = (start, Trend(jnp.zeros_like(start.f)), Stagnation.at(start))
     (here, *_), status, n_iter = drive(step, begin, max_iter=max_iter)
     return Solution(here, status, n_iter)
 
@@ -180,7 +180,7 @@ class _Memory(NamedTuple):
     NY: jax.Array
     gamma: jax.Array  # N is right up to this factor, that of the newest pair
     made: jax.Array
-    idle: Idle
+    idle: Stagnation
 
 
 def lbfgs(
@@ -189,7 +189,7 @@ def lbfgs(
     """L-BFGS from `start` with `near` as its initial matrix, in the compact form (Nocedal and Wright, eq. 7.24)."""
     shape, dtype = start.W.shape, start.W.dtype
     zeros = jnp.zeros((_MEMORY, start.W.size), dtype)
-    begin = _Memory(start, near(start.g), zeros, zeros, zeros, jnp.ones((), dtype), jnp.int32(0), Idle.at(start))
+    begin = _Memory(start, near(start.g), zeros, zeros, zeros, jnp.ones((), dtype), jnp.int32(0), Stagnation.at(start))
 
     def direction(m: _Memory) -> jax.Array:
         g = m.here.g.reshape(-1)
@@ -221,7 +221,7 @@ def lbfgs(
 
 
 def solve(
-    data: Problem, W: jax.Array, units: Units, bounded: jax.Array, *, tol: jax.Array, max_iter: jax.Array,
+    data: ScaledData, W: jax.Array, units: Units, bounded: jax.Array, *, tol: jax.Array, max_iter: jax.Array,
     blocked: bool,
 ) -> Solution:  # fmt: skip
     """Minimise f from W (K, q).  bounded: whether a maximiser of the likelihood is known to be finite."""
@@ -262,7 +262,7 @@ def solve(
     return Solution(last.point, status, used + last.n_iter)
 
 
-def attach(live: Problem, W: jax.Array, *, blocked: bool) -> jax.Array:
+def attach(live: ScaledData, W: jax.Array, *, blocked: bool) -> jax.Array:
     """W as the root of the optimality conditions of `live`, differentiable; with L1 on its support, signs fixed.
 
     The Jacobian is the Hessian: factored for few parameters, else solved with by conjugate gradients.

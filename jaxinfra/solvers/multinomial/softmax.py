@@ -38,7 +38,7 @@ FACTORED = 4096
 _STRIPS = 8
 
 
-class Problem(NamedTuple):
+class ScaledData(NamedTuple):
     """Z (n, q), T (n, K), offset (n, K) or None, l2 (K, q), and l1 (K, q) or None where the penalty is smooth."""
 
     Z: jax.Array
@@ -62,7 +62,7 @@ def log_softmax(W: jax.Array, Z: jax.Array, offset: jax.Array | None) -> jax.Arr
     return eta - jnp.log(jnp.exp(eta).sum(0))[None]
 
 
-def value_and_gradient(data: Problem, W: jax.Array, *, blocked: bool) -> tuple[jax.Array, jax.Array]:
+def value_and_gradient(data: ScaledData, W: jax.Array, *, blocked: bool) -> tuple[jax.Array, jax.Array]:
     """f and its gradient (K, q), the smooth part of the objective, in one pass."""
 
     def sums(Z: jax.Array, T: jax.Array, offset: jax.Array | None) -> tuple[jax.Array, jax.Array]:
@@ -76,13 +76,13 @@ def value_and_gradient(data: Problem, W: jax.Array, *, blocked: bool) -> tuple[j
     return loss + 0.5 * (data.l2 * W * W).sum(), g + data.l2 * W
 
 
-def gauge(data: Problem, size: jax.Array) -> jax.Array:
+def gauge(data: ScaledData, size: jax.Array) -> jax.Array:
     """(q,): `size` where no penalty fixes the constant over classes, else 0."""
     penalty = data.l2 if data.l1 is None else data.l2 + data.l1
     return jnp.where(penalty.sum(0) == 0, size, 0)
 
 
-def symmetric(data: Problem, W: jax.Array) -> jax.Array:
+def symmetric(data: ScaledData, W: jax.Array) -> jax.Array:
     """W in the symmetric gauge, where no penalty or a smooth one decides it: least |W|^2, or the least penalty."""
     if data.l1 is not None:
         return W - W.mean(0)[None] * gauge(data, jnp.ones_like(W[0]))[None]
@@ -91,7 +91,7 @@ def symmetric(data: Problem, W: jax.Array) -> jax.Array:
     return W - (share * W).sum(0)[None]
 
 
-def hessian(data: Problem, W: jax.Array, *, blocked: bool) -> jax.Array:
+def hessian(data: ScaledData, W: jax.Array, *, blocked: bool) -> jax.Array:
     """H with the gauge term (Kq, Kq), classes first, in one pass.
 
     Only the blocks -sum_i a_i p_ik p_il z_i z_i' between classes k < l are summed.  A row of blocks adds up to zero, so
@@ -158,7 +158,7 @@ def solver(H: jax.Array, free: jax.Array | None = None) -> Callable[[jax.Array],
     return solve
 
 
-def product(data: Problem, W: jax.Array) -> Callable[[jax.Array], jax.Array]:
+def product(data: ScaledData, W: jax.Array) -> Callable[[jax.Array], jax.Array]:
     """V -> HV with the gauge term, for V (K, q): two products with Z."""
     P = jnp.exp(log_softmax(W, data.Z, data.offset))
     a = data.T.sum(1)[None]
@@ -178,7 +178,7 @@ class Curvature(NamedTuple):
     L: jax.Array | None
 
     @classmethod
-    def of(cls, data: Problem, W: jax.Array, full: jax.Array, *, blocked: bool) -> Curvature:
+    def of(cls, data: ScaledData, W: jax.Array, full: jax.Array, *, blocked: bool) -> Curvature:
         """At W (K, q): the diagonal alone or, where `full`, the q x q matrix, in float32.
 
         H is I (x) Z' diag(a s) Z + l2 with s_i the mean eigenvalue (1 - sum_k p_ik^2) / (K - 1) of diag(p_i) - p_i p_i'
@@ -216,7 +216,12 @@ class Curvature(NamedTuple):
 
 
 def iterative(
-    data: Problem, W: jax.Array, near: Callable[[jax.Array], jax.Array], free: jax.Array | None, tol: float, limit: int
+    data: ScaledData,
+    W: jax.Array,
+    near: Callable[[jax.Array], jax.Array],
+    free: jax.Array | None,
+    tol: float,
+    limit: int,
 ) -> Callable[[jax.Array], jax.Array]:
     """b -> H^-1 b by conjugate gradients with `near` as preconditioner, on the `free` parameters alone."""
     times = product(data, W)
@@ -235,7 +240,7 @@ class Units(NamedTuple):
     column: jax.Array
 
     @classmethod
-    def of(cls, data: Problem, intercept: jax.Array, noise: jax.Array) -> Units:
+    def of(cls, data: ScaledData, intercept: jax.Array, noise: jax.Array) -> Units:
         """intercept (K,): the start without columns; noise (q,): what may be rounding in the columns."""
         a = data.T.sum(1)
         eta = jnp.broadcast_to(intercept[:, None], data.T.T.shape)

@@ -21,19 +21,19 @@ from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.multinomial import softmax
-from jaxinfra.solvers.multinomial.smooth import Idle, Point, Solution, Trend
-from jaxinfra.solvers.multinomial.softmax import Problem, Units
+from jaxinfra.solvers.multinomial.smooth import Point, Solution, Stagnation, Trend
+from jaxinfra.solvers.multinomial.softmax import ScaledData, Units
 
 
 class _State(NamedTuple):
     here: Point
     L: jax.Array  # curvature of the proximal step in its metric
-    idle: Idle
+    idle: Stagnation
     trend: Trend
 
 
 def solve(
-    data: Problem, W: jax.Array, units: Units, bounded: jax.Array, *, tol: jax.Array, max_iter: jax.Array,
+    data: ScaledData, W: jax.Array, units: Units, bounded: jax.Array, *, tol: jax.Array, max_iter: jax.Array,
     blocked: bool,
 ) -> Solution:  # fmt: skip
     """Minimise F from W (K, q); the point of the solution holds F and the gradient of f."""
@@ -105,6 +105,6 @@ def solve(
         return _State(new, 0.7 * L, idle, trend), verdict
 
     start = evaluate(softmax.symmetric(data, W))
-    begin = _State(start, jnp.ones_like(start.f), Idle.at(start), Trend(jnp.zeros_like(start.f)))
+    begin = _State(start, jnp.ones_like(start.f), Stagnation.at(start), Trend(jnp.zeros_like(start.f)))
     state, status, n_iter = drive(step, begin, max_iter=max_iter)
     return Solution(state.here, status, n_iter)

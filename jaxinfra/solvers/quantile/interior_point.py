@@ -28,7 +28,7 @@ from jaxinfra.solvers.linalg.cholesky import inverse_root, solve_root
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 
 _STEP = 0.99995  # of the way to the nearest bound, as in Koenker's implementation
-_IDLE = 4  # iterations without a smaller gap after which no progress is expected
+_PATIENCE = 4  # iterations without a smaller gap after which no progress is expected
 
 
 class Program(NamedTuple):
@@ -79,7 +79,7 @@ class Point(NamedTuple):
     rows: _Side
     penalty: _Side
     best: jax.Array  # the smallest gap so far ...
-    idle: jax.Array  # ... and the iterations since
+    stagnant: jax.Array  # ... and the iterations since
 
 
 def _begin(low: jax.Array, high: jax.Array, r: jax.Array, unit: jax.Array) -> _Side:
@@ -186,10 +186,10 @@ def solve(
         db, dd, de, dz, dv, dz_p, dv_p = (jnp.where(good, a, 0) for a in (db, dd, de, dz, dv, dz_p, dv_p))
         rows, penalty = moved(rows, dd, dz, dv, tp, td), moved(penalty, de, dz_p, dv_p, tp, td)
         gap = rows.gap + penalty.gap
-        idle = jnp.where(gap < 0.9 * point.best, 0, point.idle + 1)
+        stagnant = jnp.where(gap < 0.9 * point.best, 0, point.stagnant + 1)
         best = jnp.minimum(gap, point.best)
-        new = Point(point.b + tp * db, point.d + td * dd, point.e + td * de, rows, penalty, best, idle)
-        done, stuck = gap <= goal, ~good | (idle >= _IDLE)
+        new = Point(point.b + tp * db, point.d + td * dd, point.e + td * de, rows, penalty, best, stagnant)
+        done, stuck = gap <= goal, ~good | (stagnant >= _PATIENCE)
         return new, Verdict(done | stuck, jnp.where(done, Status.CONVERGED, Status.STALLED))
 
     return drive(step, point, max_iter=max_iter)

@@ -125,10 +125,10 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
         t = order.smallest(kink, rise, outside[worst])
         enters = jnp.argmax((kink == t) & (rise > 0)).astype(state.basis.dtype)
         # At an optimal vertex no edge leads down, and there is no t.
-        lost = ~optimal & ~(jnp.isfinite(b).all() & (jnp.isfinite(t) | void.any()))
-        basis = jnp.where(leaves & ~void & ~optimal & ~lost, enters, state.basis)
+        failed = ~optimal & ~(jnp.isfinite(b).all() & (jnp.isfinite(t) | void.any()))
+        basis = jnp.where(leaves & ~void & ~optimal & ~failed, enters, state.basis)
         return _State(b, basis, state.void | void), Verdict(
-            optimal | lost, jnp.where(lost, Status.STALLED, Status.CONVERGED)
+            optimal | failed, jnp.where(failed, Status.STALLED, Status.CONVERGED)
         )
 
     start = _State(point.b, _basis(program, point).astype(jnp.int32), jnp.zeros(point.b.shape, bool))

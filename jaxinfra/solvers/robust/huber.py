@@ -38,7 +38,7 @@ from jaxinfra.solvers.robust import residual_scale as scales
 _NOTHING = 64
 
 
-class Problem(NamedTuple):
+class Setup(NamedTuple):
     """Data without the penalty, y centred."""
 
     data: Data
@@ -55,45 +55,45 @@ def _residuals(Z: jax.Array, y: jax.Array, theta: jax.Array) -> jax.Array:
     return (y - (eta + theta[-2] if len(theta) > p + 1 else eta)) / theta[-1]
 
 
-def _evaluate(problem: Problem, data: Data, theta: jax.Array) -> newton.Evaluation:
+def _evaluate(setup: Setup, data: Data, theta: jax.Array) -> newton.Evaluation:
     """The objective without penalty, infinite where the scale is not positive, and its gradient."""
-    f, delta = problem.frame, problem.delta
+    f, delta = setup.frame, setup.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         Z, w = masked(f.columns(X), w)
         z, w = _residuals(Z, y, theta), or_ones(w, y)
         psi = w * jnp.clip(z, -delta, delta)
         parts = [-dot(psi[None], Z)[0]]
-        if problem.fit_intercept:
+        if setup.fit_intercept:
             parts.append(-psi.sum()[None])
         # rho - z psi = -psi^2 / 2
         parts.append(0.5 * (w - psi * jnp.clip(z, -delta, delta)).sum()[None])
         return (w * (0.5 + Huber(delta).rho(z))).sum() * theta[-1], jnp.concatenate(parts)
 
-    value, gradient = sum_blocks(sums, data[:3], blocked=problem.blocked)
+    value, gradient = sum_blocks(sums, data[:3], blocked=setup.blocked)
     weight = positive(data.weight)
     value = jnp.where(theta[-1] > 0, value, jnp.inf)
     return newton.Evaluation(value / weight, gradient / weight)
 
 
 def _hessian(
-    problem: Problem, data: Data, theta: jax.Array, *, outside: jax.Array | float = 0.0, single: bool = False
+    setup: Setup, data: Data, theta: jax.Array, *, outside: jax.Array | float = 0.0, single: bool = False
 ) -> jax.Array:
     """The Hessian, with the share `outside` of the curvature that reweighted least squares gives the other rows."""
-    f, delta = problem.frame, problem.delta
+    f, delta = setup.frame, setup.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> jax.Array:
         Z = f.columns(X)
         z = _residuals(Z, y, theta)
         inside, size = jnp.abs(z) <= delta, jnp.abs(z)
-        one = [jnp.ones_like(Z[:, :1])] if problem.fit_intercept else []
+        one = [jnp.ones_like(Z[:, :1])] if setup.fit_intercept else []
         V, w = masked(jnp.concatenate([Z, *one, jnp.where(inside, z, 0)[:, None]], 1), w)
         h = absent.weighted(w, jnp.where(inside, 1, outside * delta / jnp.where(inside, 1, size)))
         if single:
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
         return symmetric_product(V * h[:, None], V)
 
-    H = sum_blocks(sums, data[:3], blocked=problem.blocked).astype(theta.dtype)
+    H = sum_blocks(sums, data[:3], blocked=setup.blocked).astype(theta.dtype)
     return mirror(H) / (positive(data.weight) * theta[-1])
 
 
@@ -112,31 +112,31 @@ def solve(
     w = or_ones(data.w, data.y)
     centre, unit = _frame(data.y, w, fit_intercept, blocked)
     # The scale then starts at 1.
-    problem = Problem(data._replace(y=(data.y - centre) / unit), delta, f, fit_intercept, blocked)
+    setup = Setup(data._replace(y=(data.y - centre) / unit), delta, f, fit_intercept, blocked)
 
     stride = newton.subsample(n, p, blocked=blocked)
-    sample = None if stride is None else problem.data.every(stride)
+    sample = None if stride is None else setup.data.every(stride)
     one = jnp.ones(2 if fit_intercept else 1, dtype)
-    scale = jnp.append(design.column_norms(sample or problem.data, f, fit_intercept), one)
+    gradient_unit = jnp.append(design.column_norms(sample or setup.data, f, fit_intercept), one)
     # The objective is in units of `unit` as well, so the penalty on coef / unit is larger by it.
     ridge = jnp.pad(f.penalty(l2 * unit, fit_intercept, 2), (0, 1))
 
     def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
         # Rows beyond delta have a slope but no curvature: where few rows are within, a step goes far too far.  The
         # curvature of their majoriser bounds the step and vanishes with the gradient, so the last steps are Newton's.
-        g = _evaluate(problem, rows, theta).gradient + ridge * theta
-        outside = jnp.minimum((jnp.abs(g) / scale).max(), 1)
-        H = _hessian(problem, rows, theta, outside=outside, single=single)
+        g = _evaluate(setup, rows, theta).gradient + ridge * theta
+        outside = jnp.minimum((jnp.abs(g) / gradient_unit).max(), 1)
+        H = _hessian(setup, rows, theta, outside=outside, single=single)
         return cholesky.inverse_root(H + jnp.diag(ridge), single=single)
 
     def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: jax.Array) -> tuple:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
-            e = _evaluate(problem, rows, theta)
+            e = _evaluate(setup, rows, theta)
             return newton.Evaluation(e.value + 0.5 * (ridge * theta * theta).sum(), e.gradient + ridge * theta)
 
         form = partial(metric_at, rows, single=rows is sample)
         return newton.minimise(
-            evaluate, form, theta, scale, l1=None, metric=metric, exact=sample is None,
+            evaluate, form, theta, gradient_unit, l1=None, metric=metric, exact=sample is None,
             patience=newton.patience(p), cautious=jnp.array(False), tol=tol, max_iter=max_iter,
             longest=_longest,
         )  # fmt: skip
@@ -146,7 +146,7 @@ def solve(
         if init is None:
             theta = run(sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
         metric = metric_at(sample, theta, single=True)
-    state, status, n_iter = run(problem.data, theta, metric, tol)
+    state, status, n_iter = run(setup.data, theta, metric, tol)
 
     s = state.theta[-1]
     coef, intercept = f.params_of(state.theta[:-1] * unit, fit_intercept)
@@ -201,10 +201,10 @@ def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked:
     def inverse(b: Scaled) -> Scaled:
         """In the coordinates of the passes, as in `penalised`."""
         rows, delta_, l2_ = implicit.frozen(live)
-        problem = Problem(rows, delta_, f, fit_intercept, blocked)
+        setup = Setup(rows, delta_, f, fit_intercept, blocked)
         theta = jnp.append(f.theta_of(Linear(params.coef, params.intercept), fit_intercept), params.scale)
         ridge = jnp.pad(f.penalty(l2_, fit_intercept, 2), (0, 1))
-        T = cholesky.inverse_root(_hessian(problem, rows, theta) + jnp.diag(ridge))
+        T = cholesky.inverse_root(_hessian(setup, rows, theta) + jnp.diag(ridge))
         x = solve_root(T, jnp.append(f.gradient_of(Linear(b.coef, b.intercept), fit_intercept), b.scale))
         out = f.params_of(x[:-1], fit_intercept)
         return Scaled(out.coef, out.intercept if fit_intercept else b.intercept, x[-1])

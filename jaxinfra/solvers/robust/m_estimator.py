@@ -38,7 +38,7 @@ from jaxinfra.solvers.robust import residual_scale
 _FIRST, _COARSE = 20, 1e-2
 _NOTHING = 64  # units of rounding of the spread of y: a scale below is 0
 _FAR = 10  # units of y, beyond which a row says nothing of where to start
-_IDLE = 20  # steps without a smaller optimality after which it no longer falls
+_PATIENCE = 20  # steps without a smaller optimality after which it no longer falls
 
 
 class _State(NamedTuple):
@@ -48,7 +48,7 @@ class _State(NamedTuple):
     first: jax.Array  # whether the norm is still Huber's
     steps: jax.Array
     best: jax.Array
-    idle: jax.Array
+    stagnant: jax.Array
 
 
 def solve(
@@ -110,9 +110,9 @@ def solve(
         # A scale on its way to 0 is progress too.
         better = (optimality < 0.9 * state.best) | (s < 0.9 * state.s)
         best = jnp.minimum(optimality, state.best)
-        idle = jnp.where(better | state.first, 0, state.idle + 1)
-        new = _State(theta, s, optimality, state.first & ~ending, state.steps + 1, best, idle)
-        stuck = (idle > _IDLE) | ~(s > 0) | ~jnp.isfinite(optimality)
+        stagnant = jnp.where(better | state.first, 0, state.stagnant + 1)
+        new = _State(theta, s, optimality, state.first & ~ending, state.steps + 1, best, stagnant)
+        stuck = (stagnant > _PATIENCE) | ~(s > 0) | ~jnp.isfinite(optimality)
         return new, Verdict(met | stuck, jnp.where(met, Status.CONVERGED, Status.STALLED))
 
     begin = _State(

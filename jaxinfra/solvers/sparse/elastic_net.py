@@ -42,7 +42,7 @@ from jaxinfra.solvers.least_squares import moments, refinement, residual, ridge
 from jaxinfra.solvers.methods import active_set
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.sparse import lasso_problem
-from jaxinfra.solvers.sparse.lasso_problem import Origin, Problem, Solved
+from jaxinfra.solvers.sparse.lasso_problem import Origin, Solved, Statistics
 
 # Penalties that share a working set, and what it can hold at the least.
 _BLOCK, _ROOM = 10, 1024
@@ -165,7 +165,7 @@ def _most(shape: tuple[int, ...], l2: jax.Array | None) -> int:
     return p if l2 is not None else min(p, max(2 * n, _ROOM))
 
 
-def _attach(coef: jax.Array, live: Live, q: Problem, centre: bool) -> jax.Array:
+def _attach(coef: jax.Array, live: Live, q: Statistics, centre: bool) -> jax.Array:
     """coef (m, p), differentiable with its support and signs frozen."""
     X, y, w, l1, l2 = live
     X, w = masked(X, w)
@@ -204,7 +204,7 @@ def _attach(coef: jax.Array, live: Live, q: Problem, centre: bool) -> jax.Array:
     return implicit.root(conditions, coef, lambda b: lax.map(inverse, (b, support, frozen_l2)))
 
 
-def _intercept(coef: jax.Array, live: Live, q: Problem, centre: bool) -> jax.Array:
+def _intercept(coef: jax.Array, live: Live, q: Statistics, centre: bool) -> jax.Array:
     """(m,) intercepts y_mean - x_mean'coef."""
     if not centre:
         return jnp.zeros_like(coef[:, 0])

@@ -109,14 +109,14 @@ class GroupNorm(NamedTuple):
             return dot(factor.T, dot(factor, jnp.where(free[:, None], g, 0)))
 
         q = when(free.any(), settle, jnp.zeros_like(g))
-        fall = (q * g).sum()
+        decrease = (q * g).sum()
         g = jnp.where((self.lam > 0)[:, None], g - dot(H, q), 0)
-        square = jnp.maximum(square - fall, 0)
+        square = jnp.maximum(square - decrease, 0)
         size = self.norms(g)
         most = jnp.where(size > 0, self.lam / positive(size), jnp.inf).min()
         inner = (W * g).sum()
         scale = jnp.minimum(1 + inner / positive(square), most)
-        return jnp.maximum(0.5 * fall + 0.5 * square * (1 - scale) ** 2 + self.value(W) - scale * inner, 0)
+        return jnp.maximum(0.5 * decrease + 0.5 * square * (1 - scale) ** 2 + self.value(W) - scale * inner, 0)
 
     def subgradient(self, W: jax.Array, gradient: jax.Array) -> jax.Array:
         """The element of least norm of gradient + the subdifferential at W."""

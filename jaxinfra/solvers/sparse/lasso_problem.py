@@ -20,7 +20,7 @@ from jaxinfra.solvers.methods.active_set import Oracle
 _FEW, _TALL, _MOST = 200, 8, 4096
 
 
-class Problem(NamedTuple):
+class Statistics(NamedTuple):
     """Sufficient statistics, scaled as in the objective."""
 
     M: jax.Array  # A'A (p, p) if tall, else A' (p, n)
@@ -43,7 +43,7 @@ def is_tall(n: int, p: int, m: int) -> bool:
 
 def prepare(
     X: jax.Array, y: jax.Array, w: jax.Array | None, l1: jax.Array, l2: jax.Array | None, centre: bool, blocked: bool
-) -> Problem:
+) -> Statistics:
     """The problem in the form that suits its shape; zeros where the input is not usable."""
     n, p = X.shape
     if is_tall(n, p, l1.shape[0]):
@@ -66,7 +66,7 @@ def prepare(
     varies = usable & ~design.rounded(jnp.sqrt(jnp.maximum(d, 0)), x_mean)
     M = jnp.where(varies[:, None] & varies[None, :] if v is None else varies[:, None], M, 0)
     c, d, vv = jnp.where(varies, c, 0), jnp.where(varies, d, 0), jnp.where(usable, vv, 0)
-    return Problem(
+    return Statistics(
         M, None if v is None else jnp.where(usable, v, 0), c, vv, d, x_mean, y_mean, weight, valid, finite, rounding
     )
 
@@ -79,7 +79,7 @@ class Origin(NamedTuple):
     square: jax.Array
 
 
-def oracle(q: Problem, at: Origin) -> Oracle:
+def oracle(q: Statistics, at: Origin) -> Oracle:
     """The smooth part without l2: from the data if wide, else from the moments and what is known at the origin."""
 
     def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array]:
@@ -133,7 +133,7 @@ class Solved(NamedTuple):
 
 
 def from_data(
-    X: jax.Array, y: jax.Array, w: jax.Array | None, l1: jax.Array, l2: jax.Array | None, q: Problem, blocked: bool,
+    X: jax.Array, y: jax.Array, w: jax.Array | None, l1: jax.Array, l2: jax.Array | None, q: Statistics, blocked: bool,
     s: Solved,
 ) -> Solved:  # fmt: skip
     """s with g, |r|^2 and the gap of a pass over the data."""
