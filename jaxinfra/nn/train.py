@@ -115,6 +115,7 @@ def evaluate(
     >>> print(found["accuracy"].round(3), found["confusion"].tolist())
     0.667 [[1.0, 0.0], [1.0, 1.0]]
     """
+    layers.positive("train.evaluate", batch_size=batch_size)
     rows = _setup.data("train.evaluate", X, y, sample_weight, mask)
     plan, rows, _ = _setup.plan("train.evaluate", apply, params, rows, loss, "float32", mesh, None)
     _setup.divides("train.evaluate", batch_size, mesh)
