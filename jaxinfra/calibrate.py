@@ -1,11 +1,11 @@
 r"""Probabilities from the decisions of a classifier, learned on rows that the fit has not seen.
 
-A machine's decisions on its own rows are too sure of themselves, so each fold is decided by the machine of the others.
+A machine's decisions on its own training rows are overconfident, so each fold is decided by the machine of the others.
 
     platt         P(second of a pair) = 1 / (1 + exp(-(slope d + offset))) for every pair, coupled over the pairs
     temperature   softmax(slope * scores), where a class scores its decisions over all its pairs
 
-Where a model decides class by class and not pair by pair, d of a pair is the difference of its classes.
+Where a model has a decision for each class and not for each pair, d of a pair is the difference of its classes.
 
 Source: Platt 1999; Lin, Lin and Weng 2007 (targets); Wu, Lin and Weng 2004, section 4 (coupling); Guo, Pleiss, Sun and
 Weinberger 2017 (temperature).
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import checks, labels
 from jaxinfra._core.finish import worst
@@ -41,8 +42,9 @@ _CLASSIFIERS = (*_PAIR_BY_PAIR, linear_svm, logistic, multinomial)
 class Calibration(NamedTuple):
     """A map from decisions to probabilities.
 
-    slope, offset: (pairs,), for Platt's method; for the temperature slope is (), one over it, and offset is None.
-    status: the worst `Status` of the fits of the folds, and of the calibration.
+    slope, offset: (pairs,), for Platt's method; for temperature scaling slope is (), one over the temperature, and
+      offset is None.
+    status: the worst `Status` of the fits of the folds and of the calibration.
     """
 
     slope: jax.Array
@@ -51,29 +53,30 @@ class Calibration(NamedTuple):
 
 
 def fit(
-    model: ModuleType,
-    X: Any,
-    y: Any,
-    *,
-    folds: Any,
-    method: str = "platt",
-    fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None,
-    n_classes: int | None = None,
-) -> Calibration:
+    model: ModuleType, X: ArrayLike, y: ArrayLike, *, folds: ArrayLike, method: str = "platt",
+    fixed: Mapping[str, Any] | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
+) -> Calibration:  # fmt: skip
     """Fit every fold, decide the rows that it left out, and learn probabilities from these decisions.
 
     Args:
       model: svc, nu_svc, linear_svm, logistic or multinomial, static.
-      X, y: as in the model's `fit`, y (n,) integers 0..K-1.
+      X, y: as in the model's `fit`, y (n,) integers 0..K-1; traced.
       folds: (F, n) training weights as of `select.kfold(n, F, stratify=y)`, traced.
       method: "platt" or "temperature", static.
-      fixed: the other arguments of the model's `fit`, such as {"C": 10.0, "kernel": ...}.
-      sample_weight: (n,) or None.
-      n_classes: static; None reads it from y.
+      fixed: the other arguments of the model's `fit`, such as {"C": 10.0, "kernel": ...}.  Booleans, whole numbers and
+        strings are static, all else traced.
+      sample_weight: (n,) not negative, traced; of the fits and of the calibration.  None means 1.
+      n_classes: the number of classes K, static; None reads it from y.
 
     Returns:
       Calibration, for `predict_proba`.
+
+    Raises:
+      TypeError for a model that is not one of these, labels that are not integers, an argument that the model's `fit`
+      does not have.  ValueError for another method, shapes that do not match, labels that are negative, too large or
+      have gaps, a negative weight, and a third class for `logistic`.
+
+    Status: in the result, since the fits are compiled: the worst of all.
 
     Cost: the fits of the folds, which share the kernel matrix, one after the other.
 
@@ -87,7 +90,8 @@ def fit(
     >>> bool((p[0, 0] > 0.8) & (p[1, 1] > 0.8))
     True
 
-    Elsewhere: sklearn.calibration.CalibratedClassifierCV, SVC(probability=True), libsvm -b 1.
+    Source: Platt 1999; Lin, Lin and Weng 2007; Guo, Pleiss, Sun and Weinberger 2017.  Elsewhere:
+    sklearn.calibration.CalibratedClassifierCV, SVC(probability=True), libsvm -b 1.
     """
     verb = "calibrate.fit"
     _check(verb, model)
@@ -97,8 +101,8 @@ def fit(
     if model is logistic and K > 2:
         raise ValueError(f"{verb}: logistic is for two classes, got {K}: use multinomial")
     folds = checks.array(verb, "folds", folds)
-    if folds.ndim != 2 or folds.shape[1] != X.shape[0]:
-        raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {X.shape[0]}), got folds {folds.shape}")
+    if folds.ndim != 2 or folds.shape[1] != jnp.shape(X)[0]:
+        raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {jnp.shape(X)[0]}), got folds {folds.shape}")
     weights = checks.weights(verb, sample_weight, X, y)
     traced, static = checks.split(fixed or {})
     return _fit(X, y, folds, weights, traced, model=model, classes=K, method=method, static=static)
@@ -154,7 +158,7 @@ def _logistic(x: jax.Array, target: jax.Array, w: jax.Array) -> tuple[jax.Array,
 
 
 def _platt(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) -> Calibration:
-    """A logistic regression for each pair, on targets that leave room for what few rows cannot show."""
+    """A logistic regression for each pair, on targets inside (0, 1) by as much as the number of rows suggests."""
     first, second = labels.pairs(classes)
 
     def pair(value: jax.Array, i: jax.Array, j: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -190,7 +194,7 @@ def _temperature(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) ->
         up = rises(middle)
         return jnp.where(up, low, middle), jnp.where(up, middle, high)
 
-    # From a slope that leaves all classes alike to one that leaves none.
+    # From a slope at which all classes are equally likely to one at which the largest score decides.
     ends = jnp.asarray(-10, scores.dtype), jnp.asarray(12, scores.dtype)
     low, high = lax.fori_loop(0, 60, halve, ends)
     fine = jnp.isfinite(unit)
@@ -198,8 +202,17 @@ def _temperature(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) ->
     return Calibration(slope, None, jnp.where(fine, Status.CONVERGED, Status.NONFINITE).astype(jnp.int32))
 
 
-def predict_proba(model: ModuleType, params: Any, calibration: Calibration, X: Any) -> jax.Array:
+def predict_proba(model: ModuleType, params: Any, calibration: Calibration, X: ArrayLike) -> jax.Array:
     """The probability of every class: (m, K), each row with sum 1.
+
+    Args:
+      model: that of `fit`, static.
+      params: the parameters of the model fitted to all rows, or its Fit, traced.
+      calibration: what `fit` returned, traced.
+      X: (m, p), as in the model's `decision`, traced.
+
+    Raises:
+      TypeError for a model that is not one of those of `fit`; the others as the model's `decision`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -1,10 +1,11 @@
-"""The verbs of any fit, which knows its model and what it was asked: no model has to be named, and nothing twice."""
+"""The verbs of any fit, which carries its model and arguments, so that neither has to be given again."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import jax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import problem
 from jaxinfra._core.types import Fit
@@ -20,10 +21,17 @@ def _verb(name: str, fit: Any) -> Any:
     return verb
 
 
-def decision(fit: Fit, X: Any, **rows: Any) -> jax.Array:
-    """`decision` of the fit's model: the linear predictor, or the margin of a machine.
+def decision(fit: Fit, X: ArrayLike, **rows: ArrayLike | None) -> jax.Array:
+    """The `decision` of the fit's model: the linear predictor, or the margin of a machine.
 
-    rows: offset of these rows, needed where the fit was given one.
+    Args:
+      fit: what the `fit` of a model returned.
+      X: (m, p), traced.
+      rows: the offset of these rows, needed where the fit was given one.
+
+    Raises:
+      TypeError for a fit without its problem, and an argument that the model's verb does not have.  ValueError where an
+      argument of the rows is missing that the fit was given, or X does not match the parameters.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -34,10 +42,15 @@ def decision(fit: Fit, X: Any, **rows: Any) -> jax.Array:
     return _verb("decision", fit)(fit, X, **rows)
 
 
-def predict(fit: Fit, X: Any, **rows: Any) -> jax.Array:
-    """`predict` of the fit's model: the mean response, or the class.
+def predict(fit: Fit, X: ArrayLike, **rows: ArrayLike | None) -> jax.Array:
+    """The `predict` of the fit's model: the mean response, or the class.
 
-    rows: offset and exposure of these rows, needed where the fit was given them; sort for quantiles.
+    Args:
+      fit, X: as in `decision`.
+      rows: the offset and exposure of these rows, needed where the fit was given them; sort for quantiles.
+
+    Raises:
+      TypeError and ValueError as `decision`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -49,8 +62,14 @@ def predict(fit: Fit, X: Any, **rows: Any) -> jax.Array:
     return _verb("predict", fit)(fit, X, **rows)
 
 
-def predict_proba(fit: Fit, X: Any, **rows: Any) -> jax.Array:
-    """`predict_proba` of the fit's model: the probability of each class, (n, K).
+def predict_proba(fit: Fit, X: ArrayLike, **rows: ArrayLike | None) -> jax.Array:
+    """The `predict_proba` of the fit's model: the probability of each class, (m, K).
+
+    Args:
+      fit, X, rows: as in `decision`.
+
+    Raises:
+      TypeError for a model without probabilities (`calibrate` learns them); the others as `decision`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -61,11 +80,17 @@ def predict_proba(fit: Fit, X: Any, **rows: Any) -> jax.Array:
     return _verb("predict_proba", fit)(fit, X, **rows)
 
 
-def objective(fit: Fit, X: Any, *y: Any, **rows: Any) -> jax.Array:
-    """`objective` of the fit's model at its parameters, on any rows: what the fit minimised on its own.
+def objective(fit: Fit, X: ArrayLike, *y: ArrayLike, **rows: ArrayLike | None) -> jax.Array:
+    """The `objective` of the fit's model at its parameters, on any rows: on its own rows what the fit minimised.
 
-    y: the responses; `one_class` has none.  rows: sample_weight, offset and exposure of these rows, needed where the
-    fit was given them; key for `theil_sen`.
+    Args:
+      fit, X: as in `decision`.
+      y: the responses; `one_class` has none.
+      rows: the sample_weight, offset and exposure of these rows, needed where the fit was given them; the key of
+        `theil_sen`.
+
+    Raises:
+      TypeError and ValueError as `decision`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -77,8 +102,14 @@ def objective(fit: Fit, X: Any, *y: Any, **rows: Any) -> jax.Array:
     return _verb("objective", fit)(fit, X, *y, **rows)
 
 
-def optimality(fit: Fit, X: Any, *y: Any, **rows: Any) -> Any:
-    """`optimality` of the fit's model at its parameters: what vanishes at a solution; arguments as of `objective`.
+def optimality(fit: Fit, X: ArrayLike, *y: ArrayLike, **rows: ArrayLike | None) -> Any:
+    """The `optimality` of the fit's model at its parameters: a residual that is zero at a solution.
+
+    Args:
+      fit, X, y, rows: as in `objective`.
+
+    Raises:
+      TypeError and ValueError as `decision`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

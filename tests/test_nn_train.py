@@ -326,3 +326,6 @@ def test_bad_input(small):
         run(small, key=0)
     with pytest.raises(TypeError, match="apply must be a function"):
         train.fit(params, params, X, y, key=jax.random.key(0))
+    for verb, data in ((train.evaluate, (X, y)), (train.predict, (X,))):
+        with pytest.raises(ValueError, match=rf"{verb.__name__}: batch_size must be a positive integer, got 0"):
+            verb(cnn.apply, params, *data, batch_size=0)

@@ -1,8 +1,8 @@
 """One step of each recurrent cell, forward and backward, written out by hand.
 
-A cell sees `inputs`, its G arrays of x K + b of this step (batch, hidden), and `products`, the G arrays of h R.
-`forward` gives the new states and what the backward step needs; `backward` the gradients by the inputs, by the
-products, and by the states before, the latter without what comes through the products.
+A cell takes `inputs`, its G arrays x K + b of this step (batch, hidden), and `products`, the G arrays h R.  `forward`
+returns the new states and the arrays that the backward step needs; `backward` the gradients with respect to the inputs,
+the products, and the states before, the last without the part through the products.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 
 def sigmoid(x: jax.Array) -> jax.Array:
-    """By tanh: one transcendental that never overflows, 1.5 times as fast on a CPU as 1 / (1 + exp(-x))."""
+    """The sigmoid by tanh, which never overflows and is 1.5 times as fast on a CPU as 1 / (1 + exp(-x))."""
     return 0.5 * jnp.tanh(0.5 * x) + 0.5
 
 
@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 
 
 class Cell(NamedTuple):
-    """gates: G. kept: how many arrays the forward step keeps. memory: whether there is a state c beside h."""
+    """A cell: G gates, the number of arrays that the forward step keeps, and whether it has a state c besides h."""
 
     gates: int
     kept: int

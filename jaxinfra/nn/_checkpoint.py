@@ -1,4 +1,4 @@
-"""Checkpoints of a run by orbax: whole or not at all, verified when read, the one before kept."""
+"""Checkpoints of a run by orbax: written atomically, verified by a checksum when read, the previous one kept."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def digest(tree: Any) -> str:
 
 
 def _flat(tree: Any) -> dict[str, np.ndarray]:
-    """Leaves by their paths: a checkpoint then depends on no class of ours."""
+    """The leaves by their paths: a checkpoint then depends on no class of the package."""
     pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in pairs}
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what it says, or its name."""
+    """The first line of an error's message, or its class."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
@@ -38,7 +38,7 @@ class OtherRunError(ValueError):
 
 
 class Checkpoints:
-    """The checkpoints of one folder, one an epoch, the last `KEEP` kept."""
+    """The checkpoints of one folder: one an epoch, of which the last `KEEP` are kept."""
 
     def __init__(self, folder: Any) -> None:
         self.folder = Path(folder).expanduser().resolve()
@@ -52,19 +52,19 @@ class Checkpoints:
         return self.folder / str(epoch)
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint."""
+        """The newest complete checkpoint."""
         epoch = self.manager.latest_step()
         return None if epoch is None else self.path(epoch)
 
     def save(self, epoch: int, arrays: Any, record: dict[str, Any]) -> str | None:
-        """Write a checkpoint; if that fails, say why and which one survives."""
+        """Write a checkpoint; if that fails, return a message with the reason and the checkpoint that is left."""
         flat = _flat(arrays)
         record = {**record, "sha256": digest(list(flat.values()))}
         try:
             items = ocp.args.Composite(arrays=ocp.args.StandardSave(flat), record=ocp.args.JsonSave(record))
             self.manager.save(epoch, args=items, force=True)
             self.manager.wait_until_finished()
-        except Exception as error:  # the disk is full, say: orbax and tensorstore raise several classes
+        except Exception as error:  # a full disk, for example: orbax and tensorstore raise several classes
             self.manager.reload()
             survivor = self.latest()
             kept = f"the one before is whole: {survivor}" if survivor else "there is none before it"
@@ -72,10 +72,10 @@ class Checkpoints:
         return None
 
     def read(self, like: Any, expected: dict[str, Any]) -> tuple[int, Any, dict[str, Any]] | None:
-        """(epoch, arrays, record) of the newest checkpoint that is whole; None where there is none.
+        """The (epoch, arrays, record) of the newest valid checkpoint; None without any.
 
-        A damaged one is named in a warning and passed over. One of another run, with another `fingerprint`, is an
-        error that says what differs.
+        A damaged checkpoint is named in a warning and skipped.  One of another run, with another `fingerprint`, is an
+        error that names the differences.
         """
         epochs = sorted(self.manager.all_steps(), reverse=True)
         flat = _flat(like)
@@ -113,7 +113,7 @@ class Checkpoints:
 
     def _arrays(self, epoch: int, shapes: Any) -> Any:
         items = ocp.args.Composite(arrays=ocp.args.StandardRestore(shapes))
-        with warnings.catch_warnings():  # that a checkpoint of arrays on the host names no sharding
+        with warnings.catch_warnings():  # one that a checkpoint of host arrays has no sharding
             warnings.simplefilter("ignore")
             return self.manager.restore(epoch, args=items)["arrays"]
 
@@ -128,5 +128,5 @@ class Checkpoints:
             )
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the manager of the folder."""
         self.manager.close()

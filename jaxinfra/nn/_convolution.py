@@ -1,10 +1,10 @@
-"""Convolution with a gradient that is fast on a CPU, also inside of loops.
+"""Convolution with a gradient that is fast on a CPU, also inside loops.
 
-XLA:CPU brings a convolution into the layout of its fast kernels only at the top of a program; inside a `scan`, such as
-an epoch of training, the two gradients that differentiation makes of one fall to plain loops, a hundred times slower.
-So both are written here in forms that are fast everywhere: the gradient by the input as the canonical convolution with
-the kernel turned round, that by the kernel as matrix products of shifted rows of the image. On GPU and TPU the
-convolution and its gradients stay XLA's own.
+XLA:CPU converts a convolution to the layout of its fast kernels only at the top level of a program; inside a `scan`,
+such as an epoch of training, the two gradients that differentiation derives run as plain loops, a hundred times slower.
+So both are written here in forms that are fast everywhere: the gradient with respect to the input as the canonical
+convolution with the flipped kernel, that with respect to the kernel as matrix products of shifted rows of the image.
+GPU and TPU run XLA's own convolution and gradients.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from jax import lax
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-# Pixels that one step of the kernel's gradient takes: enough for a matrix product, few enough for the cache.
+# Pixels in one step of the kernel's gradient: enough for a matrix product, few enough for the cache.
 PIXELS = 2048
-# Up to this many values a pixel (kernel height x width x channels) one product takes the whole window, beyond it one
-# for each row of the kernel: copying windows costs more than narrower products.
+# Up to this many values a pixel (kernel height x width x channels) one product covers the whole window, beyond it there
+# is one for each row of the kernel: copying windows costs more than narrower products.
 WINDOW = 64
 
 
 def padding(sizes: tuple[int, int], kernel: tuple[int, int], stride: int, kind: str) -> Padding:
-    """XLA's rule: "valid" none; "same" as much as gives ceil(size / stride), the smaller half first."""
+    """XLA's padding: "valid" none; "same" enough for an output of ceil(size / stride), the smaller half first."""
     if kind == "valid":
         return ((0, 0), (0, 0))
     total = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(sizes, kernel, strict=True)]
@@ -63,7 +63,7 @@ convolve.defvjp(_forward, _backward)
 
 
 def _by_input(x, kernel, cotangent, stride, pad):
-    """dx = the full convolution of the cotangent, with zeros between its pixels, and the kernel turned round."""
+    """The gradient dx: the full convolution of the cotangent, dilated by the stride, with the flipped kernel."""
     zero = jnp.zeros((), cotangent.dtype)
     spread = [(0, 0, 0), (0, 0, stride - 1), (0, 0, stride - 1), (0, 0, 0)]
     dilated = lax.pad(cotangent, zero, spread) if stride > 1 else cotangent
@@ -75,9 +75,10 @@ def _by_input(x, kernel, cotangent, stride, pad):
 
 
 def _by_kernel(x, kernel, cotangent, stride, pad):
-    """dkernel[i, j] = sum over images and pixels of x[s h + i, s w + j]' cotangent[h, w]: a scan over groups of images.
+    """The gradient dkernel[i, j], the sum over images and pixels of x[s h + i, s w + j]' cotangent[h, w].
 
-    One at a time their windows stay in the cache; over all at once they would be kh kw times the input in memory.
+    By a scan over groups of images, whose windows stay in the cache; the windows of all images at once would be kh kw
+    times the input in memory.
     """
     (kh, kw, channels, outputs), (n, height, width, _) = kernel.shape, cotangent.shape
     group = max((g for g in range(1, n + 1) if n % g == 0 and (g - 1) * height * width < PIXELS), default=1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 def allowed(mask: jax.Array | None, steps: int, causal: bool) -> jax.Array | None:
-    """Which query (third axis) may look at which key (last axis), to broadcast against (n, heads, t, t); None: all."""
+    """The allowed pairs of query (third axis) and key (last axis), broadcast against (n, heads, t, t); None: all."""
     seen = None if mask is None else mask[:, None, None, :]
     if not causal:
         return seen
@@ -16,7 +16,7 @@ def allowed(mask: jax.Array | None, steps: int, causal: bool) -> jax.Array | Non
 
 
 def scores(query: jax.Array, key: jax.Array, may: jax.Array | None) -> jax.Array:
-    """softmax(Q K' / sqrt(d)) over the allowed keys, (n, heads, t, t); all 0 where none is allowed."""
+    """The weights softmax(Q K' / sqrt(d)) over the allowed keys, (n, heads, t, t); all 0 where none is allowed."""
     logits = jnp.einsum("nhqd,nhkd->nhqk", query, key) * (query.shape[-1] ** -0.5)
     if may is None:
         return jax.nn.softmax(logits, -1)
@@ -26,7 +26,7 @@ def scores(query: jax.Array, key: jax.Array, may: jax.Array | None) -> jax.Array
 
 @jax.custom_vjp
 def attend(query: jax.Array, key: jax.Array, value: jax.Array, may: jax.Array | None) -> jax.Array:
-    """softmax(Q K' / sqrt(d)) V for (n, heads, t, d) arrays."""
+    """Attention softmax(Q K' / sqrt(d)) V for (n, heads, t, d) arrays."""
     return jnp.einsum("nhqk,nhkd->nhqd", scores(query, key, may), value)
 
 

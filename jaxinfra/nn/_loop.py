@@ -40,12 +40,12 @@ class Saved(NamedTuple):
 
 
 def begin(params: Any, optimizer: Any, average: bool) -> Saved:
-    """Before the first step. The step overwrites its state, so nothing in it may be the caller's, or there twice."""
+    """The state before the first step, in copies: steps overwrite its buffers, none of which may be the caller's."""
 
     def copy(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
 
-    # A narrow average would not move: 0.001 of a difference is less than the last bit.
+    # A narrow average would not change: 0.001 of a difference is less than the last bit.
     moving = copy(_step.wide(params)) if average else None
     state = _step.State(copy(params), optimizer, moving, jnp.int32(0), jnp.int32(-1))
     record = {"epoch": 0, "best_epoch": 0, "best": float("nan"), "since": 0, "history": {}}
@@ -75,13 +75,13 @@ def measure(plan: _step.Plan, params: Any, rows: Data, names: tuple[str, ...], b
 
 
 def fingerprint(settings: Settings, saved: Saved, rows: Data, held: Data | None, **others: Any) -> dict[str, Any]:
-    """Settings and data that a run shares with the one whose checkpoints it goes on from; epochs, patience are free."""
+    """Settings and data that must equal those of the checkpoints to continue from; epochs and patience may differ."""
     plan, order = settings.plan, settings.order
 
     def mark(part: Data | None) -> str | None:
         if part is None:
             return None
-        sample = part.x[:: max(1, len(part.weight) // 64)]  # of large data a part will do
+        sample = part.x[:: max(1, len(part.weight) // 64)]  # of large data a part is enough
         return digest([np.asarray(sample), np.asarray(part.y), part.weight, part.mask])[:16]
 
     def name(value: Any) -> Any:
@@ -106,7 +106,7 @@ def fingerprint(settings: Settings, saved: Saved, rows: Data, held: Data | None,
 
 
 def resume(folder: Checkpoints, saved: Saved, expected: dict[str, Any]) -> Saved:
-    """The newest whole checkpoint of this run, or `saved` where there is none."""
+    """The newest valid checkpoint of this run, or `saved` without any."""
     saved.record["fingerprint"] = expected
     found = folder.read((saved.state, saved.best), expected)
     if found is None:
@@ -118,7 +118,7 @@ def resume(folder: Checkpoints, saved: Saved, expected: dict[str, Any]) -> Saved
 
 
 def run(settings: Settings, saved: Saved, rows: Data, held: Data | None, key: Any, folder: Any, report: Report) -> Any:
-    """(saved, status, message) after the last epoch, an early stop, or a loss that was not finite."""
+    """Run the epochs: (saved, status, message) after the last one, an early stop, or a loss that was not finite."""
     plan, order = settings.plan, settings.order
     state, best, record = saved
     state = _step.place(plan, state, rows=False)

@@ -1,4 +1,4 @@
-"""Measures of training: losses a row, and metrics over a whole set."""
+"""Losses of rows, and metrics over a whole data set."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ BLOCK = 2**20  # entries that are counted one by one: in float32 2^24 + 1 is 2^2
 
 
 def row_losses(loss: Any, logits: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """(n,): the loss of each row; with the mask (n, t) of a prediction a step the mean over real steps."""
-    if mask is not None and isinstance(loss, str):  # what stands in masked steps may be NaN, or no class
+    """The loss of each row, (n,); with predictions for steps and their mask (n, t) the mean over real steps."""
+    if mask is not None and isinstance(loss, str):  # masked steps may hold NaN, or no class
         logits, y = layers.blank(logits, mask), layers.blank(y, mask)
     values = (LOSSES[loss] if isinstance(loss, str) else loss)(logits, y)
     if values.ndim == 1:
@@ -51,7 +51,7 @@ def classified(loss: Any) -> bool:
 
 
 def _classes(loss: Any, logits: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(the class of each y, the likeliest one), int32."""
+    """The class of each y and the likeliest class, int32."""
     if loss == "softmax":
         truth, guess = y if y.ndim < logits.ndim else jnp.argmax(y, -1), jnp.argmax(logits, -1)
     else:
@@ -65,15 +65,14 @@ def _unknown(loss: Any, logits: jax.Array) -> jax.Array:
 
 
 def hits(loss: Any, logits: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """(n,): 1 where the likeliest class is y's, NaN where there is none; of a prediction a step the share of real
-    steps."""
+    """The hits of each row, (n,): 1 or 0, over real steps their mean; NaN where a logit is NaN."""
     truth, guess = _classes(loss, logits, y)
     right = jnp.where(_unknown(loss, logits), jnp.nan, (truth == guess).astype(logits.dtype))
     return right if right.ndim == 1 else row_losses(lambda a, _: a, right, y, mask)
 
 
 def _confusion(loss: str, logits: jax.Array, y: jax.Array, weight: jax.Array) -> jax.Array:
-    """(K, K): the weight of rows of class i (first axis) called j."""
+    """The confusion matrix (K, K): the weight of rows of class i (first axis) called j."""
     classes = logits.shape[-1] if loss == "softmax" else 2
     truth, guess = _classes(loss, logits, y)
     block = jnp.arange(truth.size, dtype=jnp.int32) // jnp.int32(BLOCK)
@@ -84,7 +83,7 @@ def _confusion(loss: str, logits: jax.Array, y: jax.Array, weight: jax.Array) ->
 
 @partial(jax.jit, static_argnames=("loss", "names"))
 def measure(loss: Any, names: tuple[str, ...], logits: Any, y: Any, weight: Any, mask: Any) -> dict[str, Any]:
-    """Loss and metrics over a whole set, each weighted by `weight` (n,); mask: that of a prediction a step, or None."""
+    """Loss and metrics over a data set, weighted by `weight` (n,); mask: (n, t) of predictions for steps, or None."""
     total = weight.sum()
     losses = row_losses(loss, logits, y, mask)
     found = {"loss": jnp.where(weight > 0, losses * weight, jnp.zeros_like(losses)).sum() / total}
@@ -111,7 +110,7 @@ def measure(loss: Any, names: tuple[str, ...], logits: Any, y: Any, weight: Any,
 
 
 def better(monitor: str, new: float, old: float, margin: float) -> bool:
-    """Whether `new` improves on `old` by more than the margin: upwards for accuracy and AUC, else downwards."""
+    """Whether `new` is better than `old` by more than the margin: larger for accuracy and AUC, else smaller."""
     if np.isnan(old):
         return not np.isnan(new)
     return new > old + margin if monitor.endswith(("accuracy", "auc")) else new < old - margin

@@ -1,8 +1,8 @@
 """A recurrent cell along a sequence, with its own backward pass.
 
-What differentiation makes of a `scan` keeps every intermediate in arrays that are first filled with zeros, and sums the
-gradient of the weights step by step. Here the gates overwrite their inputs, their gradients overwrite the gates, and
-the gradient of the weights is one matrix product after the loop: with one product a gate, 2.2 times as fast on a CPU.
+The derivative of a `scan` keeps every intermediate in arrays that are first filled with zeros, and sums the gradient of
+the weights step by step.  Here the gates overwrite their inputs, their gradients overwrite the gates, and the gradient
+of the weights is one matrix product after the loop: with one product a gate, 2.2 times as fast on a CPU.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from jaxinfra.nn._cells import CELLS
 
 
 def _gates(recurrent: jax.Array, count: int) -> list[jax.Array]:
-    """(hidden, G hidden) as G arrays (hidden, hidden)."""
+    """The recurrent kernel (hidden, G hidden) as G arrays (hidden, hidden)."""
     return jnp.split(recurrent, count, 1)
 
 
 def _products(h: jax.Array, weights: list[jax.Array]) -> list[jax.Array]:
-    """h R of each gate. On a CPU as one product a gate: taking the columns of a wide one apart costs more there."""
+    """The product h R of each gate: on a CPU one a gate, since splitting the columns of a wide one costs more there."""
     if len(weights) == 1:
         return [h @ weights[0]]
 
@@ -54,10 +54,12 @@ def _blend(real: Any, new: Any, old: Any) -> Any:
 def recur(
     cell: str, activation: str, backwards: bool, sequence: bool, inputs: Any, recurrent: Any, bias: Any, mask: Any
 ) -> jax.Array:
-    """The states after each step, (t, n, hidden), or the final one (n, hidden) unless `sequence`. Starts at 0.
+    """The states after each step, (t, n, hidden), or the final one (n, hidden) unless `sequence`.  Starts at 0.
 
-    inputs: the G arrays x K + b, each (t, n, hidden). recurrent: (hidden, G hidden). bias: (hidden,), of the recurrent
-    part of a GRU's candidate, or None. mask: (t, n, 1) bool or None; where False the states stay as they were.
+    inputs: the G arrays x K + b, each (t, n, hidden).
+    recurrent: (hidden, G hidden).
+    bias: (hidden,), of the recurrent part of a GRU's candidate, or None.
+    mask: (t, n, 1) bool or None; where it is False the states do not change.
     backwards: from the last step to the first.
     """
     kind, weights = CELLS[cell], _gates(recurrent, CELLS[cell].gates)
@@ -78,7 +80,7 @@ def recur(
 def _forward(cell, activation, backwards, sequence, inputs, recurrent, bias, mask):
     kind, weights = CELLS[cell], _gates(recurrent, CELLS[cell].gates)
     steps, start = inputs[0].shape[0], jnp.zeros(inputs[0].shape[1:], inputs[0].dtype)
-    after = 0 if backwards else 1  # states are stored with the initial one at the end where the run begins
+    after = 0 if backwards else 1  # the initial state is stored at the end where the run begins
 
     def body(n, carry):
         h, c, kept, hs, cs = carry
@@ -107,7 +109,7 @@ def _backward(cell, activation, backwards, sequence, residual, cotangent):
     kind, weights = CELLS[cell], _gates(recurrent, CELLS[cell].gates)
     steps, width = hs.shape[0] - 1, hs.shape[-1]
     before, after = (1, 0) if backwards else (0, 1)
-    spare = kind.kept > kind.gates  # a GRU's last kept array takes the gradient of the product that differs
+    spare = kind.kept > kind.gates  # a GRU's last kept array receives the gradient of the product that differs
 
     def body(n, carry):
         dh, dc, kept = carry

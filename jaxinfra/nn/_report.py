@@ -1,4 +1,4 @@
-"""The report of a run while it goes on: a progress bar with the metrics of each epoch, and TensorBoard scalars."""
+"""The report of a run in progress: a bar with the metrics of each epoch, and TensorBoard scalars."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def describe(epoch: int, epochs: int, values: dict[str, Any]) -> str:
-    """One line for an epoch: its scalars."""
+    """The scalars of an epoch in one line."""
     scalars = [f"{name} {float(value):.4g}" for name, value in values.items() if np.ndim(value) == 0]
     return f"epoch {epoch}/{epochs}  " + "  ".join(scalars)
 
 
 class Report:
-    """The bar, its lines and the event file; silent where not wanted."""
+    """The bar, its lines and the event file, each only if asked for."""
 
     def __init__(self, show: bool, epochs: int, steps: int, tensorboard: Any) -> None:
         self.epochs, self.steps = epochs, steps
@@ -40,15 +40,15 @@ class Report:
             self.writer.close()
 
     def start(self, epoch: int) -> None:
-        """An epoch begins."""
+        """Begin an epoch."""
         self.bar.reset(self.task, total=self.steps, description=f"epoch {epoch}/{self.epochs}", text="")
 
     def advance(self, steps: int, loss: float) -> None:
-        """Steps are done; the loss of the last one."""
+        """Report finished steps, with the loss of the last one."""
         self.bar.update(self.task, advance=steps, text=f"loss {loss:.4g}")
 
     def epoch(self, epoch: int, values: dict[str, Any]) -> None:
-        """An epoch is over."""
+        """Report the end of an epoch."""
         self.say(describe(epoch, self.epochs, values))
         if self.writer is not None:
             for name, value in values.items():
@@ -58,7 +58,7 @@ class Report:
             self.writer.flush()
 
     def say(self, line: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         if self.show:
             self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""The arguments of `train`, checked and brought into the form that the loop works with."""
+"""The arguments of `train`, checked and converted to the form that the loop uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRECISIONS = {"float32": None, "bfloat16": "bfloat16"}
 
 
 def data(verb: str, X: Any, y: Any, weight: Any, mask: Any) -> Data:
-    """X, y, weights and mask with as many rows each; NumPy arrays stay on the host."""
+    """X, y, weights and mask with equal numbers of rows, checked; NumPy arrays stay on the host."""
     X, y = checks.array(verb, "X", X), checks.array(verb, "y", y)
     rows = {"X": X.shape, "y": y.shape}
     if not X.ndim or not y.ndim or X.shape[0] != y.shape[0] or X.shape[0] == 0:
@@ -40,14 +40,14 @@ def data(verb: str, X: Any, y: Any, weight: Any, mask: Any) -> Data:
 
 
 def _narrow(array: Any) -> Any:
-    """64-bit arrays of the host as what JAX makes of them."""
+    """Host arrays in the dtype that JAX gives them in its current mode."""
     if isinstance(array, jax.Array):
         return array
     return np.asarray(array, jax.dtypes.canonicalize_dtype(array.dtype))
 
 
-def wants(apply: Any) -> tuple[str, ...]:
-    """Which of `key` and `mask` the function takes."""
+def keywords(apply: Any) -> tuple[str, ...]:
+    """Those of the keywords `key` and `mask` that the function takes."""
     if not callable(apply):
         raise TypeError(f"train: apply must be a function (params, x) -> logits, got {type(apply).__name__}")
     names = inspect.signature(apply).parameters
@@ -55,8 +55,8 @@ def wants(apply: Any) -> tuple[str, ...]:
 
 
 def shape(verb: str, plan: _step.Plan, params: Any, rows: Data) -> Any:
-    """The shape and dtype of the logits of all rows: what is wrong with them is said of the user's arrays."""
-    layers.require(rows.mask is None or "mask" in plan.wants, f"{verb}: a mask is given, but apply takes none")
+    """The shape and dtype of the logits of all rows, checked, so that errors name the user's arrays."""
+    layers.require(rows.mask is None or "mask" in plan.keywords, f"{verb}: a mask is given, but apply takes none")
     logits = _shape(plan, params, rows.x, rows.mask)
     n = len(rows.weight)
     fits = logits.shape[:1] == (n,)
@@ -72,9 +72,9 @@ def _shape(plan: _step.Plan, params: Any, x: Any, mask: Any) -> Any:
 def plan(
     verb: str, apply: Any, params: Any, rows: Data, loss: Any, precision: str, mesh: Any, rule: Any, augment: Any = None
 ) -> tuple[_step.Plan, Data, int]:
-    """(plan, rows as `targets` has them, number of classes) after the network has been tried on shapes alone."""
+    """The plan, the rows as `targets` returns them, and the number of classes, from an abstract evaluation."""
     layers.choice(verb, "precision", precision, PRECISIONS)
-    draft = _step.Plan(apply, loss, rule, wants(apply), PRECISIONS[precision], mesh, augment)
+    draft = _step.Plan(apply, loss, rule, keywords(apply), PRECISIONS[precision], mesh, augment)
     logits = shape(verb, draft, params, rows)
     steps = _stepwise(draft, params, rows, logits)
     if loss == "auto":
@@ -89,13 +89,13 @@ def plan(
         same = (changed.shape, changed.dtype) == (x.shape, x.dtype)
         layers.require(same, f"{verb}: augment must keep shape and dtype, {x.shape} {x.dtype}, got {changed.shape} "
                        f"{changed.dtype}")  # fmt: skip
-    # Under the softmax of a logit a step the steps are the classes.
+    # Under the softmax with one logit for each step the steps are the classes.
     draft = replace(draft, loss=loss, steps=steps and not (loss == "softmax" and len(logits.shape) == 2))
     return draft, targets(verb, draft, rows, logits), logits.shape[-1] if loss == "softmax" else 2
 
 
 def _stepwise(plan: _step.Plan, params: Any, rows: Data, logits: Any) -> bool:
-    """Whether there is a prediction a step: with a step less in x (or one more) there is one less in the logits."""
+    """Whether each step has a prediction: with one step less in x (or one more) the logits have one less too."""
     x, mask = rows.x, rows.mask
     if x.ndim < 2 or logits.shape[1:2] != x.shape[1:2] or (mask is not None and mask.shape != x.shape[:2]):
         return False
@@ -103,12 +103,12 @@ def _stepwise(plan: _step.Plan, params: Any, rows: Data, logits: Any) -> bool:
     seen = None if mask is None else jax.ShapeDtypeStruct(other.shape[:2], mask.dtype)
     try:
         return _shape(plan, params, other, seen).shape[1:2] == other.shape[1:2]
-    except Exception:  # it takes one length alone, and says so in its own way: the mask then speaks for steps
+    except Exception:  # a network of one length raises an error of any class: a mask then is evidence for steps
         return mask is not None
 
 
 def _automatic(verb: str, rows: Data, logits: Any, steps: bool) -> str:
-    """The loss that y's dtype, shape and values speak for."""
+    """The loss that dtype, shape and values of y suggest."""
     y, classes = rows.y, len(logits.shape) > 1 + steps
     integer = jnp.issubdtype(y.dtype, jnp.integer) or y.dtype == jnp.bool_
     if integer and len(logits.shape) == y.ndim + 1:
@@ -129,20 +129,20 @@ def _automatic(verb: str, rows: Data, logits: Any, steps: bool) -> str:
 
 
 def _real(rows: Data, steps: bool) -> np.ndarray:
-    """y of the rows that count, and where there is one a step of their real steps."""
+    """The y of the rows that count, and of their real steps where each step has one."""
     y, there = np.asarray(rows.y), rows.weight > 0
     return y[there] if not steps or rows.mask is None else y[there][np.asarray(rows.mask)[there]]
 
 
 def _distributions(y: np.ndarray) -> bool:
-    """Whether the last axis of y holds probabilities of classes, such as 0 and a single 1."""
+    """Whether the last axis of y holds probabilities of classes, such as a one-hot row."""
     rounding = float(jnp.finfo(y.dtype).eps) if jnp.issubdtype(y.dtype, jnp.floating) else 0.0
     y = y.astype(np.float64)
     return bool((y >= 0).all() and (np.abs(y.sum(-1) - 1) <= max(1e-3, rounding)).all())
 
 
 def targets(verb: str, plan: _step.Plan, rows: Data, logits: Any) -> Data:
-    """The rows, their y checked beside the logits: a row without a real step has weight 0, one-hot y are integers."""
+    """The rows, with y checked against the logits, weight 0 for rows without a real step, and one-hot y as integers."""
     if plan.steps and rows.mask is not None:
         rows = rows._replace(weight=np.where(np.asarray(rows.mask).any(1), rows.weight, np.float32(0)))
     counts(verb, rows)
@@ -152,10 +152,10 @@ def targets(verb: str, plan: _step.Plan, rows: Data, logits: Any) -> Data:
         fits = values.shape[:1] == (len(y),)
         layers.require(fits, f"{verb}: loss must give a value for each of the {len(y)} rows, got shape {values.shape}")
         return rows
-    wanted = [logits.shape[:-1]] * (plan.loss == "softmax") + [logits.shape]
+    shapes = [logits.shape[:-1]] * (plan.loss == "softmax") + [logits.shape]
     layers.require(
-        y.shape in wanted,
-        f"{verb}: {plan.loss} needs y of shape {' or '.join(map(str, wanted))} beside logits {logits.shape}, "
+        y.shape in shapes,
+        f"{verb}: {plan.loss} needs y of shape {' or '.join(map(str, shapes))} beside logits {logits.shape}, "
         f"got {y.shape}",
     )
     real = _real(rows, plan.steps)
@@ -175,7 +175,7 @@ def targets(verb: str, plan: _step.Plan, rows: Data, logits: Any) -> Data:
 
 
 def validation(verb: str, given: Any, portion: float, rows: Data) -> Data | None:
-    """The validation set: given, or the share `portion` of the last rows."""
+    """The validation set: the one given, or the last rows, `portion` of all."""
     if given is not None:
         layers.require(not portion, f"{verb}: give validation or validation_split, not both")
         layers.require(
@@ -193,7 +193,7 @@ def validation(verb: str, given: Any, portion: float, rows: Data) -> Data | None
 
 
 def sorted_warning(verb: str, rows: Data, held: Data, loss: Any) -> None:
-    """Warn where the rows are sorted by class: of the last ones the training rows then have few, or none."""
+    """Warn where the rows are sorted by class: the classes at the end are then rare or absent in training."""
     if not _metrics.classified(loss) or rows.y.ndim != 1 or held.y.ndim != 1:
         return
     y = np.concatenate([np.asarray(part.y)[part.weight > 0] for part in (rows, held)])
@@ -206,7 +206,7 @@ def sorted_warning(verb: str, rows: Data, held: Data, loss: Any) -> None:
 
 
 def optimizer(given: Any, rate: Any, clip: float | None, params: Any) -> tuple[Any, Any]:
-    """(transformation, its state at the start)."""
+    """The transformation and its state at the start."""
     if clip is not None and not clip > 0:
         raise ValueError(f"train.fit: clip_norm must be positive, got {clip}")
     with _step.optax_promotion():
@@ -229,9 +229,9 @@ def _start(rule: Any, params: Any) -> Any:
 
 
 def class_weighted(verb: str, value: Any, rows: Data, loss: Any, classes: int) -> Data:
-    """Rows with their weights times those of their classes: {class: weight}, K weights, or "balanced".
+    """The rows with their weights times those of their classes: {class: weight}, K weights, or "balanced".
 
-    Balanced gives every class that is there the same weight.
+    "balanced" gives every class that is present the same total weight.
     """
     if value is None:
         return rows
@@ -258,12 +258,12 @@ def class_weighted(verb: str, value: Any, rows: Data, loss: Any, classes: int) -
 
 
 def counts(verb: str, rows: Data) -> None:
-    """Some row must count."""
+    """Raise unless some row counts."""
     layers.require(bool(rows.weight.sum() > 0), f"{verb}: no row is left with a weight above 0")
 
 
 def divides(verb: str, batch_size: int, mesh: Any) -> None:
-    """A batch must spread evenly over the mesh."""
+    """Raise unless a batch divides evenly over the devices of the mesh."""
     count = 1 if mesh is None else mesh.size
     layers.require(
         batch_size % count == 0,

@@ -18,7 +18,7 @@ from jaxinfra.nn import _metrics
 
 
 class State(NamedTuple):
-    """The state of the steps. bad: the first step whose loss or update was not finite, -1 while there is none."""
+    """The state of the steps.  bad: the first step whose loss or update was not finite, -1 while there is none."""
 
     params: Any
     optimizer: Any
@@ -31,14 +31,16 @@ class State(NamedTuple):
 class Plan:
     """The static part of a compiled step; hashable, so that a second run with the same plan compiles nothing.
 
-    wants: which of "key" and "mask" `apply` takes. precision: the dtype of the forward and backward pass, or None.
-    augment: (key, x) -> x, of a batch in training, or None. steps: whether each step of x has a prediction.
+    keywords: those of "key" and "mask" that `apply` takes.
+    precision: the dtype of the forward and backward pass, or None for that of the parameters.
+    augment: (key, x) -> x, applied to a batch in training, or None.
+    steps: whether each step of x has a prediction.
     """
 
     apply: Any
     loss: Any
     optimizer: Any
-    wants: tuple[str, ...]
+    keywords: tuple[str, ...]
     precision: str | None
     mesh: Any
     augment: Any = None
@@ -52,7 +54,7 @@ class Plan:
 
 @cache
 def named_optimizer(name: str, clip: float | None, schedule: Any, dtype: str) -> Any:
-    """An optimizer of optax by its name; a rate that is a number stands in its state: a new one compiles nothing."""
+    """An optax optimizer by its name; a rate that is a number is in its state, so that a new one compiles nothing."""
     make = getattr(optax, name, None)
     if make is None:
         raise ValueError(f"train.fit: optax has no optimizer {name!r}; give its name, or the optimizer itself")
@@ -63,19 +65,19 @@ def named_optimizer(name: str, clip: float | None, schedule: Any, dtype: str) ->
 
 @cache
 def clipped(optimizer: Any, clip: float | None) -> Any:
-    """The user's optimizer behind clipping; cached, so that the same one is the same program."""
+    """The user's optimizer after clipping; cached, so that the same one is the same program."""
     return optimizer if clip is None else optax.chain(optax.clip_by_global_norm(clip), optimizer)
 
 
 @contextmanager
 def optax_promotion() -> Iterator[None]:
-    """optax counts on JAX's standard promotion, whatever the user has set."""
+    """JAX's standard promotion, which optax relies on, whatever the user has set."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
 
 
 def wide(tree: Any) -> Any:
-    """Narrow floats as float32, in which optimizers count: 0.999 is 1 in bfloat16, and 1e-4 squared is 0 in float16."""
+    """Narrow floats as float32, for optimizers: 0.999 is 1 in bfloat16, and 1e-4 squared is 0 in float16."""
 
     def leaf(a: Any) -> Any:
         dtype = jnp.result_type(a)
@@ -85,12 +87,12 @@ def wide(tree: Any) -> Any:
 
 
 def like(tree: Any, other: Any) -> Any:
-    """The leaves of one tree in the dtypes of another."""
+    """The leaves of one pytree in the dtypes of another."""
     return jax.tree.map(lambda a, b: a if a.dtype == b.dtype else a.astype(b.dtype), tree, other)
 
 
 def forward(plan: Plan, params: Any, x: Any, mask: Any, key: Any) -> jax.Array:
-    """Logits, in float32 or wider, computed in the precision of the plan."""
+    """The logits, in float32 or wider, computed in the precision of the plan."""
     if plan.precision is not None:
         narrow = jnp.dtype(plan.precision)
 
@@ -98,14 +100,14 @@ def forward(plan: Plan, params: Any, x: Any, mask: Any, key: Any) -> jax.Array:
             return leaf.astype(narrow) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
         params, x = jax.tree.map(cast, params), cast(x)
-    extra = {"mask": mask} if "mask" in plan.wants and mask is not None else {}
-    extra |= {"key": key} if "key" in plan.wants and key is not None else {}
+    extra = {"mask": mask} if "mask" in plan.keywords and mask is not None else {}
+    extra |= {"key": key} if "key" in plan.keywords and key is not None else {}
     logits = plan.apply(params, x, **extra)
     return logits.astype(jnp.float32) if logits.dtype.itemsize < 4 else logits
 
 
 def _spread(plan: Plan, run: Any, whole: int, batches: int, out: PartitionSpec) -> Any:
-    """`run` on each device of the mesh: first `whole` arguments that all have, then `batches` spread over them."""
+    """`run` on each device of the mesh: its first `whole` arguments replicated, the next `batches` spread over them."""
     if plan.mesh is None:
         return run
     specs = (PartitionSpec(),) * whole + (PartitionSpec(None, plan.axes),) * batches
@@ -174,7 +176,7 @@ def logits_chunk(plan: Plan, params: Any, x: Any, mask: Any) -> jax.Array:
 
 
 def place(plan: Plan, tree: Any, rows: bool) -> Any:
-    """Arrays on the devices of the plan: `rows` spread along the second axis, otherwise whole on each."""
+    """Arrays on the devices of the plan: `rows` spread along the second axis, otherwise replicated."""
     if plan.mesh is None:
         return tree
     spec = PartitionSpec(None, plan.axes) if rows else PartitionSpec()

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxinfra._core.pytree import pytree, static
 from jaxinfra._core.types import short_repr
 from jaxinfra.nn import layers
 from jaxinfra.nn._dot_product import allowed, attend, scores
+from jaxinfra.nn._positions import sinusoids
 from jaxinfra.nn.layers import Affine, Norm
 
 VERB = "attention.apply"
@@ -27,14 +28,25 @@ VERB = "attention.apply"
 class Config:
     """The architecture; all static.
 
-    width: the size of a position's vector. heads: how many parts of it attend apart; divides width. features: the size
-    of one step of x (projected to width unless equal), or None with a vocabulary. vocabulary: the number of tokens,
-    where x holds integers. block: "attention" (nothing but it) or "encoder" (pre-norm residual, with a dense layer of
-    size `hidden`, 4 width unless given). blocks: how many, one on the other. position: "sinusoidal", "learned" (up to
-    `length` steps) or "none". causal: whether a position sees only itself and the past. pool: what the head sees:
-    "mean" or "max" over real positions, the "first" or "last" real one, or "none", one prediction a position.
-    outputs: the number of classes; 1 means one logit, of class 1 of two. activation: of the dense layer. dropout: the
-    rate after embedding, attention and dense layers.
+    Args:
+      width: the size of a position's vector.
+      heads: the number of attention heads, a divisor of width.
+      outputs: the number of classes; 1 means one logit, of class 1 of two.
+      features: the size of one step of x (projected to width unless equal); None with a vocabulary.
+      vocabulary: the number of tokens, where x holds integers; None with features.
+      block, blocks: "attention" alone or "encoder" (pre-norm residual, with a dense layer), and how many are stacked.
+      hidden: the size of an encoder's dense layer; None means 4 width.
+      position: "sinusoidal", "learned" (up to `length` steps) or "none".
+      length: the largest number of steps, needed by learned positions.
+      causal: whether a position attends to itself and earlier ones alone.
+      pool: the input of the head: "mean" or "max" over real positions, the "first" or "last" real one, or "none", one
+        prediction a position.
+      activation: of the dense layer: "relu", "tanh", "sigmoid", "gelu", "elu", "swish" or "identity".
+      dropout: the rate after embedding, attention and dense layers, from 0 to below 1.
+
+    Raises:
+      ValueError for a size that is not a positive integer, a name or a rate that is not allowed, and for both features
+      and vocabulary or neither.
     """
 
     width: int = 128
@@ -75,7 +87,11 @@ class Config:
 
 @short_repr
 class Block(NamedTuple):
-    """query, key, value, output: W_Q, W_K, W_V, W_O (width, width) with biases; the rest is None but in an encoder."""
+    """Parameters of one block: W_Q, W_K, W_V, W_O (width, width) with biases; norms and dense layers of an encoder.
+
+    norm_attention, norm_dense: the layer norms before attention and dense layers, None outside an encoder; so are up,
+    (width, hidden), and down, (hidden, width).
+    """
 
     query: Affine
     key: Affine
@@ -90,7 +106,11 @@ class Block(NamedTuple):
 @layers.network
 @pytree
 class Params:
-    """embedding (vocabulary, width), project (features, width), positions (length, width): None where not needed."""
+    """Parameters of a self-attention network: a pytree of arrays, with the architecture `config` as static data.
+
+    embedding (vocabulary, width), project (features, width), positions (length, width), and norm, the layer norm after
+    the last block of an encoder: None where not needed.  blocks: a tuple of `Block`.  head: the last layer.
+    """
 
     embedding: jax.Array | None
     project: Affine | None
@@ -101,13 +121,18 @@ class Params:
     config: Config = static()
 
 
-def init(key: jax.Array, config: Config, *, dtype: Any = jnp.float32) -> Params:
-    """Random parameters: Glorot's uniform start, He's before a relu-like activation, normal embeddings.
+def init(key: jax.Array, config: Config, *, dtype: DTypeLike = jnp.float32) -> Params:
+    """Random `Params`: Glorot's uniform start, He's before a relu-like activation, normal embeddings.
 
-    Embeddings have deviation 1, and beside learned positions 0.02, as those have.
+    Embeddings have standard deviation 1; with learned positions both have 0.02.
 
-    key: a `jax.random.key`. config: a `Config` (static). dtype: that of the parameters, in which `apply` computes
-    (static).
+    Args:
+      key: a `jax.random.key`, traced.
+      config: the architecture, static.
+      dtype: that of the parameters, in which `apply` computes, static.
+
+    Raises:
+      TypeError for a dtype that is not floating, or that JAX's current mode does not have.
 
     >>> import jax
     >>> from jaxinfra.nn import attention
@@ -136,7 +161,7 @@ def _init(key: jax.Array, config: Config, dtype: Any) -> Params:
         return Block(query, key, value, output, first, second, up, down)
 
     vocabulary, features = config.vocabulary, config.features
-    # Sinusoids have entries of size 1: smaller embeddings would drown beside them (Vaswani et al. 2017, section 3.4).
+    # Sinusoids have entries of size 1, too large for smaller embeddings beside them (Vaswani et al. 2017, section 3.4).
     deviation = 0.02 if config.position == "learned" else 1.0
     embedding = layers.start_embedding(next(keys), vocabulary, width, dtype, deviation) if vocabulary else None
     project = affine(features, width) if features and features != width else None
@@ -145,12 +170,6 @@ def _init(key: jax.Array, config: Config, dtype: Any) -> Params:
     stack = tuple(block() for _ in range(config.blocks))
     norm = layers.start_norm(width, dtype) if encoder else None
     return Params(embedding, project, positions, stack, norm, affine(width, config.outputs), config)
-
-
-def sinusoids(steps: int, width: int, dtype: Any = jnp.float32) -> jax.Array:
-    """(steps, width): sin and cos of t / 10000^(2i / width) in turns (Vaswani et al. 2017, section 3.5)."""
-    angle = np.arange(steps)[:, None] / 10000 ** (np.arange(0, width, 2) / width)
-    return jnp.asarray(np.stack([np.sin(angle), np.cos(angle)], -1).reshape(steps, width), dtype)
 
 
 def _heads(block: Block, h: jax.Array, heads: int) -> list[jax.Array]:
@@ -183,7 +202,7 @@ def _block(block: Block, h: jax.Array, may: jax.Array | None, config: Config, ke
 
 
 def _start(params: Params, x: Any, mask: Any, key: Any) -> tuple[jax.Array, Any, jax.Array | None]:
-    """The embedded positions (n, t, width), the mask, and who may look at whom."""
+    """The embedded positions (n, t, width), the mask, and the allowed pairs of query and key."""
     config, dtype = params.config, params.head.kernel.dtype
     if config.vocabulary is not None:
         x = layers.tokens(VERB, x, config.vocabulary, mask)
@@ -206,22 +225,33 @@ def _start(params: Params, x: Any, mask: Any, key: Any) -> tuple[jax.Array, Any,
     return layers.dropout(key, h, config.dropout), mask, allowed(mask, steps, config.causal)
 
 
-def apply(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = None) -> jax.Array:
+def apply(params: Params, x: ArrayLike, *, mask: ArrayLike | None = None, key: jax.Array | None = None) -> jax.Array:
     """Logits of a self-attention network: for classification of sequences, or tagging with `pool="none"`.
 
-    params: from `init`; the architecture travels with it (static), its arrays are traced. x: (n, t, features), or
-    (n, t) of integers with a vocabulary; traced. mask: (n, t) bool, True for real positions: nobody looks at the
-    others, the pool leaves them out, and what they hold is read as 0 (token 0); traced. A row without any real position
-    attends to nothing. key: for dropout while training; without one nothing is dropped.
+    Args:
+      params: from `init`; its arrays are traced, the architecture in it is static.
+      x: (n, t, features) real, or (n, t) of integers 0..vocabulary-1 with a vocabulary; traced.
+      mask: (n, t) bool, True for real positions, traced; None: all are.  No position attends to a masked one, the pool
+        leaves it out, and its content is read as 0 (token 0).  A row without any real position attends to nothing.
+      key: a `jax.random.key` for dropout while training, traced; None drops nothing.
 
-    Returns (n, outputs), (n,) with one output, and with `pool="none"` the same for each position, (n, t, outputs).
-    NaN or inf in a row of x come out in that row, and so does a token outside the vocabulary, as NaN (a ValueError
-    where x is on the host).
+    Returns:
+      The logits (n, outputs), (n,) with one output, and with `pool="none"` the same for each position, (n, t, outputs).
+      NaN or inf in a row of x appear in that row alone; a token outside the vocabulary is NaN in its row.
 
-    Derivatives: reverse mode of any order, also under `jvp` (Hessian-vector products), by everything but the mask; the
-    backward pass of the attention is written by hand, so plain forward mode (`jax.jvp` of `apply`) does not exist.
+    Raises:
+      ValueError for an x or a mask of another shape, no step or more than `length` learned positions, and a token
+      outside the vocabulary where x and mask are on the host.  TypeError for complex numbers, tokens that are no
+      integers, a mask that is not boolean.
+
+    Precision: float32 agrees with float64 to about 1e-6.
+
+    Derivatives: with respect to params and a real x, reverse mode of any order, also under `jvp` (Hessian-vector
+      products); the backward pass of the attention is written by hand, so plain forward mode (`jax.jvp` of `apply`)
+      does not exist.
+
     Cost: n t width (4 width + 2 t) multiplications a block, and 2 width hidden more a position in an encoder; the
-    gradient keeps the weights, (n, heads, t, t). float32 agrees with float64 to about 1e-6.
+      gradient keeps the attention weights, (n, heads, t, t).
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -230,21 +260,35 @@ def apply(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = N
     >>> attention.apply(params, jnp.ones((4, 5, 8))).shape
     (4, 3)
 
-    `torch.nn.MultiheadAttention` and `TransformerEncoderLayer(norm_first=True)`; Keras `MultiHeadAttention`. Vaswani et
-    al. 2017, eq. 1 and section 3.2.2; Xiong et al. 2020.
+    Source: Vaswani et al. 2017, eq. 1 and section 3.2.2; Xiong et al. 2020.  Elsewhere: `torch.nn.MultiheadAttention`
+    and `TransformerEncoderLayer(norm_first=True)`; Keras `MultiHeadAttention`.
     """
     config = params.config
     keys = layers.split(key, config.blocks + 1)
-    h, mask, may = _start(params, x, mask, keys[-1])
+    h, real, may = _start(params, x, mask, keys[-1])
     for block, own in zip(params.blocks, keys, strict=False):
         h = _block(block, h, may, config, own)
-    return layers.head(params.head, layers.pool_steps(_normed(params.norm, h), mask, config.pool))
+    return layers.head(params.head, layers.pool_steps(_normed(params.norm, h), real, config.pool))
 
 
-def weights(params: Params, x: Any, *, mask: Any = None) -> list[jax.Array]:
-    """The attention maps, one a block, (n, heads, t, t): how much each query (third axis) takes of each key.
+def weights(params: Params, x: ArrayLike, *, mask: ArrayLike | None = None) -> list[jax.Array]:
+    """The attention weights of each block: a list of (n, heads, t, t), by query (third axis) and key.
 
-    Arguments as of `apply`. Each row of a map sums to 1, or to 0 where no key is allowed.
+    Args:
+      params, x, mask: as in `apply`.
+
+    Returns:
+      One array a block; the weights of a query sum to 1, or to 0 where no key is allowed.
+
+    Raises: as `apply`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra.nn import attention
+    >>> config = attention.Config(features=2, width=2, heads=1, position="none", causal=True)
+    >>> print(attention.weights(attention.init(jax.random.key(0), config), jnp.ones((1, 2, 2)))[0][0, 0])
+    [[1.  0. ]
+     [0.5 0.5]]
     """
     h, _, may = _start(params, x, mask, None)
     found = []
@@ -255,11 +299,26 @@ def weights(params: Params, x: Any, *, mask: Any = None) -> list[jax.Array]:
     return found
 
 
-def predict_proba(params: Params, x: Any, *, mask: Any = None) -> jax.Array:
-    """The probability of each class, (n, outputs), or of class 1 with one output, (n,); arguments as of `apply`."""
+def predict_proba(params: Params, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
+    """The probability of each class: softmax of the logits, or the sigmoid of a single one.
+
+    Args:
+      params, x, mask: as in `apply`.
+
+    Returns:
+      (n, outputs), each row with sum 1, or with one output that of class 1, (n,); with `pool="none"` for each position.
+
+    Raises: as `apply`.
+    """
     return layers.probabilities(apply(params, x, mask=mask), params.config.outputs)
 
 
-def predict(params: Params, x: Any, *, mask: Any = None) -> jax.Array:
-    """The likeliest class of each row, int32 (n,); arguments as of `apply`."""
+def predict(params: Params, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
+    """The likeliest class of each row, int32 (n,), with `pool="none"` of each position, (n, t).
+
+    Args:
+      params, x, mask: as in `apply`.
+
+    Raises: as `apply`.
+    """
     return layers.labels(apply(params, x, mask=mask), params.config.outputs)

@@ -1,7 +1,7 @@
 """Convolutional networks: blocks of convolution, activation and pooling, dense layers, a softmax or sigmoid head.
 
-Images are (n, height, width, channels). Two architectures have names: `DIGITS`, for 28 x 28 grey images and 10 classes,
-and `PHOTOS`, for 150 x 150 colour images and two classes.
+Images are (n, height, width, channels).  Two architectures have names: `DIGITS`, for 28 x 28 grey images and 10
+classes, and `PHOTOS`, for 150 x 150 colour images and two classes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxinfra._core.pytree import pytree, static
 from jaxinfra.nn import layers
@@ -25,8 +26,16 @@ from jaxinfra.nn.layers import Affine
 class Block:
     """A convolution, its activation, and a pool; all static.
 
-    filters: its output channels. kernel: the side of its square window. stride: its step. padding: "valid" or "same".
-    pool: the side of the pool's windows, which do not overlap; 1 is none. pooling: "max" or "mean".
+    Args:
+      filters: the number of output channels.
+      kernel: the side of the square window of the convolution, in pixels.
+      stride: its step, in pixels.
+      padding: "valid" (none), or "same" (zeros, so that ceil(size / stride) pixels come out).
+      pool: the side of the pool's windows, in pixels, which do not overlap; 1 means no pool.
+      pooling: "max" or "mean".
+
+    Raises:
+      ValueError for a size that is not a positive integer, or another padding or pooling.
     """
 
     filters: int
@@ -43,7 +52,7 @@ class Block:
         layers.choice(verb, "pooling", self.pooling, ("max", "mean"))
 
     def size(self, n: int) -> int:
-        """Rows (or columns) that come out of n; 0 where the block does not fit."""
+        """The number of rows (or columns) that come out of n; 0 where the block does not fit."""
         covered = n if self.padding == "same" else n - self.kernel + 1
         return max(-(-covered // self.stride), 0) // self.pool
 
@@ -52,9 +61,17 @@ class Block:
 class Config:
     """The architecture; all static.
 
-    shape: (height, width, channels) of an image. blocks: a tuple of `Block`. dense: the sizes of the dense layers after
-    them. outputs: the number of classes; 1 means one logit, of class 1 of two. activation: "relu", "tanh", "sigmoid",
-    "gelu", "elu", "swish" or "identity". dropout: the rate before each dense layer and the head.
+    Args:
+      shape: (height, width, channels) of an image.
+      blocks: a tuple of `Block`, the first at the image.
+      dense: the sizes of the dense layers after the blocks.
+      outputs: the number of classes; 1 means one logit, of class 1 of two.
+      activation: "relu", "tanh", "sigmoid", "gelu", "elu", "swish" or "identity".
+      dropout: the rate before each dense layer and the head, from 0 to below 1.
+
+    Raises:
+      ValueError for a size that is not a positive integer, an activation or a rate that is not allowed, and blocks that
+      leave nothing of the image.
     """
 
     shape: tuple[int, int, int]
@@ -80,7 +97,7 @@ class Config:
             )
 
     def shapes(self) -> list[tuple[int, int, int]]:
-        """(height, width, channels) after each block."""
+        """The (height, width, channels) after each block."""
         height, width, _ = self.shape
         found = []
         for block in self.blocks:
@@ -96,7 +113,12 @@ PHOTOS = Config(shape=(150, 150, 3), blocks=(Block(32), Block(64), Block(128), B
 @layers.network
 @pytree
 class Params:
-    """convolutions, dense: tuples of `Affine`, one a layer; head: the last one; config: the architecture."""
+    """Parameters of a convolutional network: a pytree of arrays, with the architecture as static data.
+
+    convolutions, dense: tuples of `Affine`, one a layer.
+    head: the last layer.
+    config: the architecture.
+    """
 
     convolutions: tuple[Affine, ...]
     dense: tuple[Affine, ...]
@@ -104,11 +126,16 @@ class Params:
     config: Config = static()
 
 
-def init(key: jax.Array, config: Config, *, dtype: Any = jnp.float32) -> Params:
-    """Random parameters: He's start before relu-like activations, Glorot's elsewhere, biases 0.
+def init(key: jax.Array, config: Config, *, dtype: DTypeLike = jnp.float32) -> Params:
+    """Random `Params`: He's start before relu-like activations, Glorot's elsewhere, biases 0.
 
-    key: a `jax.random.key`. config: a `Config` (static). dtype: that of the parameters, in which `apply` computes
-    (static).
+    Args:
+      key: a `jax.random.key`, traced.
+      config: the architecture, static.
+      dtype: that of the parameters, in which `apply` computes, static.
+
+    Raises:
+      TypeError for a dtype that is not floating, or that JAX's current mode does not have.
 
     >>> import jax
     >>> from jaxinfra.nn import cnn
@@ -149,8 +176,23 @@ def _block(params: Affine, x: jax.Array, block: Block, activation: str) -> jax.A
     return (max_pool if block.pooling == "max" else mean_pool)(act(y + bias), block.pool)
 
 
-def features(params: Params, x: Any) -> list[jax.Array]:
-    """The output of each block, (n, height, width, filters): what its filters see; arguments as of `apply`."""
+def features(params: Params, x: ArrayLike) -> list[jax.Array]:
+    """The output of each block: a list of (n, height, width, filters).
+
+    Args:
+      params, x: as in `apply`.
+
+    Returns:
+      One array a block; the images themselves where there is none.
+
+    Raises: as `apply`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra.nn import cnn
+    >>> [h.shape for h in cnn.features(cnn.init(jax.random.key(0), cnn.DIGITS), jnp.zeros((1, 28, 28, 1)))]
+    [(1, 13, 13, 32), (1, 5, 5, 64)]
+    """
     config = params.config
     h = layers.inputs("cnn.apply", x, (None, *config.shape), params.head.kernel.dtype)
     found = []
@@ -160,22 +202,31 @@ def features(params: Params, x: Any) -> list[jax.Array]:
     return found or [h]
 
 
-def apply(params: Params, x: Any, *, key: jax.Array | None = None) -> jax.Array:
+def apply(params: Params, x: ArrayLike, *, key: jax.Array | None = None) -> jax.Array:
     """Logits of a convolutional network, for images of one size.
 
-    Each block is `pool(act(conv(x) + bias))`; then come dense layers `act(h @ kernel + bias)` and the head.
+    Each block is `pool(act(conv(x) + bias))`; then come dense layers `act(h @ kernel + bias)` and the head
+    `h @ kernel + bias`.
 
-    params: from `init`; the architecture travels with it (static), its arrays are traced. x: (n, height, width,
-    channels), of any real dtype (integers 0..255 are not scaled); traced. key: for dropout while training; without one
-    nothing is dropped.
+    Args:
+      params: from `init`; its arrays are traced, the architecture in it is static.
+      x: (n, height, width, channels), of any real dtype (integers 0..255 are not scaled); traced.
+      key: a `jax.random.key` for dropout while training, traced; None drops nothing.
 
-    Returns (n, outputs), or (n,) with one output. NaN or inf in an image come out in its row. Where several entries of
-    a window are largest, the first gets the gradient.
+    Returns:
+      The logits (n, outputs), or (n,) with one output.  NaN or inf in an image appear in its row alone.
 
-    Derivatives: reverse mode of any order, also under `jvp` (Hessian-vector products); the backward pass of convolution
-    and pool is written by hand, so plain forward mode (`jax.jvp` of `apply`) does not exist. Cost: the products of the
-    convolutions, twice that backward. On a CPU `scan` and `vmap` over it are as fast as the bare function. float32
-    agrees with float64 to about 1e-6.
+    Raises:
+      ValueError for an x of another shape.  TypeError for complex numbers.
+
+    Precision: float32 agrees with float64 to about 1e-6.
+
+    Derivatives: with respect to params and x, reverse mode of any order, also under `jvp` (Hessian-vector products);
+      the backward pass of convolution and pool is written by hand, so plain forward mode (`jax.jvp` of `apply`) does
+      not exist.  Where several entries of a window are largest, the first gets the gradient.
+
+    Cost: the products of the convolutions, twice that backward.  On a CPU `scan` and `vmap` over it are as fast as the
+      bare function.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -184,7 +235,8 @@ def apply(params: Params, x: Any, *, key: jax.Array | None = None) -> jax.Array:
     >>> cnn.apply(params, jnp.zeros((2, 28, 28, 1))).shape
     (2, 10)
 
-    Keras `Conv2D`, `MaxPooling2D`, `Dense`; `torch.nn.Conv2d` with channels last. LeCun et al. 1998.
+    Source: LeCun et al. 1998.  Elsewhere: Keras `Conv2D`, `MaxPooling2D`, `Dense`; `torch.nn.Conv2d` with channels
+    last.
     """
     config = params.config
     act = layers.ACTIVATIONS[config.activation]
@@ -196,11 +248,40 @@ def apply(params: Params, x: Any, *, key: jax.Array | None = None) -> jax.Array:
     return layers.head(params.head, layers.dropout(keys[-1], h, config.dropout))
 
 
-def predict_proba(params: Params, x: Any) -> jax.Array:
-    """The probability of each class, (n, outputs), or of class 1 with one output, (n,); arguments as of `apply`."""
+def predict_proba(params: Params, x: ArrayLike) -> jax.Array:
+    """The probability of each class: softmax of the logits, or the sigmoid of a single one.
+
+    Args:
+      params, x: as in `apply`.
+
+    Returns:
+      (n, outputs), each row with sum 1, or with one output that of class 1, (n,).
+
+    Raises: as `apply`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra.nn import cnn
+    >>> params = cnn.init(jax.random.key(0), cnn.Config(shape=(4, 4, 1), blocks=(), dense=(), outputs=2))
+    >>> print(cnn.predict_proba(params, jnp.zeros((1, 4, 4, 1))))
+    [[0.5 0.5]]
+    """
     return layers.probabilities(apply(params, x), params.config.outputs)
 
 
-def predict(params: Params, x: Any) -> jax.Array:
-    """The likeliest class of each image, int32 (n,); arguments as of `apply`."""
+def predict(params: Params, x: ArrayLike) -> jax.Array:
+    """The likeliest class of each image, int32 (n,): the first of the largest logits.
+
+    Args:
+      params, x: as in `apply`.
+
+    Raises: as `apply`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra.nn import cnn
+    >>> params = cnn.init(jax.random.key(0), cnn.Config(shape=(4, 4, 1), blocks=(), dense=(), outputs=2))
+    >>> print(cnn.predict(params, jnp.zeros((1, 4, 4, 1))))
+    [0]
+    """
     return layers.labels(apply(params, x), params.config.outputs)

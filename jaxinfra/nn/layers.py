@@ -1,17 +1,18 @@
 """The parts of the networks: dense layers, norms, dropout, embeddings, activations, heads, and their starts.
 
-Every layer is a function of a NamedTuple of arrays and its input. Nothing here keeps state.
+Every layer is a function of a NamedTuple of arrays and its input.  Nothing here keeps state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxinfra._core import show
 from jaxinfra._core.types import short_repr
@@ -33,7 +34,11 @@ MONOTONE = ("relu", "tanh", "sigmoid", "elu", "identity")  # activations that co
 
 @short_repr
 class Affine(NamedTuple):
-    """`x @ kernel + bias`: kernel (inputs, outputs) or, of a convolution, (height, width, inputs, outputs)."""
+    """Parameters of `x @ kernel + bias`.
+
+    kernel: (inputs, outputs) or, of a convolution, (height, width, inputs, outputs).
+    bias: (outputs,).
+    """
 
     kernel: Array
     bias: Array
@@ -41,14 +46,14 @@ class Affine(NamedTuple):
 
 @short_repr
 class Norm(NamedTuple):
-    """Layer norm: scale (features,) and bias (features,)."""
+    """Parameters of a layer norm: scale (features,) and bias (features,)."""
 
     scale: Array
     bias: Array
 
 
 def network(kind: type[T]) -> type[T]:
-    """Parameters that print how many they are and what each field holds, not pages of numbers."""
+    """Make a class of parameters print their number and what each field holds, not pages of numbers."""
 
     def __repr__(self: Any) -> str:
         return f"{kind.__name__}({show.joined([show.count(self), *show.fields(self)])})"
@@ -58,12 +63,26 @@ def network(kind: type[T]) -> type[T]:
 
 
 def dense(params: Affine, x: Array) -> Array:
-    """`x @ kernel + bias` over the last axis of x."""
+    """A dense layer: `x @ kernel + bias` over the last axis of x.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra.nn import layers
+    >>> print(layers.dense(layers.Affine(jnp.ones((2, 1)), jnp.array([0.5])), jnp.array([[1.0, 2.0]])))
+    [[3.5]]
+    """
     return x @ params.kernel + params.bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def layer_norm(params: Norm, x: Array, epsilon: float = 1e-6) -> Array:
-    """`(x - mean) / sqrt(variance + epsilon) * scale + bias` over the last axis (Ba, Kiros, Hinton 2016)."""
+    """Layer norm: `(x - mean) / sqrt(variance + epsilon) * scale + bias` over the last axis.
+
+    Args:
+      params: Norm, traced.
+      x: (..., features), traced.
+      epsilon: in units of x^2; keeps the derivative finite where x is constant.
+
+    Source: Ba, Kiros and Hinton 2016.
+    """
     shape = (1,) * (x.ndim - 1) + (-1,)
     centred = x - x.mean(-1, keepdims=True)
     deviation = jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + epsilon)
@@ -71,7 +90,13 @@ def layer_norm(params: Norm, x: Array, epsilon: float = 1e-6) -> Array:
 
 
 def dropout(key: Array | None, x: Array, rate: float) -> Array:
-    """Each entry of x set to 0 with probability `rate` (static), the others divided by 1 - rate; without a key, x."""
+    """Dropout: each entry of x set to 0 with probability `rate`, the others divided by 1 - rate.
+
+    Args:
+      key: a `jax.random.key`, traced; None drops nothing.
+      x: an array of any shape, traced.
+      rate: from 0 to below 1, static.
+    """
     if key is None or rate == 0:
         return x
     keep = jax.random.bernoulli(key, 1 - rate, x.shape)
@@ -79,7 +104,7 @@ def dropout(key: Array | None, x: Array, rate: float) -> Array:
 
 
 def split(key: Array | None, count: int) -> list[Any]:
-    """`count` keys, or as many None: layers without a key drop nothing."""
+    """Split a key into `count` keys; None gives as many None, with which layers drop nothing."""
     return [None] * count if key is None else list(jax.random.split(key, count))
 
 
@@ -90,31 +115,40 @@ def head(params: Affine, x: Array) -> Array:
 
 
 def probabilities(logits: Array, outputs: int) -> Array:
-    """Softmax over the K classes, or the sigmoid of the single logit."""
+    """The probabilities of logits: softmax over the K classes, or the sigmoid of the single logit (outputs = 1)."""
     return jax.nn.sigmoid(logits) if outputs == 1 else jax.nn.softmax(logits, -1)
 
 
 def labels(logits: Array, outputs: int) -> Array:
-    """The likeliest class, int32."""
+    """The likeliest class of logits, int32: the first of the largest, or whether the single logit is above 0."""
     if outputs == 1:
         return (logits > 0).astype(jnp.int32)
     return jnp.argmax(logits, -1).astype(jnp.int32)
 
 
-def start_affine(key: Array, shape: tuple[int, ...], dtype: Any, activation: str = "identity") -> Affine:
-    """He's normal start before a relu-like activation, Glorot's uniform one elsewhere; biases 0."""
+def start_affine(key: Array, shape: tuple[int, ...], dtype: DTypeLike, activation: str = "identity") -> Affine:
+    """Random `Affine`: He's normal start before a relu-like activation, Glorot's uniform one elsewhere; biases 0.
+
+    Args:
+      key: a `jax.random.key`, traced.
+      shape: of the kernel, outputs last, static.
+      dtype: of both arrays, static.
+      activation: a name in `ACTIVATIONS`, static; relu-like are "relu", "gelu", "elu" and "swish".
+
+    Source: He, Zhang, Ren and Sun 2015; Glorot and Bengio 2010.
+    """
     relu_like = activation in ("relu", "gelu", "elu", "swish")
     start = nnx.initializers.he_normal() if relu_like else nnx.initializers.glorot_uniform()
     return Affine(start(key, shape, dtype), jnp.zeros(shape[-1:], dtype))
 
 
-def start_norm(features: int, dtype: Any) -> Norm:
-    """Scale 1, bias 0."""
+def start_norm(features: int, dtype: DTypeLike) -> Norm:
+    """A `Norm` with scale 1 and bias 0."""
     return Norm(jnp.ones((features,), dtype), jnp.zeros((features,), dtype))
 
 
-def start_embedding(key: Array, vocabulary: int, features: int, dtype: Any, deviation: float = 0.02) -> Array:
-    """(vocabulary, features), normal; the standard deviation is that of Devlin et al. 2019 unless given."""
+def start_embedding(key: Array, vocabulary: int, features: int, dtype: DTypeLike, deviation: float = 0.02) -> Array:
+    """A random table (vocabulary, features), normal; the standard deviation 0.02 is that of Devlin et al. 2019."""
     return nnx.initializers.normal(deviation)(key, (vocabulary, features), dtype)
 
 
@@ -125,26 +159,26 @@ def require(condition: bool, message: str) -> None:
 
 
 def positive(verb: str, **sizes: int) -> None:
-    """Every size a positive integer."""
+    """Raise a ValueError unless every size is a positive integer."""
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"{verb}: {name} must be a positive integer, got {size!r}")
 
 
-def choice(verb: str, name: str, value: str, allowed: Any) -> None:
-    """`value` one of the allowed names."""
+def choice(verb: str, name: str, value: str, allowed: Collection[str]) -> None:
+    """Raise a ValueError unless the value is one of the allowed names."""
     if value not in allowed:
         raise ValueError(f"{verb}: {name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def share(verb: str, name: str, value: float) -> None:
-    """A number in [0, 1)."""
+    """Raise a ValueError unless the value is in [0, 1)."""
     if not 0 <= value < 1:
         raise ValueError(f"{verb}: {name} must lie in [0, 1), got {value}")
 
 
-def start_dtype(verb: str, dtype: Any) -> Any:
-    """The dtype of parameters: floating, and one that JAX's current mode has."""
+def start_dtype(verb: str, dtype: DTypeLike) -> np.dtype:
+    """The dtype of parameters, or a TypeError unless it is floating and one that JAX's current mode has."""
     dtype = jnp.dtype(dtype)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"{verb}: dtype must be a floating type, got {dtype}")
@@ -153,19 +187,28 @@ def start_dtype(verb: str, dtype: Any) -> Any:
     return dtype
 
 
-def inputs(verb: str, x: Any, shape: tuple[int | None, ...], dtype: Any) -> Array:
-    """x as an array of the dtype the parameters have, of the shape named (None: any size)."""
+def inputs(verb: str, x: ArrayLike, shape: tuple[int | None, ...], dtype: DTypeLike) -> Array:
+    """The input x as an array of the parameters' dtype, checked.
+
+    Raises:
+      ValueError unless it has the shape given (None: any size).  TypeError for complex numbers.
+    """
     x = jnp.asarray(x)
     names = ", ".join(str(size) if size is not None else letter for size, letter in zip(shape, "ntuv", strict=False))
-    wrong = x.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, x.shape, strict=True))
+    wrong = x.ndim != len(shape) or any(size not in (None, got) for size, got in zip(shape, x.shape, strict=True))
     require(not wrong, f"{verb}: x must have shape ({names}), got {x.shape}")
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"{verb}: x must hold real numbers, got {x.dtype}")
     return x.astype(dtype)
 
 
-def tokens(verb: str, x: Any, vocabulary: int, mask: Any) -> Array:
-    """x (n, t) of integers in 0..vocabulary-1; where x and mask are on the host, the real ones are looked at."""
+def tokens(verb: str, x: ArrayLike, vocabulary: int, mask: ArrayLike | None) -> Array:
+    """The tokens x (n, t), integers 0..vocabulary-1, as an array, checked.
+
+    Raises:
+      ValueError unless the shape is (n, t), and, where x and mask are on the host, for a token outside the vocabulary
+      in a real step.  TypeError for a dtype that is not integer.
+    """
     if not (isinstance(x, jax.Array) or isinstance(mask, jax.Array)):
         x = np.asarray(x)
         seen = x if mask is None or np.shape(mask) != x.shape else x[np.asarray(mask, bool)]
@@ -179,21 +222,25 @@ def tokens(verb: str, x: Any, vocabulary: int, mask: Any) -> Array:
 
 
 def embed(table: Array, x: Array) -> Array:
-    """The rows of the table (vocabulary, features) that x names; NaN for a token outside of it."""
+    """The embeddings of tokens: the rows x (n, t) of the table (vocabulary, features), NaN for a token outside it."""
     x = x.astype(jnp.int32) if x.dtype.itemsize < 4 else x  # a narrow type may not hold the vocabulary's size
     inside = jnp.where(x < 0, jnp.asarray(table.shape[0], x.dtype), x)
     return table.at[inside].get(mode="fill", fill_value=jnp.nan)
 
 
 def blank(x: Array, mask: Array | None) -> Array:
-    """x (n, t, ...) with 0 in the masked steps: whatever they hold, NaN too, must not reach a sum with weight 0."""
+    """The input x (n, t, ...) with 0 in the masked steps: a NaN there times a weight of 0 would be NaN."""
     if mask is None:
         return x
     return jnp.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, jnp.zeros((), x.dtype))
 
 
-def steps(verb: str, mask: Any, x: Array) -> Array | None:
-    """mask (n, t) bool beside x (n, t, ...), or None."""
+def steps(verb: str, mask: ArrayLike | None, x: Array) -> Array | None:
+    """The mask (n, t) bool of x (n, t, ...) as an array, checked; None stays None.
+
+    Raises:
+      ValueError for another shape than that of the steps of x.  TypeError for a mask that is not boolean.
+    """
     if mask is None:
         return None
     mask = jnp.asarray(mask)
@@ -207,9 +254,15 @@ POOLS = ("last", "mean", "max", "none", "first")
 
 
 def pool_steps(h: Array, mask: Array | None, pool: str) -> Array:
-    """(n, t, d) to (n, d): mean, maximum, first or last of the real steps ("none": h as it is).
+    """Pool the real steps of h (n, t, d) into (n, d).
 
-    Without any real step the mean and the maximum are 0, the first and the last are position 0.
+    Args:
+      h: (n, t, d), traced.
+      mask: (n, t) bool, True for real steps, traced; None: all are.
+      pool: "mean", "max", "first", "last" or "none" (h as it is), static.
+
+    Returns:
+      (n, d).  Without any real step the mean and the maximum are 0, the first and the last are those of position 0.
     """
     if pool == "none":
         return h

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxinfra._core.pytree import pytree, static
 from jaxinfra._core.types import short_repr
@@ -30,12 +31,22 @@ VERB = "rnn.apply"
 class Config:
     """The architecture; all static.
 
-    features: the size of one step of x, or of an embedded token. vocabulary: the number of tokens, where x holds
-    integers. hidden: the size of the state. layers: how many, one on the other. cell: "lstm", "gru" or "plain".
-    activation: "tanh", "sigmoid", "relu" or "identity", of the plain cell, or of the others' candidate and cell state.
-    pool: what the head sees: "last" (the state after the last real step), "mean" or "max" over real steps, or "none",
-    one prediction a step. outputs: the number of classes; 1 means one logit, of class 1 of two. dropout: the rate
-    between layers and before the head.
+    Args:
+      features: the size of one step of x, or of an embedded token.
+      hidden: the size of the state.
+      outputs: the number of classes; 1 means one logit, of class 1 of two.
+      cell: "lstm", "gru" or "plain".
+      activation: "tanh", "sigmoid", "relu" or "identity", of the plain cell, or of the others' candidate and cell
+        state.
+      layers: the number of stacked layers.
+      bidirectional: whether each layer also runs from the last step to the first, with cells for that direction.
+      pool: the input of the head: "last" (the state after the last real step), "mean" or "max" over real steps, or
+        "none", one prediction a step.
+      vocabulary: the number of tokens, where x holds integers; None: x holds real numbers.
+      dropout: the rate between layers and before the head, from 0 to below 1.
+
+    Raises:
+      ValueError for a size that is not a positive integer, a name or a rate that is not allowed.
     """
 
     features: int
@@ -62,9 +73,12 @@ class Config:
 
 @short_repr
 class Cell(NamedTuple):
-    """One direction of one layer: kernel (inputs, G hidden), recurrent (hidden, G hidden), bias (G hidden,).
+    """Parameters of one direction of one layer, with G gates.
 
-    recurrent_bias: (hidden,), of a GRU's candidate inside of the reset; None for the others.
+    kernel: (inputs, G hidden).
+    recurrent: (hidden, G hidden).
+    bias: (G hidden,).
+    recurrent_bias: (hidden,), added to a GRU's candidate inside the reset gate; None for the other cells.
     """
 
     kernel: jax.Array
@@ -76,7 +90,13 @@ class Cell(NamedTuple):
 @layers.network
 @pytree
 class Params:
-    """embedding: (vocabulary, features) or None. layers: a tuple of (forward,) or (forward, backward) cells."""
+    """Parameters of a recurrent network: a pytree of arrays, with the architecture as static data.
+
+    embedding: (vocabulary, features), or None without a vocabulary.
+    layers: a tuple of (forward,) or (forward, backward) cells, one a layer.
+    head: the last layer.
+    config: the architecture.
+    """
 
     embedding: jax.Array | None
     layers: tuple[tuple[Cell, ...], ...]
@@ -84,11 +104,16 @@ class Params:
     config: Config = static()
 
 
-def init(key: jax.Array, config: Config, *, dtype: Any = jnp.float32) -> Params:
-    """Random parameters: Glorot's uniform kernels, orthogonal recurrent ones, biases 0, of an LSTM's forget gate 1.
+def init(key: jax.Array, config: Config, *, dtype: DTypeLike = jnp.float32) -> Params:
+    """Random `Params`: Glorot's uniform kernels, orthogonal recurrent ones, biases 0, of an LSTM's forget gate 1.
 
-    key: a `jax.random.key`. config: a `Config` (static). dtype: that of the parameters, in which `apply` computes
-    (static).
+    Args:
+      key: a `jax.random.key`, traced.
+      config: the architecture, static.
+      dtype: that of the parameters, in which `apply` computes, static.
+
+    Raises:
+      TypeError for a dtype that is not floating, or that JAX's current mode does not have.
 
     >>> import jax
     >>> from jaxinfra.nn import rnn
@@ -138,10 +163,23 @@ def _run(
     return recur(config.cell, config.activation, backwards, sequence, inputs, cell.recurrent, cell.recurrent_bias, mask)
 
 
-def hidden(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = None) -> jax.Array:
+def hidden(params: Params, x: ArrayLike, *, mask: ArrayLike | None = None, key: jax.Array | None = None) -> jax.Array:
     """The states of the last layer after each step, (n, t, hidden), of both directions (n, t, 2 hidden).
 
-    Arguments as of `apply`. Masked steps repeat the state before them.
+    Args:
+      params, x, mask, key: as in `apply`.
+
+    Returns:
+      The states; those of a masked step are those before it in the direction of the run.
+
+    Raises: as `apply`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra.nn import rnn
+    >>> params = rnn.init(jax.random.key(0), rnn.Config(features=8, hidden=16, bidirectional=True))
+    >>> rnn.hidden(params, jnp.ones((4, 5, 8))).shape
+    (4, 5, 32)
     """
     return _states(params, x, mask, key, sequence=True)[0]
 
@@ -168,22 +206,31 @@ def _states(params: Params, x: Any, mask: Any, key: Any, sequence: bool) -> tupl
     return (x.swapaxes(0, 1) if sequence else x), mask
 
 
-def apply(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = None) -> jax.Array:
+def apply(params: Params, x: ArrayLike, *, mask: ArrayLike | None = None, key: jax.Array | None = None) -> jax.Array:
     """Logits of a recurrent network: for sequence classification, or tagging with `pool="none"`.
 
-    params: from `init`; the architecture travels with it (static), its arrays are traced. x: (n, t, features), or
-    (n, t) of integers with a vocabulary; traced. mask: (n, t) bool, True for real steps; masked ones change nothing,
-    whatever they hold, so sequences of different lengths are padded at either end; traced. key: for dropout while
-    training; without one nothing is dropped.
+    Args:
+      params: from `init`; its arrays are traced, the architecture in it is static.
+      x: (n, t, features) real, or (n, t) of integers 0..vocabulary-1 with a vocabulary; traced.
+      mask: (n, t) bool, True for real steps, traced; None: all are.  Masked steps change nothing, whatever they hold,
+        so sequences of different lengths may be padded at either end.
+      key: a `jax.random.key` for dropout while training, traced; None drops nothing.
 
-    Returns (n, outputs), (n,) with one output, and with `pool="none"` the same for each step, (n, t, outputs).
-    NaN or inf in a row of x come out in that row, and so does a token outside the vocabulary, as NaN (a ValueError
-    where x is on the host).
+    Returns:
+      The logits (n, outputs), (n,) with one output, and with `pool="none"` the same for each step, (n, t, outputs).
+      NaN or inf in a row of x appear in that row alone; a token outside the vocabulary is NaN in its row.
 
-    Derivatives: reverse mode of any order, also under `jvp` (Hessian-vector products), by everything but the mask; the
-    backward pass is written by hand, so plain forward mode (`jax.jvp` of `apply`) does not exist. Cost: n t G hidden
-    (features + hidden) multiplications a layer and direction, twice that backward; the gradient keeps G + 2 arrays
-    (t, n, hidden). float32 agrees with float64 to about 1e-6.
+    Raises:
+      ValueError for an x or a mask of another shape, no step, and a token outside the vocabulary where x and mask are
+      on the host.  TypeError for complex numbers, tokens that are no integers, a mask that is not boolean.
+
+    Precision: float32 agrees with float64 to about 1e-6.
+
+    Derivatives: with respect to params and a real x, reverse mode of any order, also under `jvp` (Hessian-vector
+      products); the backward pass is written by hand, so plain forward mode (`jax.jvp` of `apply`) does not exist.
+
+    Cost: n t G hidden (features + hidden) multiplications a layer and direction, G the gates of the cell, twice that
+      backward; the gradient keeps G + 2 arrays (t, n, hidden).
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -192,21 +239,50 @@ def apply(params: Params, x: Any, *, mask: Any = None, key: jax.Array | None = N
     >>> rnn.apply(params, jnp.ones((4, 5, 8))).shape
     (4, 3)
 
+    Source: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000; Cho et al. 2014, eqs. 5-8.  Elsewhere:
     `torch.nn.LSTM`, `GRU` and `RNN` with a `Linear` head; Keras `LSTM`, `GRU(reset_after=True)`, `SimpleRNN`.
-    Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000; Cho et al. 2014, eqs. 5-8.
     """
     config = params.config
     inner, outer = (None, None) if key is None else jax.random.split(key)
-    states, mask = _states(params, x, mask, inner, sequence=config.pool != "last")
-    pooled = states if config.pool == "last" else layers.pool_steps(states, mask, config.pool)
+    states, real = _states(params, x, mask, inner, sequence=config.pool != "last")
+    pooled = states if config.pool == "last" else layers.pool_steps(states, real, config.pool)
     return layers.head(params.head, layers.dropout(outer, pooled, config.dropout))
 
 
-def predict_proba(params: Params, x: Any, *, mask: Any = None) -> jax.Array:
-    """The probability of each class, (n, outputs), or of class 1 with one output, (n,); arguments as of `apply`."""
+def predict_proba(params: Params, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
+    """The probability of each class: softmax of the logits, or the sigmoid of a single one.
+
+    Args:
+      params, x, mask: as in `apply`.
+
+    Returns:
+      (n, outputs), each row with sum 1, or with one output that of class 1, (n,); with `pool="none"` for each step.
+
+    Raises: as `apply`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra.nn import rnn
+    >>> params = rnn.init(jax.random.key(0), rnn.Config(features=2, hidden=3, outputs=1, cell="plain"))
+    >>> print(rnn.predict_proba(params, jnp.zeros((1, 4, 2))))
+    [0.5]
+    """
     return layers.probabilities(apply(params, x, mask=mask), params.config.outputs)
 
 
-def predict(params: Params, x: Any, *, mask: Any = None) -> jax.Array:
-    """The likeliest class of each row, int32 (n,); arguments as of `apply`."""
+def predict(params: Params, x: ArrayLike, *, mask: ArrayLike | None = None) -> jax.Array:
+    """The likeliest class of each row, int32 (n,), with `pool="none"` of each step, (n, t).
+
+    Args:
+      params, x, mask: as in `apply`.
+
+    Raises: as `apply`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxinfra.nn import rnn
+    >>> params = rnn.init(jax.random.key(0), rnn.Config(features=2, hidden=3, outputs=1, cell="plain"))
+    >>> print(rnn.predict(params, jnp.zeros((1, 4, 2))))
+    [0]
+    """
     return layers.labels(apply(params, x, mask=mask), params.config.outputs)

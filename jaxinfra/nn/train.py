@@ -1,15 +1,19 @@
 """Training of networks: `fit`, `evaluate`, `predict` for any pure `apply(params, x) -> logits`.
 
-One compiled `scan` takes many steps; the host hands over batches and reads a few numbers a chunk. A run is a function
+One compiled `scan` takes many steps; the host passes it batches and reads a few numbers a chunk.  A run is a function
 of its arguments and `key`: killed and started again from its checkpoints it ends with the same bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
+from jax.typing import ArrayLike
 
 from jaxinfra._core.types import Status
 from jaxinfra.nn import _batches, _loop, _metrics, _setup, _step, layers
@@ -23,10 +27,14 @@ VERB = "train.fit"
 class Result(NamedTuple):
     """The result of a run.
 
-    params: those after the last step. best: those of the epoch in which the monitored metric was best (of the moving
-    average, where there is one); the last ones with `keep_best=False`. best_epoch: that epoch, from 1. average: the
-    moving average of the parameters, or None. history: {name: array with one entry an epoch}. status: CONVERGED after
-    the last epoch or an early stop, NONFINITE after a loss that was not finite. message: how it ended, in words.
+    params: the parameters after the last step.
+    best: those after the epoch in which the monitored metric was best (of the moving average, where there is one); the
+      last ones with `keep_best=False`, or where there is none.
+    best_epoch: that epoch, from 1; 0 where there is none.
+    average: the moving average of the parameters, or None.
+    history: {name: array with one entry an epoch}.
+    status: CONVERGED after the last epoch or an early stop, NONFINITE after a loss or an update that was not finite.
+    message: how the run ended, in words.
     """
 
     params: Any
@@ -45,35 +53,69 @@ class Result(NamedTuple):
 
 
 def predict(
-    apply: Any, params: Any, X: Any, *, mask: Any = None, batch_size: int = 256, mesh: Any = None
-) -> np.ndarray:
-    """Logits of all rows of X, in batches of `batch_size`, as a NumPy array (n, ...); arguments as of `fit`."""
+    apply: Callable[..., jax.Array], params: Any, X: ArrayLike, *, mask: ArrayLike | None = None,
+    batch_size: int = 256, mesh: jax.sharding.Mesh | None = None,
+) -> np.ndarray:  # fmt: skip
+    """The logits of all rows of X, computed batch by batch: (n, ...), on the host.
+
+    Args:
+      apply, params, X, mask, mesh: as in `fit`.
+      batch_size: the rows of a batch, static; with a mesh a multiple of its devices.
+
+    Returns:
+      A NumPy array with the output of `apply` for each row.
+
+    Raises:
+      ValueError for a mask that does not match X or that `apply` does not take, a batch_size that is not a positive
+      integer or does not divide among the devices, an `apply` whose output does not have n rows.  TypeError for an
+      `apply` that is no function, an X without real numbers.
+
+    Cost: that of `apply`; the logits of all rows are on the device at once.
+
+    >>> import numpy as np
+    >>> from jaxinfra.nn import train
+    >>> train.predict(lambda params, x: x @ params, np.ones((2, 3), "f4"), np.ones((5, 2), "f4")).shape
+    (5, 3)
+    """
     layers.positive("train.predict", batch_size=batch_size)
     rows = _setup.data("train.predict", X, np.zeros(np.shape(X)[:1], np.int32), None, mask)
-    plan = _step.Plan(apply, "squared", None, _setup.wants(apply), None, mesh)
+    plan = _step.Plan(apply, "squared", None, _setup.keywords(apply), None, mesh)
     _setup.divides("train.predict", batch_size, mesh)
     _setup.shape("train.predict", plan, params, rows)
     return np.asarray(_loop.logits(plan, params, rows, batch_size))
 
 
 def evaluate(
-    apply: Any,
-    params: Any,
-    X: Any,
-    y: Any,
-    *,
-    loss: Any = "auto",
-    metrics: str | tuple[str, ...] = _metrics.METRICS,
-    sample_weight: Any = None,
-    mask: Any = None,
-    batch_size: int = 256,
-    mesh: Any = None,
-) -> dict[str, np.ndarray]:
-    """{"loss": ..., and each of `metrics`} over all rows, weighted; arguments as of `fit`.
+    apply: Callable[..., jax.Array], params: Any, X: ArrayLike, y: ArrayLike, *,
+    loss: str | Callable[..., jax.Array] = "auto", metrics: str | Sequence[str] = _metrics.METRICS,
+    sample_weight: ArrayLike | None = None, mask: ArrayLike | None = None, batch_size: int = 256,
+    mesh: jax.sharding.Mesh | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The loss and the metrics of a network over all rows, weighted.
 
-    "accuracy" is the share of right classes, "confusion" the (K, K) weights of class i called j, "auc" the area under
-    the ROC curve, exact, with more than two classes the mean of one against the rest.
+    Args:
+      apply, params, X, y, loss, sample_weight, mask, mesh: as in `fit`.
+      metrics: a name or several, static; they are computed under the losses of classes, "softmax" and "sigmoid", alone.
+        "accuracy" is the share of right classes; "confusion" the (K, K) weights of class i (first axis) called j; "auc"
+        the area under the ROC curve, exact, with more than two classes the mean of one against the rest.
+      batch_size: the rows of a batch, static; with a mesh a multiple of its devices.
+
+    Returns:
+      {"loss": (), and each of `metrics`}, NumPy arrays.
+
+    Raises:
+      ValueError and TypeError as `fit`, for the arguments that both have.
+
+    Cost: that of `apply`; the logits of all rows are on the device at once.
+
+    >>> import numpy as np
+    >>> from jaxinfra.nn import train
+    >>> X, y, params = np.array([[2, 0], [0, 1], [3, 0]], "f4"), np.array([0, 1, 1]), np.eye(2, dtype="f4")
+    >>> found = train.evaluate(lambda params, x: x @ params, params, X, y, metrics=("accuracy", "confusion"))
+    >>> print(found["accuracy"].round(3), found["confusion"].tolist())
+    0.667 [[1.0, 0.0], [1.0, 1.0]]
     """
+    layers.positive("train.evaluate", batch_size=batch_size)
     rows = _setup.data("train.evaluate", X, y, sample_weight, mask)
     plan, rows, _ = _setup.plan("train.evaluate", apply, params, rows, loss, "float32", mesh, None)
     _setup.divides("train.evaluate", batch_size, mesh)
@@ -88,77 +130,99 @@ def _names(verb: str, plan: Any, metrics: Any) -> tuple[str, ...]:
 
 
 def fit(
-    apply: Any,
-    params: Any,
-    X: Any,
-    y: Any,
-    *,
-    key: jax.Array,
-    epochs: int = 10,
-    batch_size: int = 32,
-    steps_per_epoch: int | None = None,
-    loss: Any = "auto",
-    optimizer: Any = "adam",
-    learning_rate: Any = 1e-3,
-    clip_norm: float | None = None,
-    sample_weight: Any = None,
-    class_weight: Any = None,
-    mask: Any = None,
-    augment: Any = None,
-    validation: Any = None,
-    validation_split: float = 0.0,
-    metrics: str | tuple[str, ...] = ("accuracy",),
-    monitor: str | None = None,
-    patience: int | None = None,
-    min_delta: float = 0.0,
-    keep_best: bool = True,
-    average: float | None = None,
-    precision: str = "float32",
-    shuffle: bool = True,
-    mesh: Any = None,
-    checkpoint: Any = None,
-    tensorboard: Any = None,
-    progress: bool = True,
-) -> Result:
-    """Minimise the weighted mean loss of a network over mini-batches, for any `apply(params, x) -> logits`.
+    apply: Callable[..., jax.Array], params: Any, X: ArrayLike, y: ArrayLike, *, key: jax.Array,
+    epochs: int = 10, batch_size: int = 32, steps_per_epoch: int | None = None, shuffle: bool = True,
+    loss: str | Callable[..., jax.Array] = "auto", optimizer: str | optax.GradientTransformation = "adam",
+    learning_rate: ArrayLike | optax.Schedule = 1e-3, clip_norm: float | None = None,
+    sample_weight: ArrayLike | None = None,
+    class_weight: str | Mapping[int, float] | Sequence[float] | ArrayLike | None = None,
+    mask: ArrayLike | None = None, augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    validation: Sequence[ArrayLike | None] | None = None, validation_split: float = 0.0,
+    metrics: str | Sequence[str] = ("accuracy",), monitor: str | None = None, patience: int | None = None,
+    min_delta: float = 0.0, keep_best: bool = True, average: float | None = None,
+    precision: str = "float32", mesh: jax.sharding.Mesh | None = None,
+    checkpoint: Path | str | None = None, tensorboard: Path | str | None = None, progress: bool = True,
+) -> Result:  # fmt: skip
+    r"""Minimise the weighted mean loss of a network over mini-batches, for any pure `apply(params, x) -> logits`.
 
-    A step minimises `sum(w * loss) / sum(w)` of its batch. Weight 0 is a row that is absent.
+    .. math:: \min_\theta \sum_{i \in B} w_i\, \mathrm{loss}(f_\theta(x_i), y_i) \Big/ \sum_{i \in B} w_i
 
-    apply: `cnn.apply`, `rnn.apply`, `attention.apply`, or a function of your own, `(params, x) -> logits`; where it
-    takes them by name it is given `key` (for dropout) and `mask` (static: give the same function object, not a new
-    lambda each time). params: the pytree to start from. X (n, ...), y (n,) or (n, ...): NumPy arrays stay on the host
-    and go over in chunks; arrays of JAX are gathered on their device. key: a `jax.random.key`; permutations and
-    dropout follow from it.
+    by one step of the optimizer for each batch B, with :math:`w_i` the sample weight times the weight of the class.
 
-    epochs, batch_size, steps_per_epoch: an epoch is one pass over the data, or `steps_per_epoch` batches of as many
-    passes as that takes. A last batch that is short counts as what it holds. loss: "softmax" (integers 0..K-1, or
-    probabilities of the classes (n, K), such as one-hot rows), "sigmoid" (0, 1 or a probability), "squared", a function
-    (logits, y) -> (n,), or "auto": softmax or sigmoid by the shapes where y holds integers, softmax where its rows
-    (n, K) have no negative entry and sum to 1, else squared; reals that are all 0 or 1 are an error. optimizer: the
-    name of one in optax, or such a transformation itself (then without learning_rate); narrow parameters have their
-    steps computed in float32. learning_rate: a number (traced) or a schedule of optax, step -> rate. clip_norm: the
-    largest norm of a gradient.
+    Args:
+      Network and data:
+        apply: `cnn.apply`, `rnn.apply`, `attention.apply` or another pure function (params, x) -> logits, static: pass
+          one function, not a new lambda each time, which would compile again.  If it has arguments named `key` (for
+          dropout) and `mask`, it is given these.
+        params: the pytree of arrays to start from, traced.
+        X: (n, ...) real, traced.  NumPy arrays stay on the host and go to the device in chunks of batches; JAX arrays
+          are gathered on their device.
+        y: (n,) or (n, ...): classes, probabilities or numbers, as `loss` needs them; traced.
+        key: a `jax.random.key`, from which the permutations, dropout and augmentation follow.
 
-    sample_weight: (n,). class_weight: {class: weight}, K weights, or "balanced": to every class the same weight in all.
-    mask: (n, t), passed on to `apply`; where each step has a prediction, only real ones count, and a row without any is
-    absent. augment: a pure function (key, x) -> x of the same shape, applied to each batch in training, such as random
-    shifts. validation: (X, y), (X, y, sample_weight) or (X, y, sample_weight, mask); validation_split: the share of the
-    last rows to hold out instead (of data sorted by class: a UserWarning). metrics: of the validation set, one or more
-    of "accuracy", "auc", "confusion" (see `evaluate`). monitor: the name in the history by which epochs are judged,
-    "val_loss" or without validation "loss" unless given. patience: stop after so many epochs without an improvement of
-    more than min_delta. keep_best: whether to keep the parameters of the best epoch. average: the decay of a moving
-    average of the parameters, such as 0.999, by which validation then goes. precision: "bfloat16" for the forward and
-    backward pass; parameters, loss and optimizer stay as they are. mesh: a `jax.sharding.Mesh`: batches are spread over
-    all its devices, parameters are on each, and the result is that of one device up to the order of sums (dropout draws
-    on each device by itself).
+      Batches:
+        epochs: at most so many passes over the data, or runs of `steps_per_epoch` batches.
+        batch_size: the rows of a step, at most n, static; a last batch that is shorter counts as what it holds.
+        steps_per_epoch: batches an epoch, of as many passes as that takes, static; None means one pass.
+        shuffle: whether every pass goes through a new permutation of the rows, else in their order.
 
-    checkpoint: a folder; after each epoch the whole state is written there, whole or not at all, and the last two are
-    kept. A run that finds its checkpoints goes on after the newest whole one, and ends with the same bits as if it had
-    never stopped. tensorboard: a folder for scalars. progress: a bar, and a line an epoch.
+      Loss and optimizer:
+        loss: static; "softmax" (y integers 0..K-1, or probabilities of the classes (n, K), such as one-hot rows),
+          "sigmoid" (y 0, 1 or a probability), "squared", or a function (logits, y) -> (n,).  "auto" means softmax or
+          sigmoid by the shapes where y holds integers, softmax where the rows of y (n, K) have no negative entry and
+          sum to 1, else squared; real y that are all 0 or 1 are an error.
+        optimizer: static; the name of an optimizer in optax, or an optax transformation, for which learning_rate is
+          not used.  Parameters narrower than float32 have their steps computed in float32.
+        learning_rate: a positive number, traced, or an optax schedule, step -> rate, static.
+        clip_norm: the largest norm of the gradient over all parameters, static; None does not clip.
 
-    Returns a `Result`. Status: CONVERGED, or NONFINITE when a loss or update was not finite: the run then stops, the
-    parameters are those before that step, no checkpoint is written, and a RuntimeWarning says at which step. Cost: as
-    `apply` and its gradient; the host waits once a chunk, never in a step.
+      Rows:
+        sample_weight: (n,) finite, not negative; None means 1.  A row of weight 0 is absent.
+        class_weight: {class: weight}, where classes without an entry have weight 1; K weights; "balanced", the same
+          total weight for every class; None means 1.  It needs a loss of classes and one class a row.
+        mask: (n, t) bool, True for real steps, passed on to `apply`.  Where each step has a prediction, only real steps
+          count, and a row without any is absent.
+        augment: a pure function (key, x) -> x of the same shape and dtype, applied to each batch in training, such as
+          random shifts; static.
+
+      Validation:
+        validation: (X, y), (X, y, sample_weight) or (X, y, sample_weight, mask) to measure after each epoch.
+        validation_split: the share of the rows, from 0 to below 1, to hold out for that instead: the last ones (a
+          UserWarning where y is sorted by class).
+        metrics: of the validation set, one or more of "accuracy", "auc" and "confusion" (see `evaluate`).
+        monitor: the name in the history by which epochs are compared; None means "val_loss", without validation "loss".
+        patience: stop after so many epochs without an improvement by more than min_delta; None never stops early.
+        min_delta: not negative, in units of the monitored metric.
+        keep_best: whether to keep the parameters of the best epoch.
+        average: the decay, between 0 and 1, of a moving average of the parameters, such as 0.999, on which validation
+          is then measured; None keeps none.
+
+      Precision and devices:
+        precision: static; "float32", which leaves dtypes as they are, or "bfloat16" for the forward and backward pass:
+          parameters, loss and optimizer keep their dtypes.
+        mesh: a `jax.sharding.Mesh`, over all of whose devices each batch is spread, with the parameters on each; the
+          result is that of one device up to the order of sums (dropout draws on each device independently).
+
+      Files and report:
+        checkpoint: a folder, to which the whole state is written after each epoch, atomically; the last two are kept.
+          A run that finds its own checkpoints continues from the newest valid one, and ends with the same bits as
+          without the interruption.
+        tensorboard: a folder for scalars (needs tensorboardX).
+        progress: whether to show a bar, and a line an epoch.
+
+    Returns:
+      Result(params, best, best_epoch, average, history, status, message).
+
+    Raises:
+      ValueError for shapes that do not match, a size, share, rate or name that is not allowed, weights that are
+      negative, not finite or all 0, y that the loss does not take, a mask that `apply` does not take, a checkpoint
+      folder of another run or without a readable checkpoint.  TypeError for an `apply` or `loss` that is no function, a
+      key that is none, arrays without real numbers, y that are no integers under the softmax loss.
+
+    Status: CONVERGED after the last epoch or an early stop.  NONFINITE when a loss or an update was not finite: the run
+      stops, the parameters are those before that step, no checkpoint is written, and a RuntimeWarning names the step.
+
+    Cost: `apply` and its gradient; the host waits once a chunk of steps, never within one.
 
     >>> import jax
     >>> import numpy as np
@@ -171,7 +235,7 @@ def fit(
     >>> run.status.name, run.history["loss"].shape
     ('CONVERGED', (3,))
 
-    Keras `Model.fit` with its callbacks. Kingma and Ba 2015 (Adam).
+    Source: Kingma and Ba 2015 (Adam).  Elsewhere: Keras `Model.fit` with its callbacks.
     """
     layers.positive(VERB, epochs=epochs, batch_size=batch_size)
     rows = _setup.data(VERB, X, y, sample_weight, mask)

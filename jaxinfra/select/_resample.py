@@ -1,4 +1,4 @@
-r"""The common part of the resampling methods: checked data, draws, and the fit of one resample."""
+r"""The common parts of the resampling methods: checked data, draws, and the fit of one resample."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check(
     verb: str, model: ModuleType | Fit, X: Any, y: Any, fixed: Mapping[str, Any] | None, sample_weight: Any,
     groups: Any, n_groups: int | None,
 ) -> tuple[Sample, dict[str, Any]]:  # fmt: skip
-    """The checked sample, and what of it is static: the model, its settings, the number of groups."""
+    """The checked sample, and its static part: the model, its settings, the number of groups."""
     model, fixed = unpacked(verb, model, fixed, sample_weight)
     X, y, _ = checks.design(verb, X, y)
     w = checks.weights(verb, sample_weight, X, y)
@@ -62,14 +62,14 @@ def _numbers(params: Any) -> Any:
 
 
 def _named(params: Any, values: Any) -> Any:
-    """Those values as a tuple with names again, where nothing was left out."""
+    """The values as the NamedTuple of the parameters, where no field was left out."""
     return type(params)(**values) if set(params._fields) == set(values) else values
 
 
 def runner(
     sample: Sample, model: ModuleType, of: Callable[[Any], Any] | None, static: tuple[tuple[str, Any], ...]
 ) -> tuple[Callable[..., Any], Any]:
-    """fit(weights, y) -> (what is asked of it, NaN where it did not converge; status), and the same of all rows."""
+    """The function (weights, y) -> (result, NaN unless converged; status), and the result of all rows."""
     fixed = {**sample.traced, **dict(static)}
     known = inspect.signature(model.fit).parameters
 
@@ -94,7 +94,7 @@ def runner(
 
 
 def batched(fn: Callable[[jax.Array], Any], items: jax.Array, rows: int) -> Any:
-    """`fn` of each of the items (n, ...), in batches of equal size, so that one program does for all of them."""
+    """`fn` of each of the items (n, ...), in batches of equal size, so that one program serves all of them."""
     n = len(items)
     batches = -(-n // max(1, _ELEMENTS // rows))
     size = -(-n // batches)
@@ -103,7 +103,7 @@ def batched(fn: Callable[[jax.Array], Any], items: jax.Array, rows: int) -> Any:
 
 
 def drawn(sample: Sample, bayesian: bool, count: int) -> Callable[[jax.Array], jax.Array]:
-    """key -> the weights of one resample."""
+    """The function key -> weights of one resample."""
     w = sample.weights
 
     def draw(key: jax.Array) -> jax.Array:
@@ -111,7 +111,7 @@ def drawn(sample: Sample, bayesian: bool, count: int) -> Callable[[jax.Array], j
             if bayesian:
                 times = jax.random.exponential(key, (count,), w.dtype)
                 return w * times[sample.groups]
-            # Of groups without any weight none is drawn, and as many as there are others.
+            # Groups without any weight are not drawn; the number of draws is that of the others.
             there = jax.ops.segment_max(w, sample.groups, count) > 0
             drawn = jax.random.randint(key, (count,), 0, jnp.maximum(there.sum(), 1))
             drawn = jnp.where(jnp.arange(count) < there.sum(), jnp.argsort(~there, stable=True)[drawn], count)
@@ -119,7 +119,7 @@ def drawn(sample: Sample, bayesian: bool, count: int) -> Callable[[jax.Array], j
         if bayesian:
             return jax.random.gamma(key, w)  # the sum of w exponential weights
         if sample.counts is not None:
-            # A number of draws would be a shape, so each row is drawn by itself, w times in the mean.
+            # The number of draws would be a shape, so each row is drawn independently, w times in the mean.
             return jax.random.poisson(key, w).astype(w.dtype)
         rows = len(w)
         return jnp.bincount(jax.random.randint(key, (rows,), 0, rows), length=rows).astype(w.dtype)

@@ -1,6 +1,6 @@
-"""Scores by name: how good the predictions of a fit are on weighted rows, for every kind of model.
+"""Scores by name: the quality of the predictions of a fit on weighted rows, for every kind of model.
 
-Classes are counted by shares: a label is a share of 1 in its class, and soft labels do as well.
+Classes are counted by shares: a label is a share of 1 in its class, a soft label a share in each class.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ PENALTIES = ("l1", "l2")
 
 
 class Rows(NamedTuple):
-    """A fit and the rows that it is held against: the model and its params, X, y, weights (n,), and what else the fit
-    was given."""
+    """A fit and the rows to score: the model and its params, X, y, weights w (n,), and other arguments of the fit."""
 
     model: ModuleType
     params: Any
@@ -34,11 +33,11 @@ class Rows(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the model."""
+        """The name of the model."""
         return self.model.__name__.rpartition(".")[2]
 
     def call(self, verb: str) -> jax.Array:
-        """A verb of params and X with what it takes of the arguments of the fit."""
+        """A verb of params and X, with those arguments of the fit that it has."""
         function = getattr(self.model, verb)
         known = inspect.signature(function).parameters
         return function(self.params, self.X, **{k: v for k, v in self.given.items() if k in known})
@@ -49,7 +48,7 @@ class Rows(NamedTuple):
 
 
 class Score(NamedTuple):
-    """A function of rows, whether more is better, and whether it has a derivative other than 0."""
+    """A score: a function of rows, whether larger is better, and whether its derivative is not 0 everywhere."""
 
     of: Callable[[Rows], jax.Array]
     rises: bool = False
@@ -57,12 +56,12 @@ class Score(NamedTuple):
 
 
 def supervised(model: ModuleType) -> bool:
-    """Whether `fit` takes y; else y says which rows belong inside."""
+    """Whether `fit` takes y; otherwise y > 0 marks the rows that belong inside."""
     return "y" in inspect.signature(model.fit).parameters
 
 
 def classifies(model: ModuleType) -> bool:
-    """Whether y are labels: also of a region that rows lie in or not."""
+    """Whether y are labels, of classes or of rows inside and outside a region."""
     classes = hasattr(model, "predict_proba") or "n_classes" in inspect.signature(model.fit).parameters
     return classes or not supervised(model)
 
@@ -126,7 +125,7 @@ def _log_loss(rows: Rows) -> jax.Array:
 
 
 def _itself(y: jax.Array) -> jax.Array:
-    """The log likelihood of shares y (n,) or (n, K) at their own probabilities: 0 for labels."""
+    """The log likelihood of shares y (n,) or (n, K) at the probabilities y: 0 for labels."""
     return jax.scipy.special.xlogy(y, y).sum(1) if y.ndim == 2 else _itself(jnp.stack([y, 1 - y], 1))
 
 
@@ -155,9 +154,9 @@ def _shares(rows: Rows) -> jax.Array:
 
 
 def _counts(rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The weight of each class where it is predicted rightly, where it is, and where it is predicted: (K,) each."""
+    """The weights of each class, (K,): correctly predicted, in the data, and predicted."""
     share = _shares(rows)
-    predicted = jnp.maximum(rows.call("predict"), 0)  # outside of a region is -1
+    predicted = jnp.maximum(rows.call("predict"), 0)  # -1 is outside a region
     guess = jax.nn.one_hot(predicted, share.shape[1], dtype=share.dtype)
     return dot(rows.w, share * guess), dot(rows.w, share), dot(rows.w, guess)
 
@@ -220,7 +219,7 @@ SCORES = {
 
 
 def find(verb: str, model: ModuleType, grid: Mapping[str, Any], score: Any) -> Score:
-    """The score that is meant: a name, a function of params, X, y and weights to be minimised, or None.
+    """The score for a name, a function of params, X, y and weights to be minimised, or None.
 
     The same object for the same score, so that a second call compiles nothing.
     """
@@ -236,7 +235,7 @@ def find(verb: str, model: ModuleType, grid: Mapping[str, Any], score: Any) -> S
             return own(model)
         if not supervised(model):
             raise TypeError(f"{verb}: {model.__name__} has no loss of rows left out: give score, such as 'accuracy'")
-        # Duals are no losses of other rows, and those of subsets are no sums over rows.
+        # Dual objectives are no losses of other rows, and the objectives of subsets are no sums over rows.
         score = "accuracy" if classifies(model) else "absolute_error" if "key" in known else "squared_error"
     if isinstance(score, str):
         if score not in SCORES:
@@ -248,6 +247,6 @@ def find(verb: str, model: ModuleType, grid: Mapping[str, Any], score: Any) -> S
 
 
 def masked(rows: Rows) -> Rows:
-    """Without what rows of weight 0 hold."""
+    """The rows without the content of rows of weight 0."""
     X, w = absent.masked(rows.X, rows.w)
     return rows._replace(X=X, y=absent.present(w, rows.y)[0], w=w)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import checks
 from jaxinfra._core.precision import positive
@@ -19,8 +20,12 @@ from jaxinfra.select import _resample
 
 @short_repr
 class Bagging(NamedTuple):
-    """Means over the fits: prediction and its standard deviation (m, ...); out_of_bag (n, ...): of the rows of the fit,
-    each by the fits that did not see it, NaN where all did."""
+    """The means of the predictions of many fits.
+
+    prediction: (m, ...), of the new rows.
+    sd: (m, ...), the standard deviation over the fits.
+    out_of_bag: (n, ...), of the rows of the fit, each by the fits that did not see it; NaN where all did.
+    """
 
     prediction: jax.Array
     sd: jax.Array
@@ -28,9 +33,9 @@ class Bagging(NamedTuple):
 
 
 def bagging(
-    model: ModuleType | Fit, X: Any, y: Any, X_new: Any, *, key: Any, n: int = 100,
+    model: ModuleType | Fit, X: ArrayLike, y: ArrayLike, X_new: ArrayLike, *, key: jax.Array, n: int = 100,
     predict: Callable[[Any, Any], jax.Array] | None = None, fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
 ) -> Bagging:  # fmt: skip
     """Average the predictions of n bootstrap fits.
 
@@ -40,7 +45,12 @@ def bagging(
       predict: (params, X) -> (m, ...), static; None means the model's `predict_proba`, or `predict` where it has none.
 
     Returns:
-      Bagging.
+      Bagging, over the fits that converged.
+
+    Raises:
+      ValueError for an X_new with other columns than X; the others as `bootstrap`.
+
+    Cost: n fits, in batches that share X, and their predictions of both sets of rows.
 
     >>> import jax
     >>> import jax.numpy as jnp

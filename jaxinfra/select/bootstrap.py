@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra._core import checks
 from jaxinfra._core.types import Fit, Status, short_repr
@@ -21,9 +22,12 @@ from jaxinfra.select import _resample
 
 @short_repr
 class Resamples(NamedTuple):
-    """The results of n fits: values with a leading axis n, NaN where a fit did not converge; status (n,) says which.
+    """The results of n fits to resampled rows.
 
-    estimate: of all rows.  se: the standard error, over the fits that converged.
+    values: a pytree of arrays with a leading axis n, NaN where a fit did not converge.
+    estimate: the same of the fit to all rows.
+    se: the standard error, over the fits that converged.
+    status: (n,), of the fits.
     """
 
     values: Any
@@ -32,9 +36,14 @@ class Resamples(NamedTuple):
     status: jax.Array
 
     def interval(self, level: float = 0.95, *, kind: str = "percentile") -> tuple[Any, Any]:
-        """(lower, upper) of a bootstrap, each of the structure of `estimate`.
+        """The confidence interval of a bootstrap: (lower, upper), each of the structure of `estimate`.
 
-        kind: "percentile", "basic" (the percentiles mirrored at the estimate) or "normal" (estimate and se).
+        Args:
+          level: between 0 and 1, static.
+          kind: "percentile", "basic" (the percentiles mirrored at the estimate) or "normal" (estimate and se), static.
+
+        Raises:
+          ValueError for another level or kind.
         """
         if not 0 < level < 1:
             raise ValueError(f"Resamples.interval: level must lie between 0 and 1, got level = {level}")
@@ -52,28 +61,36 @@ class Resamples(NamedTuple):
 
 
 def bootstrap(
-    model: ModuleType | Fit, X: Any, y: Any, *, key: Any, n: int = 1000, of: Callable[[Any], Any] | None = None,
-    fixed: Mapping[str, Any] | None = None, sample_weight: Any = None, groups: Any = None, n_groups: int | None = None,
+    model: ModuleType | Fit, X: ArrayLike, y: ArrayLike, *, key: jax.Array, n: int = 1000,
+    of: Callable[[Any], Any] | None = None, fixed: Mapping[str, Any] | None = None,
+    sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None, n_groups: int | None = None,
     bayesian: bool = False,
 ) -> Resamples:  # fmt: skip
     """Fit n resamples of the rows, drawn with replacement, in one call: errors and intervals for any model.
 
     Args:
-      model: a module with the verbs, static; or a Fit, which knows its module and arguments and is fitted again.
+      model: a module with the verbs, static; or a Fit, which carries its module and arguments, and is fitted again.
       X, y: the data of `model.fit`, traced.
-      key: a key of `jax.random`, traced.
+      key: a `jax.random.key`, traced.
       n: the number of resamples, static.
       of: params -> an array or a pytree of arrays, static (pass one function, not a new lambda each time, which would
         compile again); None means the parameters themselves, without their kernel, link or training rows.
       fixed: {argument of fit: value} for all fits.  Booleans, whole numbers and strings are static, all else traced.
       sample_weight: (n,) counts, traced: each row is drawn a number of times whose mean and variance are its weight
         (Poisson), so that twice the weights are twice the data.  None draws n rows.
-      groups: (n,) whole numbers from 0, traced: whole groups are drawn (clusters).  n_groups: static, their number;
-        None counts them on the host.
+      groups: (n,) whole numbers from 0, traced: whole groups are drawn (clusters).
+      n_groups: the number of groups, static; None counts them on the host.
       bayesian: static; True takes exponential weights (Rubin 1981) instead of counts: no row is ever absent.
 
     Returns:
       Resamples.  Fits that did not converge (a class that was not drawn) are NaN in values and left out of se.
+
+    Raises:
+      ValueError for shapes that do not match, a negative weight, class labels with gaps, fewer than 2 groups, an n
+      below 1, and row arguments (offset, exposure) that a Fit was given and fixed does not hold.  TypeError for an
+      argument that `fit` does not have, a Fit without its problem, a `bayesian` that is no boolean.
+
+    Status: one for each fit, as of the model's `fit`.
 
     Cost: n fits, in batches that share X; all start at the fit of all rows.
 
@@ -106,16 +123,27 @@ def _bootstrap(
 
 
 def jackknife(
-    model: ModuleType | Fit, X: Any, y: Any, *, of: Callable[[Any], Any] | None = None,
-    fixed: Mapping[str, Any] | None = None, sample_weight: Any = None, groups: Any = None, n_groups: int | None = None,
+    model: ModuleType | Fit, X: ArrayLike, y: ArrayLike, *, of: Callable[[Any], Any] | None = None,
+    fixed: Mapping[str, Any] | None = None, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None,
+    n_groups: int | None = None,
 ) -> Resamples:  # fmt: skip
     """Fit the data without each row, or without each group: the jackknife, in one call.
 
-    Arguments as in `bootstrap`; a row is left out with all its weight.  `infer.leave_one_out` has it from one fit,
-    exactly for least squares, by one Newton step for others.
+    Args:
+      model, X, y, of, fixed: as in `bootstrap`.
+      sample_weight: (n,) not negative, traced; a row is left out with all its weight.  None means 1.
+      groups, n_groups: as in `bootstrap`; whole groups are left out.
 
     Returns:
       Resamples with values (n, ...) or (n_groups, ...); se = sqrt((n - 1) / n sum (value - mean)^2).
+
+    Raises:
+      ValueError and TypeError as `bootstrap`.
+
+    Status: one for each fit, as of the model's `fit`.
+
+    Cost: n fits, or n_groups, in batches that share X.  `infer.leave_one_out` computes the parameters from one fit,
+      exactly for least squares, by one Newton step for other models.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

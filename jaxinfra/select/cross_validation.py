@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra._core import checks, labels
 from jaxinfra._core.finish import worst
@@ -27,12 +28,14 @@ from jaxinfra.select.grids import Candidates, product
 
 @short_repr
 class CrossValidation(NamedTuple):
-    """Scores of m candidates on F folds, and what to take from them.
+    """Scores of m candidates on F folds, and the best candidates.
 
-    score (m, F): on the rows left out, NaN where the fit did not converge; mean and se (m,): over the folds, with the
-    standard error of the mean; best (): the candidate of the best mean, the largest of accuracies and the smallest of
-    losses; best_1se (): the first candidate in the order of the grid whose mean is within one standard error of it;
-    grid: the m candidates, `grid.at(best)` is what `fit` takes; status (m, F): of the fits.
+    score: (m, F), on the rows left out; NaN where the fit did not converge.
+    mean, se: (m,), over the folds, with the standard error of the mean.
+    best: (), the candidate of the best mean, the largest of accuracies and the smallest of losses.
+    best_1se: (), the first candidate in the order of the grid whose mean is within one standard error of the best.
+    grid: the m candidates; `grid.at(best)` holds the arguments for `fit`.
+    status: (m, F), of the fits.
     """
 
     score: jax.Array
@@ -44,14 +47,20 @@ class CrossValidation(NamedTuple):
     status: jax.Array
 
 
-def kfold(n: int, n_folds: int = 5, *, key: Any = None, stratify: Any = None) -> jax.Array:
+def kfold(
+    n: int, n_folds: int = 5, *, key: jax.Array | None = None, stratify: ArrayLike | None = None
+) -> jax.Array:  # fmt: skip
     """Training weights of each fold: (n_folds, n), 1 where the row is fitted, 0 where it is left out.
 
     Args:
-      n, n_folds: rows and folds, static; sizes differ by 1 at most.
-      key: a key of `jax.random` to shuffle the rows; None takes them in order, a run of rows a fold (use it for data
-        without order only).
+      n, n_folds: the numbers of rows and folds, static; the sizes of folds differ by 1 at most.
+      key: a `jax.random.key` to shuffle the rows, traced; None takes them in order, consecutive rows in one fold (for
+        data without order only).
       stratify: (n,) labels, traced; each fold then has its share of every class, within a row.  None: no classes.
+
+    Raises:
+      ValueError for n_folds outside 2..n, labels that are not (n,), and a class with one row where labels are on the
+      host.  TypeError for labels that are no numbers.
 
     >>> import jaxinfra as ji
     >>> print(ji.select.kfold(5, 2))
@@ -81,16 +90,10 @@ def kfold(n: int, n_folds: int = 5, *, key: Any = None, stratify: Any = None) ->
 
 
 def cross_validate(
-    model: ModuleType | Fit,
-    X: Any,
-    y: Any,
-    *,
-    grid: Mapping[str, Any],
-    folds: Any,
-    fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None,
+    model: ModuleType | Fit, X: ArrayLike, y: ArrayLike, *, grid: Mapping[str, Any], folds: ArrayLike,
+    fixed: Mapping[str, Any] | None = None, sample_weight: ArrayLike | None = None,
     score: str | Callable[..., jax.Array] | None = None,
-) -> CrossValidation:
+) -> CrossValidation:  # fmt: skip
     r"""Scores on the rows left out, for every candidate of a grid and every fold, in one compiled call.
 
     .. math:: L_{cf} = \frac{\sum_i s_i (1 - t_{fi})\, \mathrm{loss}(y_i, x_i; \hat\theta_{cf})}
@@ -98,20 +101,20 @@ def cross_validate(
               \qquad \hat\theta_{cf} = \mathrm{fit}(\text{candidate } c,\ \text{weights } s\, t_f)
 
     Args:
-      model: a module with the verbs, such as `ji.lasso`, static: every model of the library.  Or a Fit, which knows its
-        module and its arguments.
+      model: a module with the verbs, such as `ji.lasso`, static: every model of the library.  Or a Fit, which carries
+        its module and its arguments.
       X, y: the data of `model.fit`, traced; for `one_class` y is above 0 for rows that belong inside.
       grid: {hyper-parameter: (m_i, ...)}, traced: all combinations are candidates, as of `product`, the last name
-        varying fastest; or what `product` and `paired` return.  A kernel, a family or another tree varies in any of its
-        arrays: `{"C": C, "kernel": ji.kernels.RBF(gammas)}`.  Where the model has a `path` over these names it is used,
-        each candidate started at the one before: give penalties in decreasing order (`penalties`).
+        varying fastest; or what `product` and `paired` return.  A kernel, a family or another pytree varies in any of
+        its arrays: `{"C": C, "kernel": ji.kernels.RBF(gammas)}`.  Where the model has a `path` over these names it is
+        used, each candidate started at the one before: give penalties in decreasing order (`penalties`).
       folds: (F, n) training weights, traced: `kfold`, or any others, such as repeats or time splits.
       fixed: {argument of fit: value} for all candidates.  Booleans, whole numbers and strings are static, all else
         traced.  Exposure and offset apply to the rows left out as well.
       sample_weight: (n,), traced; of the fits and of the scores.
       score: static; the name of a score, or score(params, X, y, sample_weight) -> scalar to be minimised (pass one
         function, not a new lambda each time, which would compile again).  None is the model's own objective without
-        penalties, half the squared error, the log loss, half the deviance; the accuracy of support vector classifiers,
+        penalties (half the squared error, the log loss, half the deviance); the accuracy of support vector classifiers,
         the squared error of machines for regression, the absolute error of `theil_sen` and `ransac`.
 
         ================================================  ============================================================
@@ -126,15 +129,18 @@ def cross_validate(
         `r2`, `accuracy`, `balanced_accuracy`, `f1` and `auc` are the better the larger.
 
     Returns:
-      CrossValidation with score (m, F), mean, se, best, best_1se, grid, status.  NaN where a fold says nothing of the
-      score: `auc` of one class, `f1` of a class that is neither there nor predicted.
+      CrossValidation with score (m, F), mean, se, best, best_1se, grid, status.  NaN where a fold has no such score:
+      `auc` of one class, `f1` of a class that is neither present nor predicted.
 
     Raises:
-      ValueError for lengths that do not match, a name that is no score, a fold that is fitted without a class.
-      TypeError for an argument that `fit` does not have, a score that the model has no predictions for.
+      ValueError for shapes that do not match, a negative weight, a name that is no score, an argument in both grid and
+      fixed, and a fold that is fitted without a class, as far as values are on the host.  TypeError for an argument
+      that `fit` does not have, or a score that the model has no predictions for.
 
-    Derivatives: score and mean with respect to every traced argument, forward and reverse, as those of the model's fit:
-      `jax.grad` of `mean` descends to the best penalty (`cv_loss` is the scalar for that).
+    Status: one for each fit; a fit that did not converge has a score of NaN, and so has the mean of its candidate.
+
+    Derivatives: score and mean with respect to every traced argument, forward and reverse, as those of the model's fit
+      (`cv_loss` is the scalar for descent to the best penalty).
 
     Cost: m F fits with shared X; the memory of F fits along a path, of m F fits otherwise.
 
@@ -162,21 +168,24 @@ def cross_validate(
 
 
 def cv_loss(
-    model: ModuleType | Fit,
-    X: Any,
-    y: Any,
-    *,
-    hyper: Mapping[str, Any],
-    folds: Any,
-    fixed: Mapping[str, Any] | None = None,
-    sample_weight: Any = None,
+    model: ModuleType | Fit, X: ArrayLike, y: ArrayLike, *, hyper: Mapping[str, Any], folds: ArrayLike,
+    fixed: Mapping[str, Any] | None = None, sample_weight: ArrayLike | None = None,
     score: str | Callable[..., jax.Array] | None = None,
-) -> jax.Array:
+) -> jax.Array:  # fmt: skip
     """The mean cross-validated loss of one candidate, a scalar: minimise it over hyper-parameters with `jax.grad`.
 
-    hyper: {hyper-parameter: value}, traced, of any shape that `fit` takes (one penalty a feature, say).  The others as
-    in `cross_validate`, but for scores without a slope (accuracy, balanced_accuracy, f1, auc: a TypeError); r2 enters
-    as 1 - r2.
+    Args:
+      hyper: {hyper-parameter: value}, traced, of any shape that `fit` takes (such as one penalty a feature).
+      score: as in `cross_validate`, except those without a slope: accuracy, balanced_accuracy, f1, auc.
+      The others as in `cross_validate`.
+
+    Returns:
+      The mean score over the folds, of r2 one minus it; NaN where a fit did not converge.
+
+    Raises:
+      TypeError for a score without a slope; the others as `cross_validate`.
+
+    Derivatives: with respect to every traced argument, forward and reverse, as those of the model's fit.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -206,7 +215,7 @@ def _check_folds(verb: str, model: ModuleType, X: Any, y: Any, folds: Any, sampl
     if folds.ndim != 2 or folds.shape[1] != X.shape[0]:
         raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {X.shape[0]}), got folds {folds.shape}")
     sample_weight = checks.weights(verb, sample_weight, X, y)
-    # Fits of a fold that lacks a class end as SEPARABLE; where the values are known, say so at once.
+    # Fits of a fold without one of the classes end as SEPARABLE; where the values are known, raise instead.
     integers = isinstance(y, np.ndarray) and not jnp.issubdtype(y.dtype, jnp.floating) and y.ndim == 1
     labelled = _scores.classifies(model) and _scores.supervised(model) and integers
     if labelled and not isinstance(folds, jax.core.Tracer):
@@ -256,7 +265,7 @@ def _cross_validate(
 
 
 def _has_path(model: ModuleType, grid: set[str], fixed: set[str]) -> bool:
-    """Whether the model fits a path over this grid that says how each fit ended."""
+    """Whether the model has a path over this grid that returns a status for each fit."""
     known = inspect.signature(model.path).parameters if hasattr(model, "path") else {}
-    wanted = {name for name, p in known.items() if p.default is p.empty} - {"X", "y"}
-    return "tol" in known and grid <= set(_scores.PENALTIES) and wanted <= grid | fixed <= set(known)
+    needed = {name for name, p in known.items() if p.default is p.empty} - {"X", "y"}
+    return "tol" in known and grid <= set(_scores.PENALTIES) and needed <= grid | fixed <= set(known)

@@ -8,14 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra._core import checks
 
 
 class Candidates(dict[str, Any]):
-    """m candidates, {hyper-parameter: value}, where all arrays in the values have a leading axis of m."""
+    """A set of m candidates, {hyper-parameter: value}, where all arrays in the values have a leading axis of m."""
 
-    def at(self, i: Any) -> dict[str, Any]:
+    def at(self, i: ArrayLike) -> dict[str, Any]:
         """The hyper-parameters of candidate i, for `fit`."""
         return {name: jax.tree.map(lambda leaf: leaf[i], value) for name, value in self.items()}
 
@@ -29,10 +30,16 @@ jax.tree_util.register_pytree_with_keys(
 )
 
 
-def penalties(top: Any, m: int = 100, *, ratio: float = 1e-3) -> jax.Array:
-    """m penalties in decreasing geometric steps from `top`, such as a model's `l1_max`, to top * ratio.
+def penalties(top: ArrayLike, m: int = 100, *, ratio: float = 1e-3) -> jax.Array:
+    """A grid (m,) of penalties in decreasing geometric steps, from `top` to top * ratio.
 
-    top: (), traced.  m and ratio: static.
+    Args:
+      top: the largest penalty, such as a model's `l1_max`: (), traced.
+      m: the number of penalties, static.
+      ratio: the smallest penalty over the largest, above 0 and at most 1, static.
+
+    Raises:
+      ValueError for an m below 1 or another ratio.
 
     >>> import jaxinfra as ji
     >>> print(ji.select.penalties(4.0, 3, ratio=1 / 4))
@@ -47,8 +54,16 @@ def penalties(top: Any, m: int = 100, *, ratio: float = 1e-3) -> jax.Array:
 def product(axes: Mapping[str, Any]) -> Candidates:
     """All combinations: {name: m_i values} to m_1 m_2 ... candidates, the last name varying fastest.
 
-    axes: {hyper-parameter: (m_i, ...)}, traced; or a kernel, a family or another tree whose arrays have a leading axis
-    of m_i, beside numbers that all candidates share.
+    Args:
+      axes: {hyper-parameter: (m_i, ...)}, traced; or a kernel, a family or another pytree whose arrays have a leading
+        axis of m_i, next to numbers that all candidates share.
+
+    Returns:
+      Candidates.
+
+    Raises:
+      ValueError for no hyper-parameter, or one without a leading axis of candidates.  TypeError for values that are no
+      numbers.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -60,7 +75,7 @@ def product(axes: Mapping[str, Any]) -> Candidates:
     values = {name: _axis(verb, name, value) for name, value in axes.items()}
     if not values:
         raise ValueError(f"{verb}: there must be at least one hyper-parameter, got none")
-    if len(values) == 1:  # as it is: nothing is compiled for it
+    if len(values) == 1:  # unchanged: nothing is compiled
         return Candidates({name: value for name, (value, _) in values.items()})
     lengths = {name: m for name, (_, m) in values.items()}
     place = np.indices(tuple(lengths.values())).reshape(len(lengths), -1)
@@ -73,9 +88,16 @@ def product(axes: Mapping[str, Any]) -> Candidates:
 
 
 def paired(axes: Mapping[str, Any]) -> Candidates:
-    """m candidates from lists of m values each, the i-th of one with the i-th of the others.
+    """The m candidates of lists of m values each, the i-th of one with the i-th of the others.
 
-    axes: as in `product`, with one m.
+    Args:
+      axes: as in `product`, all with the same m.
+
+    Returns:
+      Candidates.
+
+    Raises:
+      ValueError for different numbers of values; the others as `product`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -92,7 +114,7 @@ def paired(axes: Mapping[str, Any]) -> Candidates:
 
 
 def _axis(verb: str, name: str, value: Any) -> tuple[Any, int]:
-    """The value with a leading axis on every array, and its length; what has none is shared by all."""
+    """The value with a leading axis on every array, and its length; arrays without one are repeated."""
     value = checks.array(verb, name, value) if isinstance(value, list | tuple) else value
     flat, tree = jax.tree.flatten(value)
     leaves = [checks.array(verb, name, leaf) for leaf in flat]
@@ -104,7 +126,7 @@ def _axis(verb: str, name: str, value: Any) -> tuple[Any, int]:
             "what is the same for all belongs in fixed"
         )
     (m,) = lengths
-    # What is on the host stays there, and nothing is compiled for it.
+    # Host arrays stay on the host: nothing is compiled for them.
     spread = [
         leaf if leaf.ndim else (np if isinstance(leaf, np.ndarray) else jnp).broadcast_to(leaf, m) for leaf in leaves
     ]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra._core import checks
 from jaxinfra._core.types import Fit, Status, short_repr
@@ -17,7 +18,7 @@ from jaxinfra.select import _resample
 
 @short_repr
 class PermutationTest(NamedTuple):
-    """statistic () of the data, null (n,) of the permutations, p_value (): the share that is as extreme."""
+    """The statistic () of the data, null (n,) of the permutations, and p_value (), the share that is as extreme."""
 
     statistic: jax.Array
     null: jax.Array
@@ -25,19 +26,25 @@ class PermutationTest(NamedTuple):
 
 
 def permutation_test(
-    model: ModuleType | Fit, X: Any, y: Any, *, key: Any, of: Callable[[Any], Any], n: int = 999,
-    alternative: str = "two-sided", fixed: Mapping[str, Any] | None = None, sample_weight: Any = None,
+    model: ModuleType | Fit, X: ArrayLike, y: ArrayLike, *, key: jax.Array, of: Callable[[Any], Any], n: int = 999,
+    alternative: str = "two-sided", fixed: Mapping[str, Any] | None = None, sample_weight: ArrayLike | None = None,
 ) -> PermutationTest:  # fmt: skip
-    """Test a statistic of the fit against those of data whose y is permuted: that X has nothing to do with y.
+    """Test the null hypothesis that y does not depend on X, by a statistic of the fit to data with permuted y.
 
     Args:
-      model, X, y, key, fixed, sample_weight: as in `bootstrap`; y moves, X and the weights stay.
-      of: params -> a scalar, static.
-      n: permutations, static.
+      model, X, y, key, fixed: as in `bootstrap`; y is permuted, X and the weights are not.
+      of: params -> a scalar, the statistic, static.
+      n: the number of permutations, static.
+      sample_weight: (n,) not negative, traced; None means 1.
       alternative: static; "two-sided" compares absolute values, "greater" and "less" one side.
 
     Returns:
       PermutationTest: p_value = (1 + as extreme) / (1 + n), over the fits that converged.
+
+    Raises:
+      ValueError for another alternative; the others as `bootstrap`.
+
+    Cost: n fits, in batches that share X.
 
     >>> import jax
     >>> import jax.numpy as jnp
