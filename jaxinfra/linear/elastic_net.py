@@ -2,9 +2,8 @@ r"""The elastic net: least squares with an L1 and an L2 penalty, and its whole p
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine
 from jaxinfra._core.types import Fit, Linear
@@ -14,18 +13,10 @@ from jaxinfra.linear import _elastic_net
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any,
-    l2: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 1000,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 1000, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals plus an L1 and an L2 penalty: the elastic net.
 
     .. math:: \min_{w, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, (y_i - o_i - x_i^\top w - b)^2
@@ -81,18 +72,10 @@ def fit(
 
 @public
 def path(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any,
-    l2: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 1000,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 1000, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Elastic-net solutions for m penalties in one compiled call, each started from the one before it.
 
     Args:
@@ -128,14 +111,9 @@ def path(
 
 @public
 def l1_max(
-    X: Any,
-    y: Any,
-    *,
-    penalty_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> jax.Array:
+    X: ArrayLike, y: ArrayLike, *, penalty_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> jax.Array:  # fmt: skip
     r"""The smallest l1 at which all penalised coefficients are 0, whatever l2: where a path starts.  A scalar.
 
     .. math:: \max_j \frac{1}{u_j \sum_i s_i} \left| \sum_i s_i\, (x_{ij} - \bar x_j)(y_i - o_i - \bar y) \right|
@@ -153,7 +131,7 @@ def l1_max(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -165,7 +143,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The mean response, which for the elastic net is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -178,8 +156,9 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, l1: Any, l2: Any, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus sum(l1 * |coef| + l2 * coef^2 / 2): what `fit` minimises.
 
     >>> import jax.numpy as jnp
@@ -193,16 +172,9 @@ def objective(
 
 @public
 def optimality(
-    params: Linear,
-    X: Any,
-    y: Any,
-    *,
-    l1: Any,
-    l2: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> Linear:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
     """The subgradient of `objective` of least norm, as Linear(coef, intercept): zero at the solution.
 
     >>> import jax.numpy as jnp

@@ -3,10 +3,10 @@ r"""Generalised linear models: any family with any link."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import dot
@@ -21,21 +21,11 @@ from jaxinfra.solvers.likelihood import linear_loss, penalised
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    family: Family,
-    link: Link | None = None,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    exposure: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: GLM | Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 200,
+    X: ArrayLike, y: ArrayLike, *, family: Family, link: Link | None = None, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    exposure: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    init: GLM | Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200,
     fit_intercept: bool = True,
-) -> Fit:
+) -> Fit:  # fmt: skip
     r"""Minimise half the weighted mean deviance plus an L1, L2 or elastic-net penalty: a generalised linear model.
 
     .. math:: \min_{w, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, d(y_i, \mu_i) + \sum_j \lambda^{(1)}_j |w_j|
@@ -135,8 +125,9 @@ def _fit(
 
 @public
 def path(
-    X: Any, y: Any, *, family: Family, link: Link | None = None, l1: Any = 0.0, l2: Any = 0.0, exposure: Any = None,
-    sample_weight: Any = None, offset: Any = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, family: Family, link: Link | None = None, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    exposure: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    tol: ArrayLike | None = None, max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     """`fit` for m penalties, each started at the one before, in one compiled call.
 
@@ -181,7 +172,7 @@ def _path(
 
 
 @public
-def decision(params: GLM, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: GLM, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,).
 
     >>> import jax.numpy as jnp
@@ -194,7 +185,9 @@ def decision(params: GLM, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: GLM, X: Any, *, offset: Any = None, exposure: Any = None) -> jax.Array:
+def predict(
+    params: GLM, X: ArrayLike, *, offset: ArrayLike | None = None, exposure: ArrayLike | None = None
+) -> jax.Array:
     """The mean response (n,); with exposure (n,) the mean in so much time.
 
     >>> import jax.numpy as jnp
@@ -212,8 +205,9 @@ def predict(params: GLM, X: Any, *, offset: Any = None, exposure: Any = None) ->
 
 @public
 def deviance(
-    params: GLM, X: Any, y: Any, *, family: Family, sample_weight: Any = None, offset: Any = None, exposure: Any = None
-) -> jax.Array:
+    params: GLM, X: ArrayLike, y: ArrayLike, *, family: Family, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The deviance: the weighted sum of the unit deviances.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -230,8 +224,8 @@ def deviance(
 
 @public
 def dispersion(
-    params: GLM, X: Any, y: Any, *, family: Family, sample_weight: Any = None, offset: Any = None, exposure: Any = None,
-    n_params: int | None = None,
+    params: GLM, X: ArrayLike, y: ArrayLike, *, family: Family, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None, n_params: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """Pearson's estimate of the dispersion, sum w (y - mu)^2 / V(mu) / (sum w - n_params).  A scalar.
 
@@ -256,8 +250,8 @@ def dispersion(
 
 @public
 def objective(
-    params: GLM, X: Any, y: Any, *, family: Family, l1: Any = 0.0, l2: Any = 0.0, exposure: Any = None,
-    sample_weight: Any = None, offset: Any = None,
+    params: GLM, X: ArrayLike, y: ArrayLike, *, family: Family, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    exposure: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     """Half the weighted mean deviance plus the penalties: what `fit` minimises.  A scalar.
 
@@ -276,8 +270,9 @@ def objective(
 
 @public
 def optimality(
-    params: GLM, X: Any, y: Any, *, family: Family, l1: Any = 0.0, l2: Any = 0.0, exposure: Any = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    params: GLM, X: ArrayLike, y: ArrayLike, *, family: Family, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    exposure: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The gradient of `objective` (with L1 the subgradient of smallest norm), as Linear: zero at the solution.
 

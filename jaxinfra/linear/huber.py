@@ -3,10 +3,10 @@ r"""Huber's robust regression, which estimates the scale of the residuals togeth
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
@@ -21,8 +21,9 @@ from jaxinfra.solvers.robust import huber
 
 @public
 def fit(
-    X: Any, y: Any, *, delta: Any = 1.35, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    init: Linear | Scaled | None = None, tol: Any = None, max_iter: Any = 100, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, delta: ArrayLike = 1.35, l2: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | Scaled | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 100, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Minimise squared small and absolute large residuals, and their scale: least squares that outliers do not move.
 
@@ -100,7 +101,7 @@ def _fit(
 
 
 @public
-def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Scaled, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -113,7 +114,7 @@ def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Scaled, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -127,8 +128,9 @@ def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Scaled, X: Any, y: Any, *, delta: Any = 1.35, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Scaled, X: ArrayLike, y: ArrayLike, *, delta: ArrayLike = 1.35, l2: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The weighted mean of scale / 2 + scale * rho plus the penalty: what `fit` minimises.  A scalar, in units of y.
 
     >>> import jax.numpy as jnp
@@ -155,8 +157,8 @@ def _objective(params: Scaled, given: Given, delta: jax.Array, l2: jax.Array) ->
 
 @public
 def optimality(
-    params: Scaled, X: Any, y: Any, *, delta: Any = 1.35, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Scaled, X: ArrayLike, y: ArrayLike, *, delta: ArrayLike = 1.35, l2: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Scaled:  # fmt: skip
     """The gradient of `objective` with respect to params, as Scaled: zero at the solution.
 

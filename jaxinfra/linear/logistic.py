@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra._core import absent, affine, checks, labels, rows
 from jaxinfra._core.precision import dot, positive
@@ -24,19 +25,11 @@ _LOSS = Likelihood(Binomial(), Logit())
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 200,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 200, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean log loss plus an L1, L2 or elastic-net penalty: binary logistic regression.
 
     .. math:: \min_{w, b} \frac{1}{\sum_i s_i} \sum_i s_i \left[\log(1 + e^{\eta_i}) - y_i \eta_i\right]
@@ -171,8 +164,10 @@ def _fit(
 
 @public
 def path(
-    X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, class_weight: Any = None, sample_weight: Any = None,
-    offset: Any = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200,
+    fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     """`fit` for m penalties, each started at the one before, in one compiled call.
 
@@ -213,8 +208,8 @@ def _path(
 
 @public
 def l1_max(
-    X: Any, y: Any, *, penalty_weight: Any = None, class_weight: Any = None, sample_weight: Any = None,
-    offset: Any = None, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, penalty_weight: ArrayLike | None = None, class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The smallest l1 at which every coefficient is 0, a scalar: where a path begins.
 
@@ -244,7 +239,7 @@ def _l1_max(raw: _Input, weight: jax.Array, *, balanced: bool, fit_intercept: bo
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The log odds X @ coef + intercept (+ offset): (n,).
 
     >>> import jax.numpy as jnp
@@ -256,7 +251,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The likelier class, 0 or 1: (n,) int32.
 
     >>> import jax.numpy as jnp
@@ -268,7 +263,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict_proba(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The probabilities of classes 0 and 1: (n, 2).
 
     >>> import jax.numpy as jnp
@@ -282,8 +277,9 @@ def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, class_weight: Any = None,
-    sample_weight: Any = None, offset: Any = None,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     """The weighted mean log loss plus the penalties: what `fit` minimises.  A scalar.
 
@@ -301,8 +297,9 @@ def objective(
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, class_weight: Any = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The gradient of `objective` (with L1 the subgradient of smallest norm), as Linear: zero at the solution.
 

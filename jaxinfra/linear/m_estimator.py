@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
@@ -26,8 +27,9 @@ _ESTIMATORS = ("mad", "proposal2")
 
 @public
 def fit(
-    X: Any, y: Any, *, norm: Norm | None = None, scale: Any = "mad", k2: Any = None, sample_weight: Any = None,
-    offset: Any = None, init: Linear | Scaled | None = None, tol: Any = None, max_iter: Any = 200,
+    X: ArrayLike, y: ArrayLike, *, norm: Norm | None = None, scale: ArrayLike | str = "mad",
+    k2: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    init: Linear | Scaled | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200,
     fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Solve the estimating equations of a robust norm: regression that large residuals do not move.
@@ -133,7 +135,7 @@ def _fit(
 
 
 @public
-def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Scaled, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -146,7 +148,7 @@ def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Scaled, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -160,8 +162,9 @@ def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Scaled, X: Any, y: Any, *, norm: Norm | None = None, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Scaled, X: ArrayLike, y: ArrayLike, *, norm: Norm | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The weighted mean of scale^2 * rho(r / scale): what `fit` minimises for the scale in params.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -187,8 +190,8 @@ def _objective(params: Scaled, given: Given, norm: Norm) -> jax.Array:
 
 @public
 def optimality(
-    params: Scaled, X: Any, y: Any, *, norm: Norm | None = None, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Scaled, X: ArrayLike, y: ArrayLike, *, norm: Norm | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The gradient of `objective` for the scale in params, as Linear: zero at the solution.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, labels, rows
 from jaxinfra._core.types import Fit, Linear
@@ -18,20 +19,11 @@ from jaxinfra.solvers.multinomial import multinomial
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    n_classes: int | None = None,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 1000,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0, n_classes: int | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 1000, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of the cross-entropy of K classes plus penalties: multinomial logistic regression.
 
     .. math:: \min_{W, b} \frac{\sum_i s_i c_{y_i} (\log \sum_k e^{\eta_{ik}} - \eta_{i y_i})}{\sum_i s_i c_{y_i}}
@@ -126,19 +118,11 @@ def _fit(
 
 @public
 def path(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    n_classes: int | None = None,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    tol: Any = None,
-    max_iter: Any = 1000,
+    X: ArrayLike, y: ArrayLike, *, l1: Any = 0.0, l2: ArrayLike = 0.0, n_classes: int | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 1000,
     fit_intercept: bool = True,
-) -> Fit:
+) -> Fit:  # fmt: skip
     """`fit` for m penalties, each started at the one before, in one compiled call.
 
     l1, l2: at least one with a leading axis m: (m,), or (m, ...) whose rest broadcasts against coef (p, K).  The other
@@ -181,8 +165,9 @@ def _path(
 
 @public
 def l1_max(
-    X: Any, y: Any, *, penalty_weight: Any = None, n_classes: int | None = None, class_weight: Any = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, penalty_weight: ArrayLike | None = None, n_classes: int | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The smallest l1 at which every coefficient is zero, for penalties l1 * penalty_weight.  A scalar.
 
@@ -211,7 +196,7 @@ def _l1_max(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The logits X @ coef + intercept (+ offset): (n, K).
 
     >>> import jax.numpy as jnp
@@ -224,7 +209,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The most probable class: (n,) int32 labels 0..K-1, the first of equals.
 
     >>> import jax.numpy as jnp
@@ -237,7 +222,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict_proba(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The probability of every class: (n, K), rows that sum to 1.
 
     >>> import jax.numpy as jnp
@@ -251,16 +236,10 @@ def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear,
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-) -> jax.Array:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The weighted mean cross-entropy plus the penalties: what `fit` minimises.  A scalar; NaN for bad input.
 
     >>> import jax.numpy as jnp
@@ -286,17 +265,10 @@ def _objective(
 
 @public
 def optimality(
-    params: Linear,
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> Linear:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
     """The gradient of `objective`, with L1 its subgradient of least norm, as Linear: zero at the solution.
 
     >>> import jax.numpy as jnp

@@ -3,9 +3,9 @@ r"""Ordinary and weighted least squares."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
@@ -17,16 +17,9 @@ from jaxinfra.solvers.least_squares import ridge
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 10,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 10, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals: linear regression with certified digits and exact rank.
 
     .. math:: \min_{w, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, (y_i - o_i - x_i^\top w - b)^2
@@ -104,7 +97,7 @@ def _fit(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,) or (n, k), in units of y.
 
     >>> import jax.numpy as jnp
@@ -116,7 +109,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The mean response, which for least squares is the linear predictor: (n,) or (n, k), in units of y.
 
     >>> import jax.numpy as jnp
@@ -128,7 +121,10 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def objective(params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None) -> jax.Array:
+def objective(
+    params: Linear, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals, summed over targets: what `fit` minimises.  A scalar, in y^2.
 
     >>> import jax.numpy as jnp
@@ -144,8 +140,9 @@ def objective(params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offs
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True
-) -> Linear:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
     """The gradient of `objective` with respect to params, as Linear(coef, intercept): zero at the solution.
 
     >>> import jax.numpy as jnp

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra import links
 from jaxinfra._core import absent, checks, labels, rows
@@ -23,8 +24,9 @@ _LINKS = (links.Logit, links.Probit, links.CLogLog, links.Cauchit)
 
 @public
 def fit(
-    X: Any, y: Any, *, link: Link | None = None, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    init: Thresholds | None = None, tol: Any = None, max_iter: Any = 100, n_classes: int | None = None,
+    X: ArrayLike, y: ArrayLike, *, link: Link | None = None, l2: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, init: Thresholds | None = None,
+    tol: ArrayLike | None = None, max_iter: ArrayLike = 100, n_classes: int | None = None,
 ) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean log loss of ordered classes plus an L2 penalty: a cumulative link model.
 
@@ -136,7 +138,7 @@ def _fit(
 
 
 @public
-def decision(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Thresholds, X: Any, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef (+ offset), to be held against the thresholds: (n,).
 
     >>> import jax.numpy as jnp
@@ -160,7 +162,7 @@ def _decision(params: Thresholds, X: jax.Array, offset: jax.Array | None) -> jax
 
 
 @public
-def predict(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Thresholds, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The likeliest class, 0..K-1: (n,) int32.
 
     >>> import jax.numpy as jnp
@@ -173,7 +175,7 @@ def predict(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict_proba(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
+def predict_proba(params: Thresholds, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The probabilities of the classes 0..K-1: (n, K).
 
     >>> import jax.numpy as jnp
@@ -194,8 +196,8 @@ def _probabilities(params: Thresholds, eta: jax.Array) -> jax.Array:
 
 @public
 def objective(
-    params: Thresholds, X: Any, y: Any, *, l2: Any = 0.0, sample_weight: Any = None,
-    offset: Any = None,
+    params: Thresholds, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     """The weighted mean log loss plus the penalty: what `fit` minimises.  A scalar.
 
@@ -213,8 +215,8 @@ def objective(
 
 @public
 def optimality(
-    params: Thresholds, X: Any, y: Any, *, l2: Any = 0.0, sample_weight: Any = None,
-    offset: Any = None,
+    params: Thresholds, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
 ) -> Thresholds:  # fmt: skip
     """The gradient of `objective` with respect to params, as Thresholds: zero at the solution.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.absent import or_ones
@@ -23,8 +24,9 @@ from jaxinfra.solvers.quantile import quantile
 
 @public
 def fit(
-    X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    init: Linear | None = None, tol: Any = None, max_iter: Any = 100, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, tau: Any = 0.5, l1: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 100, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of the pinball loss: quantile regression, for all quantiles asked for in one call.
 
@@ -130,7 +132,7 @@ def _fit(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), or (n, m) for m quantiles, in units of y.
 
     >>> import jax.numpy as jnp
@@ -142,7 +144,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None, sort: bool = False) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None, sort: bool = False) -> jax.Array:
     """The conditional quantiles: (n,), or (n, m), in units of y.
 
     sort: static; True puts the m quantiles of each row in ascending order, which brings them nearer to the true ones
@@ -161,8 +163,9 @@ def predict(params: Linear, X: Any, *, offset: Any = None, sort: bool = False) -
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, tau: ArrayLike = 0.5, l1: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The weighted mean pinball loss plus the penalty: what `fit` minimises.  A scalar, or (m,) where tau is (m,).
 
     >>> import jax.numpy as jnp
@@ -190,8 +193,8 @@ def _objective(params: Linear, given: Given, tau: jax.Array, l1: jax.Array) -> j
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, tau: ArrayLike = 0.5, l1: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """A small subgradient of `objective`, as Linear: zero at the solution.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.absent import or_ones
@@ -20,9 +21,10 @@ from jaxinfra.solvers.robust import ransac
 
 @public
 def fit(
-    X: Any, y: Any, *, key: Any, threshold: Any = None, n_trials: int = 1000, confidence: Any = 0.99,
-    subset_size: int | None = None, sample_weight: Any = None, offset: Any = None, init: Linear | None = None,
-    tol: Any = None, max_iter: Any = 10, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, key: jax.Array, threshold: ArrayLike | None = None, n_trials: int = 1000,
+    confidence: ArrayLike = 0.99, subset_size: int | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 10,
+    fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Least squares of the largest set of rows that agree to a threshold: regression beside any number of outliers.
 
@@ -108,7 +110,9 @@ def _fit(
 
 
 @public
-def inliers(params: Linear, X: Any, y: Any, *, threshold: Any, offset: Any = None) -> jax.Array:
+def inliers(
+    params: Linear, X: ArrayLike, y: ArrayLike, *, threshold: ArrayLike, offset: ArrayLike | None = None
+) -> jax.Array:
     """Which rows agree with the parameters to the threshold: (n,) of True and False.
 
     >>> import jax.numpy as jnp
@@ -124,7 +128,7 @@ def inliers(params: Linear, X: Any, y: Any, *, threshold: Any, offset: Any = Non
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -136,7 +140,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -149,8 +153,9 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, threshold: Any, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, threshold: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the mean of squared residuals of the rows that agree to the threshold.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -165,8 +170,8 @@ def objective(
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, threshold: Any, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, threshold: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The gradient of `objective` while the rows that agree stay the same, as Linear: zero at the solution.
 

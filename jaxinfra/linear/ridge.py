@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear, short_repr
@@ -17,17 +18,10 @@ from jaxinfra.solvers.least_squares import ridge, ridge_path
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l2: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 10,
+    X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 10,
     fit_intercept: bool = True,
-) -> Fit:
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals plus an L2 penalty: ridge regression, intercept unpenalised.
 
     .. math:: \min_{w, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, (y_i - o_i - x_i^\top w - b)^2
@@ -111,7 +105,10 @@ class Path(NamedTuple):
 
 
 @public
-def path(X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True) -> Path:
+def path(
+    X: ArrayLike, y: ArrayLike, *, l2: Any, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
+) -> Path:  # fmt: skip
     r"""Ridge solutions for m penalties, with leave-one-out and GCV errors, from one factorisation.
 
     .. math:: \mathrm{loo}(\lambda) = \frac{\sum_i s_i\, (r_i / (1 - h_i))^2}{\sum_i s_i},\qquad
@@ -170,7 +167,7 @@ def _path(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,) or (n, k), in units of y.
 
     >>> import jax.numpy as jnp
@@ -182,7 +179,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The mean response, which for ridge is the linear predictor: (n,) or (n, k), in units of y.
 
     >>> import jax.numpy as jnp
@@ -194,7 +191,10 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def objective(params: Linear, X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None) -> jax.Array:
+def objective(
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus half of sum(l2 * coef^2): what `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -211,15 +211,9 @@ def objective(params: Linear, X: Any, y: Any, *, l2: Any, sample_weight: Any = N
 
 @public
 def optimality(
-    params: Linear,
-    X: Any,
-    y: Any,
-    *,
-    l2: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> Linear:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
     """The gradient of `objective` with respect to params, as Linear(coef, intercept): zero at the solution.
 
     >>> import jax.numpy as jnp

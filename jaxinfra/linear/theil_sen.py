@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
@@ -17,8 +18,9 @@ from jaxinfra.solvers.robust import theil_sen
 
 @public
 def fit(
-    X: Any, y: Any, *, key: Any, n_subsets: int = 10_000, subset_size: int | None = None, sample_weight: Any = None,
-    offset: Any = None, init: Linear | None = None, tol: Any = None, max_iter: Any = 500, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, key: jax.Array, n_subsets: int = 10_000, subset_size: int | None = None,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, init: Linear | None = None,
+    tol: ArrayLike | None = None, max_iter: ArrayLike = 500, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""The spatial median of the least squares of many small subsets: regression that no few rows can move far.
 
@@ -89,7 +91,7 @@ def _fit(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -101,7 +103,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -114,8 +116,9 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, key: Any, n_subsets: int = 10_000, subset_size: int | None = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, key: jax.Array, n_subsets: int = 10_000,
+    subset_size: int | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The mean distance to the subsets' fits in the units of `fit`, of one column that of the slopes.  A scalar.
 
@@ -133,8 +136,9 @@ def objective(
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, key: Any, n_subsets: int = 10_000, subset_size: int | None = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, key: jax.Array, n_subsets: int = 10_000,
+    subset_size: int | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The length of the mean of the unit vectors towards the subsets' fits: zero at the solution.  A scalar.
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra._core import absent, affine, checks, rows
 from jaxinfra._core.absent import or_ones
@@ -22,8 +23,9 @@ from jaxinfra.svm._machine import Machine
 
 @public
 def fit(
-    X: Any, y: Any, *, l2: Any, kernel: Kernel | None = None, sample_weight: Any = None, offset: Any = None,
-    init: Machine | None = None, tol: Any = None, max_iter: Any = 5, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, kernel: Kernel | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Machine | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 5,
+    fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals plus an L2 penalty in the space of a kernel.
 
@@ -129,7 +131,7 @@ def _fit(
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,) or (m, k).
 
     >>> import jax.numpy as jnp
@@ -142,7 +144,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """The predicted y, the same as `decision`: (m,) or (m, k).
 
     >>> import jax.numpy as jnp
@@ -155,7 +157,10 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def objective(params: Machine, X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None) -> jax.Array:
+def objective(
+    params: Machine, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus half of l2 coef'K coef: what `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -171,8 +176,8 @@ def objective(params: Machine, X: Any, y: Any, *, l2: Any, sample_weight: Any = 
 
 @public
 def optimality(
-    params: Machine, X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Machine, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The largest residual of the equations, relative to the largest |y - offset|: zero at the solution.  A scalar.
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import affine, checks, implicit, rows
@@ -38,17 +39,10 @@ class LinearMachine(NamedTuple):
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    C: Any = 1.0,
-    loss: str = "hinge",
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    n_classes: int | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, loss: str = "hinge", class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, n_classes: int | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Minimise the hinge loss, or its square, of a linear predictor: the linear support vector classifier.
 
     .. math:: \min_{w, b} \tfrac12 |w|^2 + \sum_i C_i \max(0, 1 - t_i (w^\top x_i + b))^q, \qquad q = 1 \text{ or } 2
@@ -193,7 +187,7 @@ def _fit(
 
 
 @public
-def decision(params: LinearMachine, X: Any) -> jax.Array:
+def decision(params: LinearMachine, X: ArrayLike) -> jax.Array:
     """X @ coef + intercept: (m,), positive for class 1, or (m, K).
 
     >>> import jax.numpy as jnp
@@ -207,7 +201,7 @@ def decision(params: LinearMachine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: LinearMachine, X: Any) -> jax.Array:
+def predict(params: LinearMachine, X: ArrayLike) -> jax.Array:
     """The class of the largest decision: (m,) int32.
 
     >>> import jax.numpy as jnp
@@ -223,8 +217,8 @@ def predict(params: LinearMachine, X: Any) -> jax.Array:
 
 @public
 def objective(
-    params: LinearMachine, X: Any, y: Any, *, C: Any = 1.0, loss: str = "hinge", class_weight: Any = None,
-    sample_weight: Any = None, n_classes: int | None = None,
+    params: LinearMachine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, loss: str = "hinge",
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The objective of `fit`, summed over the classes: a scalar.
 
@@ -239,8 +233,8 @@ def objective(
 
 @public
 def optimality(
-    params: LinearMachine, X: Any, y: Any, *, C: Any = 1.0, loss: str = "hinge", class_weight: Any = None,
-    sample_weight: Any = None, n_classes: int | None = None,
+    params: LinearMachine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, loss: str = "hinge",
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The residual of the optimality conditions at `params`: zero at the solution.  A scalar.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
@@ -21,18 +22,10 @@ from jaxinfra.svm._one_vs_one import Labelled, Machines
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    nu: Any = 0.5,
-    kernel: kernels.Kernel | None = None,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    n_classes: int | None = None,
-    init: Machine | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, nu: ArrayLike = 0.5, kernel: kernels.Kernel | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
+    init: Machine | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Fit the support vector classifier in which at most a share nu of the rows is within the margin.
 
     .. math:: \min_\beta \tfrac12 \beta^\top K \beta, \quad 0 \le t_i \beta_i \le s_i,
@@ -135,7 +128,7 @@ def _fit(
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
 
     >>> import jax.numpy as jnp
@@ -148,7 +141,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def votes(params: Machine, X: Any) -> jax.Array:
+def votes(params: Machine, X: ArrayLike) -> jax.Array:
     """How many of its pairs each class wins: (m, K) int32.
 
     >>> import jax.numpy as jnp
@@ -161,7 +154,7 @@ def votes(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """The class of the most votes, the first of them on a tie, as in libsvm: (m,) int32.
 
     >>> import jax.numpy as jnp
@@ -191,8 +184,8 @@ def _values(
 
 @public
 def objective(
-    params: Machine, X: Any, y: Any, *, nu: Any = 0.5, class_weight: Any = None, sample_weight: Any = None,
-    n_classes: int | None = None,
+    params: Machine, X: ArrayLike, y: ArrayLike, *, nu: ArrayLike = 0.5, class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The dual's objective before the division by the margin, summed over pairs.  A scalar.
 
@@ -207,8 +200,8 @@ def objective(
 
 @public
 def optimality(
-    params: Machine, X: Any, y: Any, *, nu: Any = 0.5, class_weight: Any = None, sample_weight: Any = None,
-    n_classes: int | None = None,
+    params: Machine, X: ArrayLike, y: ArrayLike, *, nu: ArrayLike = 0.5, class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The largest violation of the conditions before the division, of any pair: zero at the solution.  A scalar.
 

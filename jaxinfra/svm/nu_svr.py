@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core.types import Fit
@@ -17,17 +18,10 @@ from jaxinfra.svm._machine import Machine
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    C: Any = 1.0,
-    nu: Any = 0.5,
-    kernel: kernels.Kernel | None = None,
-    sample_weight: Any = None,
-    init: Machine | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, nu: ArrayLike = 0.5, kernel: kernels.Kernel | None = None,
+    sample_weight: ArrayLike | None = None, init: Machine | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Fit support vector regression whose tube is as wide as leaves a share nu of the rows outside.
 
     .. math:: \min_\beta \tfrac12 \beta^\top K \beta - y^\top \beta, \quad |\beta_i| \le C_i,
@@ -95,7 +89,7 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, nu: jax.Array) -> Dual:
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,).
 
     >>> import jax.numpy as jnp
@@ -108,7 +102,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """The predicted y, the same as `decision`: (m,).
 
     >>> import jax.numpy as jnp
@@ -121,7 +115,10 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def objective(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
+def objective(
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, nu: ArrayLike = 0.5,
+    sample_weight: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The dual's objective, which `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -136,7 +133,10 @@ def objective(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, s
 
 
 @public
-def optimality(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
+def optimality(
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, nu: ArrayLike = 0.5,
+    sample_weight: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The largest violation of the conditions: zero at the solution.  A scalar.
 
     >>> import jax.numpy as jnp

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core.types import Fit
@@ -17,15 +18,9 @@ from jaxinfra.svm._machine import Machine
 
 @public
 def fit(
-    X: Any,
-    *,
-    nu: Any = 0.5,
-    kernel: kernels.Kernel | None = None,
-    sample_weight: Any = None,
-    init: Machine | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, *, nu: ArrayLike = 0.5, kernel: kernels.Kernel | None = None, sample_weight: ArrayLike | None = None,
+    init: Machine | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Find a region that holds all but a share nu of the rows: novelty detection.
 
     .. math:: \min_\beta \tfrac12 \beta^\top K \beta, \quad 0 \le \beta_i \le s_i, \quad \sum_i \beta_i = \nu \sum_i s_i
@@ -85,7 +80,7 @@ def _build(y: None, w: jax.Array, nu: jax.Array) -> Dual:
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) - rho, positive inside the region: (m,).
 
     >>> import jax.numpy as jnp
@@ -98,7 +93,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """1 inside the region and -1 outside: (m,) int32.
 
     >>> import jax.numpy as jnp
@@ -112,7 +107,9 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def objective(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
+def objective(
+    params: Machine, X: ArrayLike, *, nu: ArrayLike = 0.5, sample_weight: ArrayLike | None = None
+) -> jax.Array:
     """The dual's objective, which `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -127,7 +124,9 @@ def objective(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = No
 
 
 @public
-def optimality(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
+def optimality(
+    params: Machine, X: ArrayLike, *, nu: ArrayLike = 0.5, sample_weight: ArrayLike | None = None
+) -> jax.Array:
     """The largest violation of the conditions: zero at the solution.  A scalar.
 
     >>> import jax.numpy as jnp

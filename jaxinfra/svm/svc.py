@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
@@ -20,18 +21,10 @@ from jaxinfra.svm._one_vs_one import Labelled, Machines
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    C: Any = 1.0,
-    kernel: kernels.Kernel | None = None,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    n_classes: int | None = None,
-    init: Machine | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, kernel: kernels.Kernel | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
+    init: Machine | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Minimise the hinge loss in the space of a kernel: the support vector classifier, by its dual.
 
     .. math:: \min_{w, b} \tfrac12 |w|^2 + \sum_i C_i \max(0, 1 - t_i (w^\top \phi(x_i) + b))
@@ -128,8 +121,9 @@ def _fit(
 
 @public
 def path(
-    X: Any, y: Any, *, C: Any, kernel: kernels.Kernel | None = None, class_weight: Any = None,
-    sample_weight: Any = None, n_classes: int | None = None, tol: Any = None, max_iter: Any = _machine.MAX_ITER,
+    X: ArrayLike, y: ArrayLike, *, C: Any, kernel: kernels.Kernel | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
+    tol: ArrayLike | None = None, max_iter: ArrayLike = _machine.MAX_ITER,
 ) -> Fit:  # fmt: skip
     """`fit` for m values of C, each started at the one before, in one compiled call that shares one kernel matrix.
 
@@ -191,7 +185,7 @@ def _path(
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
 
     >>> import jax.numpy as jnp
@@ -204,7 +198,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def votes(params: Machine, X: Any) -> jax.Array:
+def votes(params: Machine, X: ArrayLike) -> jax.Array:
     """How many of its pairs each class wins: (m, K) int32.
 
     >>> import jax.numpy as jnp
@@ -218,7 +212,7 @@ def votes(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """The class of the most votes, the first of them on a tie, as in libsvm: (m,) int32.
 
     >>> import jax.numpy as jnp
@@ -247,8 +241,8 @@ def _values(
 
 @public
 def objective(
-    params: Machine, X: Any, y: Any, *, C: Any = 1.0, class_weight: Any = None, sample_weight: Any = None,
-    n_classes: int | None = None,
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The dual's objective, which `fit` minimises, summed over pairs.  A scalar.
 
@@ -263,8 +257,8 @@ def objective(
 
 @public
 def optimality(
-    params: Machine, X: Any, y: Any, *, C: Any = 1.0, class_weight: Any = None, sample_weight: Any = None,
-    n_classes: int | None = None,
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The largest violation of the conditions, of any pair: zero at the solution.  A scalar.
 

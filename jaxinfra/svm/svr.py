@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import checks
@@ -18,17 +19,10 @@ from jaxinfra.svm._machine import Machine
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    C: Any = 1.0,
-    epsilon: Any = 0.1,
-    kernel: kernels.Kernel | None = None,
-    sample_weight: Any = None,
-    init: Machine | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, epsilon: ArrayLike = 0.1, kernel: kernels.Kernel | None = None,
+    sample_weight: ArrayLike | None = None, init: Machine | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Minimise the absolute error beyond a tube in the space of a kernel: support vector regression, by its dual.
 
     .. math:: \min_{w, b} \tfrac12 |w|^2 + \sum_i C_i \max(0, |y_i - w^\top \phi(x_i) - b| - \epsilon)
@@ -100,7 +94,7 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, epsilon: jax.Array) -> Dual
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,).
 
     >>> import jax.numpy as jnp
@@ -113,7 +107,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """The predicted y, the same as `decision`: (m,).
 
     >>> import jax.numpy as jnp
@@ -127,8 +121,9 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
 @public
 def objective(
-    params: Machine, X: Any, y: Any, *, C: Any = 1.0, epsilon: Any = 0.1, sample_weight: Any = None
-) -> jax.Array:
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, epsilon: ArrayLike = 0.1,
+    sample_weight: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The dual's objective, which `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -144,8 +139,9 @@ def objective(
 
 @public
 def optimality(
-    params: Machine, X: Any, y: Any, *, C: Any = 1.0, epsilon: Any = 0.1, sample_weight: Any = None
-) -> jax.Array:
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, epsilon: ArrayLike = 0.1,
+    sample_weight: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The largest violation of the conditions: zero at the solution.  A scalar.
 
     >>> import jax.numpy as jnp
