@@ -59,6 +59,13 @@ def fit(
       columns and the intercept, with g the gradient (with L1 the subgradient of smallest norm), rms that of the column
       about its mean, and u the root mean square of the loss's slope in eta without columns.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a family or link not from
+        `jaxinfra.families` and `jaxinfra.links`, a max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match, an exposure without the log link; on the host (Python or NumPy) also y
+        outside the range of the family, an exposure that is not above 0, or a negative l1, l2, sample_weight or tol.
+        Values in a jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  DOMAIN with NaN parameters where y is out of range, or the power or alpha of the family (a
       ValueError where the values are on the host).  SEPARABLE with NaN if no finite parameters minimise (a group of
       rows all 0, say) and nothing penalises: add l2.  MAX_ITER; STALLED if rounding stops the progress.  NONFINITE with
@@ -139,6 +146,8 @@ def path(
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
 
+    Raises: as `fit`; ValueError where neither l1 nor l2 has the axis m, or both have it and differ in it.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [1.0], [1.0]]), jnp.array([1, 3, 6, 10])
@@ -174,6 +183,8 @@ def _path(
 @public
 def decision(params: GLM, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,).
+
+    Raises: ValueError for an X or offset whose shape does not fit the params.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -50,6 +50,12 @@ def fit(
       y.  info.optimality is the largest entry of the gradient, for a coefficient per root mean square of its column.
       Outliers are the rows with |y - decision(params, X)| > delta * params.scale.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; on the host (Python or NumPy) also a delta that is not above 1, or a
+        negative l2, sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  MAX_ITER; STALLED if rounding stops the progress.  ZERO_SCALE with NaN if the scale goes to 0:
       where more than 1 - 1 / delta^2 of the rows (45 % at 1.35) are fitted exactly.  NONFINITE with NaN if the input
       holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty or if all weights are 0.
@@ -103,6 +109,8 @@ def _fit(
 @public
 def decision(params: Scaled, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -39,6 +39,12 @@ def fit(
       is the duality gap, what the objective can still fall at most; info.optimality the gap relative to the objective
       of the intercept alone; info.objective the minimum; info.n_iter the Newton steps.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative l1, sample_weight or tol on the host (Python or NumPy).  Values
+        in a jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  MAX_ITER or STALLED if the gap misses tol: raise max_iter, loosen tol or use float64.  NONFINITE
       with NaN parameters if X, y, l1, sample_weight or offset hold NaN or inf.  SINGULAR with NaN parameters for a
       negative weight or penalty inside compiled code, or if all weights are 0.
@@ -88,6 +94,8 @@ def path(
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
 
+    Raises: as `fit`; ValueError unless l1 is (m,) or (m, p).
+
     Status, precision and derivatives: as `fit`, for each penalty.
 
     Cost: with more than 8 penalties one pass to form Z'SZ from n >= p on, up to 4096 columns; else the reads of `fit`
@@ -130,6 +138,8 @@ def l1_max(
 @public
 def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -58,6 +58,13 @@ def fit(
       subgradient of smallest norm, and rms that of the column about its mean (for large data over a
       subsample of the rows).
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match, a class_weight string other than "balanced"; on the host (Python or NumPy)
+        also labels outside 0..1, or a negative l1, l2, class_weight, sample_weight or tol.  Values in a jax.Array do
+        not raise: they become a Status.
+
     Status: CONVERGED.  SEPARABLE with NaN parameters if no finite parameters minimise: the columns without penalty
       separate the classes, wholly or for some rows, or a class is absent: add l2.  DOMAIN with NaN for labels outside
       0..1 (a ValueError where y is a NumPy array).  MAX_ITER; STALLED if rounding stops the progress: loosen tol, scale
@@ -179,6 +186,8 @@ def path(
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
 
+    Raises: as `fit`; ValueError where neither l1 nor l2 has the axis m, or both have it and differ in it.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [0.0], [1.0], [1.0], [1.0]]), jnp.array([0, 0, 1, 0, 1, 1])
@@ -241,6 +250,8 @@ def _l1_max(raw: _Input, weight: jax.Array, *, balanced: bool, fit_intercept: bo
 @public
 def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The log odds X @ coef + intercept (+ offset): (n,).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -61,6 +61,13 @@ def fit(
       y.  info.optimality is the largest entry of the equations over sum(sample_weight), for a coefficient per root mean
       square of its column.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a norm not from
+        `jaxinfra.norms`, a max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match, a scale string other than "mad" and "proposal2", k2 without "proposal2"; on
+        the host (Python or NumPy) also a scale, k2 or constant of the norm that is not above 0, or a negative
+        sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  MAX_ITER; STALLED if the steps no longer help: loosen tol.  ZERO_SCALE with NaN if the scale is
       0: half of the rows are fitted exactly, so give a scale or use `quantile`.  SINGULAR with NaN if the rows whose
       weight psi(z) / z is not 0 are fewer than the parameters (all are outliers: another start, a larger constant or
@@ -137,6 +144,8 @@ def _fit(
 @public
 def decision(params: Scaled, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -51,6 +51,14 @@ def fit(
       gradient by coef (with L1 the subgradient of least norm) over rms(x_j) times the rms of dloss/deta at the start
       without columns; x_j centred where there is an intercept.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), y (n,) of floats, an n_classes
+        or max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match, a class_weight string other than "balanced"; where n_classes is None, y that
+        is traced or whose labels skip a class; on the host (Python or NumPy) also labels outside 0..K-1, soft labels
+        that are negative or do not sum to 1, or a negative penalty, weight or tol.  Other values in a jax.Array do not
+        raise: they become a Status.
+
     Status: SEPARABLE with NaN parameters where no finite parameters minimise: unpenalised columns separate some
       classes, or a class is absent while its intercept is free.  DOMAIN for a label outside 0..K-1 or soft labels that
       are negative or do not sum to 1 (ValueError where y is on the host); NONFINITE, SINGULAR (no positive weight, a
@@ -129,6 +137,8 @@ def path(
     may be a scalar.  Best in decreasing order.  The other arguments, Status and derivatives as in `fit`.
     Returns Fit with leading axis m: params.coef (m, p, K), params.intercept (m, K), every field of info (m,).
 
+    Raises: as `fit`; ValueError where neither l1 nor l2 has the axis m, or both have it and differ in it.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[0.0], [0.0], [0.0], [1.0], [1.0], [1.0]]), jnp.array([0, 0, 1, 0, 1, 1])
@@ -198,6 +208,8 @@ def _l1_max(
 @public
 def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The logits X @ coef + intercept (+ offset): (n, K).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

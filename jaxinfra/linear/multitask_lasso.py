@@ -49,6 +49,12 @@ def fit(
       duality gap, an upper bound on what the objective can still fall; info.optimality the gap over the objective
       without columns.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative l1, l2, sample_weight or tol on the host (Python or NumPy).
+        Values in a jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol.  NONFINITE with NaN parameters if the input
       holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty inside compiled code, or if all weights
       are 0.
@@ -136,6 +142,8 @@ def path(
     Returns:
       Fit with leading axis m: params.coef (m, p, k), params.intercept (m, k), and every field of info (m,).
 
+    Raises: as `fit`; ValueError unless l1 is (m,) or (m, p).
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[1.0], [-1.0]]), jnp.array([[3.0, 4.0], [-3.0, -4.0]])
@@ -195,6 +203,8 @@ def _l1_max(
 @public
 def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n, k), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

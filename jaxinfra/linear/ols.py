@@ -42,6 +42,12 @@ def fit(
       (an estimate within a factor of about 3 where it is small), info.objective the minimum, info.optimality
       :math:`\max_j |z_j^\top S r| / (\|z_j\| \|y\|)` before the last correction, n_iter the corrections.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative sample_weight or tol on the host (Python or NumPy).  Values in a
+        jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol: scale the columns or use float64.
       NONFINITE with NaN parameters if X, y, sample_weight or offset hold NaN or inf in a row of positive weight, or
       their squares leave the range of the dtype: centred norms above 1e19 or below 1e-19 in float32, 1e154 and 1e-154
@@ -99,6 +105,8 @@ def _fit(
 @public
 def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,) or (n, k), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

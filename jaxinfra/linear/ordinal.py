@@ -54,6 +54,13 @@ def fit(
       prediction needs no further argument.  info.optimality is the largest entry of the gradient, for a coefficient per
       root mean square of its column.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), y of floats, a link of another
+        kind, an n_classes or max_iter that is not an integer.
+      ValueError: shapes that do not match; where n_classes is None, y that is traced or whose labels skip a class; on
+        the host (Python or NumPy) also labels outside 0..K-1, or a negative l2, sample_weight or tol.  Other values in
+        a jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  SEPARABLE with NaN if the likelihood has no maximum: a column that puts the classes in order, or
       a class without rows (merge it with a neighbour).  DOMAIN with NaN for labels outside 0..K-1 (a ValueError where
       y is a NumPy array).  MAX_ITER; STALLED if rounding stops the progress.  NONFINITE with NaN if the input holds NaN
@@ -140,6 +147,8 @@ def _fit(
 @public
 def decision(params: Thresholds, X: Any, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef (+ offset), to be held against the thresholds: (n,).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

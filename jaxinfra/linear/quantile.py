@@ -53,6 +53,12 @@ def fit(
       intercept alone; at a vertex found optimal it is rounding, elsewhere it holds for parameters of the size of these
       or of the last vertex that was tried.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; on the host (Python or NumPy) also a tau outside (0, 1), or a negative l1,
+        sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  MAX_ITER; STALLED if rounding stops the progress: scale the columns or use float64.  NONFINITE
       with NaN if the input holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty, tau outside 0..1, or
       if all weights are 0 (a ValueError where the values are on the host).
@@ -134,6 +140,8 @@ def _fit(
 @public
 def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), or (n, m) for m quantiles, in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

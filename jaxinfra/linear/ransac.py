@@ -58,6 +58,13 @@ def fit(
       `inliers(params, X, y, threshold=...)` says which rows they are.  info.objective is half their mean squared
       residual.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a key not from `jax.random`, a
+        max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match, an n_trials that is not a positive integer, a subset_size below the number
+        of parameters or above n; on the host (Python or NumPy) also a threshold that is not above 0, a confidence
+        outside (0, 1], or a negative sample_weight or tol.  Values in a jax.Array do not raise.
+
     Status: CONVERGED.  SINGULAR with NaN if no trial has more rows with it than it was fitted to (a larger threshold or
       more trials), for a threshold or weights below 0 or if all weights are 0.  NONFINITE with NaN if the input holds
       NaN or inf.
@@ -130,6 +137,8 @@ def inliers(
 @public
 def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

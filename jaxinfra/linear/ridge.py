@@ -45,6 +45,12 @@ def fit(
       info.rank is p unless l2 is 0 somewhere (n when n < p: the system solved is then n x n); info.condition belongs
       to the penalised system; the other fields as in `ols.fit`.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative l2, sample_weight or tol on the host (Python or NumPy).  Values
+        in a jax.Array do not raise: they become a Status.
+
     Status: as `ols.fit`; SINGULAR with NaN parameters for a negative l2 inside compiled code too.
 
     Precision: as `ols.fit`; the penalty improves the condition number.
@@ -125,6 +131,8 @@ def path(
     Returns:
       Path; NaN throughout if the input holds NaN or inf, or a negative weight or penalty.
 
+    Raises: as `fit`; ValueError unless l2 is (m,).
+
     Precision: singular values come from the weighted, centred X itself, without forming squares, and one correction
       with residuals from the data follows: 14 digits in float64, 6 in float32, fewer for ill-conditioned X.
 
@@ -169,6 +177,8 @@ def _path(
 @public
 def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,) or (n, k), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

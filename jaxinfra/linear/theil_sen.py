@@ -49,6 +49,13 @@ def fit(
       Fit(params, info): params.coef (p,), params.intercept ().  info.objective is the mean distance to the subsets'
       fits; info.optimality the length of the mean of the unit vectors towards them, 0 at their median.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool, a key not from `jax.random` where subsets are drawn.
+      ValueError: shapes that do not match, an n_subsets that is not a positive integer, a subset_size outside q..n; a
+        negative sample_weight or tol on the host (Python or NumPy).  Values in a jax.Array do not raise: they become a
+        Status.
+
     Status: CONVERGED.  SINGULAR with NaN if no subset determines the parameters, for a negative weight or if all
       weights are 0.  NONFINITE with NaN if the input holds NaN or inf, or if a parameter overflows.  MAX_ITER;
       STALLED.
@@ -93,6 +100,8 @@ def _fit(
 @public
 def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -49,6 +49,12 @@ def fit(
       Fit(params, info).  params: a Machine with coef (n,), 0 for rows of weight 0, and intercept (); (k, n) and (k,)
       for k targets.  info.optimality is the largest residual of the equations, relative to the largest |y - o|.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a kernel not from
+        `jaxinfra.kernels`, a max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; on the host (Python or NumPy) also an l2 that is not above 0, or a negative
+        sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  STALLED if rounding leaves a larger residual: a larger l2, or float64.  SINGULAR with NaN if l2
       or a weight is not above 0 where it has to be, or if the kernel's matrix is not positive definite with the
       penalty (a sigmoid kernel, say).  NONFINITE with NaN if the input holds NaN or inf.
@@ -134,6 +140,8 @@ def _fit(
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,) or (m, k).
 
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0]), jnp.array(1.0), jnp.array([[1.0]]), ji.kernels.Linear())
@@ -204,6 +212,8 @@ def _values(coef: jax.Array, intercept: jax.Array, raw: _Input) -> tuple[jax.Arr
 def compact(params: Machine) -> Machine:
     """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
 
+    Raises: TypeError if the machine is traced; ValueError for a precomputed kernel or a batch of machines.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
@@ -216,6 +226,8 @@ def compact(params: Machine) -> Machine:
 @public
 def linear_coef(params: Machine) -> jax.Array:
     """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,) or (k, p).
+
+    Raises: ValueError for a kernel that is not `kernels.Linear`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -66,6 +66,14 @@ def fit(
       Fit(params, info).  params: a LinearMachine.  info: objective, the sum above at its minimum, over the classes;
       optimality, what tol bounds; n_iter, blocks or evaluations; n_support, rows with a dual variable.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), y of floats, an n_classes or
+        max_iter that is not an integer.
+      ValueError: shapes that do not match, another loss, a class_weight string other than "balanced"; where n_classes
+        is None, y that is traced, of one class or whose labels skip a class; on the host (Python or NumPy) also labels
+        outside 0..K-1, a C that is not above 0, or a negative class_weight, sample_weight or tol.  Other values in a
+        jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  ONE_CLASS if the rows of positive weight are of one class (a ValueError where y is known).
       INFEASIBLE with NaN for C or weights below 0, SINGULAR with the squared hinge.  DOMAIN with NaN for a label
       outside 0..K-1.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress: scale
@@ -189,6 +197,8 @@ def _fit(
 @public
 def decision(params: LinearMachine, X: ArrayLike) -> jax.Array:
     """X @ coef + intercept: (m,), positive for class 1, or (m, K).
+
+    Raises: ValueError for an X whose shape does not fit the params.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -51,6 +51,14 @@ def fit(
     Returns:
       Fit(params, info) as those of `svc.fit`; info.objective is that of the divided problem.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), y of floats, a kernel not from
+        `jaxinfra.kernels`, an n_classes or max_iter that is not an integer.
+      ValueError: shapes that do not match, a class_weight string other than "balanced"; where n_classes is None, y that
+        is traced, of one class or whose labels skip a class; on the host (Python or NumPy) also labels outside 0..K-1,
+        a nu outside (0, 1], or a negative class_weight, sample_weight or tol.  Other values in a jax.Array do not
+        raise: they become a Status.
+
     Status: as `svc.fit`.  INFEASIBLE with NaN also for a nu that the classes do not allow: above twice the share of the
       smaller one, or so small that no plane separates them with so few margin errors (a margin within
       info.optimality: raise nu, or lower tol).
@@ -130,6 +138,8 @@ def _fit(
 @public
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -218,6 +228,8 @@ def optimality(
 def compact(params: Machine) -> Machine:
     """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
 
+    Raises: TypeError if the machine is traced; ValueError for a precomputed kernel or a batch of machines.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
@@ -230,6 +242,8 @@ def compact(params: Machine) -> Machine:
 @public
 def linear_coef(params: Machine) -> jax.Array:
     """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,) or (pairs, p).
+
+    Raises: ValueError for a kernel that is not `kernels.Linear`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -53,6 +53,14 @@ def fit(
       optimality, the largest violation :math:`\max_{up} (-f) - \min_{down} (-f)`, f the dual's gradient evaluated
       again after the fit (in float64 where JAX allows it); n_iter, blocks; n_support, rows with a coefficient.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), y of floats, a kernel not from
+        `jaxinfra.kernels`, an n_classes or max_iter that is not an integer.
+      ValueError: shapes that do not match, a class_weight string other than "balanced"; where n_classes is None, y that
+        is traced, of one class or whose labels skip a class; on the host (Python or NumPy) also labels outside 0..K-1,
+        a C that is not above 0, or a negative class_weight, sample_weight or tol.  Other values in a jax.Array do not
+        raise: they become a Status.
+
     Status: CONVERGED.  ONE_CLASS if the rows of positive weight are of one class (a ValueError where y is known), also
       for a pair of several classes.  INFEASIBLE with NaN for C or weights below 0.  DOMAIN with NaN for a label outside
       0..K-1 (a ValueError where y is a NumPy array).  NONFINITE with NaN if the input holds NaN or inf.  STALLED if
@@ -136,6 +144,8 @@ def path(
       kernel; every field of info is (m,).  One machine:
       `params._replace(coef=params.coef[k], intercept=params.intercept[k])`.
 
+    Raises: as `fit`; ValueError unless C is (m,) or (m, n).
+
     A grid of C and gamma with folds is `vmap` of this over `kernel` and `sample_weight`: folds share the kernel matrix,
     gammas the distances.
 
@@ -187,6 +197,8 @@ def _path(
 @public
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -275,6 +287,8 @@ def optimality(
 def compact(params: Machine) -> Machine:
     """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
 
+    Raises: TypeError if the machine is traced; ValueError for a precomputed kernel or a batch of machines.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
@@ -287,6 +301,8 @@ def compact(params: Machine) -> Machine:
 @public
 def linear_coef(params: Machine) -> jax.Array:
     """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,) or (pairs, p).
+
+    Raises: ValueError for a kernel that is not `kernels.Linear`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

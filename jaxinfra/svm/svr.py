@@ -48,6 +48,12 @@ def fit(
       objective, the dual's at its minimum; optimality, the largest violation, evaluated again after the fit (in float64
       where JAX allows it); n_iter, blocks; n_support, rows with a coefficient.
 
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a kernel not from
+        `jaxinfra.kernels`, a max_iter that is not an integer.
+      ValueError: shapes that do not match; on the host (Python or NumPy) also a C that is not above 0, or a negative
+        epsilon, sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
+
     Status: CONVERGED.  INFEASIBLE with NaN for C, epsilon or weights below 0.  SINGULAR with NaN if no weight is
       positive.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress:
       info.optimality says where; loosen tol, scale y and the columns or use float64.  MAX_ITER.
@@ -96,6 +102,8 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, epsilon: jax.Array) -> Dual
 @public
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -159,6 +167,8 @@ def optimality(
 def compact(params: Machine) -> Machine:
     """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
 
+    Raises: TypeError if the machine is traced; ValueError for a precomputed kernel or a batch of machines.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
@@ -171,6 +181,8 @@ def compact(params: Machine) -> Machine:
 @public
 def linear_coef(params: Machine) -> jax.Array:
     """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,).
+
+    Raises: ValueError for a kernel that is not `kernels.Linear`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
