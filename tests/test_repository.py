@@ -332,3 +332,46 @@ WORDS = re.compile(r'^\s*r?"""What |stands there twice|nothing more is to be had
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_name(path))
 def test_docstrings_name_the_thing(path):
     assert not WORDS.findall(path.read_text(encoding="utf-8"))
+
+
+# Rooms whose public verbs show types and sections; the sections of every `fit` in the order of a docstring.
+TYPED = ["linear", "svm"]
+SECTIONS = ["Args:", "Returns:", "Raises:", "Status"]
+# (module, verb, argument) that says Any, each because its verb gives the name another value, which types do not follow.
+UNTYPED = {
+    ("linear.group_lasso", "fit", "l1"), ("linear.group_lasso", "path", "l1"),
+    ("linear.group_lasso", "objective", "group_weight"), ("linear.group_lasso", "optimality", "group_weight"),
+    ("linear.multinomial", "path", "l1"), ("linear.ordinal", "decision", "X"), ("linear.quantile", "fit", "tau"),
+    ("linear.ridge", "path", "l2"), ("svm.svc", "path", "C"),
+}  # fmt: skip
+
+
+def verbs(room: str) -> dict[tuple[str, str], ast.FunctionDef]:
+    """The functions under `@public` of a room's modules, by module and name."""
+    found = {}
+    for path in sorted((PACKAGE / room).glob("[!_]*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            decorators = getattr(node, "decorator_list", [])
+            if any(isinstance(n, ast.Name) and n.id == "public" for d in decorators for n in ast.walk(d)):
+                found[f"{room}.{path.stem}", node.name] = node
+    return found
+
+
+@pytest.mark.parametrize("room", TYPED)
+def test_signatures_say_what_they_take(room):
+    vague = {
+        (module, verb, argument.arg)
+        for (module, verb), node in verbs(room).items()
+        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        if argument.annotation is None or "Any" in ast.unparse(argument.annotation)
+    }
+    assert vague == {known for known in UNTYPED if known[0].startswith(f"{room}.")}
+
+
+@pytest.mark.parametrize("room", TYPED)
+def test_docstrings_of_fit_have_all_sections(room):
+    fits = {module: ast.get_docstring(node) for (module, verb), node in verbs(room).items() if verb == "fit"}
+    assert fits
+    for module, text in fits.items():
+        found = re.findall(r"^(Args:|Returns:|Raises:|Status)", text, re.MULTILINE)
+        assert found == SECTIONS, module

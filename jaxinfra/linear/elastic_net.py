@@ -2,9 +2,8 @@ r"""The elastic net: least squares with an L1 and an L2 penalty, and its whole p
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine
 from jaxinfra._core.types import Fit, Linear
@@ -14,18 +13,10 @@ from jaxinfra.linear import _elastic_net
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any,
-    l2: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 1000,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 1000, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals plus an L1 and an L2 penalty: the elastic net.
 
     .. math:: \min_{w, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, (y_i - o_i - x_i^\top w - b)^2
@@ -48,6 +39,12 @@ def fit(
       Fit(params, info): params.coef (p,), zeros exact, and params.intercept (), in units of y per unit of x.  info.gap
       is the duality gap, what the objective can still fall at most; info.optimality the gap relative to the objective
       of the intercept alone; info.objective the minimum; info.n_iter the Newton steps.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative l1, l2, sample_weight or tol on the host (Python or NumPy).
+        Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  MAX_ITER or STALLED if the gap misses tol: raise max_iter, loosen tol or use float64.  NONFINITE
       with NaN parameters if X, y, l1, l2, sample_weight or offset hold NaN or inf.  SINGULAR with NaN parameters for a
@@ -81,18 +78,10 @@ def fit(
 
 @public
 def path(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any,
-    l2: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 1000,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 1000, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Elastic-net solutions for m penalties in one compiled call, each started from the one before it.
 
     Args:
@@ -104,6 +93,8 @@ def path(
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
+
+    Raises: as `fit`; ValueError where neither l1 nor l2 has the axis m, or both have it and differ in it.
 
     Status, precision and derivatives: as `fit`, for each penalty.
 
@@ -128,14 +119,9 @@ def path(
 
 @public
 def l1_max(
-    X: Any,
-    y: Any,
-    *,
-    penalty_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> jax.Array:
+    X: ArrayLike, y: ArrayLike, *, penalty_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> jax.Array:  # fmt: skip
     r"""The smallest l1 at which all penalised coefficients are 0, whatever l2: where a path starts.  A scalar.
 
     .. math:: \max_j \frac{1}{u_j \sum_i s_i} \left| \sum_i s_i\, (x_{ij} - \bar x_j)(y_i - o_i - \bar y) \right|
@@ -153,8 +139,10 @@ def l1_max(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -165,7 +153,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The mean response, which for the elastic net is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -178,8 +166,9 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, l1: Any, l2: Any, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus sum(l1 * |coef| + l2 * coef^2 / 2): what `fit` minimises.
 
     >>> import jax.numpy as jnp
@@ -193,16 +182,9 @@ def objective(
 
 @public
 def optimality(
-    params: Linear,
-    X: Any,
-    y: Any,
-    *,
-    l1: Any,
-    l2: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> Linear:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
     """The subgradient of `objective` of least norm, as Linear(coef, intercept): zero at the solution.
 
     >>> import jax.numpy as jnp

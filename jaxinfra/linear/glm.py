@@ -3,10 +3,10 @@ r"""Generalised linear models: any family with any link."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
@@ -25,21 +25,11 @@ FACTS = Facts(likelihood="family", estimates_dispersion=True)
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    family: Family,
-    link: Link | None = None,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    exposure: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: GLM | Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 200,
+    X: ArrayLike, y: ArrayLike, *, family: Family, link: Link | None = None, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    exposure: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    init: GLM | Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200,
     fit_intercept: bool = True,
-) -> Fit:
+) -> Fit:  # fmt: skip
     r"""Minimise half the weighted mean deviance plus an L1, L2 or elastic-net penalty: a generalised linear model.
 
     .. math:: \min_{w, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, d(y_i, \mu_i) + \sum_j \lambda^{(1)}_j |w_j|
@@ -72,6 +62,13 @@ def fit(
       minimum, info.n_iter the evaluations, info.optimality the largest :math:`|g_j| / (\mathrm{rms}(x_j)\, u)` over the
       columns and the intercept, with g the gradient (with L1 the subgradient of smallest norm), rms that of the column
       about its mean, and u the root mean square of the loss's slope in eta without columns.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a family or link not from
+        `jaxinfra.families` and `jaxinfra.links`, a max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match, an exposure without the log link; on the host (Python or NumPy) also y
+        outside the range of the family, an exposure that is not above 0, or a negative l1, l2, sample_weight or tol.
+        Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  DOMAIN with NaN parameters where y is out of range, or the power or alpha of the family (a
       ValueError where the values are on the host).  SEPARABLE with NaN if no finite parameters minimise (a group of
@@ -138,8 +135,9 @@ def _fit(
 
 @public
 def path(
-    X: Any, y: Any, *, family: Family, link: Link | None = None, l1: Any = 0.0, l2: Any = 0.0, exposure: Any = None,
-    sample_weight: Any = None, offset: Any = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, family: Family, link: Link | None = None, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    exposure: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    tol: ArrayLike | None = None, max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     """`fit` for m penalties, each started at the one before, in one compiled call.
 
@@ -150,6 +148,8 @@ def path(
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
+
+    Raises: as `fit`; ValueError where neither l1 nor l2 has the axis m, or both have it and differ in it.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -184,8 +184,10 @@ def _path(
 
 
 @public
-def decision(params: GLM, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: GLM, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,).
+
+    Raises: ValueError for an X or offset whose shape does not fit the params.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -197,7 +199,9 @@ def decision(params: GLM, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: GLM, X: Any, *, offset: Any = None, exposure: Any = None) -> jax.Array:
+def predict(
+    params: GLM, X: ArrayLike, *, offset: ArrayLike | None = None, exposure: ArrayLike | None = None
+) -> jax.Array:
     """The mean response (n,); with exposure (n,) the mean in so much time.
 
     >>> import jax.numpy as jnp
@@ -215,8 +219,9 @@ def predict(params: GLM, X: Any, *, offset: Any = None, exposure: Any = None) ->
 
 @public
 def deviance(
-    params: GLM, X: Any, y: Any, *, family: Family, sample_weight: Any = None, offset: Any = None, exposure: Any = None
-) -> jax.Array:
+    params: GLM, X: ArrayLike, y: ArrayLike, *, family: Family, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The deviance: the weighted sum of the unit deviances.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -233,8 +238,8 @@ def deviance(
 
 @public
 def dispersion(
-    params: GLM, X: Any, y: Any, *, family: Family, sample_weight: Any = None, offset: Any = None, exposure: Any = None,
-    n_params: int | None = None,
+    params: GLM, X: ArrayLike, y: ArrayLike, *, family: Family, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None, n_params: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """Pearson's estimate of the dispersion, sum w (y - mu)^2 / V(mu) / (sum w - n_params).  A scalar.
 
@@ -259,8 +264,8 @@ def dispersion(
 
 @public
 def objective(
-    params: GLM, X: Any, y: Any, *, family: Family, l1: Any = 0.0, l2: Any = 0.0, exposure: Any = None,
-    sample_weight: Any = None, offset: Any = None,
+    params: GLM, X: ArrayLike, y: ArrayLike, *, family: Family, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    exposure: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     """Half the weighted mean deviance plus the penalties: what `fit` minimises.  A scalar.
 
@@ -279,8 +284,9 @@ def objective(
 
 @public
 def optimality(
-    params: GLM, X: Any, y: Any, *, family: Family, l1: Any = 0.0, l2: Any = 0.0, exposure: Any = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    params: GLM, X: ArrayLike, y: ArrayLike, *, family: Family, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    exposure: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The gradient of `objective` (with L1 the subgradient of smallest norm), as Linear: zero at the solution.
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import positive
@@ -21,20 +22,10 @@ from jaxinfra.solvers.sparse.group_norm import GroupNorm
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    groups: Any,
-    l1: Any,
-    l2: Any = 0.0,
-    group_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 200,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, l1: Any, l2: ArrayLike = 0.0,
+    group_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals plus a penalty on the norm of each group: the group lasso.
 
     .. math:: \min_{w, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, (y_i - o_i - x_i^\top w - b)^2
@@ -58,6 +49,12 @@ def fit(
       Fit(params, info): params.coef (p,), exactly 0 in the groups that are left out, params.intercept ().  info.gap is
       the duality gap, an upper bound on what the objective can still fall; info.optimality the gap over the objective
       without columns.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), groups that are not integers, a
+        max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative label of a group, group_weight, l1, l2, sample_weight or tol on
+        the host (Python or NumPy).  Values in a jax.Array do not raise.
 
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol.  NONFINITE with NaN parameters if the input
       holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty inside compiled code, or if all weights
@@ -154,8 +151,9 @@ def _solve(
 
 @partial(public, path_axis=("l1",))
 def path(
-    X: Any, y: Any, *, groups: Any, l1: Any, l2: Any = 0.0, group_weight: Any = None, sample_weight: Any = None,
-    offset: Any = None, init: Linear | None = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, l1: Any, l2: ArrayLike = 0.0,
+    group_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     """`fit` for m penalties, each started at the one before, in one compiled call.
 
@@ -165,6 +163,8 @@ def path(
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
+
+    Raises: as `fit`; ValueError unless l1 is (m,).
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -189,8 +189,8 @@ def path(
 
 @public
 def l1_max(
-    X: Any, y: Any, *, groups: Any, group_weight: Any = None, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, group_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The smallest l1 at which every group of positive weight is left out, where no weight is 0.  A scalar.
 
@@ -223,8 +223,10 @@ def _l1_max(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -235,7 +237,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The mean response, which is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -248,8 +250,8 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, groups: Any, l1: Any, l2: Any = 0.0, group_weight: Any = None,
-    sample_weight: Any = None, offset: Any = None,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, l1: ArrayLike, l2: ArrayLike = 0.0,
+    group_weight: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus the penalties: what `fit` minimises.  A scalar.
 
@@ -269,8 +271,9 @@ def objective(
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, groups: Any, l1: Any, l2: Any = 0.0, group_weight: Any = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, l1: ArrayLike, l2: ArrayLike = 0.0,
+    group_weight: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The subgradient of `objective` of smallest norm, as Linear(coef, intercept): zero at the solution.
 

@@ -3,10 +3,10 @@ r"""Huber's robust regression, which estimates the scale of the residuals togeth
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
@@ -24,8 +24,9 @@ FACTS = Facts(scale_power=1)
 
 @public
 def fit(
-    X: Any, y: Any, *, delta: Any = 1.35, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    init: Linear | Scaled | None = None, tol: Any = None, max_iter: Any = 100, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, delta: ArrayLike = 1.35, l2: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | Scaled | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 100, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Minimise squared small and absolute large residuals, and their scale: least squares that outliers do not move.
 
@@ -51,6 +52,12 @@ def fit(
       Fit(params, info): params.coef (p,), params.intercept () in units of y per unit of x, params.scale () in units of
       y.  info.optimality is the largest entry of the gradient, for a coefficient per root mean square of its column.
       Outliers are the rows with |y - decision(params, X)| > delta * params.scale.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; on the host (Python or NumPy) also a delta that is not above 1, or a
+        negative l2, sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  MAX_ITER; STALLED if rounding stops the progress.  ZERO_SCALE with NaN if the scale goes to 0:
       where more than 1 - 1 / delta^2 of the rows (45 % at 1.35) are fitted exactly.  NONFINITE with NaN if the input
@@ -103,8 +110,10 @@ def _fit(
 
 
 @public
-def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Scaled, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -116,7 +125,7 @@ def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Scaled, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -130,8 +139,9 @@ def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Scaled, X: Any, y: Any, *, delta: Any = 1.35, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Scaled, X: ArrayLike, y: ArrayLike, *, delta: ArrayLike = 1.35, l2: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The weighted mean of scale / 2 + scale * rho plus the penalty: what `fit` minimises.  A scalar, in units of y.
 
     >>> import jax.numpy as jnp
@@ -158,8 +168,8 @@ def _objective(params: Scaled, given: Given, delta: jax.Array, l2: jax.Array) ->
 
 @public
 def optimality(
-    params: Scaled, X: Any, y: Any, *, delta: Any = 1.35, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Scaled, X: ArrayLike, y: ArrayLike, *, delta: ArrayLike = 1.35, l2: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Scaled:  # fmt: skip
     """The gradient of `objective` with respect to params, as Scaled: zero at the solution.
 

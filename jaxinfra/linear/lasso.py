@@ -2,9 +2,8 @@ r"""The lasso: least squares with an L1 penalty, its whole path and the penalty 
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine
 from jaxinfra._core.types import Fit, Linear
@@ -14,17 +13,10 @@ from jaxinfra.linear import _elastic_net
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 1000,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 1000, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals plus an L1 penalty: the lasso, with a certificate.
 
     .. math:: \min_{w, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, (y_i - o_i - x_i^\top w - b)^2
@@ -46,6 +38,12 @@ def fit(
       Fit(params, info): params.coef (p,), zeros exact, and params.intercept (), in units of y per unit of x.  info.gap
       is the duality gap, what the objective can still fall at most; info.optimality the gap relative to the objective
       of the intercept alone; info.objective the minimum; info.n_iter the Newton steps.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative l1, sample_weight or tol on the host (Python or NumPy).  Values
+        in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  MAX_ITER or STALLED if the gap misses tol: raise max_iter, loosen tol or use float64.  NONFINITE
       with NaN parameters if X, y, l1, sample_weight or offset hold NaN or inf.  SINGULAR with NaN parameters for a
@@ -80,17 +78,10 @@ def fit(
 
 @public
 def path(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 1000,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 1000, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Lasso solutions for m penalties in one compiled call, each started from the one before it.
 
     Args:
@@ -102,6 +93,8 @@ def path(
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
+
+    Raises: as `fit`; ValueError unless l1 is (m,) or (m, p).
 
     Status, precision and derivatives: as `fit`, for each penalty.
 
@@ -123,14 +116,9 @@ def path(
 
 @public
 def l1_max(
-    X: Any,
-    y: Any,
-    *,
-    penalty_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> jax.Array:
+    X: ArrayLike, y: ArrayLike, *, penalty_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> jax.Array:  # fmt: skip
     r"""The smallest l1 at which all penalised coefficients are 0: where a path starts.  A scalar.
 
     .. math:: \max_j \frac{1}{u_j \sum_i s_i} \left| \sum_i s_i\, (x_{ij} - \bar x_j)(y_i - o_i - \bar y) \right|
@@ -148,8 +136,10 @@ def l1_max(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -160,7 +150,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The mean response, which for the lasso is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -172,7 +162,10 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def objective(params: Linear, X: Any, y: Any, *, l1: Any, sample_weight: Any = None, offset: Any = None) -> jax.Array:
+def objective(
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus sum(l1 * |coef|): what `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -186,15 +179,9 @@ def objective(params: Linear, X: Any, y: Any, *, l1: Any, sample_weight: Any = N
 
 @public
 def optimality(
-    params: Linear,
-    X: Any,
-    y: Any,
-    *,
-    l1: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> Linear:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
     """The subgradient of `objective` of least norm, as Linear(coef, intercept): zero at the solution.
 
     >>> import jax.numpy as jnp

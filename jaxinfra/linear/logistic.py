@@ -3,10 +3,10 @@ r"""Logistic regression for two classes."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
@@ -26,19 +26,11 @@ _LOSS = Likelihood(Binomial(), Logit())
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 200,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 200, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean log loss plus an L1, L2 or elastic-net penalty: binary logistic regression.
 
     .. math:: \min_{w, b} \frac{1}{\sum_i s_i} \sum_i s_i \left[\log(1 + e^{\eta_i}) - y_i \eta_i\right]
@@ -66,6 +58,13 @@ def fit(
       (\mathrm{rms}(x_j) \sqrt{\bar y (1 - \bar y)})` over the columns and the intercept, g the gradient, or with L1 the
       subgradient of smallest norm, and rms that of the column about its mean (for large data over a
       subsample of the rows).
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match, a class_weight string other than "balanced"; on the host (Python or NumPy)
+        also labels outside 0..1, or a negative l1, l2, class_weight, sample_weight or tol.  Values in a jax.Array do
+        not raise: they become a Status.
 
     Status: CONVERGED.  SEPARABLE with NaN parameters if no finite parameters minimise: the columns without penalty
       separate the classes, wholly or for some rows, or a class is absent: add l2.  DOMAIN with NaN for labels outside
@@ -128,8 +127,10 @@ def _fit(
 
 @public
 def path(
-    X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, class_weight: Any = None, sample_weight: Any = None,
-    offset: Any = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200,
+    fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     """`fit` for m penalties, each started at the one before, in one compiled call.
 
@@ -140,6 +141,8 @@ def path(
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
+
+    Raises: as `fit`; ValueError where neither l1 nor l2 has the axis m, or both have it and differ in it.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -170,8 +173,8 @@ def _path(
 
 @public
 def l1_max(
-    X: Any, y: Any, *, penalty_weight: Any = None, class_weight: Any = None, sample_weight: Any = None,
-    offset: Any = None, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, penalty_weight: ArrayLike | None = None, class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The smallest l1 at which every coefficient is 0, a scalar: where a path begins.
 
@@ -201,8 +204,10 @@ def _l1_max(given: Given, weight: jax.Array, *, balanced: bool, fit_intercept: b
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The log odds X @ coef + intercept (+ offset): (n,).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -213,7 +218,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The likelier class, 0 or 1: (n,) int32.
 
     >>> import jax.numpy as jnp
@@ -225,7 +230,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict_proba(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The probabilities of classes 0 and 1: (n, 2).
 
     >>> import jax.numpy as jnp
@@ -239,8 +244,9 @@ def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, class_weight: Any = None,
-    sample_weight: Any = None, offset: Any = None,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     """The weighted mean log loss plus the penalties: what `fit` minimises.  A scalar.
 
@@ -258,8 +264,9 @@ def objective(
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, class_weight: Any = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The gradient of `objective` (with L1 the subgradient of smallest norm), as Linear: zero at the solution.
 

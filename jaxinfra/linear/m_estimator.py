@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra import norms
 from jaxinfra._core import affine, checks, rows
@@ -29,8 +30,9 @@ _ESTIMATORS = ("mad", "proposal2")
 
 @public
 def fit(
-    X: Any, y: Any, *, norm: Norm | None = None, scale: Any = "mad", k2: Any = None, sample_weight: Any = None,
-    offset: Any = None, init: Linear | Scaled | None = None, tol: Any = None, max_iter: Any = 200,
+    X: ArrayLike, y: ArrayLike, *, norm: Norm | None = None, scale: ArrayLike | str = "mad",
+    k2: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    init: Linear | Scaled | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200,
     fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Solve the estimating equations of a robust norm: regression that large residuals do not move.
@@ -61,6 +63,13 @@ def fit(
       Fit(params, info): params.coef (p,), params.intercept () in units of y per unit of x, params.scale () in units of
       y.  info.optimality is the largest entry of the equations over sum(sample_weight), for a coefficient per root mean
       square of its column.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a norm not from
+        `jaxinfra.norms`, a max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match, a scale string other than "mad" and "proposal2", k2 without "proposal2"; on
+        the host (Python or NumPy) also a scale, k2 or constant of the norm that is not above 0, or a negative
+        sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  MAX_ITER; STALLED if the steps no longer help: loosen tol.  ZERO_SCALE with NaN if the scale is
       0: half of the rows are fitted exactly, so give a scale or use `quantile`.  SINGULAR with NaN if the rows whose
@@ -136,8 +145,10 @@ def _fit(
 
 
 @public
-def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Scaled, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -149,7 +160,7 @@ def decision(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Scaled, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -163,8 +174,9 @@ def predict(params: Scaled, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Scaled, X: Any, y: Any, *, norm: Norm | None = None, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Scaled, X: ArrayLike, y: ArrayLike, *, norm: Norm | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The weighted mean of scale^2 * rho(r / scale): what `fit` minimises for the scale in params.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -190,8 +202,8 @@ def _objective(params: Scaled, given: Given, norm: Norm) -> jax.Array:
 
 @public
 def optimality(
-    params: Scaled, X: Any, y: Any, *, norm: Norm | None = None, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Scaled, X: ArrayLike, y: ArrayLike, *, norm: Norm | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The gradient of `objective` for the scale in params, as Linear: zero at the solution.
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
@@ -22,20 +23,11 @@ FACTS = Facts(one_predictor=False, likelihood="loss", symmetric=True)
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    n_classes: int | None = None,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 1000,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0, n_classes: int | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 1000, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of the cross-entropy of K classes plus penalties: multinomial logistic regression.
 
     .. math:: \min_{W, b} \frac{\sum_i s_i c_{y_i} (\log \sum_k e^{\eta_{ik}} - \eta_{i y_i})}{\sum_i s_i c_{y_i}}
@@ -62,6 +54,14 @@ def fit(
       Fit(Linear, Info): coef (p, K) per unit of x, intercept (K,).  info.optimality is the largest entry of the
       gradient by coef (with L1 the subgradient of least norm) over rms(x_j) times the rms of dloss/deta at the start
       without columns; x_j centred where there is an intercept.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), y (n,) of floats, an n_classes
+        or max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match, a class_weight string other than "balanced"; where n_classes is None, y that
+        is traced or whose labels skip a class; on the host (Python or NumPy) also labels outside 0..K-1, soft labels
+        that are negative or do not sum to 1, or a negative penalty, weight or tol.  Other values in a jax.Array do not
+        raise: they become a Status.
 
     Status: SEPARABLE with NaN parameters where no finite parameters minimise: unpenalised columns separate some
       classes, or a class is absent while its intercept is free.  DOMAIN for a label outside 0..K-1 or soft labels that
@@ -119,24 +119,18 @@ def _fit(
 
 @public
 def path(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    n_classes: int | None = None,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    tol: Any = None,
-    max_iter: Any = 1000,
+    X: ArrayLike, y: ArrayLike, *, l1: Any = 0.0, l2: ArrayLike = 0.0, n_classes: int | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 1000,
     fit_intercept: bool = True,
-) -> Fit:
+) -> Fit:  # fmt: skip
     """`fit` for m penalties, each started at the one before, in one compiled call.
 
     l1, l2: at least one with a leading axis m: (m,), or (m, ...) whose rest broadcasts against coef (p, K).  The other
     may be a scalar.  Best in decreasing order.  The other arguments, Status and derivatives as in `fit`.
     Returns Fit with leading axis m: params.coef (m, p, K), params.intercept (m, K), every field of info (m,).
+
+    Raises: as `fit`; ValueError where neither l1 nor l2 has the axis m, or both have it and differ in it.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -174,8 +168,9 @@ def _path(
 
 @public
 def l1_max(
-    X: Any, y: Any, *, penalty_weight: Any = None, n_classes: int | None = None, class_weight: Any = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, penalty_weight: ArrayLike | None = None, n_classes: int | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The smallest l1 at which every coefficient is zero, for penalties l1 * penalty_weight.  A scalar.
 
@@ -202,8 +197,10 @@ def _l1_max(given: Given, u: jax.Array, *, K: int, balanced: bool, fit_intercept
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The logits X @ coef + intercept (+ offset): (n, K).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -215,7 +212,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The most probable class: (n,) int32 labels 0..K-1, the first of equals.
 
     >>> import jax.numpy as jnp
@@ -228,7 +225,7 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict_proba(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The probability of every class: (n, K), rows that sum to 1.
 
     >>> import jax.numpy as jnp
@@ -242,16 +239,10 @@ def predict_proba(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear,
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-) -> jax.Array:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The weighted mean cross-entropy plus the penalties: what `fit` minimises.  A scalar; NaN for bad input.
 
     >>> import jax.numpy as jnp
@@ -277,17 +268,10 @@ def _objective(
 
 @public
 def optimality(
-    params: Linear,
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> Linear:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
     """The gradient of `objective`, with L1 its subgradient of least norm, as Linear: zero at the solution.
 
     >>> import jax.numpy as jnp

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import positive
@@ -21,18 +22,10 @@ from jaxinfra.solvers.sparse.group_norm import GroupNorm
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any,
-    l2: Any = 0.0,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 200,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 200, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise squared residuals of several targets plus a penalty on the norm of each feature: the multitask lasso.
 
     .. math:: \min_{W, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, \|y_i - o_i - W^\top x_i - b\|_2^2
@@ -55,6 +48,12 @@ def fit(
       Fit(params, info): params.coef (p, k) with rows that are exactly 0, params.intercept (k,).  info.gap is the
       duality gap, an upper bound on what the objective can still fall; info.optimality the gap over the objective
       without columns.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative l1, l2, sample_weight or tol on the host (Python or NumPy).
+        Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol.  NONFINITE with NaN parameters if the input
       holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty inside compiled code, or if all weights
@@ -130,8 +129,9 @@ def _norm(l1: jax.Array) -> GroupNorm:
 
 @partial(public, path_axis=("l1",))
 def path(
-    X: Any, y: Any, *, l1: Any, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    init: Linear | None = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     """`fit` for m penalties, each started at the one before, in one compiled call.
 
@@ -141,6 +141,8 @@ def path(
 
     Returns:
       Fit with leading axis m: params.coef (m, p, k), params.intercept (m, k), and every field of info (m,).
+
+    Raises: as `fit`; ValueError unless l1 is (m,) or (m, p).
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -162,8 +164,8 @@ def path(
 
 @public
 def l1_max(
-    X: Any, y: Any, *, penalty_weight: Any = None, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, penalty_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The smallest l1 at which every coefficient is 0, where no weight is 0.  A scalar.
 
@@ -199,8 +201,10 @@ def _l1_max(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n, k), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -211,7 +215,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The mean response, which is the linear predictor: (n, k), in units of y.
 
     >>> import jax.numpy as jnp
@@ -224,8 +228,9 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, l1: Any, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus the penalties: what `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -244,8 +249,8 @@ def objective(
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, l1: Any, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The subgradient of `objective` of smallest norm, as Linear(coef, intercept): zero at the solution.
 

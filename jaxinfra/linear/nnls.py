@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import positive
@@ -20,18 +21,10 @@ from jaxinfra.solvers.sparse.nonnegative import Nonnegative
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l1: Any = 0.0,
-    l2: Any = 0.0,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 200,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 200, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals under coef >= 0: nonnegative least squares, free intercept.
 
     .. math:: \min_{w \ge 0,\, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, (y_i - o_i - x_i^\top w - b)^2
@@ -52,6 +45,12 @@ def fit(
       Fit(params, info): params.coef (p,), at least 0 and exactly 0 where the constraint holds it, params.intercept ().
       info.optimality is :math:`\max_j |g_j| / (\|z_j\| \|y\|)` as in `ols.fit`, of g the part of the gradient that a
       feasible step could lower.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative l1, l2, sample_weight or tol on the host (Python or NumPy).
+        Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol.  NONFINITE with NaN parameters if the input
       holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty inside compiled code, or if all weights
@@ -121,8 +120,9 @@ def _cost(l1: jax.Array) -> Nonnegative:
 
 @partial(public, path_axis=("l1",))
 def path(
-    X: Any, y: Any, *, l1: Any, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    init: Linear | None = None, tol: Any = None, max_iter: Any = 200, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike, l2: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     """`fit` for m penalties, each started at the one before, in one compiled call.
 
@@ -132,6 +132,8 @@ def path(
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
+
+    Raises: as `fit`; ValueError unless l1 is (m,) or (m, p).
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -152,8 +154,8 @@ def path(
 
 @public
 def l1_max(
-    X: Any, y: Any, *, penalty_weight: Any = None, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, penalty_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The smallest l1 at which every coefficient is 0, where no weight is 0.  A scalar.
 
@@ -191,8 +193,10 @@ def _l1_max(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -203,7 +207,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The mean response, which is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -216,8 +220,9 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus the penalties, infinite for a negative coef.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -237,8 +242,8 @@ def objective(
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, l1: Any = 0.0, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The subgradient of `objective` of smallest norm, as Linear(coef, intercept): zero at the solution.
 

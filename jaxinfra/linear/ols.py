@@ -3,9 +3,9 @@ r"""Ordinary and weighted least squares."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
@@ -20,16 +20,9 @@ FACTS = Facts(likelihood="gaussian", estimates_dispersion=True)
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 10,
-    fit_intercept: bool = True,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 10, fit_intercept: bool = True,
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals: linear regression with certified digits and exact rank.
 
     .. math:: \min_{w, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, (y_i - o_i - x_i^\top w - b)^2
@@ -51,6 +44,12 @@ def fit(
       info.rank () is the rank of the centred X, info.condition its condition number with columns scaled to unit norm
       (an estimate within a factor of about 3 where it is small), info.objective the minimum, info.optimality
       :math:`\max_j |z_j^\top S r| / (\|z_j\| \|y\|)` before the last correction, n_iter the corrections.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative sample_weight or tol on the host (Python or NumPy).  Values in a
+        jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol: scale the columns or use float64.
       NONFINITE with NaN parameters if X, y, sample_weight or offset hold NaN or inf in a row of positive weight, or
@@ -107,8 +106,10 @@ def _fit(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,) or (n, k), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -119,7 +120,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The mean response, which for least squares is the linear predictor: (n,) or (n, k), in units of y.
 
     >>> import jax.numpy as jnp
@@ -131,7 +132,10 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def objective(params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None) -> jax.Array:
+def objective(
+    params: Linear, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals, summed over targets: what `fit` minimises.  A scalar, in y^2.
 
     >>> import jax.numpy as jnp
@@ -147,8 +151,9 @@ def objective(params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offs
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True
-) -> Linear:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
     """The gradient of `objective` with respect to params, as Linear(coef, intercept): zero at the solution.
 
     >>> import jax.numpy as jnp

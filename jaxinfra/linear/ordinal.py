@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra import links
 from jaxinfra._core import checks, rows
@@ -27,8 +28,9 @@ _LINKS = (links.Logit, links.Probit, links.CLogLog, links.Cauchit)
 
 @public
 def fit(
-    X: Any, y: Any, *, link: Link | None = None, l2: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    init: Thresholds | None = None, tol: Any = None, max_iter: Any = 100, n_classes: int | None = None,
+    X: ArrayLike, y: ArrayLike, *, link: Link | None = None, l2: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, init: Thresholds | None = None,
+    tol: ArrayLike | None = None, max_iter: ArrayLike = 100, n_classes: int | None = None,
 ) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean log loss of ordered classes plus an L2 penalty: a cumulative link model.
 
@@ -55,6 +57,13 @@ def fit(
       Fit(params, info): params.coef (p,), per unit of x; params.thresholds (K - 1,), ascending; params.link, so that
       prediction needs no further argument.  info.optimality is the largest entry of the gradient, for a coefficient per
       root mean square of its column.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), y of floats, a link of another
+        kind, an n_classes or max_iter that is not an integer.
+      ValueError: shapes that do not match; where n_classes is None, y that is traced or whose labels skip a class; on
+        the host (Python or NumPy) also labels outside 0..K-1, or a negative l2, sample_weight or tol.  Other values in
+        a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  SEPARABLE with NaN if the likelihood has no maximum: a column that puts the classes in order, or
       a class without rows (merge it with a neighbour).  DOMAIN with NaN for labels outside 0..K-1 (a ValueError where
@@ -113,8 +122,10 @@ def _fit(
 
 
 @public
-def decision(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Thresholds, X: Any, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef (+ offset), to be held against the thresholds: (n,).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -137,7 +148,7 @@ def _decision(params: Thresholds, X: jax.Array, offset: jax.Array | None) -> jax
 
 
 @public
-def predict(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Thresholds, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The likeliest class, 0..K-1: (n,) int32.
 
     >>> import jax.numpy as jnp
@@ -150,7 +161,7 @@ def predict(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict_proba(params: Thresholds, X: Any, *, offset: Any = None) -> jax.Array:
+def predict_proba(params: Thresholds, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The probabilities of the classes 0..K-1: (n, K).
 
     >>> import jax.numpy as jnp
@@ -171,8 +182,8 @@ def _probabilities(params: Thresholds, eta: jax.Array) -> jax.Array:
 
 @public
 def objective(
-    params: Thresholds, X: Any, y: Any, *, l2: Any = 0.0, sample_weight: Any = None,
-    offset: Any = None,
+    params: Thresholds, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     """The weighted mean log loss plus the penalty: what `fit` minimises.  A scalar.
 
@@ -190,8 +201,8 @@ def objective(
 
 @public
 def optimality(
-    params: Thresholds, X: Any, y: Any, *, l2: Any = 0.0, sample_weight: Any = None,
-    offset: Any = None,
+    params: Thresholds, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
 ) -> Thresholds:  # fmt: skip
     """The gradient of `objective` with respect to params, as Thresholds: zero at the solution.
 

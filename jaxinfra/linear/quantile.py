@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.absent import or_ones
@@ -26,8 +27,9 @@ FACTS = Facts(smooth=False, estimates_dispersion=True)
 
 @public
 def fit(
-    X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    init: Linear | None = None, tol: Any = None, max_iter: Any = 100, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, tau: Any = 0.5, l1: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = 100, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of the pinball loss: quantile regression, for all quantiles asked for in one call.
 
@@ -53,6 +55,12 @@ def fit(
       is the duality gap, an upper bound on what the objective can still fall, relative to the objective of the best
       intercept alone; at a vertex found optimal it is rounding, elsewhere it holds for parameters of the size of these
       or of the last vertex that was tried.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; on the host (Python or NumPy) also a tau outside (0, 1), or a negative l1,
+        sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  MAX_ITER; STALLED if rounding stops the progress: scale the columns or use float64.  NONFINITE
       with NaN if the input holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty, tau outside 0..1, or
@@ -133,8 +141,10 @@ def _fit(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), or (n, m) for m quantiles, in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -145,7 +155,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None, sort: bool = False) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None, sort: bool = False) -> jax.Array:
     """The conditional quantiles: (n,), or (n, m), in units of y.
 
     sort: static; True puts the m quantiles of each row in ascending order, which brings them nearer to the true ones
@@ -164,8 +174,9 @@ def predict(params: Linear, X: Any, *, offset: Any = None, sort: bool = False) -
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, tau: ArrayLike = 0.5, l1: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The weighted mean pinball loss plus the penalty: what `fit` minimises.  A scalar, or (m,) where tau is (m,).
 
     >>> import jax.numpy as jnp
@@ -193,8 +204,8 @@ def _objective(params: Linear, given: Given, tau: jax.Array, l1: jax.Array) -> j
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, tau: Any = 0.5, l1: Any = 0.0, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, tau: ArrayLike = 0.5, l1: ArrayLike = 0.0,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """A small subgradient of `objective`, as Linear: zero at the solution.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.absent import or_ones
@@ -20,9 +21,10 @@ from jaxinfra.solvers.robust import ransac
 
 @public
 def fit(
-    X: Any, y: Any, *, key: Any, threshold: Any = None, n_trials: int = 1000, confidence: Any = 0.99,
-    subset_size: int | None = None, sample_weight: Any = None, offset: Any = None, init: Linear | None = None,
-    tol: Any = None, max_iter: Any = 10, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, key: jax.Array, threshold: ArrayLike | None = None, n_trials: int = 1000,
+    confidence: ArrayLike = 0.99, subset_size: int | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 10,
+    fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Least squares of the largest set of rows that agree to a threshold: regression beside any number of outliers.
 
@@ -55,6 +57,13 @@ def fit(
       consensus, info.threshold their largest residual, info.trials the trials made;
       `inliers(params, X, y, threshold=...)` says which rows they are.  info.objective is half their mean squared
       residual.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a key not from `jax.random`, a
+        max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match, an n_trials that is not a positive integer, a subset_size below the number
+        of parameters or above n; on the host (Python or NumPy) also a threshold that is not above 0, a confidence
+        outside (0, 1], or a negative sample_weight or tol.  Values in a jax.Array do not raise.
 
     Status: CONVERGED.  SINGULAR with NaN if no trial has more rows with it than it was fitted to (a larger threshold or
       more trials), for a threshold or weights below 0 or if all weights are 0.  NONFINITE with NaN if the input holds
@@ -108,7 +117,9 @@ def _fit(
 
 
 @public
-def inliers(params: Linear, X: Any, y: Any, *, threshold: Any, offset: Any = None) -> jax.Array:
+def inliers(
+    params: Linear, X: ArrayLike, y: ArrayLike, *, threshold: ArrayLike, offset: ArrayLike | None = None
+) -> jax.Array:
     """Which rows agree with the parameters to the threshold: (n,) of True and False.
 
     >>> import jax.numpy as jnp
@@ -124,8 +135,10 @@ def inliers(params: Linear, X: Any, y: Any, *, threshold: Any, offset: Any = Non
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -136,7 +149,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -149,8 +162,9 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, threshold: Any, sample_weight: Any = None, offset: Any = None
-) -> jax.Array:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, threshold: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the mean of squared residuals of the rows that agree to the threshold.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -165,8 +179,8 @@ def objective(
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, threshold: Any, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, threshold: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The gradient of `objective` while the rows that agree stay the same, as Linear: zero at the solution.
 

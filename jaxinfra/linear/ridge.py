@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
@@ -20,17 +21,10 @@ FACTS = Facts(likelihood="gaussian", estimates_dispersion=True)
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    l2: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    init: Linear | None = None,
-    tol: Any = None,
-    max_iter: Any = 10,
+    X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 10,
     fit_intercept: bool = True,
-) -> Fit:
+) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals plus an L2 penalty: ridge regression, intercept unpenalised.
 
     .. math:: \min_{w, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, (y_i - o_i - x_i^\top w - b)^2
@@ -53,6 +47,12 @@ def fit(
       Fit(params, info): params.coef (p,) or (p, k) and params.intercept () or (k,), in units of y per unit of x.
       info.rank is p unless l2 is 0 somewhere (n when n < p: the system solved is then n x n); info.condition belongs
       to the penalised system; the other fields as in `ols.fit`.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; a negative l2, sample_weight or tol on the host (Python or NumPy).  Values
+        in a jax.Array do not raise: they become a Status.
 
     Status: as `ols.fit`; SINGULAR with NaN parameters for a negative l2 inside compiled code too.
 
@@ -114,7 +114,10 @@ class Path(NamedTuple):
 
 
 @public
-def path(X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True) -> Path:
+def path(
+    X: ArrayLike, y: ArrayLike, *, l2: Any, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
+) -> Path:  # fmt: skip
     r"""Ridge solutions for m penalties, with leave-one-out and GCV errors, from one factorisation.
 
     .. math:: \mathrm{loo}(\lambda) = \frac{\sum_i s_i\, (r_i / (1 - h_i))^2}{\sum_i s_i},\qquad
@@ -130,6 +133,8 @@ def path(X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = No
 
     Returns:
       Path; NaN throughout if the input holds NaN or inf, or a negative weight or penalty.
+
+    Raises: as `fit`; ValueError unless l2 is (m,).
 
     Precision: singular values come from the weighted, centred X itself, without forming squares, and one correction
       with residuals from the data follows: 14 digits in float64, 6 in float32, fewer for ill-conditioned X.
@@ -173,8 +178,10 @@ def _path(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,) or (n, k), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -185,7 +192,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The mean response, which for ridge is the linear predictor: (n,) or (n, k), in units of y.
 
     >>> import jax.numpy as jnp
@@ -197,7 +204,10 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def objective(params: Linear, X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None) -> jax.Array:
+def objective(
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus half of sum(l2 * coef^2): what `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -214,15 +224,9 @@ def objective(params: Linear, X: Any, y: Any, *, l2: Any, sample_weight: Any = N
 
 @public
 def optimality(
-    params: Linear,
-    X: Any,
-    y: Any,
-    *,
-    l2: Any,
-    sample_weight: Any = None,
-    offset: Any = None,
-    fit_intercept: bool = True,
-) -> Linear:
+    params: Linear, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
+) -> Linear:  # fmt: skip
     """The gradient of `objective` with respect to params, as Linear(coef, intercept): zero at the solution.
 
     >>> import jax.numpy as jnp

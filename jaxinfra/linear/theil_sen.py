@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear
@@ -17,8 +18,9 @@ from jaxinfra.solvers.robust import theil_sen
 
 @public
 def fit(
-    X: Any, y: Any, *, key: Any, n_subsets: int = 10_000, subset_size: int | None = None, sample_weight: Any = None,
-    offset: Any = None, init: Linear | None = None, tol: Any = None, max_iter: Any = 500, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, key: jax.Array, n_subsets: int = 10_000, subset_size: int | None = None,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, init: Linear | None = None,
+    tol: ArrayLike | None = None, max_iter: ArrayLike = 500, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""The spatial median of the least squares of many small subsets: regression that no few rows can move far.
 
@@ -46,6 +48,13 @@ def fit(
     Returns:
       Fit(params, info): params.coef (p,), params.intercept ().  info.objective is the mean distance to the subsets'
       fits; info.optimality the length of the mean of the unit vectors towards them, 0 at their median.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
+        integer, a fit_intercept that is not a bool, a key not from `jax.random` where subsets are drawn.
+      ValueError: shapes that do not match, an n_subsets that is not a positive integer, a subset_size outside q..n; a
+        negative sample_weight or tol on the host (Python or NumPy).  Values in a jax.Array do not raise: they become a
+        Status.
 
     Status: CONVERGED.  SINGULAR with NaN if no subset determines the parameters, for a negative weight or if all
       weights are 0.  NONFINITE with NaN if the input holds NaN or inf, or if a parameter overflows.  MAX_ITER;
@@ -89,8 +98,10 @@ def _fit(
 
 
 @public
-def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,), in units of y.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -101,7 +112,7 @@ def decision(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 
 @public
-def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
+def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The response of a row that is no outlier, which is the linear predictor: (n,), in units of y.
 
     >>> import jax.numpy as jnp
@@ -114,8 +125,9 @@ def predict(params: Linear, X: Any, *, offset: Any = None) -> jax.Array:
 
 @public
 def objective(
-    params: Linear, X: Any, y: Any, *, key: Any, n_subsets: int = 10_000, subset_size: int | None = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, key: jax.Array, n_subsets: int = 10_000,
+    subset_size: int | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The mean distance to the subsets' fits in the units of `fit`, of one column that of the slopes.  A scalar.
 
@@ -133,8 +145,9 @@ def objective(
 
 @public
 def optimality(
-    params: Linear, X: Any, y: Any, *, key: Any, n_subsets: int = 10_000, subset_size: int | None = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True,
+    params: Linear, X: ArrayLike, y: ArrayLike, *, key: jax.Array, n_subsets: int = 10_000,
+    subset_size: int | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The length of the mean of the unit vectors towards the subsets' fits: zero at the solution.  A scalar.
 

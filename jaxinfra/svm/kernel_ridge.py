@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra._core import absent, affine, checks, rows
 from jaxinfra._core.absent import or_ones
@@ -23,8 +24,9 @@ from jaxinfra.svm._machine import Machine
 
 @public
 def fit(
-    X: Any, y: Any, *, l2: Any, kernel: Kernel | None = None, sample_weight: Any = None, offset: Any = None,
-    init: Machine | None = None, tol: Any = None, max_iter: Any = 5, fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, kernel: Kernel | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, init: Machine | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 5,
+    fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
     r"""Minimise the weighted mean of squared residuals plus an L2 penalty in the space of a kernel.
 
@@ -47,6 +49,12 @@ def fit(
     Returns:
       Fit(params, info).  params: a Machine with coef (n,), 0 for rows of weight 0, and intercept (); (k, n) and (k,)
       for k targets.  info.optimality is the largest residual of the equations, relative to the largest |y - o|.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a kernel not from
+        `jaxinfra.kernels`, a max_iter that is not an integer, a fit_intercept that is not a bool.
+      ValueError: shapes that do not match; on the host (Python or NumPy) also an l2 that is not above 0, or a negative
+        sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  STALLED if rounding leaves a larger residual: a larger l2, or float64.  SINGULAR with NaN if l2
       or a weight is not above 0 where it has to be, or if the kernel's matrix is not positive definite with the
@@ -115,8 +123,10 @@ def _fit(
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,) or (m, k).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -128,7 +138,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """The predicted y, the same as `decision`: (m,) or (m, k).
 
     >>> import jax.numpy as jnp
@@ -141,7 +151,10 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def objective(params: Machine, X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None) -> jax.Array:
+def objective(
+    params: Machine, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus half of l2 coef'K coef: what `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -157,8 +170,8 @@ def objective(params: Machine, X: Any, y: Any, *, l2: Any, sample_weight: Any = 
 
 @public
 def optimality(
-    params: Machine, X: Any, y: Any, *, l2: Any, sample_weight: Any = None, offset: Any = None,
-    fit_intercept: bool = True,
+    params: Machine, X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
     """The largest residual of the equations, relative to the largest |y - offset|: zero at the solution.  A scalar.
 
@@ -185,6 +198,8 @@ def _values(coef: jax.Array, intercept: jax.Array, given: Given) -> tuple[jax.Ar
 def compact(params: Machine) -> Machine:
     """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
 
+    Raises: TypeError if the machine is traced; ValueError for a precomputed kernel or a batch of machines.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
@@ -197,6 +212,8 @@ def compact(params: Machine) -> Machine:
 @public
 def linear_coef(params: Machine) -> jax.Array:
     """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,) or (k, p).
+
+    Raises: ValueError for a kernel that is not `kernels.Linear`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import affine, checks, implicit, rows
@@ -39,17 +40,10 @@ class LinearMachine(NamedTuple):
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    C: Any = 1.0,
-    loss: str = "hinge",
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    n_classes: int | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, loss: str = "hinge", class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, n_classes: int | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Minimise the hinge loss, or its square, of a linear predictor: the linear support vector classifier.
 
     .. math:: \min_{w, b} \tfrac12 |w|^2 + \sum_i C_i \max(0, 1 - t_i (w^\top x_i + b))^q, \qquad q = 1 \text{ or } 2
@@ -72,6 +66,14 @@ def fit(
     Returns:
       Fit(params, info).  params: a LinearMachine.  info: objective, the sum above at its minimum, over the classes;
       optimality, what tol bounds; n_iter, blocks or evaluations; n_support, rows with a dual variable.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), y of floats, an n_classes or
+        max_iter that is not an integer.
+      ValueError: shapes that do not match, another loss, a class_weight string other than "balanced"; where n_classes
+        is None, y that is traced, of one class or whose labels skip a class; on the host (Python or NumPy) also labels
+        outside 0..K-1, a C that is not above 0, or a negative class_weight, sample_weight or tol.  Other values in a
+        jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  ONE_CLASS if the rows of positive weight are of one class (a ValueError where y is known).
       INFEASIBLE with NaN for C or weights below 0, SINGULAR with the squared hinge.  DOMAIN with NaN for a label
@@ -194,8 +196,10 @@ def _fit(
 
 
 @public
-def decision(params: LinearMachine, X: Any) -> jax.Array:
+def decision(params: LinearMachine, X: ArrayLike) -> jax.Array:
     """X @ coef + intercept: (m,), positive for class 1, or (m, K).
+
+    Raises: ValueError for an X whose shape does not fit the params.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -208,7 +212,7 @@ def decision(params: LinearMachine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: LinearMachine, X: Any) -> jax.Array:
+def predict(params: LinearMachine, X: ArrayLike) -> jax.Array:
     """The class of the largest decision: (m,) int32.
 
     >>> import jax.numpy as jnp
@@ -224,8 +228,8 @@ def predict(params: LinearMachine, X: Any) -> jax.Array:
 
 @public
 def objective(
-    params: LinearMachine, X: Any, y: Any, *, C: Any = 1.0, loss: str = "hinge", class_weight: Any = None,
-    sample_weight: Any = None, n_classes: int | None = None,
+    params: LinearMachine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, loss: str = "hinge",
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The objective of `fit`, summed over the classes: a scalar.
 
@@ -240,8 +244,8 @@ def objective(
 
 @public
 def optimality(
-    params: LinearMachine, X: Any, y: Any, *, C: Any = 1.0, loss: str = "hinge", class_weight: Any = None,
-    sample_weight: Any = None, n_classes: int | None = None,
+    params: LinearMachine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, loss: str = "hinge",
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The residual of the optimality conditions at `params`: zero at the solution.  A scalar.
 

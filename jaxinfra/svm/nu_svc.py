@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
@@ -22,18 +23,10 @@ from jaxinfra.svm._one_vs_one import Machines
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    nu: Any = 0.5,
-    kernel: kernels.Kernel | None = None,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    n_classes: int | None = None,
-    init: Machine | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, nu: ArrayLike = 0.5, kernel: kernels.Kernel | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
+    init: Machine | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Fit the support vector classifier in which at most a share nu of the rows is within the margin.
 
     .. math:: \min_\beta \tfrac12 \beta^\top K \beta, \quad 0 \le t_i \beta_i \le s_i,
@@ -58,6 +51,14 @@ def fit(
 
     Returns:
       Fit(params, info) as those of `svc.fit`; info.objective is that of the divided problem.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), y of floats, a kernel not from
+        `jaxinfra.kernels`, an n_classes or max_iter that is not an integer.
+      ValueError: shapes that do not match, a class_weight string other than "balanced"; where n_classes is None, y that
+        is traced, of one class or whose labels skip a class; on the host (Python or NumPy) also labels outside 0..K-1,
+        a nu outside (0, 1], or a negative class_weight, sample_weight or tol.  Other values in a jax.Array do not
+        raise: they become a Status.
 
     Status: as `svc.fit`.  INFEASIBLE with NaN also for a nu that the classes do not allow: above twice the share of the
       smaller one, or so small that no plane separates them with so few margin errors (a margin within
@@ -136,8 +137,10 @@ def _fit(
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -149,7 +152,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def votes(params: Machine, X: Any) -> jax.Array:
+def votes(params: Machine, X: ArrayLike) -> jax.Array:
     """How many of its pairs each class wins: (m, K) int32.
 
     >>> import jax.numpy as jnp
@@ -162,7 +165,7 @@ def votes(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """The class of the most votes, the first of them on a tie, as in libsvm: (m,) int32.
 
     >>> import jax.numpy as jnp
@@ -192,8 +195,8 @@ def _values(
 
 @public
 def objective(
-    params: Machine, X: Any, y: Any, *, nu: Any = 0.5, class_weight: Any = None, sample_weight: Any = None,
-    n_classes: int | None = None,
+    params: Machine, X: ArrayLike, y: ArrayLike, *, nu: ArrayLike = 0.5, class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The dual's objective before the division by the margin, summed over pairs.  A scalar.
 
@@ -208,8 +211,8 @@ def objective(
 
 @public
 def optimality(
-    params: Machine, X: Any, y: Any, *, nu: Any = 0.5, class_weight: Any = None, sample_weight: Any = None,
-    n_classes: int | None = None,
+    params: Machine, X: ArrayLike, y: ArrayLike, *, nu: ArrayLike = 0.5, class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The largest violation of the conditions before the division, of any pair: zero at the solution.  A scalar.
 
@@ -226,6 +229,8 @@ def optimality(
 def compact(params: Machine) -> Machine:
     """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
 
+    Raises: TypeError if the machine is traced; ValueError for a precomputed kernel or a batch of machines.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
@@ -238,6 +243,8 @@ def compact(params: Machine) -> Machine:
 @public
 def linear_coef(params: Machine) -> jax.Array:
     """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,) or (pairs, p).
+
+    Raises: ValueError for a kernel that is not `kernels.Linear`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core.types import Fit
@@ -17,17 +18,10 @@ from jaxinfra.svm._machine import Machine
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    C: Any = 1.0,
-    nu: Any = 0.5,
-    kernel: kernels.Kernel | None = None,
-    sample_weight: Any = None,
-    init: Machine | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, nu: ArrayLike = 0.5, kernel: kernels.Kernel | None = None,
+    sample_weight: ArrayLike | None = None, init: Machine | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Fit support vector regression whose tube is as wide as leaves a share nu of the rows outside.
 
     .. math:: \min_\beta \tfrac12 \beta^\top K \beta - y^\top \beta, \quad |\beta_i| \le C_i,
@@ -49,6 +43,12 @@ def fit(
 
     Returns:
       Fit(params, info) as those of `svr.fit`.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a kernel not from
+        `jaxinfra.kernels`, a max_iter that is not an integer.
+      ValueError: shapes that do not match; on the host (Python or NumPy) also a C that is not above 0, a nu outside
+        (0, 1], or a negative sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  INFEASIBLE with NaN for C, nu or weights below 0 and nu above 1.  SINGULAR with NaN if no
       weight is positive.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress:
@@ -95,8 +95,10 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, nu: jax.Array) -> Dual:
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -108,7 +110,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """The predicted y, the same as `decision`: (m,).
 
     >>> import jax.numpy as jnp
@@ -121,7 +123,10 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def objective(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
+def objective(
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, nu: ArrayLike = 0.5,
+    sample_weight: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The dual's objective, which `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -136,7 +141,10 @@ def objective(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, s
 
 
 @public
-def optimality(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
+def optimality(
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, nu: ArrayLike = 0.5,
+    sample_weight: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The largest violation of the conditions: zero at the solution.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -154,6 +162,8 @@ def optimality(params: Machine, X: Any, y: Any, *, C: Any = 1.0, nu: Any = 0.5, 
 def compact(params: Machine) -> Machine:
     """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
 
+    Raises: TypeError if the machine is traced; ValueError for a precomputed kernel or a batch of machines.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
@@ -166,6 +176,8 @@ def compact(params: Machine) -> Machine:
 @public
 def linear_coef(params: Machine) -> jax.Array:
     """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,).
+
+    Raises: ValueError for a kernel that is not `kernels.Linear`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core.types import Fit
@@ -17,15 +18,9 @@ from jaxinfra.svm._machine import Machine
 
 @public
 def fit(
-    X: Any,
-    *,
-    nu: Any = 0.5,
-    kernel: kernels.Kernel | None = None,
-    sample_weight: Any = None,
-    init: Machine | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, *, nu: ArrayLike = 0.5, kernel: kernels.Kernel | None = None, sample_weight: ArrayLike | None = None,
+    init: Machine | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Find a region that holds all but a share nu of the rows: novelty detection.
 
     .. math:: \min_\beta \tfrac12 \beta^\top K \beta, \quad 0 \le \beta_i \le s_i, \quad \sum_i \beta_i = \nu \sum_i s_i
@@ -46,6 +41,12 @@ def fit(
       Fit(params, info).  params: a Machine with coef (n,), 0 for rows inside, and intercept (), -rho.  info: objective,
       the dual's at its minimum; optimality, the largest violation, evaluated again after the fit (in float64 where JAX
       allows it); n_iter, blocks; n_support, rows with a coefficient.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a kernel not from
+        `jaxinfra.kernels`, a max_iter that is not an integer.
+      ValueError: shapes that do not match; on the host (Python or NumPy) also a nu outside (0, 1], or a negative
+        sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  INFEASIBLE with NaN for nu or weights below 0 and nu above 1.  SINGULAR with NaN if no weight is
       positive.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress:
@@ -85,8 +86,10 @@ def _build(y: None, w: jax.Array, nu: jax.Array) -> Dual:
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) - rho, positive inside the region: (m,).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -98,7 +101,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """1 inside the region and -1 outside: (m,) int32.
 
     >>> import jax.numpy as jnp
@@ -112,7 +115,9 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def objective(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
+def objective(
+    params: Machine, X: ArrayLike, *, nu: ArrayLike = 0.5, sample_weight: ArrayLike | None = None
+) -> jax.Array:
     """The dual's objective, which `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -127,7 +132,9 @@ def objective(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = No
 
 
 @public
-def optimality(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = None) -> jax.Array:
+def optimality(
+    params: Machine, X: ArrayLike, *, nu: ArrayLike = 0.5, sample_weight: ArrayLike | None = None
+) -> jax.Array:
     """The largest violation of the conditions: zero at the solution.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -145,6 +152,8 @@ def optimality(params: Machine, X: Any, *, nu: Any = 0.5, sample_weight: Any = N
 def compact(params: Machine) -> Machine:
     """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
 
+    Raises: TypeError if the machine is traced; ValueError for a precomputed kernel or a batch of machines.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
@@ -157,6 +166,8 @@ def compact(params: Machine) -> Machine:
 @public
 def linear_coef(params: Machine) -> jax.Array:
     """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,).
+
+    Raises: ValueError for a kernel that is not `kernels.Linear`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

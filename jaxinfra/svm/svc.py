@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
@@ -21,18 +22,10 @@ from jaxinfra.svm._one_vs_one import Machines
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    C: Any = 1.0,
-    kernel: kernels.Kernel | None = None,
-    class_weight: Any = None,
-    sample_weight: Any = None,
-    n_classes: int | None = None,
-    init: Machine | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, kernel: kernels.Kernel | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
+    init: Machine | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Minimise the hinge loss in the space of a kernel: the support vector classifier, by its dual.
 
     .. math:: \min_{w, b} \tfrac12 |w|^2 + \sum_i C_i \max(0, 1 - t_i (w^\top \phi(x_i) + b))
@@ -60,6 +53,14 @@ def fit(
       support vector, and intercept () or (pairs,).  info: objective, the dual's at its minimum, summed over pairs;
       optimality, the largest violation :math:`\max_{up} (-f) - \min_{down} (-f)`, f the dual's gradient evaluated
       again after the fit (in float64 where JAX allows it); n_iter, blocks; n_support, rows with a coefficient.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), y of floats, a kernel not from
+        `jaxinfra.kernels`, an n_classes or max_iter that is not an integer.
+      ValueError: shapes that do not match, a class_weight string other than "balanced"; where n_classes is None, y that
+        is traced, of one class or whose labels skip a class; on the host (Python or NumPy) also labels outside 0..K-1,
+        a C that is not above 0, or a negative class_weight, sample_weight or tol.  Other values in a jax.Array do not
+        raise: they become a Status.
 
     Status: CONVERGED.  ONE_CLASS if the rows of positive weight are of one class (a ValueError where y is known), also
       for a pair of several classes.  INFEASIBLE with NaN for C or weights below 0.  DOMAIN with NaN for a label outside
@@ -129,8 +130,9 @@ def _fit(
 
 @public
 def path(
-    X: Any, y: Any, *, C: Any, kernel: kernels.Kernel | None = None, class_weight: Any = None,
-    sample_weight: Any = None, n_classes: int | None = None, tol: Any = None, max_iter: Any = _machine.MAX_ITER,
+    X: ArrayLike, y: ArrayLike, *, C: Any, kernel: kernels.Kernel | None = None,
+    class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
+    tol: ArrayLike | None = None, max_iter: ArrayLike = _machine.MAX_ITER,
 ) -> Fit:  # fmt: skip
     """`fit` for m values of C, each started at the one before, in one compiled call that shares one kernel matrix.
 
@@ -142,6 +144,8 @@ def path(
       Fit whose params.coef is (m, n) or (m, pairs, n) and intercept (m,) or (m, pairs), with one set of vectors and one
       kernel; every field of info is (m,).  One machine:
       `params._replace(coef=params.coef[k], intercept=params.intercept[k])`.
+
+    Raises: as `fit`; ValueError unless C is (m,) or (m, n).
 
     A grid of C and gamma with folds is `vmap` of this over `kernel` and `sample_weight`: folds share the kernel matrix,
     gammas the distances.
@@ -192,8 +196,10 @@ def _path(
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -205,7 +211,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def votes(params: Machine, X: Any) -> jax.Array:
+def votes(params: Machine, X: ArrayLike) -> jax.Array:
     """How many of its pairs each class wins: (m, K) int32.
 
     >>> import jax.numpy as jnp
@@ -219,7 +225,7 @@ def votes(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """The class of the most votes, the first of them on a tie, as in libsvm: (m,) int32.
 
     >>> import jax.numpy as jnp
@@ -248,8 +254,8 @@ def _values(
 
 @public
 def objective(
-    params: Machine, X: Any, y: Any, *, C: Any = 1.0, class_weight: Any = None, sample_weight: Any = None,
-    n_classes: int | None = None,
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The dual's objective, which `fit` minimises, summed over pairs.  A scalar.
 
@@ -264,8 +270,8 @@ def objective(
 
 @public
 def optimality(
-    params: Machine, X: Any, y: Any, *, C: Any = 1.0, class_weight: Any = None, sample_weight: Any = None,
-    n_classes: int | None = None,
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, class_weight: ArrayLike | str | None = None,
+    sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """The largest violation of the conditions, of any pair: zero at the solution.  A scalar.
 
@@ -282,6 +288,8 @@ def optimality(
 def compact(params: Machine) -> Machine:
     """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
 
+    Raises: TypeError if the machine is traced; ValueError for a precomputed kernel or a batch of machines.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
@@ -294,6 +302,8 @@ def compact(params: Machine) -> Machine:
 @public
 def linear_coef(params: Machine) -> jax.Array:
     """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,) or (pairs, p).
+
+    Raises: ValueError for a kernel that is not `kernels.Linear`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import checks
@@ -18,17 +19,10 @@ from jaxinfra.svm._machine import Machine
 
 @public
 def fit(
-    X: Any,
-    y: Any,
-    *,
-    C: Any = 1.0,
-    epsilon: Any = 0.1,
-    kernel: kernels.Kernel | None = None,
-    sample_weight: Any = None,
-    init: Machine | None = None,
-    tol: Any = None,
-    max_iter: Any = _machine.MAX_ITER,
-) -> Fit:
+    X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, epsilon: ArrayLike = 0.1, kernel: kernels.Kernel | None = None,
+    sample_weight: ArrayLike | None = None, init: Machine | None = None, tol: ArrayLike | None = None,
+    max_iter: ArrayLike = _machine.MAX_ITER,
+) -> Fit:  # fmt: skip
     r"""Minimise the absolute error beyond a tube in the space of a kernel: support vector regression, by its dual.
 
     .. math:: \min_{w, b} \tfrac12 |w|^2 + \sum_i C_i \max(0, |y_i - w^\top \phi(x_i) - b| - \epsilon)
@@ -53,6 +47,12 @@ def fit(
       Fit(params, info).  params: a Machine with coef (n,), 0 for rows within the tube, and intercept ().  info:
       objective, the dual's at its minimum; optimality, the largest violation, evaluated again after the fit (in float64
       where JAX allows it); n_iter, blocks; n_support, rows with a coefficient.
+
+    Raises:
+      TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a kernel not from
+        `jaxinfra.kernels`, a max_iter that is not an integer.
+      ValueError: shapes that do not match; on the host (Python or NumPy) also a C that is not above 0, or a negative
+        epsilon, sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  INFEASIBLE with NaN for C, epsilon or weights below 0.  SINGULAR with NaN if no weight is
       positive.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress:
@@ -100,8 +100,10 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, epsilon: jax.Array) -> Dual
 
 
 @public
-def decision(params: Machine, X: Any) -> jax.Array:
+def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,).
+
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -113,7 +115,7 @@ def decision(params: Machine, X: Any) -> jax.Array:
 
 
 @public
-def predict(params: Machine, X: Any) -> jax.Array:
+def predict(params: Machine, X: ArrayLike) -> jax.Array:
     """The predicted y, the same as `decision`: (m,).
 
     >>> import jax.numpy as jnp
@@ -127,8 +129,9 @@ def predict(params: Machine, X: Any) -> jax.Array:
 
 @public
 def objective(
-    params: Machine, X: Any, y: Any, *, C: Any = 1.0, epsilon: Any = 0.1, sample_weight: Any = None
-) -> jax.Array:
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, epsilon: ArrayLike = 0.1,
+    sample_weight: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The dual's objective, which `fit` minimises.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -144,8 +147,9 @@ def objective(
 
 @public
 def optimality(
-    params: Machine, X: Any, y: Any, *, C: Any = 1.0, epsilon: Any = 0.1, sample_weight: Any = None
-) -> jax.Array:
+    params: Machine, X: ArrayLike, y: ArrayLike, *, C: ArrayLike = 1.0, epsilon: ArrayLike = 0.1,
+    sample_weight: ArrayLike | None = None,
+) -> jax.Array:  # fmt: skip
     """The largest violation of the conditions: zero at the solution.  A scalar.
 
     >>> import jax.numpy as jnp
@@ -163,6 +167,8 @@ def optimality(
 def compact(params: Machine) -> Machine:
     """The machine of the rows whose coefficients are not 0: the same decisions from fewer rows; on the host.
 
+    Raises: TypeError if the machine is traced; ValueError for a precomputed kernel or a batch of machines.
+
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> at = ji.Machine(jnp.array([2.0, 0.0]), jnp.array(1.0), jnp.array([[1.0], [3.0]]), ji.kernels.Linear())
@@ -175,6 +181,8 @@ def compact(params: Machine) -> Machine:
 @public
 def linear_coef(params: Machine) -> jax.Array:
     """The coefficients of the columns, sum_i coef_i vectors_i, of a linear kernel: (p,).
+
+    Raises: ValueError for a kernel that is not `kernels.Linear`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
