@@ -25,7 +25,8 @@ from jax.typing import ArrayLike
 
 from jaxinfra._core import checks, labels
 from jaxinfra._core.finish import worst
-from jaxinfra._core.types import Status, short_repr
+from jaxinfra._core.problem import asked, unpacked
+from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.families import Binomial
 from jaxinfra.linear import logistic, multinomial
 from jaxinfra.links import Logit
@@ -53,20 +54,21 @@ class Calibration(NamedTuple):
 
 
 def fit(
-    model: ModuleType, X: ArrayLike, y: ArrayLike, *, folds: ArrayLike, method: str = "platt",
+    model: ModuleType | Fit, X: ArrayLike, y: ArrayLike, *, folds: ArrayLike, method: str = "platt",
     fixed: Mapping[str, Any] | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
 ) -> Calibration:  # fmt: skip
     """Fit every fold, decide the rows that it left out, and learn probabilities from these decisions.
 
     Args:
-      model: svc, nu_svc, linear_svm, logistic or multinomial, static.
+      model: svc, nu_svc, linear_svm, logistic or multinomial, static; or a Fit of one, whose settings and
+        hyper-parameters the fits of the folds then have, unless `fixed` has others.
       X, y: as in the model's `fit`, y (n,) integers 0..K-1; traced.
       folds: (F, n) training weights as of `select.kfold(n, F, stratify=y)`, traced.
       method: "platt" or "temperature", static.
       fixed: the other arguments of the model's `fit`, such as {"C": 10.0, "kernel": ...}.  Booleans, whole numbers and
         strings are static, all else traced.
       sample_weight: (n,) not negative, traced; of the fits and of the calibration.  None means 1.
-      n_classes: the number of classes K, static; None reads it from y.
+      n_classes: the number of classes K, static; None takes that of the Fit, or else reads it from y.
 
     Returns:
       Calibration, for `predict_proba`.
@@ -74,7 +76,8 @@ def fit(
     Raises:
       TypeError for a model that is not one of these, labels that are not integers, an argument that the model's `fit`
       does not have.  ValueError for another method, shapes that do not match, labels that are negative, too large or
-      have gaps, a negative weight, and a third class for `logistic`.
+      have gaps, a negative weight, a third class for `logistic`, and an offset:
+      it is no part of a decision.
 
     Status: in the result, since the fits are compiled: the worst of all.
 
@@ -84,9 +87,9 @@ def fit(
     >>> import jaxinfra as ji
     >>> X, y = jnp.linspace(-2, 2, 20)[:, None], jnp.array([0] * 8 + [1, 0, 1, 0] + [1] * 8)
     >>> folds = ji.select.kfold(20, 5, stratify=y)
-    >>> found = ji.calibrate.fit(ji.svc, X, y, folds=folds, fixed={"kernel": ji.kernels.RBF(1.0)})
-    >>> params = ji.svc.fit(X, y, kernel=ji.kernels.RBF(1.0)).params
-    >>> p = ji.calibrate.predict_proba(ji.svc, params, found, jnp.array([[-1.5], [1.5]]))
+    >>> fit = ji.svc.fit(X, y, kernel=ji.kernels.RBF(1.0))
+    >>> found = ji.calibrate.fit(fit, X, y, folds=folds)
+    >>> p = ji.calibrate.predict_proba(fit, found, jnp.array([[-1.5], [1.5]]))
     >>> bool((p[0, 0] > 0.8) & (p[1, 1] > 0.8))
     True
 
@@ -94,7 +97,11 @@ def fit(
     sklearn.calibration.CalibratedClassifierCV, SVC(probability=True), libsvm -b 1.
     """
     verb = "calibrate.fit"
+    model, fixed = unpacked(verb, model, fixed, sample_weight)
     _check(verb, model)
+    if fixed.get("offset") is not None:
+        raise ValueError(f"{verb}: an offset is no part of a decision: calibrate a fit without one")
+    n_classes = fixed.pop("n_classes", None) if n_classes is None else n_classes
     if method not in ("platt", "temperature"):
         raise ValueError(f'{verb}: method must be "platt" or "temperature", got {method!r}')
     X, y, K, _ = labels.design(verb, X, y, n_classes, sample_weight)
@@ -104,7 +111,7 @@ def fit(
     if folds.ndim != 2 or folds.shape[1] != jnp.shape(X)[0]:
         raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {jnp.shape(X)[0]}), got folds {folds.shape}")
     weights = checks.weights(verb, sample_weight, X, y)
-    traced, static = checks.split(fixed or {})
+    traced, static = checks.split(fixed)
     return _fit(X, y, folds, weights, traced, model=model, classes=K, method=method, static=static)
 
 
@@ -202,27 +209,29 @@ def _temperature(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) ->
     return Calibration(slope, None, jnp.where(fine, Status.CONVERGED, Status.NONFINITE).astype(jnp.int32))
 
 
-def predict_proba(model: ModuleType, params: Any, calibration: Calibration, X: ArrayLike) -> jax.Array:
+def predict_proba(fit: Fit, calibration: Calibration, X: ArrayLike) -> jax.Array:
     """The probability of every class: (m, K), each row with sum 1.
 
     Args:
-      model: that of `fit`, static.
-      params: the parameters of the model fitted to all rows, or its Fit, traced.
+      fit: of all rows, by the model that was calibrated, traced.
       calibration: what `fit` returned, traced.
       X: (m, p), as in the model's `decision`, traced.
 
     Raises:
-      TypeError for a model that is not one of those of `fit`; the others as the model's `decision`.
+      TypeError for a fit of another model than those of `fit`, and for params alone; the others as the model's
+      `decision`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
-    >>> params = ji.Machine(jnp.array([-0.5, 0.5]), jnp.array(0.0), jnp.array([[-1.0], [1.0]]), ji.kernels.Linear())
+    >>> fit = ji.svc.fit(jnp.array([[-1.0], [1.0]]), jnp.array([0, 1]), kernel=ji.kernels.Linear())
     >>> half = ji.calibrate.Calibration(jnp.array(0.5), None, jnp.array(0))
-    >>> print(ji.calibrate.predict_proba(ji.svc, params, half, jnp.array([[0.0]])))
+    >>> print(ji.calibrate.predict_proba(fit, half, jnp.array([[0.0]])))
     [[0.5 0.5]]
     """
-    _check("calibrate.predict_proba", model)
-    return _probabilities(_by_pair(model, model.decision(params, X)), calibration)
+    verb = "calibrate.predict_proba"
+    model, _ = asked(verb, fit, {"offset": None})
+    _check(verb, model)
+    return _probabilities(_by_pair(model, model.decision(fit, X)), calibration)
 
 
 @jax.jit

@@ -220,12 +220,12 @@ start = {"C": jnp.zeros(()), "scale": jnp.zeros(10)}  # logarithms
 
 def machine(log, weight=None):
     kernel = ji.kernels.RBF.length_scale(jnp.exp(log["scale"]))
-    return ji.svc.fit(F_train, above_train, C=jnp.exp(log["C"]), kernel=kernel, sample_weight=weight).params
+    return ji.svc.fit(F_train, above_train, C=jnp.exp(log["C"]), kernel=kernel, sample_weight=weight)
 
 
 def left_out(log):
     def part(weight):
-        value = (2 * above_train - 1) * ji.svc.decision(machine(log, weight), F_train)
+        value = (2 * above_train - 1) * ji.svc.decision(machine(log, weight).params, F_train)
         return jnp.sum((1 - weight) * jax.nn.softplus(-value))
 
     return jax.vmap(part)(parts).sum() / len(F_train)
@@ -241,7 +241,7 @@ def step(carry, _):
 descend = jax.jit(lambda carry: jax.lax.scan(step, carry, length=steps))
 (end, _), (losses, logs) = descend((start, optimiser.init(start)))
 for name, log in [("start", start), ("end", end)]:
-    share = (ji.svc.predict(machine(log), F_test) == above_test).mean()
+    share = (ji.predict(machine(log), F_test) == above_test).mean()
     print(f"{name}: C = {jnp.exp(log['C']):.2g}, {share:.3f} of {len(F_test)} new rows right")
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(9.2, 4))
@@ -265,13 +265,12 @@ plt.show()
 # leaves out; the folds are new ones, since the length scales have seen the others. The new rows in ten groups:
 
 # %%
-params = machine(end)
-fixed = {"kernel": params.kernel, "C": jnp.exp(end["C"])}
+best = machine(end)
 fresh = ji.select.kfold(len(F_train), 5, key=jax.random.key(1), stratify=above_train)
-platt = ji.calibrate.fit(ji.svc, F_train, above_train, folds=fresh, fixed=fixed)
+platt = ji.calibrate.fit(best, F_train, above_train, folds=fresh)
 guesses = {
-    "sigmoid of the decision": jax.nn.sigmoid(ji.svc.decision(params, F_test)),
-    "Platt": ji.calibrate.predict_proba(ji.svc, params, platt, F_test)[:, 1],
+    "sigmoid of the decision": jax.nn.sigmoid(ji.decision(best, F_test)),
+    "Platt": ji.calibrate.predict_proba(best, platt, F_test)[:, 1],
 }
 fig, ax = plt.subplots(figsize=(5.4, 4.4))
 ax.plot([0, 1], [0, 1], color=GREY, lw=0.8)

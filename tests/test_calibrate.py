@@ -31,7 +31,7 @@ def test_every_classifier(name, K, method):
     found = ji.calibrate.fit(model, X, y, folds=folds(y), method=method, fixed=fixed)
     assert found.status == ji.Status.CONVERGED
     fit = ji.check(model.fit(X, y, **fixed))
-    p = np.asarray(ji.calibrate.predict_proba(model, fit, found, X))
+    p = np.asarray(ji.calibrate.predict_proba(fit, found, X))
     assert p.shape == (120, K)
     close(p.sum(1), np.ones(120), 1e-12)
     share = np.bincount(y) / 120
@@ -39,6 +39,23 @@ def test_every_classifier(name, K, method):
     if method == "temperature":  # of scores class by class
         scores = float(found.slope) * K * np.asarray(model.decision(fit, X))
         close(p, np.exp(scores) / np.exp(scores).sum(1, keepdims=True), 1e-9)
+
+
+def test_a_fit_knows_what_is_calibrated():
+    """Settings, hyper-parameters and the number of classes are those of the fit; weights are asked for."""
+    y, w = LABELS[2], 1.0 + np.arange(120) % 2
+    fit = ji.logistic.fit(X, y, l2=0.1, sample_weight=w, fit_intercept=False)
+    said = {"l2": 0.1, "fit_intercept": False}
+    expected = ji.calibrate.fit(ji.logistic, X, y, folds=folds(y), fixed=said, sample_weight=w)
+    found = ji.calibrate.fit(fit, X, y, folds=folds(y), sample_weight=w)
+    close(found, expected, 1e-12)
+    close(jax.jit(ji.calibrate.predict_proba)(fit, found, X), ji.calibrate.predict_proba(fit, found, X), 1e-12)
+    with pytest.raises(ValueError, match="the fit was given sample_weight, so sample_weight of these rows is needed"):
+        ji.calibrate.fit(fit, X, y, folds=folds(y))
+    with pytest.raises(ValueError, match="an offset is no part of a decision"):
+        ji.calibrate.fit(ji.logistic, X, y, folds=folds(y), fixed={"offset": ETA})
+    with pytest.raises(TypeError, match="predict_proba: it takes what the fit of a model returned, got Linear"):
+        ji.calibrate.predict_proba(fit.params, found, X)
 
 
 def test_logistic_is_a_regression_on_its_decisions():

@@ -225,7 +225,7 @@ def test_probabilities():
     y = np.digitize(X[:, 0], [-0.5, 0.5])
     rbf = kernels.RBF(GAMMA)
     folds = ji.select.kfold(N, 4, stratify=y)
-    params = ji.svc.fit(X, y, kernel=rbf).params
+    fit = ji.svc.fit(X, y, kernel=rbf)
     held_out = np.zeros((N, 3))
     for fold in np.asarray(folds):
         part = ji.svc.fit(X, y, kernel=rbf, sample_weight=fold).params
@@ -241,9 +241,9 @@ def test_probabilities():
             return np.sum(np.logaddexp(0, ab[0] * d + ab[1]) - t * (ab[0] * d + ab[1]))
 
         np.testing.assert_allclose([platt.slope[k], platt.offset[k]], minimize(loss, [1, 0], tol=1e-10).x, atol=1e-3)
-    p = np.asarray(ji.calibrate.predict_proba(ji.svc, params, platt, Z))
+    p = np.asarray(ji.calibrate.predict_proba(fit, platt, Z))
     np.testing.assert_allclose(p.sum(1), 1)
-    slope, offset, decided = (np.asarray(v) for v in (platt.slope, platt.offset, ji.svc.decision(params, Z)))
+    slope, offset, decided = (np.asarray(v) for v in (platt.slope, platt.offset, ji.decision(fit, Z)))
     r = 1 / (1 + np.exp(-(slope * decided + offset)))
     pairs = [(0, 1), (0, 2), (1, 2)]
     for row, won in zip(p, r, strict=True):
@@ -261,7 +261,7 @@ def test_probabilities():
         return np.mean(np.logaddexp.reduce(s * scores, axis=1) - s * scores[np.arange(N), y])
 
     np.testing.assert_allclose(temperature.slope, minimize(log_loss, 1.0, tol=1e-10).x[0], rtol=1e-4)
-    p = ji.calibrate.predict_proba(ji.svc, params, temperature, Z)
+    p = ji.calibrate.predict_proba(fit, temperature, Z)
     np.testing.assert_allclose(p.sum(1), 1)
     with pytest.raises(ValueError, match="platt"):
         ji.calibrate.fit(ji.svc, X, y, folds=folds, method="isotonic")
