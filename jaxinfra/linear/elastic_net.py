@@ -1,4 +1,4 @@
-r"""The elastic net: least squares with an L1 and an L2 penalty, and its whole path."""
+r"""The elastic net: least squares with an L1 and an L2 penalty, and its path."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def fit(
       offset: (n,), in units of y, traced; subtracted from y.
       init: Linear to start from, traced; only its coef is used.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most Newton steps, traced.
+      max_iter: maximum number of Newton steps, traced.
       fit_intercept: static.  The intercept is exact: by centring, with no constant column, never penalised.
 
     Returns:
-      Fit(params, info): params.coef (p,), zeros exact, and params.intercept (), in units of y per unit of x.  info.gap
-      is the duality gap, what the objective can still fall at most; info.optimality the gap relative to the objective
-      of the intercept alone; info.objective the minimum; info.n_iter the Newton steps.
+      Fit(params, info): params.coef (p,), its zeros exact, and params.intercept (), in units of y per unit of x.
+      info.gap is the duality gap, an upper bound on what the objective can still fall; info.optimality the gap relative
+      to the objective of the intercept alone; info.objective the minimum; info.n_iter the Newton steps.
 
     Raises:
       TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
@@ -55,10 +55,10 @@ def fit(
     Precision: float64 reaches a relative gap of 1e-12 and less, float32 one of 1e-6 on ordinary data.
 
     Derivatives: params with respect to X, y, l1, l2, sample_weight and offset, forward and reverse, all orders, exact
-      wherever the support does not change; info has none.
+      where the support does not change; info has none.
 
-    Cost: p <= 200 or n >= 8 p: one pass to form Z'SZ (n p^2 flops), then some Cholesky factorisations of the active
-      columns.  Else one copy of X, and a read of it for each of a few working sets.
+    Cost: p <= 200 or n >= 8 p: one pass to form Z'SZ (n p^2 flops), then a few Cholesky factorisations of the active
+      columns.  Otherwise one copy of X, and one read of it for each of a few working sets.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -82,14 +82,14 @@ def path(
     offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
     max_iter: ArrayLike = 1000, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    r"""Elastic-net solutions for m penalties in one compiled call, each started from the one before it.
+    r"""Elastic-net solutions for m penalties, each started from the one before, in one compiled call.
 
     Args:
       X: (n, p), traced.  y: (n,), traced.
       l1, l2: penalties, at least 0, traced, in the units of `fit`: (m,) or (m, p), or a scalar where the other has the
         axis m; best in decreasing order, as in ``l1_max * geomspace(1, 1e-3, 100)`` with an l2 in proportion.
       sample_weight, offset, init, tol, fit_intercept: as in `fit`; init starts the first penalty.
-      max_iter: most Newton steps for each penalty, traced.
+      max_iter: maximum number of Newton steps for each penalty, traced.
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
@@ -98,9 +98,9 @@ def path(
 
     Status, precision and derivatives: as `fit`, for each penalty.
 
-    Cost: with more than 8 penalties one pass to form Z'SZ from n >= p on, up to 4096 columns; else the reads of `fit`
-      once for some ten penalties.  Then for each one to three Cholesky factorisations of up to 100 active columns;
-      beyond, gradient steps, some ten penalties in one product with the working set's Z'SZ.
+    Cost: for more than 8 penalties, n >= p and at most 4096 columns: one pass to form Z'SZ; otherwise the reads of
+      `fit`, once for about ten penalties.  Then, for each penalty, one to three Cholesky factorisations of up to 100
+      active columns; for more columns gradient steps, about ten penalties in one product with the working set's Z'SZ.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

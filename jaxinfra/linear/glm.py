@@ -48,13 +48,13 @@ def fit(
         `InverseSquared()`, `Sqrt()` or `Power(exponent)`; the kind is static, the exponent traced.  None means
         `family.link`.
       l1, l2: penalties, traced, at least 0, scalar or (p,), in units of the deviance.  The intercept is not penalised.
-      exposure: (n,) above 0, traced; with the log link only: y counts events in so much time, and the mean is
-        proportional to it.
+      exposure: (n,) above 0, traced; with the log link only: the mean is proportional to it, as for counts of events
+        over a time.
       sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,), traced; added to the linear predictor.
       init: GLM or Linear(coef (p,), intercept ()) to start from, traced; None starts without columns.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most evaluations of the objective, traced.
+      max_iter: maximum number of evaluations of the objective, traced.
       fit_intercept: static.
 
     Returns:
@@ -77,7 +77,7 @@ def fit(
       SINGULAR with NaN for a negative weight or penalty or if all weights are 0.
 
     Uniqueness: convex for the canonical links and for the log link of Gamma, NegativeBinomial and Tweedie from 1 to 2;
-      elsewhere a local minimum, which Newton steps with the observed or else the expected information lead to.
+      elsewhere a local minimum, reached by Newton steps with the observed or else the expected information.
 
     Precision: float64 reaches an optimality of 1e-12 and below, float32 about 1e-6.
 
@@ -139,12 +139,11 @@ def path(
     exposure: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
     tol: ArrayLike | None = None, max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    """`fit` for m penalties, each started at the one before, in one compiled call.
+    """Fits for m penalties, each started from the one before, in one compiled call.
 
     Args:
-      l1, l2: at least one with a leading axis m: (m,), or (m, p).  The other may be a scalar.  Best in decreasing
-      order.
-      The others as in `fit`.
+      l1, l2: at least one with a leading axis m: (m,) or (m, p); the other may be a scalar.  Best in decreasing order.
+      The other arguments as in `fit`.
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
@@ -202,7 +201,7 @@ def decision(params: GLM, X: ArrayLike, *, offset: ArrayLike | None = None) -> j
 def predict(
     params: GLM, X: ArrayLike, *, offset: ArrayLike | None = None, exposure: ArrayLike | None = None
 ) -> jax.Array:
-    """The mean response (n,); with exposure (n,) the mean in so much time.
+    """The mean response (n,); with exposure (n,) the mean over that exposure.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -1,4 +1,4 @@
-r"""Group lasso: least squares that takes groups of features in or leaves them out as a whole."""
+r"""The group lasso: least squares that selects or drops whole groups of features."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def fit(
       offset: (n,), in units of y, traced; subtracted from y.
       init: Linear(coef (p,), intercept ()) to start from, traced.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most Newton steps, traced.
+      max_iter: maximum number of Newton steps, traced.
       fit_intercept: static.
 
     Returns:
-      Fit(params, info): params.coef (p,), exactly 0 in the groups that are left out, params.intercept ().  info.gap is
-      the duality gap, an upper bound on what the objective can still fall; info.optimality the gap over the objective
+      Fit(params, info): params.coef (p,), exactly 0 in the dropped groups, and params.intercept ().  info.gap is the
+      duality gap, an upper bound on what the objective can still fall; info.optimality the gap over the objective
       without columns.
 
     Raises:
@@ -57,15 +57,14 @@ def fit(
         the host (Python or NumPy).  Values in a jax.Array do not raise.
 
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol.  NONFINITE with NaN parameters if the input
-      holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty inside compiled code, or if all weights
-      are 0.
+      holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty in compiled code, or if all weights are 0.
 
-    Duplicated and constant columns are fine: a group shares out its norm.
+    Duplicated and constant columns are allowed: the coefficients of a group share its norm.
 
     Precision: float64 reaches a gap of 1e-12 of the objective, float32 1e-6.
 
     Derivatives: params with respect to X, y, l1, l2, group_weight, sample_weight and offset, forward and reverse, all
-      orders, exact where no group comes in or goes out.
+      orders, exact where the set of selected groups does not change.
 
     Cost: n p^2 flops for the Gram matrix, then p^3 / 3 and four p^2 a step; memory p^2 beyond X.
 
@@ -155,11 +154,11 @@ def path(
     group_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
     init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    """`fit` for m penalties, each started at the one before, in one compiled call.
+    """Fits for m penalties, each started from the one before, in one compiled call.
 
     Args:
       l1: (m,), traced; best in decreasing order.
-      The others as in `fit`.
+      The other arguments as in `fit`.
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
@@ -192,7 +191,7 @@ def l1_max(
     X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, group_weight: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> jax.Array:  # fmt: skip
-    """The smallest l1 at which every group of positive weight is left out, where no weight is 0.  A scalar.
+    """The smallest l1 at which every group of positive weight is dropped, where no weight is 0.  A scalar.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -28,7 +28,7 @@ def fit(
     offset: ArrayLike | None = None, init: Linear | Scaled | None = None, tol: ArrayLike | None = None,
     max_iter: ArrayLike = 100, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    r"""Minimise squared small and absolute large residuals, and their scale: least squares that outliers do not move.
+    r"""Minimise a loss quadratic in small and linear in large residuals, jointly with their scale: robust to outliers.
 
     .. math:: \min_{w, b, \sigma > 0} \frac{1}{\sum_i s_i} \sum_i s_i
               \left(\frac{\sigma}{2} + \sigma\, \rho\!\left(\frac{y_i - o_i - x_i^\top w - b}{\sigma}\right)\right)
@@ -38,14 +38,15 @@ def fit(
     Args:
       X: (n, p) real, traced.
       y: (n,) real, traced.
-      delta: how many scales a residual may measure before it counts as large, above 1, traced.  1.35 keeps 95 % of the
-        efficiency of least squares under normal errors.  With delta = inf the coefficients are those of least squares.
+      delta: the cutoff between small and large residuals, in units of the scale, above 1, traced.  1.35 keeps 95 % of
+        the efficiency of least squares under normal errors.  With delta = inf the coefficients are those of least
+        squares.
       l2: the penalty, traced, at least 0: a scalar or (p,), in units of y / (unit of coef)^2, per unit of weight.
       sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,) in units of y, traced; subtracted from y.
       init: Scaled, or Linear, to start from.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most Newton iterations, traced.
+      max_iter: maximum number of Newton iterations, traced.
       fit_intercept: static.
 
     Returns:
@@ -64,13 +65,13 @@ def fit(
       holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty or if all weights are 0.
 
     Outliers in y are downweighted, outliers in X (high leverage) are not: for these see `m_estimator` with a
-    redescending norm, or `ransac`.  Duplicated and constant columns are fine; how they share their coefficient is not
-    determined.
+    redescending norm, or `ransac`.  Duplicated and constant columns are allowed; how they share their coefficient is
+    not determined.
 
     Precision: float64 reaches an optimality of 1e-15 times the spread of y over the scale, float32 1e-6 times it.
 
     Derivatives: params with respect to X, y, delta, l2, sample_weight and offset, forward and reverse, all orders,
-      exact while no row crosses delta.
+      exact where no residual crosses delta.
 
     Cost: small data (n p^2 below 2e7) n p^2 flops and p^3 / 3 a Newton step, about eight of them.  Larger data: the fit
       of a subsample, then five to ten reads of X.  Memory: p^2 and a sixteenth of X at the least.

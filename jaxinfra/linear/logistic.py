@@ -42,37 +42,33 @@ def fit(
     Args:
       X: (n, p) real, traced.  n < p is allowed with a penalty.
       y: (n,) labels 0 or 1 (integers or booleans), or probabilities of class 1 between 0 and 1 (floats); traced.
-      l1, l2: penalties, traced, at least 0, scalar or (p,), per unit of weight: scikit-learn's C is
-        1 / (l2 * sum of weights).  The intercept is never penalised.
+      l1, l2: penalties, traced, at least 0, scalar or (p,), per unit of weight; the intercept is never penalised.
       class_weight: None; (2,) traced, a factor for each class; or "balanced" (static): inverse to the classes' weights.
       sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       offset: (n,), traced; added to the linear predictor.
       init: Linear(coef (p,), intercept ()) to start from, traced; None starts without columns.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most evaluations of the objective, traced.
+      max_iter: maximum number of evaluations of the objective, traced.
       fit_intercept: static.
 
     Returns:
       Fit(params, info): params.coef (p,) and params.intercept () in log odds per unit of x; info.objective the minimum
       (for probabilities less their entropy), info.n_iter the evaluations, info.optimality the largest :math:`|g_j| /
       (\mathrm{rms}(x_j) \sqrt{\bar y (1 - \bar y)})` over the columns and the intercept, g the gradient, or with L1 the
-      subgradient of smallest norm, and rms that of the column about its mean (for large data over a
-      subsample of the rows).
+      subgradient of smallest norm, and rms that of the column about its mean (for large data over a subsample).
 
     Raises:
       TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
         integer, a fit_intercept that is not a bool.
       ValueError: shapes that do not match, a class_weight string other than "balanced"; on the host (Python or NumPy)
-        also labels outside 0..1, or a negative l1, l2, class_weight, sample_weight or tol.  Values in a jax.Array do
-        not raise: they become a Status.
+        also labels outside 0..1, a negative penalty, weight or tol.  Values in a jax.Array become a Status instead.
 
-    Status: CONVERGED.  SEPARABLE with NaN parameters if no finite parameters minimise: the columns without penalty
-      separate the classes, wholly or for some rows, or a class is absent: add l2.  DOMAIN with NaN for labels outside
-      0..1 (a ValueError where y is a NumPy array).  MAX_ITER; STALLED if rounding stops the progress: loosen tol, scale
-      the columns or use float64.  NONFINITE with NaN if the input holds NaN or inf.  SINGULAR with NaN for a negative
-      weight or penalty or if all weights are 0.
+    Status: CONVERGED.  SEPARABLE with NaN if no finite parameters minimise: the columns without penalty separate the
+      classes, completely or quasi-completely, or a class is absent: add l2.  DOMAIN with NaN for labels outside 0..1.
+      MAX_ITER; STALLED if rounding stops the progress: loosen tol, scale the columns or use float64.  NONFINITE with
+      NaN if the input holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty or if all weights are 0.
 
-    Duplicated and constant columns are fine; without a penalty it is not determined how they share their coefficient.
+    Duplicated and constant columns are allowed; how they share their coefficient is undetermined without a penalty.
 
     Precision: float64 reaches an optimality of 1e-12 and below, float32 about 1e-6.
 
@@ -132,12 +128,11 @@ def path(
     offset: ArrayLike | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200,
     fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    """`fit` for m penalties, each started at the one before, in one compiled call.
+    """Fits for m penalties, each started from the one before, in one compiled call.
 
     Args:
-      l1, l2: at least one with a leading axis m: (m,), or (m, p).  The other may be a scalar.  Best in decreasing
-      order.
-      The others as in `fit`.
+      l1, l2: at least one with a leading axis m: (m,) or (m, p); the other may be a scalar.  Best in decreasing order.
+      The other arguments as in `fit`.
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).
@@ -180,7 +175,7 @@ def l1_max(
 
     Args:
       penalty_weight: (p,), traced; the penalties are then l1 * penalty_weight.  None means 1.
-      The others as in `fit`.
+      The other arguments as in `fit`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -35,7 +35,7 @@ def fit(
     init: Linear | Scaled | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200,
     fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    r"""Solve the estimating equations of a robust norm: regression that large residuals do not move.
+    r"""Solve the estimating equations of a robust norm: regression that is robust to large residuals.
 
     .. math:: \sum_i s_i\, \psi(r_i / \sigma)\, (x_i, 1) = 0, \qquad r_i = y_i - o_i - x_i^\top w - b, \qquad
               \sigma = S(r)
@@ -46,17 +46,17 @@ def fit(
       X: (n, p) real, traced.
       y: (n,) real, traced.
       norm: one of `jaxinfra.norms`, its constants traced; None means Huber(1.345).
-      scale: "mad" (the median of |r| over 0.6745) or "proposal2" (Huber's, which gives way to fewer outliers), static:
-        estimated anew at every step; or a number, traced: the known scale, in units of y.
-      k2: of proposal2, the residual in units of the scale beyond which all count alike, above 0, traced; None means
-        2.5, which is statsmodels' d; MASS::rlm has 1.345.
+      scale: "mad" (the median of |r| over 0.6745) or "proposal2" (Huber's, which tolerates fewer outliers), static:
+        estimated again at every step; or a number, traced: the known scale, in units of y.
+      k2: the cutoff of proposal2 on residuals in units of the scale, above 0, traced; None means 2.5, statsmodels' d;
+        MASS::rlm has 1.345.
       sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
         proposal2 takes sum(sample_weight) as the number of rows.
       offset: (n,) in units of y, traced; subtracted from y.
-      init: Linear or Scaled to start from (its scale is not used).  None starts at least squares and, where the norm
-        redescends, goes on with Huber's first.
+      init: Linear or Scaled to start from (its scale is not used).  None starts from least squares, followed by
+        Huber's norm where the norm redescends.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most steps, traced.
+      max_iter: maximum number of steps, traced.
       fit_intercept: static.
 
     Returns:
@@ -71,22 +71,24 @@ def fit(
         the host (Python or NumPy) also a scale, k2 or constant of the norm that is not above 0, or a negative
         sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
 
-    Status: CONVERGED.  MAX_ITER; STALLED if the steps no longer help: loosen tol.  ZERO_SCALE with NaN if the scale is
+    Status: CONVERGED.  MAX_ITER; STALLED if the steps make no progress: loosen tol.  ZERO_SCALE with NaN if the scale
+      is
       0: half of the rows are fitted exactly, so give a scale or use `quantile`.  SINGULAR with NaN if the rows whose
       weight psi(z) / z is not 0 are fewer than the parameters (all are outliers: another start, a larger constant or
-      scale), for a negative weight or constant, or if all weights are 0.  NONFINITE with NaN if the input holds NaN or
-      inf.
+      scale), for a negative weight or constant, or if all weights are 0.  NONFINITE with NaN if the input is not
+      finite.
 
-    A redescending norm has several solutions; which one comes back depends on the start.  Outliers in X that pull least
-    squares and Huber's norm to themselves need another start, such as `ransac`'s.  Duplicated and constant columns are
-    fine; how they share their coefficient is not determined.
+    A redescending norm has several solutions; which one is returned depends on the start.  Outliers in X that dominate
+    least squares and Huber's norm require another start, such as that of `ransac`.  Duplicated and constant columns are
+    allowed; how they share their coefficient is not determined.
 
     Precision: float64 reaches an optimality of 1e-12 and below, float32 about 1e-6.
 
     Derivatives: params with respect to X, y, the constants of the norm, k2, a known scale, sample_weight and offset,
-      forward and reverse, all orders, exact while the rows that define the median or cross a kink of psi stay the same.
+      forward and reverse, all orders, exact where the rows that define the median do not change and none crosses a kink
+      of psi.
 
-    Cost: n p^2 flops, p^3 / 3 and, for the scale, some 64 sums over n a step; 10 to 50 steps.  Memory: p^2 and five
+    Cost: n p^2 flops, p^3 / 3 and, for the scale, about 64 sums over n a step; 10 to 50 steps.  Memory: p^2 and five
       vectors of n; a derivative takes 2 p + 2 more.
 
     >>> import jax.numpy as jnp

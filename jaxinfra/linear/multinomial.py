@@ -1,4 +1,4 @@
-r"""Multinomial logistic regression: none, L2, L1 and elastic-net penalties, in the symmetric gauge."""
+r"""Multinomial logistic regression without penalty or with L2, L1 or elastic net, in the symmetric parametrisation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fit(
               + \sum_{jk} \Big(\lambda^1_{jk} |W_{jk}| + \tfrac12 \lambda^2_{jk} W_{jk}^2\Big),\qquad
               \eta_i = W^\top x_i + b + o_i
 
-    The symmetric gauge: intercepts, and coefficients of an unpenalised feature, sum to zero over the classes.
+    The symmetric parametrisation: intercepts, and coefficients of an unpenalised feature, sum to zero over the classes.
 
     Args:
       X: (n, p) real, traced.  n < p is allowed.
@@ -45,10 +45,10 @@ def fit(
       n_classes: K, static, at least 2; None takes it from the values of y, which must then be known: pass it under jit.
       class_weight: None, "balanced" (static; the same total weight for every class) or (K,), traced.
       sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
-      offset: (n, K), traced, added to eta; (n,) does so for all classes alike, which changes nothing.
-      init: Linear(coef (p, K), intercept (K,)) to start from; None means no effect of X.
+      offset: (n, K), traced, added to eta; (n,) adds the same to all classes, which changes nothing.
+      init: Linear(coef (p, K), intercept (K,)) to start from; None starts without columns.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most iterations, traced.  fit_intercept: static.
+      max_iter: maximum number of iterations, traced.  fit_intercept: static.
 
     Returns:
       Fit(Linear, Info): coef (p, K) per unit of x, intercept (K,).  info.optimality is the largest entry of the
@@ -81,9 +81,9 @@ def fit(
     >>> print([f"{w:.2f}" for w in ji.multinomial.fit(X, y).params.coef[0]])  # log 4 between the classes
     ['-0.69', '0.69']
 
-    Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 4.4; Friedman, Hastie and
-    Tibshirani 2010, section 4 (the symmetric model).  Elsewhere: sklearn.linear_model.LogisticRegression, statsmodels
-    MNLogit (which takes class 0 as the base: subtract its column), glmnet with family = "multinomial".
+    Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 4.4; Friedman, Hastie and Tibshirani
+    2010, section 4 (the symmetric model).  Elsewhere: sklearn.linear_model.LogisticRegression, statsmodels MNLogit
+    (which takes class 0 as the base: subtract its column), glmnet with family = "multinomial".
     """
     verb = "multinomial.fit"
     given, static, dtype = check_several(verb, X, y, n_classes, class_weight, sample_weight, offset)
@@ -124,11 +124,15 @@ def path(
     offset: ArrayLike | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 1000,
     fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    """`fit` for m penalties, each started at the one before, in one compiled call.
+    """Fits for m penalties, each started from the one before, in one compiled call.
 
-    l1, l2: at least one with a leading axis m: (m,), or (m, ...) whose rest broadcasts against coef (p, K).  The other
-    may be a scalar.  Best in decreasing order.  The other arguments, Status and derivatives as in `fit`.
-    Returns Fit with leading axis m: params.coef (m, p, K), params.intercept (m, K), every field of info (m,).
+    Args:
+      l1, l2: at least one with a leading axis m: (m,), or (m, ...) whose rest broadcasts against coef (p, K).  The
+        other may be a scalar.  Best in decreasing order.
+      The other arguments, Status and derivatives as in `fit`.
+
+    Returns:
+      Fit with leading axis m: params.coef (m, p, K), params.intercept (m, K), and every field of info (m,).
 
     Raises: as `fit`; ValueError where neither l1 nor l2 has the axis m, or both have it and differ in it.
 
@@ -174,7 +178,7 @@ def l1_max(
 ) -> jax.Array:  # fmt: skip
     """The smallest l1 at which every coefficient is zero, for penalties l1 * penalty_weight.  A scalar.
 
-    penalty_weight: positive, broadcast against coef (p, K); None means 1.  The others as in `fit`.
+    penalty_weight: positive, broadcast against coef (p, K); None means 1.  The other arguments as in `fit`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

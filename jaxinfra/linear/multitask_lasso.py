@@ -1,4 +1,4 @@
-r"""Multitask lasso: several targets that share the features they use."""
+r"""The multitask lasso: least squares for several targets that select the same features."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fit(
       offset: (n,) or (n, k), in units of y, traced; subtracted from y.
       init: Linear(coef (p, k), intercept (k,)) to start from, traced.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most Newton steps, traced.
+      max_iter: maximum number of Newton steps, traced.
       fit_intercept: static.
 
     Returns:
@@ -56,13 +56,12 @@ def fit(
         Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol.  NONFINITE with NaN parameters if the input
-      holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty inside compiled code, or if all weights
-      are 0.
+      holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty in compiled code, or if all weights are 0.
 
     Precision: float64 reaches a gap of 1e-12 of the objective, float32 1e-6.
 
     Derivatives: params with respect to X, y, l1, l2, sample_weight and offset, forward and reverse, all orders, exact
-      where no feature comes in or goes out.
+      where the set of selected features does not change.
 
     Cost: n p^2 flops for the Gram matrix, then two p x p factorisations and p^2 k flops a step; memory p^2 beyond X.
 
@@ -133,11 +132,11 @@ def path(
     offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
     max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    """`fit` for m penalties, each started at the one before, in one compiled call.
+    """Fits for m penalties, each started from the one before, in one compiled call.
 
     Args:
       l1: (m,) or (m, p), traced; best in decreasing order.
-      The others as in `fit`.
+      The other arguments as in `fit`.
 
     Returns:
       Fit with leading axis m: params.coef (m, p, k), params.intercept (m, k), and every field of info (m,).

@@ -1,4 +1,4 @@
-r"""Nonnegative least squares, with the penalties of the elastic net if asked for."""
+r"""Nonnegative least squares, with optional elastic-net penalties."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fit(
     offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
     max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    r"""Minimise the weighted mean of squared residuals under coef >= 0: nonnegative least squares, free intercept.
+    r"""Minimise the weighted mean of squared residuals under coef >= 0: nonnegative least squares.
 
     .. math:: \min_{w \ge 0,\, b} \frac{1}{2 \sum_i s_i} \sum_i s_i\, (y_i - o_i - x_i^\top w - b)^2
               + \sum_j \lambda_{1j} w_j + \frac12 \sum_j \lambda_{2j} w_j^2
@@ -38,13 +38,13 @@ def fit(
       offset: (n,), in units of y, traced; subtracted from y.
       init: Linear(coef (p,), intercept ()) to start from, traced.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most Newton steps, traced.
+      max_iter: maximum number of Newton steps, traced.
       fit_intercept: static.
 
     Returns:
-      Fit(params, info): params.coef (p,), at least 0 and exactly 0 where the constraint holds it, params.intercept ().
-      info.optimality is :math:`\max_j |g_j| / (\|z_j\| \|y\|)` as in `ols.fit`, of g the part of the gradient that a
-      feasible step could lower.
+      Fit(params, info): params.coef (p,), at least 0 and exactly 0 where the constraint is active, and
+      params.intercept (), unconstrained.  info.optimality is :math:`\max_j |g_j| / (\|z_j\| \|y\|)` as in `ols.fit`,
+      with g the part of the gradient that a feasible step can reduce.
 
     Raises:
       TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a max_iter that is not an
@@ -53,15 +53,14 @@ def fit(
         Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol.  NONFINITE with NaN parameters if the input
-      holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty inside compiled code, or if all weights
-      are 0.
+      holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty in compiled code, or if all weights are 0.
 
-    Duplicated columns are fine: they share what the start gives them.
+    Duplicated columns are allowed: how they share their coefficient depends on the start.
 
     Precision: float64 reaches an optimality of 1e-14, float32 1e-6.
 
     Derivatives: params with respect to X, y, l1, l2, sample_weight and offset, forward and reverse, all orders, exact
-      where no coefficient reaches or leaves 0.
+      where the set of active constraints does not change.
 
     Cost: n p^2 flops for the Gram matrix, then p^3 / 3 and four p^2 a step; memory p^2 beyond X.
 
@@ -124,11 +123,11 @@ def path(
     offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
     max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    """`fit` for m penalties, each started at the one before, in one compiled call.
+    """Fits for m penalties, each started from the one before, in one compiled call.
 
     Args:
       l1: (m,) or (m, p), traced; best in decreasing order.
-      The others as in `fit`.
+      The other arguments as in `fit`.
 
     Returns:
       Fit with leading axis m: params.coef (m, p), params.intercept (m,), and every field of info (m,).

@@ -36,7 +36,7 @@ def fit(
       offset: (n,) or y's shape, in units of y, traced; subtracted from y.
       init: accepted as in every `fit`; a direct method needs no start and ignores its values.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most corrections, traced.  One or two are used unless the data are ill-conditioned.
+      max_iter: maximum number of corrections, traced.  One or two are used unless the data are ill-conditioned.
       fit_intercept: static.  The intercept is exact: by centring, with no constant column.
 
     Returns:
@@ -51,24 +51,24 @@ def fit(
       ValueError: shapes that do not match; a negative sample_weight or tol on the host (Python or NumPy).  Values in a
         jax.Array do not raise: they become a Status.
 
-    Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol: scale the columns or use float64.
-      NONFINITE with NaN parameters if X, y, sample_weight or offset hold NaN or inf in a row of positive weight, or
-      their squares leave the range of the dtype: centred norms above 1e19 or below 1e-19 in float32, 1e154 and 1e-154
-      in float64.  SINGULAR with NaN parameters if a weight is negative or all are 0.
+    Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol: scale the columns or use float64.  NONFINITE
+      with NaN parameters if X, y, sample_weight or offset hold NaN or inf in a row of positive weight, or their squares
+      overflow or underflow the dtype: centred norms above 1e19 or below 1e-19 in float32, 1e154 and 1e-154 in float64.
+      SINGULAR with NaN parameters if a weight is negative or all are 0.
 
     Rank policy: singular values of the centred X with columns scaled to unit norm, below eps times the smaller of
       max(n, p) and 64 + 8 min(n, p) times the largest, count as zero; the solution then has minimum norm in the
       original units.  (n < p: without scaling.)
 
     Precision: float64 gives 11 digits of the larger coefficients and 9 of all, whatever the residual: where rounding
-      would leave fewer, corrections with residuals in double-word arithmetic restore them.  float32 input
-      is computed in float32, in the same way: 5 digits or what float32 holds.
+      would leave fewer, corrections with residuals in double-word arithmetic restore them.  float32 input is computed
+      in float32, in the same way: 5 digits or what float32 holds.
 
-    Derivatives: params with respect to X, y, sample_weight and offset, forward and reverse, all orders, exact
-      wherever the rank is constant; info has none.  n < p: with respect to weights only where they are positive.
+    Derivatives: params with respect to X, y, sample_weight and offset, forward and reverse, all orders, exact where the
+      rank is constant; info has none.  n < p: with respect to weights only where they are positive.
 
     Cost: one pass to form Z'SZ (n p^2 flops), one Cholesky (p^3 / 3), two reads of X a correction; memory p^2 beyond X.
-      Rank-deficient or ill-conditioned data: two passes and three p x p eigenproblems more.
+      Rank-deficient or ill-conditioned data: two more passes and three p x p eigenproblems.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

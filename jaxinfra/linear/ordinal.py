@@ -39,7 +39,7 @@ def fit(
               + \frac12 \sum_j \lambda_j w_j^2
 
     A larger x'w makes higher classes likelier, by the same odds ratio exp(w_j) at every threshold (logit).  There is no
-    intercept: the thresholds are it.
+    intercept: the thresholds take its place.
 
     Args:
       X: (n, p) real, traced.
@@ -50,7 +50,7 @@ def fit(
       offset: (n,), added to x'w, traced.
       init: Thresholds to start from.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most Newton iterations, traced.
+      max_iter: maximum number of Newton iterations, traced.
       n_classes: K, static; None takes it from the largest label, which must then be on the host.
 
     Returns:
@@ -65,10 +65,10 @@ def fit(
         the host (Python or NumPy) also labels outside 0..K-1, or a negative l2, sample_weight or tol.  Other values in
         a jax.Array do not raise: they become a Status.
 
-    Status: CONVERGED.  SEPARABLE with NaN if the likelihood has no maximum: a column that puts the classes in order, or
-      a class without rows (merge it with a neighbour).  DOMAIN with NaN for labels outside 0..K-1 (a ValueError where
-      y is a NumPy array).  MAX_ITER; STALLED if rounding stops the progress.  NONFINITE with NaN if the input holds NaN
-      or inf.  SINGULAR with NaN for a negative weight or penalty or if all weights are 0.
+    Status: CONVERGED.  SEPARABLE with NaN if the likelihood has no maximum: a column that separates the classes in
+      order, or a class without rows (merge it with a neighbour).  DOMAIN with NaN for labels outside 0..K-1 (a
+      ValueError where y is a NumPy array).  MAX_ITER; STALLED if rounding stops the progress.  NONFINITE with NaN if
+      the input holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty or if all weights are 0.
 
     Precision: float64 reaches an optimality of 1e-12 and below, float32 about 1e-6.
 
@@ -123,7 +123,7 @@ def _fit(
 
 @public
 def decision(params: Thresholds, X: Any, *, offset: ArrayLike | None = None) -> jax.Array:
-    """The linear predictor X @ coef (+ offset), to be held against the thresholds: (n,).
+    """The linear predictor X @ coef (+ offset), to compare with the thresholds: (n,).
 
     Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 

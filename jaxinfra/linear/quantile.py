@@ -31,7 +31,7 @@ def fit(
     offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
     max_iter: ArrayLike = 100, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    r"""Minimise the weighted mean of the pinball loss: quantile regression, for all quantiles asked for in one call.
+    r"""Minimise the weighted mean of the pinball loss: quantile regression, for one or several quantiles in one call.
 
     .. math:: \min_{w, b} \frac{1}{\sum_i s_i} \sum_i s_i\, \rho_\tau(y_i - o_i - x_i^\top w - b)
               + \sum_j \lambda_j |w_j|, \qquad \rho_\tau(r) = \max(\tau r, (\tau - 1) r)
@@ -46,7 +46,7 @@ def fit(
       init: Linear to start from, coef (p,) and intercept (), or for m quantiles (p, m) and (m,); None starts at least
         squares.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most interior-point iterations and exchanges together, traced.
+      max_iter: maximum number of interior-point iterations and exchanges together, traced.
       fit_intercept: static.
 
     Returns:
@@ -66,19 +66,19 @@ def fit(
       with NaN if the input holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty, tau outside 0..1, or
       if all weights are 0 (a ValueError where the values are on the host).
 
-    Where several vertices are equally good, any of them or a point between them comes back: compare objectives, not
-    coefficients.  Duplicated and constant columns are fine; how they share their coefficient is then not determined.
-    Quantiles of one call may cross between rows: `predict(..., sort=True)` puts them in order.
+    Where several vertices are optimal, any of them or a point between them is returned: compare objectives, not
+    coefficients.  Duplicated and constant columns are allowed; how they share their coefficient is then not determined.
+    Quantiles of one call may cross: `predict(..., sort=True)` sorts them for each row.
 
     Precision: the vertex is exact, its parameters as good as the q equations that define them: 1e-15 times their
       condition number in float64, 1e-6 times it in float32.
 
     Derivatives: params with respect to X, y and offset, forward and reverse: those of the rows with residual 0, exact
-      while these rows stay the same; with respect to tau, l1 and weights they are 0 almost everywhere, and so here.
+      where these rows do not change; with respect to tau, l1 and weights they are 0 almost everywhere, and 0 here.
 
-    Cost: n q^2 flops and q^3 / 3 an iteration, 10 to 20 of them, then some n q a row that enters; q = p + 1.  Memory:
-      one copy of X and some twenty vectors of n.  m quantiles take m times as long and no more memory.  Rows on a mesh:
-      X stays where it is, vectors of n are gathered to rank the rows.
+    Cost: n q^2 flops and q^3 / 3 an iteration, 10 to 20 of them, then about n q for each row that enters; q = p + 1.
+      Memory: one copy of X and about twenty vectors of n.  m quantiles take m times as long and no more memory.  Rows
+      on a mesh: X stays where it is, vectors of n are gathered to rank the rows.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -88,8 +88,8 @@ def fit(
     [2.] 1.0
 
     Source: Koenker and Bassett 1978; Portnoy and Koenker 1997; Koenker, Quantile Regression (2005), chapter 6.
-    Elsewhere: sklearn.linear_model.QuantileRegressor (alpha = l1), statsmodels QuantReg, R's quantreg::rq with
-    method = "fn".
+    Elsewhere: sklearn.linear_model.QuantileRegressor (alpha = l1), statsmodels QuantReg, R's quantreg::rq with method =
+    "fn".
     """
     verb = "quantile.fit"
     given, dtype = _input.check(verb, X, y, sample_weight, offset)
@@ -158,8 +158,8 @@ def decision(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) -
 def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None, sort: bool = False) -> jax.Array:
     """The conditional quantiles: (n,), or (n, m), in units of y.
 
-    sort: static; True puts the m quantiles of each row in ascending order, which brings them nearer to the true ones
-    wherever they cross (Chernozhukov, Fernandez-Val and Galichon 2010).  tau has to be ascending then.
+    sort: static; True sorts the m quantiles of each row in ascending order, which brings them closer to the true ones
+    where they cross (Chernozhukov, Fernandez-Val and Galichon 2010).  tau must then be ascending.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -209,8 +209,8 @@ def optimality(
 ) -> Linear:  # fmt: skip
     """A small subgradient of `objective`, as Linear: zero at the solution.
 
-    The rows of residual 0 and the coefficients of 0 take what their range allows of what the other rows leave over,
-    first as least squares would, then cut to the range.
+    The multipliers of rows with residual 0 and of coefficients that are 0 are fitted by least squares to the gradient
+    of the other terms, then clipped to their range.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -26,13 +26,13 @@ def fit(
     offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 10,
     fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    r"""Least squares of the largest set of rows that agree to a threshold: regression beside any number of outliers.
+    r"""Least squares of the largest set of rows that agree to a threshold: regression with many outliers.
 
     .. math:: \hat{I} = \arg\max_{t} \sum_{i \in I_t} s_i, \quad I_t = \{i : |y_i - o_i - x_i^\top w_t - b_t| \le c\},
               \qquad (\hat w, \hat b) = \mathrm{ols}(\hat I)
 
-    Each trial t fits a random subset of the rows.  Of trials with equal consensus the one of the smaller sum of squares
-    wins.  The consensus of the final fit replaces it, as long as that grows (Chum, Matas and Kittler 2003).
+    Each trial t fits a random subset of the rows.  Of trials with equal consensus the one with the smaller sum of
+    squares wins.  The consensus of the final fit replaces it while that grows (Chum, Matas and Kittler 2003).
 
     Args:
       X: (n, p) real, traced.
@@ -40,23 +40,22 @@ def fit(
       key: a key of `jax.random`, traced.
       threshold: the largest residual c of a row in the consensus, above 0, in units of y, traced; None means the median
         of |y - median y|.
-      n_trials: the most trials, static: 1000 are enough at 99 % for half of the rows and 7 parameters.
+      n_trials: maximum number of trials, static: 1000 suffice at 99 % for half of the rows and 7 parameters.
       confidence: trials end, in blocks of 64, when they have found a subset without outliers at this probability, which
         takes log(1 - confidence) / log(1 - e^subset_size) of them where e is the consensus' share of the rows; above 0,
         1 makes all trials, traced.
       subset_size: rows of a trial, static; None means as many as parameters.
       sample_weight: (n,) not negative, traced; None means 1: how often a row is drawn and counts.
       offset: (n,) in units of y, traced; subtracted from y.
-      init: Linear that takes part as one more trial.
+      init: Linear that is one more trial.
       tol: largest `info.optimality` of the final least squares that counts as converged, traced.
-      max_iter: most fits of a consensus, traced; 1 is scikit-learn's.
+      max_iter: maximum number of fits of a consensus, traced; 1 is scikit-learn's.
       fit_intercept: static.
 
     Returns:
       Fit(params, info): params.coef (p,), params.intercept ().  info.inliers is the weight of the rows in the
-      consensus, info.threshold their largest residual, info.trials the trials made;
-      `inliers(params, X, y, threshold=...)` says which rows they are.  info.objective is half their mean squared
-      residual.
+      consensus, info.threshold their largest residual, info.trials the number of trials; `inliers(params, X, y,
+      threshold=...)` says which rows they are.  info.objective is half their mean squared residual.
 
     Raises:
       TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a key not from `jax.random`, a
@@ -65,15 +64,15 @@ def fit(
         of parameters or above n; on the host (Python or NumPy) also a threshold that is not above 0, a confidence
         outside (0, 1], or a negative sample_weight or tol.  Values in a jax.Array do not raise.
 
-    Status: CONVERGED.  SINGULAR with NaN if no trial has more rows with it than it was fitted to (a larger threshold or
-      more trials), for a threshold or weights below 0 or if all weights are 0.  NONFINITE with NaN if the input holds
-      NaN or inf.
+    Status: CONVERGED.  SINGULAR with NaN if no consensus is larger than the subset it was fitted to (raise threshold or
+      n_trials), for a threshold or weights below 0 or if all weights are 0.  NONFINITE with NaN if the input holds NaN
+      or inf.
 
     Derivatives: params with respect to X, y, sample_weight and offset, those of least squares on the consensus, exact
-      while it does not change.
+      where it does not change.
 
     Cost: n p flops and n comparisons a trial, in blocks of 64 that read X once, then a few least squares.  A batch
-      makes as many blocks as the member that needs the most.
+      takes as many blocks as the lane that needs most.
 
     >>> import jax
     >>> import jax.numpy as jnp

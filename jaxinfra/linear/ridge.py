@@ -1,4 +1,4 @@
-r"""Ridge regression: least squares with an L2 penalty, its whole path and leave-one-out error."""
+r"""Ridge regression: least squares with an L2 penalty, its path and leave-one-out error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fit(
       offset: (n,) or y's shape, in units of y, traced; subtracted from y.
       init: accepted as in every `fit`; a direct method needs no start and ignores its values.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most corrections, traced.
+      max_iter: maximum number of corrections, traced.
       fit_intercept: static.
 
     Returns:
@@ -59,7 +59,7 @@ def fit(
     Precision: as `ols.fit`; the penalty improves the condition number.
 
     Derivatives: params with respect to X, y, l2, sample_weight and offset, forward and reverse, all orders, exact
-      (l2 = 0: wherever the rank is constant).  n < p: with respect to weights only where they are positive.
+      (l2 = 0: where the rank is constant).  n < p: with respect to weights only where they are positive.
 
     Cost: n p^2 flops and one Cholesky (p^3 / 3; one per target where penalties differ between targets).  n < p with a
       penalty that does not differ between features: n^2 p and n^3 / 3.

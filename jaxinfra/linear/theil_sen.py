@@ -22,7 +22,7 @@ def fit(
     sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, init: Linear | None = None,
     tol: ArrayLike | None = None, max_iter: ArrayLike = 500, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
-    r"""The spatial median of the least squares of many small subsets: regression that no few rows can move far.
+    r"""The spatial median of the least-squares fits to many small subsets: regression that is robust to outliers.
 
     .. math:: \min_\theta \sum_t v_t\, |D (\theta - \theta_t)|_2, \qquad \theta_t = \mathrm{ols}(\text{subset } t)
 
@@ -33,16 +33,16 @@ def fit(
     Args:
       X: (n, p) real, traced.
       y: (n,) real, traced.
-      key: a key of `jax.random`, traced; without influence where all subsets are taken.
-      n_subsets: static.  All subsets are taken if there are at most so many, else so many are drawn.
+      key: a key of `jax.random`, traced; ignored where all subsets are used.
+      n_subsets: static.  If there are at most this many subsets, all are used; otherwise this many are drawn.
       subset_size: rows of a subset, static; None means as many as parameters q.  Larger ones are more efficient and
-        bear fewer outliers: a share of about 1 - 0.5^(1 / subset_size) of the rows (29 % at 2, 13 % at 5).
+        tolerate fewer outliers: a share of about 1 - 0.5^(1 / subset_size) of the rows (29 % at 2, 13 % at 5).
       sample_weight: (n,) not negative, traced; None means 1: how often a row is drawn.
       offset: (n,) in units of y, traced; subtracted from y.
-      init: Linear to start from; without influence where the medians are of numbers: with one parameter, or one column
+      init: Linear to start from; ignored where the medians are those of numbers: with one parameter, or with one column
         and subsets of two rows.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: most Newton steps towards the median, traced.
+      max_iter: maximum number of Newton steps towards the median, traced.
       fit_intercept: static.
 
     Returns:
@@ -57,10 +57,9 @@ def fit(
         Status.
 
     Status: CONVERGED.  SINGULAR with NaN if no subset determines the parameters, for a negative weight or if all
-      weights are 0.  NONFINITE with NaN if the input holds NaN or inf, or if a parameter overflows.  MAX_ITER;
-      STALLED.
+      weights are 0.  NONFINITE with NaN if the input holds NaN or inf, or if a parameter overflows.  MAX_ITER; STALLED.
 
-    Derivatives: params with respect to X, y and offset, forward and reverse, all orders, of the subsets as drawn.
+    Derivatives: params with respect to X, y and offset, forward and reverse, all orders, for the subsets as drawn.
 
     Cost: n_subsets QR factorisations (2 subset_size q^2 flops) and n_subsets q numbers; 10 to 30 steps over them.
 

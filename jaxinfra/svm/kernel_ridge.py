@@ -43,7 +43,7 @@ def fit(
       offset: (n,) or y's shape, in units of y, traced; subtracted from y.
       init: accepted as in every `fit`; a direct method needs no start and ignores its values.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: the solution and most corrections of it together, at least 1, traced.
+      max_iter: maximum number of solves, the first and its corrections together, at least 1, traced.
       fit_intercept: static; scikit-learn's KernelRidge has no intercept.
 
     Returns:
@@ -56,7 +56,7 @@ def fit(
       ValueError: shapes that do not match; on the host (Python or NumPy) also an l2 that is not above 0, or a negative
         sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
 
-    Status: CONVERGED.  STALLED if rounding leaves a larger residual: a larger l2, or float64.  SINGULAR with NaN if l2
+    Status: CONVERGED.  STALLED if rounding leaves a larger residual: raise l2 or use float64.  SINGULAR with NaN if l2
       or a weight is not above 0 where it has to be, or if the kernel's matrix is not positive definite with the
       penalty (a sigmoid kernel, say).  NONFINITE with NaN if the input holds NaN or inf.
 
@@ -124,7 +124,7 @@ def _fit(
 
 @public
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
-    """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,) or (m, k).
+    """The predicted y, sum_i coef_i k(vectors_i, x) + intercept: (m,) or (m, k).
 
     Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 

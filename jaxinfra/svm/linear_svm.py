@@ -1,4 +1,4 @@
-r"""Linear support vector classification for many rows: hinge and squared hinge, one machine for each class."""
+r"""Linear support vector classification for many rows: hinge and squared hinge, one machine per class."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def fit(
       n_classes: static; None reads it from y, which must then not be traced.
       tol: traced.  hinge: the largest violation of the dual's conditions that counts as converged, libsvm's eps; None
         means 1e-3.  squared_hinge: the relative gradient of `logistic.fit`; None means sqrt(eps) of the dtype.
-      max_iter: most blocks of a few hundred variables after the interior-point method, or evaluations; traced.
+      max_iter: maximum number of blocks of a few hundred variables after the interior-point method, or evaluations;
+        traced.
 
     Returns:
       Fit(params, info).  params: a LinearMachine.  info: objective, the sum above at its minimum, over the classes;
@@ -80,7 +81,7 @@ def fit(
       outside 0..K-1.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress: scale
       the columns, loosen tol or use float64.  MAX_ITER.
 
-    Precision: float64 reaches a violation of 1e-9 on data in like units, float32 1e-4.
+    Precision: float64 reaches a violation of 1e-9 on data in similar units, float32 1e-4.
 
     Derivatives: params with respect to X, C, class_weight and sample_weight, forward and reverse; exact where the set
       of support vectors does not change.
@@ -197,7 +198,7 @@ def _fit(
 
 @public
 def decision(params: LinearMachine, X: ArrayLike) -> jax.Array:
-    """X @ coef + intercept: (m,), positive for class 1, or (m, K).
+    """The linear predictor X @ coef + intercept: (m,), positive for class 1, or (m, K).
 
     Raises: ValueError for an X whose shape does not fit the params.
 

@@ -47,7 +47,7 @@ def fit(
       n_classes: static; None reads it from y, which must then not be traced.
       init: a Machine of the same rows to start from, traced.
       tol: the largest violation that counts as converged, before the division by r as in libsvm; traced; None: 1e-3.
-      max_iter: most blocks of a few hundred variables, for each pair; traced.
+      max_iter: maximum number of blocks of a few hundred variables, for each pair; traced.
 
     Returns:
       Fit(params, info) as those of `svc.fit`; info.objective is that of the divided problem.
@@ -61,10 +61,10 @@ def fit(
         raise: they become a Status.
 
     Status: as `svc.fit`.  INFEASIBLE with NaN also for a nu that the classes do not allow: above twice the share of the
-      smaller one, or so small that no plane separates them with so few margin errors (a margin within
-      info.optimality: raise nu, or lower tol).
+      smaller one, or so small that no plane separates them with so few margin errors (a margin within info.optimality:
+      raise nu, or lower tol).
 
-    Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default.
+    Precision: float64 reaches a violation of 1e-11 on data in similar units; float32 the default.
 
     Derivatives: coef and intercept with respect to X, nu, kernel, class_weight and sample_weight, forward and reverse,
       all orders; exact where the set of free support vectors does not change.
@@ -138,7 +138,7 @@ def _fit(
 
 @public
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
-    """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
+    """The value sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), for the second.
 
     Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 

@@ -1,4 +1,4 @@
-r"""Support vector regression with a kernel that chooses its tube by a share of errors (nu-SVR)."""
+r"""Support vector regression with a kernel, its tube set by a share of errors (nu-SVR)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fit(
     sample_weight: ArrayLike | None = None, init: Machine | None = None, tol: ArrayLike | None = None,
     max_iter: ArrayLike = _machine.MAX_ITER,
 ) -> Fit:  # fmt: skip
-    r"""Fit support vector regression whose tube is as wide as leaves a share nu of the rows outside.
+    r"""Fit support vector regression with a tube that leaves at most a share nu of the rows outside.
 
     .. math:: \min_\beta \tfrac12 \beta^\top K \beta - y^\top \beta, \quad |\beta_i| \le C_i,
               \quad \sum_{\beta_i > 0} \beta_i = -\sum_{\beta_i < 0} \beta_i = \tfrac{\nu}{2} \sum_i C_i
@@ -39,7 +39,7 @@ def fit(
       sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       init: a Machine of the same rows to start from, traced; its coefficients are moved into the bounds.
       tol: the largest violation of the conditions that counts as converged, libsvm's eps; traced; None means 1e-3.
-      max_iter: most blocks of a few hundred variables, traced.
+      max_iter: maximum number of blocks of a few hundred variables, traced.
 
     Returns:
       Fit(params, info) as those of `svr.fit`.
@@ -52,9 +52,9 @@ def fit(
 
     Status: CONVERGED.  INFEASIBLE with NaN for C, nu or weights below 0 and nu above 1.  SINGULAR with NaN if no
       weight is positive.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress:
-      info.optimality says where; loosen tol, scale y and the columns or use float64.  MAX_ITER.
+      info.optimality is the violation reached; loosen tol, scale y and the columns or use float64.  MAX_ITER.
 
-    Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default.
+    Precision: float64 reaches a violation of 1e-11 on data in similar units; float32 the default.
 
     Derivatives: coef and intercept with respect to X, y, C, nu, kernel and sample_weight, forward and reverse, all
       orders; exact where the set of free support vectors does not change.
@@ -96,7 +96,7 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, nu: jax.Array) -> Dual:
 
 @public
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
-    """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,).
+    """The predicted y, sum_i coef_i k(vectors_i, x) + intercept: (m,).
 
     Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 

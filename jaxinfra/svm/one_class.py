@@ -1,4 +1,4 @@
-r"""Support estimation: which rows are unlike the others (the one-class support vector machine)."""
+r"""Support estimation, which finds the rows unlike the others (the one-class support vector machine)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fit(
       sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       init: a Machine of the same rows to start from, traced; its coefficients are moved into the bounds.
       tol: the largest violation of the conditions that counts as converged, libsvm's eps; traced; None means 1e-3.
-      max_iter: most blocks of a few hundred variables, traced.
+      max_iter: maximum number of blocks of a few hundred variables, traced.
 
     Returns:
       Fit(params, info).  params: a Machine with coef (n,), 0 for rows inside, and intercept (), -rho.  info: objective,
@@ -50,9 +50,9 @@ def fit(
 
     Status: CONVERGED.  INFEASIBLE with NaN for nu or weights below 0 and nu above 1.  SINGULAR with NaN if no weight is
       positive.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress:
-      info.optimality says where; loosen tol or use float64.  MAX_ITER.
+      info.optimality is the violation reached; loosen tol or use float64.  MAX_ITER.
 
-    Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default.
+    Precision: float64 reaches a violation of 1e-11 on data in similar units; float32 the default.
 
     Derivatives: coef and intercept with respect to X, nu, kernel and sample_weight, forward and reverse, all orders;
       exact where the set of free support vectors does not change.
@@ -87,7 +87,7 @@ def _build(y: None, w: jax.Array, nu: jax.Array) -> Dual:
 
 @public
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
-    """sum_i coef_i k(vectors_i, x) - rho, positive inside the region: (m,).
+    """The value sum_i coef_i k(vectors_i, x) - rho, positive inside the region: (m,).
 
     Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
@@ -102,7 +102,7 @@ def decision(params: Machine, X: ArrayLike) -> jax.Array:
 
 @public
 def predict(params: Machine, X: ArrayLike) -> jax.Array:
-    """1 inside the region and -1 outside: (m,) int32.
+    """The side of each row, 1 inside the region and -1 outside: (m,) int32.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

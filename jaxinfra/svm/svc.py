@@ -46,7 +46,7 @@ def fit(
       n_classes: static; None reads it from y, which must then not be traced.
       init: a Machine of the same rows to start from, traced; its coefficients are moved into the bounds.
       tol: the largest violation of the conditions that counts as converged, libsvm's eps; traced; None means 1e-3.
-      max_iter: most blocks of a few hundred variables, for each pair; traced.
+      max_iter: maximum number of blocks of a few hundred variables, for each pair; traced.
 
     Returns:
       Fit(params, info).  params: a Machine with coef (n,) or (pairs, n), the signed dual variables, 0 where a row is no
@@ -65,29 +65,30 @@ def fit(
     Status: CONVERGED.  ONE_CLASS if the rows of positive weight are of one class (a ValueError where y is known), also
       for a pair of several classes.  INFEASIBLE with NaN for C or weights below 0.  DOMAIN with NaN for a label outside
       0..K-1 (a ValueError where y is a NumPy array).  NONFINITE with NaN if the input holds NaN or inf.  STALLED if
-      rounding stops the progress: info.optimality says where; loosen tol, scale the columns or use float64.  MAX_ITER.
+      rounding stops the progress: info.optimality is the violation reached; loosen tol, scale the columns or use
+      float64.  MAX_ITER.
 
     An indefinite kernel (Sigmoid, some Precomputed) has a stationary point in place of the minimum, as in libsvm.
 
-    Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default, tested up to C = 1000.
-      With float64 and more than 2048 rows the values of RBF, Polynomial and Sigmoid are first those in float32, as
-      libsvm's are; where the certificate in float64 does not accept what comes out, the fit goes on in float64.
+    Precision: float64 reaches a violation of 1e-11 on data in similar units; float32 the default, tested for C up to
+      1000.  With float64 and more than 2048 rows the values of RBF, Polynomial and Sigmoid are first those in float32,
+      as libsvm's are; where the certificate in float64 rejects the result, the fit continues in float64.
 
     Derivatives: coef and intercept with respect to X, C, kernel, class_weight and sample_weight, forward and reverse,
       all orders; exact where the set of free support vectors does not change.
 
     Cost: the kernel's rows of the support vectors, each once or a few times (n p flops each), and two vectors of a few
-    hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.5 GB beside X; for several
-    classes and `path` n^2 numbers up to 12000 rows.  Linear and polynomial kernels need columns of like units: one with
-    a standard deviation of 100 makes the steps of 400 x 5 250 times as many.  A UserWarning says so where X is NumPy.
+    hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.5 GB besides X; for several
+    classes and `path` n^2 numbers up to 12000 rows.  Linear and polynomial kernels need columns of similar units: one
+    with a standard deviation of 100 multiplies the steps of a 400 x 5 fit by 250.  A UserWarning says so if X is NumPy.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
     >>> X, y = jnp.array([[1.0, 2.0], [4.0, 5.0], [7.0, 8.0]]), jnp.array([1, 0, 1])
-    >>> fit = ji.check(ji.svc.fit(X, y, kernel=ji.kernels.Linear()))  # not separable: the middle one is in the way
+    >>> fit = ji.check(ji.svc.fit(X, y, kernel=ji.kernels.Linear()))  # not separable: the middle row is in between
     >>> print(fit.params.coef.round(3))
     [ 0.5 -1.   0.5]
-    >>> print(ji.svc.predict(fit.params, X))  # kernels.RBF(0.5) would part them
+    >>> print(ji.svc.predict(fit.params, X))  # kernels.RBF(0.5) would separate them
     [1 1 1]
 
     Source: Chang and Lin, LIBSVM: a library for support vector machines, 2011, eqs. 1 to 3; Fan, Chen and Lin 2005.
@@ -134,11 +135,11 @@ def path(
     class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
     tol: ArrayLike | None = None, max_iter: ArrayLike = _machine.MAX_ITER,
 ) -> Fit:  # fmt: skip
-    """`fit` for m values of C, each started at the one before, in one compiled call that shares one kernel matrix.
+    """Fits for m values of C, each started from the one before, in one compiled call with one shared kernel matrix.
 
     Args:
       C: (m,) or (m, n), above 0; best in increasing order.
-      The others as in `fit`.
+      The other arguments as in `fit`.
 
     Returns:
       Fit whose params.coef is (m, n) or (m, pairs, n) and intercept (m,) or (m, pairs), with one set of vectors and one
@@ -197,7 +198,7 @@ def _path(
 
 @public
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
-    """sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), positive for the second.
+    """The value sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), for the second.
 
     Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 

@@ -41,7 +41,7 @@ def fit(
       sample_weight: (n,) not negative, traced; None means 1.  A weight of 0 drops the row, 2 counts it twice.
       init: a Machine of the same rows to start from, traced; its coefficients are moved into the bounds.
       tol: the largest violation of the conditions that counts as converged, libsvm's eps; traced; None means 1e-3.
-      max_iter: most blocks of a few hundred variables, traced.
+      max_iter: maximum number of blocks of a few hundred variables, traced.
 
     Returns:
       Fit(params, info).  params: a Machine with coef (n,), 0 for rows within the tube, and intercept ().  info:
@@ -56,15 +56,15 @@ def fit(
 
     Status: CONVERGED.  INFEASIBLE with NaN for C, epsilon or weights below 0.  SINGULAR with NaN if no weight is
       positive.  NONFINITE with NaN if the input holds NaN or inf.  STALLED if rounding stops the progress:
-      info.optimality says where; loosen tol, scale y and the columns or use float64.  MAX_ITER.
+      info.optimality is the violation reached; loosen tol, scale y and the columns or use float64.  MAX_ITER.
 
-    Precision: float64 reaches a violation of 1e-11 on data in like units; float32 the default.
+    Precision: float64 reaches a violation of 1e-11 on data in similar units; float32 the default.
 
     Derivatives: coef and intercept with respect to X, y, C, epsilon, kernel and sample_weight, forward and reverse, all
       orders; exact where the set of free support vectors does not change.
 
     Cost: the kernel's rows of the support vectors, each once or a few times (n p flops each), and two vectors of a few
-    hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.5 GB beside X.
+    hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.5 GB besides X.
     Units of columns as in `svc.fit`.
 
     >>> import jax.numpy as jnp
@@ -101,7 +101,7 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, epsilon: jax.Array) -> Dual
 
 @public
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
-    """sum_i coef_i k(vectors_i, x) + intercept, the predicted y: (m,).
+    """The predicted y, sum_i coef_i k(vectors_i, x) + intercept: (m,).
 
     Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
 
