@@ -24,8 +24,8 @@ KEY = jax.random.key(3)
 
 def drawn(w=None, n=5, **options):
     """The weights of each resample."""
-    problem = _resample.Problem(X, Y, w, options.get("groups"), {})
-    draw = _resample.drawn(problem, options.get("bayesian", False), options.get("count", 0))
+    sample = _resample.Sample(X, Y, w, options.get("groups"), {})
+    draw = _resample.drawn(sample, options.get("bayesian", False), options.get("count", 0))
     return np.asarray(jax.vmap(draw)(jax.random.split(KEY, n)))
 
 

@@ -9,24 +9,23 @@ import jax.numpy as jnp
 
 from jaxinfra._core import checks
 from jaxinfra._core.precision import dot
-from jaxinfra._core.types import Linear, Scaled
 
 
-def decision(verb: str, params: Linear | Scaled, X: Any, offset: Any = None) -> jax.Array:
-    """X @ coef + intercept (+ offset) after checking that X (n, p) fits coef (p,) or (p, k)."""
+def decision(verb: str, params: Any, X: Any, offset: Any = None) -> jax.Array:
+    """X @ coef + intercept (+ offset) after checking that X (n, p) fits coef (p,) or (p, k) of the params."""
     X = checks.linear_params(verb, params, X)
     if offset is not None:
         offset = checks.array(verb, "offset", offset)
         shape = (X.shape[0], *params.coef.shape[1:])
         if offset.shape not in (shape, shape[:1]):
             raise ValueError(f"{verb}: offset must have shape {shape} to match X {X.shape}, got offset {offset.shape}")
-    return _decision(params, X, offset)
+    return _decision(params.coef, params.intercept, X, offset)
 
 
 @jax.jit
-def _decision(params: Linear | Scaled, X: jax.Array, offset: jax.Array | None) -> jax.Array:
-    dtype = checks.working_dtype(X, params.coef)
-    X, coef, intercept = (jnp.asarray(a, dtype) for a in (X, params.coef, params.intercept))
+def _decision(coef: jax.Array, intercept: jax.Array, X: jax.Array, offset: jax.Array | None) -> jax.Array:
+    dtype = checks.working_dtype(X, coef)
+    X, coef, intercept = (jnp.asarray(a, dtype) for a in (X, coef, intercept))
     eta = dot(X, coef)
     eta = eta + jnp.broadcast_to(intercept, eta.shape)
     if offset is None:

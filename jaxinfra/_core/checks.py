@@ -220,6 +220,8 @@ def count(verb: str, name: str, value: ArrayLike, minimum: int = 0) -> Any:
     value = array(verb, name, value)
     if value.ndim != 0 or not jnp.issubdtype(value.dtype, jnp.integer):
         raise TypeError(f"{verb}: {name} must be one whole number, got dtype {value.dtype} and shape {value.shape}")
+    if not isinstance(value, jax.Array):
+        return count(verb, name, int(value), minimum)
     return value.astype(np.int32)
 
 

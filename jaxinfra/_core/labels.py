@@ -14,9 +14,16 @@ import numpy as np
 from jaxinfra._core import checks
 
 
-def design(verb: str, X: Any, y: Any, n_classes: int | None, sample_weight: Any) -> tuple[Any, Any, int, np.dtype]:
-    """X (n, p), y (n,) labels or (n, K) soft labels, K and the working dtype; rows of weight 0 are not looked at."""
+def design(
+    verb: str, X: Any, y: Any, n_classes: int | None, sample_weight: Any, *, soft: bool = True
+) -> tuple[Any, Any, int, np.dtype]:
+    """X (n, p), y (n,) labels or, if soft, (n, K) soft labels, K and the working dtype.
+
+    Rows of weight 0 are not looked at.
+    """
     X, y, dtype = checks.design(verb, X, y)
+    if y.ndim != 1 and not soft:
+        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
     counts = checks.counting(checks.weights(verb, sample_weight, X, y))
     if n_classes is not None:
         if isinstance(n_classes, bool) or not isinstance(n_classes, int | np.integer):

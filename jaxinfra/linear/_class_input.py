@@ -100,9 +100,7 @@ def check_ordered(
     verb: str, X: Any, y: Any, n_classes: int | None, sample_weight: Any, offset: Any
 ) -> tuple[Given, int, np.dtype]:
     """The checked data of classes in an order, their number, and the working dtype."""
-    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
+    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight, soft=False)
     weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
     return Given(X, y, weights, offset), K, dtype
 

@@ -1,4 +1,4 @@
-"""The lasso and the elastic net from their arguments on: one engine, of which an l2 of None is the lasso."""
+"""The lasso and the elastic net from their arguments on: one engine, whose penalties are l1 and, of the latter, l2."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from jaxinfra.solvers.sparse import elastic_net
 _compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 
 
-def _penalties(verb: str, given: Given, dtype: Any, l1: Any, l2: Any) -> tuple[Any, Any]:
-    l1 = checks.penalty(verb, "l1", l1, given.X, given.y, dtype)
-    return l1, None if l2 is None else checks.penalty(verb, "l2", l2, given.X, given.y, dtype)
+def _penalties(verb: str, given: Given, dtype: Any, penalties: dict[str, Any]) -> tuple[Any, Any]:
+    """l1, and l2 or None."""
+    l1, *l2 = (checks.penalty(verb, name, value, given.X, given.y, dtype) for name, value in penalties.items())
+    return l1, l2[0] if l2 else None
 
 
 def fit(
-    verb: str, X: Any, y: Any, l1: Any, l2: Any, sample_weight: Any, offset: Any, init: Linear | None, tol: Any,
-    max_iter: Any, fit_intercept: Any,
+    verb: str, X: Any, y: Any, penalties: dict[str, Any], sample_weight: Any, offset: Any, init: Linear | None,
+    tol: Any, max_iter: Any, fit_intercept: Any,
 ) -> Fit:  # fmt: skip
     """One fit."""
     given, dtype = _input.check(verb, X, y, sample_weight, offset)
     checks.init(verb, init, given.X, given.y)
     return _fit(
-        given, *_penalties(verb, given, dtype, l1, l2), init, checks.tolerance(verb, tol, dtype),
+        given, *_penalties(verb, given, dtype, penalties), init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter), **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
@@ -53,6 +54,8 @@ def path(
     """Fits for the penalties l1 and, of the elastic net, l2."""
     given, dtype = _input.check(verb, X, y, sample_weight, offset)
     checks.init(verb, init, given.X, given.y)
+    if None in penalties.values():
+        raise TypeError(f"{verb}: {' and '.join(penalties)} must be numbers or arrays of numbers, got None")
     l1, l2 = (*checks.penalty_path(verb, given.X, given.y, dtype, **penalties), None)[:2]
     return _path(
         given, l1, l2, init, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
@@ -90,21 +93,22 @@ def _l1_max(given: Given, penalty_weight: jax.Array | None, *, fit_intercept: bo
 
 
 def objective(
-    verb: str, params: Linear, X: Any, y: Any, l1: Any, l2: Any, sample_weight: Any, offset: Any
+    verb: str, params: Linear, X: Any, y: Any, penalties: dict[str, Any], sample_weight: Any, offset: Any
 ) -> jax.Array:
     """The objective at any params."""
     given, dtype = _input.check(verb, X, y, sample_weight, offset)
     X, y, w, _ = _input.read(given)
-    return elastic_net.objective(params, X, y, w, *_penalties(verb, given, dtype, l1, l2))
+    return elastic_net.objective(params, X, y, w, *_penalties(verb, given, dtype, penalties))
 
 
 def optimality(
-    verb: str, params: Linear, X: Any, y: Any, l1: Any, l2: Any, sample_weight: Any, offset: Any, fit_intercept: Any
-) -> Linear:
+    verb: str, params: Linear, X: Any, y: Any, penalties: dict[str, Any], sample_weight: Any, offset: Any,
+    fit_intercept: Any,
+) -> Linear:  # fmt: skip
     """Its subgradient of least norm."""
     given, dtype = _input.check(verb, X, y, sample_weight, offset)
     X, y, w, _ = _input.read(given)
-    penalties = _penalties(verb, given, dtype, l1, l2)
+    l1, l2 = _penalties(verb, given, dtype, penalties)
     return elastic_net.subgradient(
-        params, X, y, w, *penalties, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept)
+        params, X, y, w, l1, l2, fit_intercept=checks.flag(verb, "fit_intercept", fit_intercept)
     )

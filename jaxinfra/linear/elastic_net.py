@@ -73,7 +73,9 @@ def fit(
     Source: Zou and Hastie 2005; the algorithm: Hintermueller, Ito and Kunisch 2003; the gap: Kim et al. 2007, eq. 12.
     Elsewhere: sklearn.linear_model.ElasticNet, glmnet with standardize = FALSE, statsmodels OLS.fit_regularized.
     """
-    return _elastic_net.fit("elastic_net.fit", X, y, l1, l2, sample_weight, offset, init, tol, max_iter, fit_intercept)
+    return _elastic_net.fit(
+        "elastic_net.fit", X, y, {"l1": l1, "l2": l2}, sample_weight, offset, init, tol, max_iter, fit_intercept
+    )
 
 
 @public
@@ -177,7 +179,7 @@ def objective(
     >>> print(ji.elastic_net.objective(at, jnp.array([[1.0], [1.0]]), jnp.array([1.0, 3.0]), l1=4.0, l2=2.0))
     6.0
     """
-    return _elastic_net.objective("elastic_net.objective", params, X, y, l1, l2, sample_weight, offset)
+    return _elastic_net.objective("elastic_net.objective", params, X, y, {"l1": l1, "l2": l2}, sample_weight, offset)
 
 
 @public
@@ -194,4 +196,6 @@ def optimality(
     >>> abs(ji.elastic_net.optimality(at, X, y, l1=1 / 3, l2=1 / 3).coef).round(5).tolist()
     [0.0]
     """
-    return _elastic_net.optimality("elastic_net.optimality", params, X, y, l1, l2, sample_weight, offset, fit_intercept)
+    return _elastic_net.optimality(
+        "elastic_net.optimality", params, X, y, {"l1": l1, "l2": l2}, sample_weight, offset, fit_intercept
+    )

@@ -194,7 +194,7 @@ def decision(params: GLM, X: ArrayLike, *, offset: ArrayLike | None = None) -> j
     >>> print(ji.glm.decision(params, jnp.array([[3.0]])))
     [7.]
     """
-    return affine.decision("glm.decision", Linear(params.coef, params.intercept), X, offset)
+    return affine.decision("glm.decision", params, X, offset)
 
 
 @public
@@ -209,7 +209,7 @@ def predict(
     >>> print(ji.glm.predict(params, jnp.array([[0.0]]), exposure=jnp.array([5.0])))
     [5.]
     """
-    mean = params.link.inverse(affine.decision("glm.predict", Linear(params.coef, params.intercept), X, offset))
+    mean = params.link.inverse(affine.decision("glm.predict", params, X, offset))
     if exposure is None:
         return mean
     exposure = checks.rows_like("glm.predict", "exposure", exposure, X, mean)
@@ -253,7 +253,7 @@ def dispersion(
     """
     given, loss, _ = check("glm.dispersion", X, y, family, params.link, exposure, sample_weight, offset)
     data = read(given)
-    eta = affine.decision("glm.dispersion", Linear(params.coef, params.intercept), X, data.offset)
+    eta = affine.decision("glm.dispersion", params, X, data.offset)
     mu = loss.link.inverse(eta)
     square = (data.y - mu) ** 2 / loss.family.variance(mu)
     total = square.sum() if data.w is None else dot(data.w, square)

@@ -142,6 +142,8 @@ def _solve(
 ) -> Fit:  # fmt: skip
     X, y, w, _ = _input.read(given)
     init = None if init is None else Linear(init.coef[:, None], init.intercept)
+    if group_weight is not None:
+        l1 = jnp.where((group_weight < 0).any(), -1, l1)  # as of a negative penalty
     return proximal.one_target(proximal.path(
         X, y[:, None], w, l1, jnp.broadcast_to(l2, (X.shape[1],)), partial(_norm, groups, group_weight), init,
         fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter,
@@ -216,7 +218,7 @@ def _l1_max(
 
     def size(C: jax.Array) -> jax.Array:
         h = _norm(groups, group_weight, jnp.ones((), C.dtype))
-        return jnp.where(h.lam > 0, h.norms(C) / positive(h.lam), 0)
+        return jnp.where(h.lam < 0, jnp.nan, jnp.where(h.lam > 0, h.norms(C) / positive(h.lam), 0))
 
     return proximal.l1_max(X, y[:, None], w, size, fit_intercept=fit_intercept, blocked=blocked)
 

@@ -73,7 +73,7 @@ def fit(
     Elsewhere: sklearn.linear_model.Lasso (alpha = l1), glmnet with alpha = 1 and standardize = FALSE (lambda = l1),
     statsmodels OLS.fit_regularized.
     """
-    return _elastic_net.fit("lasso.fit", X, y, l1, None, sample_weight, offset, init, tol, max_iter, fit_intercept)
+    return _elastic_net.fit("lasso.fit", X, y, {"l1": l1}, sample_weight, offset, init, tol, max_iter, fit_intercept)
 
 
 @public
@@ -174,7 +174,7 @@ def objective(
     >>> print(ji.lasso.objective(at, jnp.array([[1.0], [1.0]]), jnp.array([1.0, 3.0]), l1=4.0))
     5.0
     """
-    return _elastic_net.objective("lasso.objective", params, X, y, l1, None, sample_weight, offset)
+    return _elastic_net.objective("lasso.objective", params, X, y, {"l1": l1}, sample_weight, offset)
 
 
 @public
@@ -190,4 +190,4 @@ def optimality(
     >>> abs(ji.lasso.optimality(ji.Linear(jnp.array([1.5]), jnp.array(1.0)), X, y, l1=1 / 3).coef).round(5).tolist()
     [0.0]
     """
-    return _elastic_net.optimality("lasso.optimality", params, X, y, l1, None, sample_weight, offset, fit_intercept)
+    return _elastic_net.optimality("lasso.optimality", params, X, y, {"l1": l1}, sample_weight, offset, fit_intercept)

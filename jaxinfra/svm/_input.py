@@ -57,9 +57,7 @@ def check_classes(
     verb: str, X: Any, y: Any, kernel: Any, class_weight: Any, sample_weight: Any, n_classes: int | None
 ) -> tuple[Given, dict[str, Any], np.dtype]:
     """The checked data without the hyper-parameters, what is static, and the working dtype."""
-    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight)
-    if y.ndim != 1:
-        raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
+    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight, soft=False)
     capacity = X.shape[0]
     if not isinstance(y, jax.core.Tracer):
         # How many rows the largest pair of classes has: a shape, so it is read from labels that are known.
@@ -186,6 +184,14 @@ def positive(verb: str, name: str, value: Any, dtype: Any, shape: tuple[int, ...
         raise ValueError(f"{verb}: {name} must be {want}, got shape {value.shape}")
     if isinstance(value, np.ndarray | np.generic) and (np.asarray(value) <= 0).any():
         raise ValueError(f"{verb}: {name} must be above 0, got {name} = {value}")
+    return value
+
+
+def not_negative(verb: str, name: str, value: Any, dtype: Any) -> Any:
+    """A hyper-parameter that is a number, at least 0 where it is known."""
+    value = checks.hyper(verb, name, value, dtype)
+    if value.shape != ():
+        raise ValueError(f"{verb}: {name} must be a number, got shape {value.shape}")
     return value
 
 

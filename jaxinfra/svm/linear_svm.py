@@ -13,7 +13,7 @@ from jaxinfra import kernels
 from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.finish import worst
 from jaxinfra._core.precision import dot, positive
-from jaxinfra._core.types import Fit, Linear, Status, SupportInfo, short_repr
+from jaxinfra._core.types import Fit, Status, SupportInfo, short_repr
 from jaxinfra._core.verbs import public
 from jaxinfra.losses import SquaredHinge
 from jaxinfra.solvers.dual import low_rank
@@ -209,7 +209,7 @@ def decision(params: LinearMachine, X: ArrayLike) -> jax.Array:
     >>> print(ji.linear_svm.decision(fit.params, jnp.array([[3.0]])))
     [3.]
     """
-    return affine.decision("linear_svm.decision", Linear(params.coef, params.intercept), X)
+    return affine.decision("linear_svm.decision", params, X)
 
 
 @public
@@ -223,7 +223,7 @@ def predict(params: LinearMachine, X: ArrayLike) -> jax.Array:
     >>> print(ji.linear_svm.predict(fit.params, jnp.array([[3.0], [-0.1]])))
     [1 0]
     """
-    value = affine.decision("linear_svm.predict", Linear(params.coef, params.intercept), X)
+    value = affine.decision("linear_svm.predict", params, X)
     return ((value > 0) if value.ndim == 1 else value.argmax(1)).astype(jnp.int32)
 
 

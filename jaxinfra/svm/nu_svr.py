@@ -85,7 +85,7 @@ def _check(verb: str, X: Any, y: Any, C: Any, nu: Any, kernel: Any, sample_weigh
 def _build(y: jax.Array, w: jax.Array, C: jax.Array, nu: jax.Array) -> Dual:
     """b+ in 0..C of rows above the tube, b- in -C..0 of rows below it, each a group."""
     bound = C * w
-    bad = (bound < 0) | (C <= 0) | (nu <= 0)
+    bad = (bound < 0) | (C <= 0) | (nu <= 0) | (nu > 1)
     zero = jnp.zeros_like(y)
     up, down = _single.within(bad, zero, bound), _single.within(bad, -bound, zero)
     lower, upper = jnp.concatenate([up[0], down[0]]), jnp.concatenate([up[1], down[1]])

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxinfra import kernels
-from jaxinfra._core import checks
 from jaxinfra._core.types import Fit
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.dual.problem import Dual
@@ -84,7 +83,10 @@ def fit(
 
 def _check(verb: str, X: Any, y: Any, C: Any, epsilon: Any, kernel: Any, sample_weight: Any) -> Any:
     given, dtype = _input.check_real(verb, X, y, kernel, sample_weight)
-    hyper = (_input.positive(verb, "C", C, dtype, given.X.shape[:1]), checks.hyper(verb, "epsilon", epsilon, dtype))
+    hyper = (
+        _input.positive(verb, "C", C, dtype, given.X.shape[:1]),
+        _input.not_negative(verb, "epsilon", epsilon, dtype),
+    )
     return given._replace(hyper=hyper), dtype
 
 

@@ -60,7 +60,7 @@ def solve(
     w = or_ones(w, y)
     sound = (w >= 0).all() & (w.sum() > 0)
     c = _spread(y, jnp.where(sound, w, 1)) if threshold is None else implicit.frozen(threshold)
-    sound &= c >= 0
+    sound &= (c >= 0) & (confidence > 0) & (confidence <= 1)
     finite = jnp.isfinite(dot(jnp.ones_like(y), X)).all() & jnp.isfinite(y.sum() + w.sum() + c)
 
     f = design.frame(X, w, fit_intercept, blocked)
