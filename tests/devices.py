@@ -26,7 +26,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import jaxinfra as ji
 from tests.helpers import deviation
-from tests.registry import BY_NAME, MACHINES, OTHERS, Machine, Model, Sampled, distinct
+from tests.machines import DISTINCT, Machine
+from tests.registry import BY_NAME, OTHERS, Model, Sampled, distinct
 
 DEVICES = 8
 MESHES = ["auto", "explicit"]
@@ -70,7 +71,7 @@ def fit_and_predict(model: Model, kind: str, how: str, dtype: str) -> float:
 
 def machine(machine: Machine, kind: str, how: str) -> float:
     """A support vector machine, whose dual has one solution: by how much its conditions do not hold."""
-    host = problem(BY_NAME[machine.like or "ols"], "float64", n=80)
+    host = problem(BY_NAME[machine.like], "float64", n=80)
     rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))
     sharded = [jax.device_put(a, rows) for a in host]
 
@@ -81,7 +82,7 @@ def machine(machine: Machine, kind: str, how: str) -> float:
     params, status, decided = run(*sharded) if how == "eager" else jax.jit(run)(*sharded)
     assert status == ji.Status.CONVERGED, status
     params, (X, y, w) = jax.tree.map(np.asarray, params), host
-    short = machine.optimality(params, X, y, w)
+    short = machine.verb("optimality", params, X, y, w)
     return max(float(short), deviation(decided, machine.module.decision(params, X)))
 
 
@@ -159,7 +160,7 @@ def comparisons() -> Iterator[tuple[str, Callable[[], float]]]:
     chosen += [(name, "explicit", "jit", "float64") for name in ("lasso", "logistic", "multinomial")]
     for name, *rest in chosen:
         yield ", ".join([name, *rest]), partial(fit_and_predict, BY_NAME[name], *rest)
-    for vector in MACHINES:
+    for vector in DISTINCT:
         kinds = [("auto", "eager" if vector.name == "svc" else "jit")]
         kinds += [("explicit", "jit")] if vector.name in ("svc_pairs", "linear_svm") else []
         for kind, how in kinds:

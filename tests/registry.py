@@ -1,4 +1,7 @@
-"""One row a model: what the contract tests need to run it through every column of the test matrix."""
+"""One row a model: what the contract tests need to run it through every column of the test matrix.
+
+`tests/machines.py` is the same for machines, `tests/networks.py` for networks.
+"""
 
 from __future__ import annotations
 
@@ -265,39 +268,6 @@ MODELS = [
     _robust("m_estimator_hampel", ji.norms.Hampel(), scale=0.3, second=False),
     _quantile("quantile", 0.3, single=True),
     _quantile("quantile_l1", 0.7, hyper={"l1": 0.3}, second=False),
-]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A support vector machine that is a program of its own, for what runs over devices; `test_svm_contract` has more.
-
-    like: the model with data of its kind; None: it has no y.
-    """
-
-    name: str
-    module: Any
-    like: str | None
-    static: dict[str, Any] = field(default_factory=dict)
-
-    def fit(self, X: Any, y: Any, w: Any, **kwargs: Any) -> Any:
-        labels = () if self.like is None else (y,)
-        return self.module.fit(X, *labels, sample_weight=w, **self.static, **kwargs)
-
-    def optimality(self, params: Any, X: Any, y: Any, w: Any) -> Any:
-        labels = () if self.like is None else (y,)
-        given = accepted(self.module.optimality, self.static)
-        return self.module.optimality(params, X, *labels, sample_weight=w, **given)
-
-
-MACHINES = [
-    Machine("svc", ji.svc, "logistic", {"n_classes": 2}),
-    Machine("svc_pairs", ji.svc, "multinomial", {"n_classes": CLASSES}),
-    Machine("nu_svc", ji.nu_svc, "logistic", {"n_classes": 2}),
-    Machine("svr", ji.svr, "ols"),
-    Machine("one_class", ji.one_class, None),
-    Machine("kernel_ridge", ji.kernel_ridge, "ols", {"l2": 0.1}),
-    Machine("linear_svm", ji.linear_svm, "logistic", {"n_classes": 2}),
 ]
 
 

@@ -9,7 +9,8 @@ import pytest
 
 import jaxinfra as ji
 from tests.helpers import close
-from tests.registry import BY_NAME, MACHINES, MODELS, OTHERS
+from tests.machines import DISTINCT
+from tests.registry import BY_NAME, MODELS, OTHERS
 
 VALUES = {"nan": np.nan, "inf": np.inf, "1e30": 1e30}
 ABSENT = np.arange(40) % 4 == 1
@@ -24,8 +25,8 @@ def fits():
             yield model.name, lambda X, y, w, model=model: model.fit(X, y, sample_weight=w), model
     for other in OTHERS:
         yield other.name, other.fit, BY_NAME[other.like]
-    for machine in MACHINES:
-        yield machine.name, machine.fit, BY_NAME[machine.like or "ols"]
+    for machine in DISTINCT:
+        yield machine.name, machine.fit, BY_NAME[machine.like]
 
 
 FITS = {name: (fit, model) for name, fit, model in fits()}

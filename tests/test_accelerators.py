@@ -15,7 +15,8 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tests.registry import MACHINES, OTHERS, distinct
+from tests.machines import DISTINCT
+from tests.registry import OTHERS, distinct
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +66,7 @@ def check(platform: str) -> None:
         pytest.skip(f"{platform}: {reason}")
     programs = compile_all(platform)
     fits = [p for p in programs if p["name"].endswith(" fit")]
-    assert len(fits) >= len(distinct()) + len(MACHINES) + len(OTHERS) and all(
+    assert len(fits) >= len(distinct()) + len(DISTINCT) + len(OTHERS) and all(
         p["collectives"]["all-reduce"] for p in fits
     )
     trains = [p["collectives"] for p in programs if p["name"].endswith(" train")]

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests import plain_machines, plain_models, plain_robust
 from tests.conftest import ROOT
+from tests.references import bench_linear, bench_machines, bench_robust
 
 pytest.importorskip("asv_runner")
 
@@ -76,10 +76,10 @@ def plain(model):
     """The textbook answer to the tiny task."""
     task = tiny_task(model)
     if model in machines.CERTIFICATES:
-        return plain_machines.answer(model, task)
+        return bench_machines.answer(model, task)
     if model in robust.CERTIFICATES:
-        return plain_robust.answer(model, task)
-    return plain_models.answer(model, task)
+        return bench_robust.answer(model, task)
+    return bench_linear.answer(model, task)
 
 
 def compare_with_plain(model, name):
@@ -179,8 +179,8 @@ def test_certificates_tell_a_spoiled_answer(model):
     answer = plain(model)
     if model == "logistic_cv":
         paths = [
-            [plain_models.newton(task.X[t], task.y[t], c / len(t), linear.logistic) for c in task.penalty]
-            for t, _ in plain_models.folds(task)
+            [bench_linear.newton(task.X[t], task.y[t], c / len(t), linear.logistic) for c in task.penalty]
+            for t, _ in bench_linear.folds(task)
         ]
         folds = least_squares.Answer(*(np.array([[a[i] for a in p] for p in paths]) for i in (0, 1)))
         answer = answer._replace(folds=folds)

@@ -9,16 +9,12 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import families, links
-from tests import helpers
+from tests.helpers import close
 from tests.registry import BY_NAME, distinct
 
 pytestmark = pytest.mark.slow
 
 TIGHT = {"tol": 1e-12}
-
-
-def close(a, b, rel=1e-6):
-    helpers.close((a.coef, a.intercept), (b.coef, b.intercept), rel, floor=1e-3)
 
 
 @pytest.fixture(scope="module", params=["ols", "ols_wide"])
@@ -37,19 +33,19 @@ def of(kind: str):
 def test_without_l1_the_elastic_net_is_ridge(real):
     X, y, w = real
     ridge = ji.ridge.fit(X, y, l2=0.3, sample_weight=w).params
-    close(ji.elastic_net.fit(X, y, l1=0.0, l2=0.3, sample_weight=w, **TIGHT).params, ridge)
+    close(ji.elastic_net.fit(X, y, l1=0.0, l2=0.3, sample_weight=w, **TIGHT).params, ridge, 1e-6)
 
 
 def test_without_penalty_the_lasso_is_least_squares():
     X, y, w = of("real")
-    close(ji.lasso.fit(X, y, l1=0.0, sample_weight=w, **TIGHT).params, ji.ols.fit(X, y, sample_weight=w).params)
+    close(ji.lasso.fit(X, y, l1=0.0, sample_weight=w, **TIGHT).params, ji.ols.fit(X, y, sample_weight=w).params, 1e-6)
 
 
 def test_without_l2_the_elastic_net_is_the_lasso(real):
     X, y, w = real
     l1 = 3.0 if len(y) > X.shape[1] else 0.5
     lasso = ji.lasso.fit(X, y, l1=l1, sample_weight=w, **TIGHT).params
-    close(ji.elastic_net.fit(X, y, l1=l1, l2=0.0, sample_weight=w, **TIGHT).params, lasso)
+    close(ji.elastic_net.fit(X, y, l1=l1, l2=0.0, sample_weight=w, **TIGHT).params, lasso, 1e-6)
     assert (np.asarray(lasso.coef) == 0).any()
 
 
@@ -60,10 +56,10 @@ def test_groups_of_one_feature_are_the_lasso(real):
     p = X.shape[1]
     for weight in (None, np.ones(p)):  # the square root of the group's size is 1
         group = ji.group_lasso.fit(X, y, groups=np.arange(p), group_weight=weight, l1=l1, sample_weight=w, **TIGHT)
-        close(group.params, lasso)
+        close(group.params, lasso, 1e-6)
     each = np.linspace(0.5, 2, p)
     group = ji.group_lasso.fit(X, y, groups=np.arange(p), group_weight=each, l1=l1, sample_weight=w, **TIGHT).params
-    close(group, ji.lasso.fit(X, y, l1=l1 * each, sample_weight=w, **TIGHT).params)
+    close(group, ji.lasso.fit(X, y, l1=l1 * each, sample_weight=w, **TIGHT).params, 1e-6)
 
 
 def test_one_target_is_the_lasso(real):
@@ -72,7 +68,7 @@ def test_one_target_is_the_lasso(real):
     one = ji.multitask_lasso.fit(X, y[:, None], l1=l1, l2=0.1, sample_weight=w, **TIGHT).params
     assert one.coef.shape == (X.shape[1], 1) and one.intercept.shape == (1,)
     single = ji.elastic_net.fit(X, y, l1=l1, l2=0.1, sample_weight=w, **TIGHT).params
-    close(ji.Linear(one.coef[:, 0], one.intercept[0]), single)
+    close(ji.Linear(one.coef[:, 0], one.intercept[0]), single, 1e-6)
 
 
 def test_nonnegative_where_the_constraint_does_not_bind():
@@ -81,10 +77,10 @@ def test_nonnegative_where_the_constraint_does_not_bind():
     y = y + 0.1 * np.sin(np.arange(len(y)))
     ols = ji.ols.fit(X, y, sample_weight=w).params
     assert (np.asarray(ols.coef) > 0).all()
-    close(ji.nnls.fit(X, y, sample_weight=w, **TIGHT).params, ols)
+    close(ji.nnls.fit(X, y, sample_weight=w, **TIGHT).params, ols, 1e-6)
     net = ji.elastic_net.fit(X, y, l1=0.2, l2=0.1, sample_weight=w, **TIGHT).params
     assert (np.asarray(net.coef) > 0).all()
-    close(ji.nnls.fit(X, y, l1=0.2, l2=0.1, sample_weight=w, **TIGHT).params, net)
+    close(ji.nnls.fit(X, y, l1=0.2, l2=0.1, sample_weight=w, **TIGHT).params, net, 1e-6)
 
 
 @pytest.mark.parametrize("l1", [0.0, 0.02])
@@ -95,23 +91,23 @@ def test_two_classes_are_logistic(l1):
     both = ji.multinomial.fit(X, y, l1=l1, l2=0.1, n_classes=2, sample_weight=w, **TIGHT).params
     one = ji.logistic.fit(X, y, l1=l1, l2=0.05, sample_weight=w, **TIGHT).params
     half = ji.Linear(one.coef[:, None] * np.array([[-0.5, 0.5]]), one.intercept * np.array([-0.5, 0.5]))
-    close(both, half)
+    close(both, half, 1e-6)
 
 
 def test_gaussian_identity_is_least_squares():
     X, y, w = of("real")
     glm = ji.glm.fit(X, y, family=families.Gaussian(), sample_weight=w, **TIGHT).params
-    close(glm, ji.ols.fit(X, y, sample_weight=w).params)
+    close(glm, ji.ols.fit(X, y, sample_weight=w).params, 1e-6)
     glm = ji.glm.fit(X, y, family=families.Gaussian(), l2=0.3, sample_weight=w, **TIGHT).params
-    close(glm, ji.ridge.fit(X, y, l2=0.3, sample_weight=w).params)
+    close(glm, ji.ridge.fit(X, y, l2=0.3, sample_weight=w).params, 1e-6)
     glm = ji.glm.fit(X, y, family=families.Gaussian(), l1=3.0, l2=0.3, sample_weight=w, **TIGHT).params
-    close(glm, ji.elastic_net.fit(X, y, l1=3.0, l2=0.3, sample_weight=w, **TIGHT).params)
+    close(glm, ji.elastic_net.fit(X, y, l1=3.0, l2=0.3, sample_weight=w, **TIGHT).params, 1e-6)
 
 
 def test_binomial_logit_is_logistic():
     X, y, w = of("binary")
     glm = ji.glm.fit(X, y, family=families.Binomial(), l2=0.05, sample_weight=w, **TIGHT).params
-    close(glm, ji.logistic.fit(X, y, l2=0.05, sample_weight=w, **TIGHT).params)
+    close(glm, ji.logistic.fit(X, y, l2=0.05, sample_weight=w, **TIGHT).params, 1e-6)
 
 
 SAME = {
@@ -130,7 +126,7 @@ def test_limits_of_the_families(name):
     X, y, w = of(kind)
     given = {"link": links.Log(), "l2": 0.05, "sample_weight": w}
     limit, expected = (ji.check(ji.glm.fit(X, y, family=f, **given, **TIGHT)) for f in (general, special))
-    close(limit.params, expected.params)
+    close(limit.params, expected.params, 1e-6)
     np.testing.assert_allclose(limit.info.objective, expected.info.objective, rtol=1e-8)
 
 
@@ -144,7 +140,7 @@ def test_powers_are_the_links(power, link, kind):
     X = 0.1 * X  # every row keeps a mean
     given = {"family": families.Gamma() if kind == "positive" else families.Poisson(), "l2": 0.05, "sample_weight": w}
     named = ji.check(ji.glm.fit(X, y, link=link, **given, **TIGHT))
-    close(ji.check(ji.glm.fit(X, y, link=links.Power(power), **given, **TIGHT)).params, named.params)
+    close(ji.check(ji.glm.fit(X, y, link=links.Power(power), **given, **TIGHT)).params[:2], named.params[:2], 1e-6)
 
 
 def test_exposure_is_an_offset():

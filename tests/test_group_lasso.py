@@ -9,6 +9,7 @@ import pytest
 from sklearn.linear_model import MultiTaskElasticNet, MultiTaskLasso
 
 import jaxinfra as ji
+from tests.helpers import close
 from tests.references import group_lasso as reference
 from tests.references import nnls
 
@@ -26,13 +27,6 @@ def data():
     return X, y, Y, rng.uniform(0.5, 2, 50)
 
 
-def off(actual, expected):
-    return max(
-        np.abs(np.asarray(a, float) - e).max() / max(np.abs(e).max(), 1e-8)
-        for a, e in zip(jax.tree.leaves(actual), expected, strict=True)
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype, rel", [(np.float64, 1e-9), (np.float32, 2e-3)], ids=["x64", "x32"])
 def test_group_lasso_is_the_reference(data, dtype, rel):
@@ -41,7 +35,7 @@ def test_group_lasso_is_the_reference(data, dtype, rel):
                     {"l1": 0.2, "fit_intercept": False}):  # fmt: skip
         fit = ji.check(ji.group_lasso.fit(X, y, groups=GROUPS, sample_weight=w, **options))
         expected = reference.fit(X, y, groups=GROUPS, sample_weight=w, **options)
-        assert off(fit.params, expected) < rel
+        close(fit.params, expected, rel)
         assert (np.asarray(fit.params.coef) == 0).any() or "group_weight" in options or options["l1"] < 0.3
         gap = reference.gap(*jax.tree.map(np.asarray, fit.params), X, y, groups=GROUPS, sample_weight=w, **options)
         assert gap < (1e-10 if dtype == np.float64 else 1e-5) and fit.info.gap >= 0
@@ -53,7 +47,7 @@ def test_multitask_lasso_is_the_reference(data, dtype, rel):
     X, _, Y, w = (a.astype(dtype) for a in data)
     for options in ({"l1": 0.5}, {"l1": np.linspace(0.2, 0.8, 8), "l2": 0.5}, {"l1": 0.4, "fit_intercept": False}):
         fit = ji.check(ji.multitask_lasso.fit(X, Y, sample_weight=w, **options))
-        assert off(fit.params, reference.fit(X, Y, sample_weight=w, **options)) < rel
+        close(fit.params, reference.fit(X, Y, sample_weight=w, **options), rel)
         gap = reference.gap(*jax.tree.map(np.asarray, fit.params), X, Y, sample_weight=w, **options)
         assert gap < (1e-10 if dtype == np.float64 else 1e-5)
         zero = (np.asarray(fit.params.coef) == 0).all(1)
@@ -65,10 +59,10 @@ def test_agrees_with_sklearn(data):
     X, _, Y, _ = data
     fit = ji.check(ji.multitask_lasso.fit(X, Y, l1=0.5, tol=1e-12))
     peer = MultiTaskLasso(alpha=0.5, tol=1e-12, max_iter=100_000).fit(X, Y)
-    assert off(fit.params, (peer.coef_.T, peer.intercept_)) < 1e-6
+    close(fit.params, (peer.coef_.T, peer.intercept_), 1e-6)
     fit = ji.check(ji.multitask_lasso.fit(X, Y, l1=0.4, l2=0.1, tol=1e-12))
     peer = MultiTaskElasticNet(alpha=0.5, l1_ratio=0.8, tol=1e-12, max_iter=100_000).fit(X, Y)
-    assert off(fit.params, (peer.coef_.T, peer.intercept_)) < 1e-6
+    close(fit.params, (peer.coef_.T, peer.intercept_), 1e-6)
 
 
 @pytest.mark.slow
@@ -77,16 +71,16 @@ def test_special_cases(data):
     each, ones = np.arange(8), np.ones(8)
     single = ji.group_lasso.fit(X, y, groups=each, group_weight=ones, l1=0.3, sample_weight=w, tol=1e-12).params
     lasso = ji.lasso.fit(X, y, l1=0.3, sample_weight=w, tol=1e-12).params
-    assert off(single, jax.tree.leaves(lasso)) < 1e-8
+    close(single, lasso, 1e-8)
     one_task = ji.multitask_lasso.fit(X, y[:, None], l1=0.3, sample_weight=w, tol=1e-12).params
     np.testing.assert_allclose(one_task.coef[:, 0], lasso.coef, atol=1e-9)
     free = ji.group_lasso.fit(X, y, groups=GROUPS, l1=0.0, l2=0.2, sample_weight=w, tol=1e-12).params
-    assert off(free, jax.tree.leaves(ji.ridge.fit(X, y, l2=0.2, sample_weight=w).params)) < 1e-8
+    close(free, ji.ridge.fit(X, y, l2=0.2, sample_weight=w).params, 1e-8)
     free = ji.multitask_lasso.fit(X, Y, l1=0.0, tol=1e-12).params
-    assert off(free, jax.tree.leaves(ji.ols.fit(X, Y).params)) < 1e-8
+    close(free, ji.ols.fit(X, Y).params, 1e-8)
     # One group of all: a penalty on the norm of coef.
     whole = ji.check(ji.group_lasso.fit(X, y, groups=0 * each, l1=0.3, tol=1e-12)).params
-    assert off(whole, reference.fit(X, y, groups=0 * each, l1=0.3)) < 1e-9
+    close(whole, reference.fit(X, y, groups=0 * each, l1=0.3), 1e-9)
 
 
 @pytest.mark.slow
@@ -101,7 +95,7 @@ def test_paths_and_l1_max(data):
         path = ji.check(model.path(X, target, l1=l1, sample_weight=w, tol=1e-12, **options))
         for i in range(7):
             alone = model.fit(X, target, l1=l1[i], sample_weight=w, tol=1e-12, **options).params
-            assert off(jax.tree.map(lambda a, i=i: a[i], path.params), jax.tree.leaves(alone)) < 1e-7
+            close(jax.tree.map(lambda a, i=i: a[i], path.params), alone, 1e-7)
 
 
 @pytest.mark.slow

@@ -122,7 +122,10 @@ def test_errors_of_quantiles_with_unequal_spread():
     fixed = {"tau": 0.8}
     honest = ji.select.bootstrap(ji.quantile, Z, y, key=jax.random.key(0), n=400, fixed=fixed).se.coef[0]
     ratio = [infer.inference(of(ji.quantile, params, fixed), Z, y, kind=k).se[0] / honest for k in ("powell", "iid")]
-    assert 0.8 < ratio[0] < 1.25 and ratio[1] < 0.6
+    # Powell's kernel takes in 2 n h pi^(1/2) = 128 rows, a deviation of a tenth, and smooths over where the spread is
+    # small, which adds a fifth in the mean of such data; 400 resamples have an error of 4 %. Three of these below 1.2,
+    # half of one above. The errors of one density are 0.4 of the true ones with many rows, and 0.6 with so few.
+    assert 0.85 < ratio[0] < 1.25 and ratio[1] < 0.6
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ import pytest
 import jaxinfra as ji
 from jaxinfra import kernels
 from tests.helpers import close
+from tests.machines import LABELS, THREE, P, W, X, Z
 from tests.references import svm
-from tests.test_svm import LABELS, P, W, X, Z
 
 
 def reference(C, w):
@@ -82,7 +82,7 @@ def test_against_liblinear_on_many_rows():
 
 
 def test_several_classes_and_bad_input():
-    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    y = THREE
     fit = ji.check(ji.linear_svm.fit(X, y, sample_weight=W, tol=1e-9))
     for k in range(3):
         one = ji.linear_svm.fit(X, (y == k).astype(int), sample_weight=W, tol=1e-9).params

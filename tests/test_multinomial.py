@@ -11,35 +11,10 @@ import pytest
 
 import jaxinfra as ji
 from jaxinfra import multinomial
+from tests.multinomials import ACCURACY, DTYPES, close, problem, scale
 from tests.references import multinomial as reference
 from tests.registry import BY_NAME
 
-DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
-
-
-def problem(n=120, p=5, K=3, seed=0, noise=1.0):
-    """Labels drawn from the model, columns of different mean and scale."""
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n, p)) * np.geomspace(0.5, 3, p) + rng.uniform(-1, 2, p)
-    eta = 0.7 * (X - X.mean(0)) @ rng.standard_normal((p, K)) + 0.3 * rng.standard_normal(K)
-    return X, (eta + noise * rng.gumbel(size=(n, K))).argmax(1)
-
-
-def scale(X, y, K, w=None):
-    """rms of the centred columns times the rms of dloss/deta at the class shares: the unit of info.optimality."""
-    w = np.ones(len(y)) / len(y) if w is None else w / w.sum()
-    X = np.asarray(X, float) - np.mean(X, 0, dtype=float)
-    r = np.eye(K)[y] - w @ np.eye(K)[y]
-    return np.sqrt(w @ X**2)[:, None] * np.sqrt((w @ r**2).mean())
-
-
-def off(a, b):
-    return max(float(np.abs(np.asarray(u, float) - np.asarray(v, float)).max()) for u, v in zip(a, b, strict=True))
-
-
-# (tol, largest error of the parameters). The default of float32, 3e-4 of gradient, allows errors of 1e-2 where the
-# curvature is small, and how much of it is used differs between processors. That of float64 is its default.
-ACCURACY = {np.float64: (np.finfo(np.float64).eps ** 0.5, 1e-6), np.float32: (1e-5, 2e-4)}
 HYPER = {
     "none": {},
     "l2": {"l2": 0.02},
@@ -73,7 +48,7 @@ def test_reference(dtype, hyper):
     narrow = {k: v.astype(dtype) for k, v in more.items()}
     fit = ji.check(multinomial.fit(X.astype(dtype), y, tol=dtype(tol), **cast, **narrow))
     expected = reference.fit(X, y, n_classes=3, **hyper, **more)
-    assert off(fit.params, expected) < rel
+    close(fit.params, expected, rel)
     assert all(leaf.dtype == dtype for leaf in fit.params)
 
     # Optimality again, in float64 from the data.
@@ -92,7 +67,7 @@ def test_reference(dtype, hyper):
         1e-12 if dtype == np.float64 else 1e-5
     )
     verb = multinomial.optimality(fit.params, X, y, **cast, **more)
-    assert off(verb, reference.gradient(*fit.params, X, y, **hyper, **more)) < (1e-9 if dtype == np.float64 else 1e-4)
+    close(verb, reference.gradient(*fit.params, X, y, **hyper, **more), 1e-9 if dtype == np.float64 else 1e-4)
 
 
 @pytest.mark.slow
@@ -101,7 +76,7 @@ def test_no_intercept(hyper):
     X, y = problem()
     fit = ji.check(multinomial.fit(X, y, **of_one_shape(hyper), fit_intercept=False))
     expected = reference.fit(X, y, n_classes=3, **hyper, fit_intercept=False)
-    assert off(fit.params, expected) < 1e-6
+    close(fit.params, expected, 5e-7)
     assert (np.asarray(fit.params.intercept) == 0).all()
 
 
@@ -159,8 +134,8 @@ def test_weights_are_the_mask(dtype):
         a = multinomial.fit(X, y, sample_weight=w, **hyper).params
         b = multinomial.fit(X[keep], y[keep], sample_weight=np.ones(len(keep), dtype), **hyper).params
         c = multinomial.fit(X, y, sample_weight=5 * w, **hyper).params
-        assert off(a, b) < (1e-6 if dtype == np.float64 else 3e-3)
-        assert off(a, c) < (1e-6 if dtype == np.float64 else 3e-3)
+        close(a, b, 5e-7 if dtype == np.float64 else 2.5e-3)
+        close(a, c, 5e-7 if dtype == np.float64 else 2.5e-3)
     X[1] = 1e6  # a row of weight 0 is absent, even from a test of its label
     y[1] = 17
     fit = multinomial.fit(X, jnp.asarray(y), n_classes=3, sample_weight=w, l2=0.01)
@@ -171,10 +146,10 @@ def test_weights_are_the_mask(dtype):
 def test_soft_labels():
     X, y = problem()
     hard = multinomial.fit(X, y, l2=0.01).params
-    assert off(multinomial.fit(X, np.eye(3)[y], l2=0.01).params, hard) < 1e-12
+    close(multinomial.fit(X, np.eye(3)[y], l2=0.01).params, hard, 1e-12)
     soft = np.random.default_rng(0).dirichlet(np.ones(3), len(y))
     expected = reference.fit(X, soft, n_classes=3, l2=0.01, class_weight=[1.0, 2.0, 3.0])
-    assert off(multinomial.fit(X, soft, l2=0.01, class_weight=np.array([1.0, 2.0, 3.0])).params, expected) < 1e-6
+    close(multinomial.fit(X, soft, l2=0.01, class_weight=np.array([1.0, 2.0, 3.0])).params, expected, 5e-7)
 
 
 @pytest.mark.slow
@@ -214,7 +189,7 @@ def test_absent_class():
         ji.check(fit)
     # Without a free intercept the penalty keeps it finite.
     fit = ji.check(multinomial.fit(X, y, n_classes=4, l2=0.1, fit_intercept=False))
-    assert off(fit.params, reference.fit(X, y, n_classes=4, l2=0.1, fit_intercept=False)) < 1e-6
+    close(fit.params, reference.fit(X, y, n_classes=4, l2=0.1, fit_intercept=False), 5e-7)
     assert multinomial.fit(X, 0 * y).info.status == ji.Status.SEPARABLE
 
 

@@ -15,7 +15,8 @@ import pytest
 import jaxinfra as ji
 from jaxinfra._core.problem import ROWS
 from tests.conftest import ROOT
-from tests.registry import BY_NAME, MACHINES, OTHERS, accepted, distinct
+from tests.machines import DISTINCT
+from tests.registry import BY_NAME, OTHERS, accepted, distinct
 
 VERBS = ("decision", "predict", "predict_proba", "objective", "optimality")
 
@@ -62,13 +63,13 @@ def test_nothing_is_said_twice(model):
                 verb(fit, *data, **{k: v for k, v in accepted(verb, given).items() if k != row})
 
 
-@pytest.mark.parametrize("row", [*MACHINES, *OTHERS], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*DISTINCT, *OTHERS], ids=lambda row: row.name)
 def test_machines_and_sampled_fits_know_it_too(row):
-    X, y = BY_NAME[row.like or "ols"].data()
+    X, y = BY_NAME[row.like].data()
     w = np.ones(len(X))
     fit = row.fit(X, y, w)
     extra = {"key": jax.random.key(0)} if row.name == "theil_sen" else {}
-    known = {**(row.static if hasattr(row, "static") else row.given), **extra}
+    known = {**row.given, **extra}
     for name in VERBS:
         verb = getattr(row.module, name, None)
         if verb is None:
@@ -188,7 +189,7 @@ def test_what_is_no_fit_is_named():
 
 def test_defaults_of_verbs_are_those_of_fit():
     """What is left out of a fit and of a verb is the same."""
-    modules = {model.module for model in distinct()} | {row.module for row in (*MACHINES, *OTHERS)}
+    modules = {model.module for model in distinct()} | {row.module for row in (*DISTINCT, *OTHERS)}
     for module in modules:
         known = inspect.signature(module.fit).parameters
         for name in VERBS:

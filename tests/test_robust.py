@@ -118,15 +118,17 @@ def test_cutoff_of_proposal_2(k2, outliers):
 
 @pytest.mark.slow
 def test_outliers_do_not_move_them(outliers):
-    """Within 4 of their standard errors; these are 0.04 without the outliers, and least squares is off by several."""
+    """Within three of their standard errors. These are 0.5 / 160^(1/2) = 0.04 without the outliers, with them 0.06
+    where the loss keeps rising: each adds its k^2. A fifth of rows 30 too high moves the intercept of least squares by
+    6, with an error of 12 / 200^(1/2) = 0.85."""
     X, y, coef = outliers
     for norm in NORMS:
         fit = ji.check(ji.m_estimator.fit(X, y, norm=norm))
         se = ji.infer.inference(of(ji.m_estimator, fit.params, {"norm": norm}), X, y, kind="H1").se
-        assert (np.abs(fit.params.coef - coef) < 4 * se[:3]).all() and se.max() < 0.3, norm
+        assert (np.abs(fit.params.coef - coef) < 3 * se[:3]).all() and se.max() < 0.075, norm
     redescending = ji.m_estimator.fit(X, y, norm=norms.Tukey()).params
     assert np.abs(redescending.coef - coef).max() < 0.12
-    assert abs(redescending.intercept - 4) < 0.12 < 5 < ji.ols.fit(X, y).params.intercept
+    assert abs(redescending.intercept - 4) < 0.12 and abs(ji.ols.fit(X, y).params.intercept - 10) < 3 * 0.85
 
 
 @pytest.mark.parametrize("alpha", [0.0, 3.0])
@@ -209,7 +211,7 @@ def test_an_outlier_of_any_size(dtype, far, rng):
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             rtol, atol = (1e-6, 1e-6) if dtype is np.float64 else (1e-3, 3e-5)  # rounding of 1000 in float32
             np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
-        np.testing.assert_allclose(found.coef, [1, 2], atol=0.1)
+        np.testing.assert_allclose(found.coef, [1, 2], rtol=0, atol=0.05)  # three of 0.1 / 40^(1/2)
 
 
 def test_a_line_and_one_outlier():
@@ -229,7 +231,8 @@ def test_a_scale_of_zero(rng):
     for fit in (ji.huber.fit(X, y), ji.m_estimator.fit(X, y), ji.m_estimator.fit(X, y, norm=norms.Tukey())):
         assert fit.info.status == ji.Status.ZERO_SCALE
         assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(fit.params))
-    # A known scale has an answer, and so has the median.
+    # A known scale has an answer, and so has the median. Two or three of the 15 rows lie within the norm's 0.23 of the
+    # line, with a psi of at most 0.07 against the weight of 25: three of 3^(1/2) 0.07 / 25.
     np.testing.assert_allclose(ji.check(ji.quantile.fit(X, y)).params.coef, [1, 2], rtol=1e-12)
     np.testing.assert_allclose(
         ji.check(ji.m_estimator.fit(X, y, norm=norms.Tukey(), scale=0.05)).params.coef, [1, 2], rtol=1e-2

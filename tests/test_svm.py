@@ -17,15 +17,8 @@ from jaxinfra import kernels
 from jaxinfra.solvers.dual import kernel_rows
 from jaxinfra.svm import _machine
 from tests.helpers import close
+from tests.machines import GAMMA, LABELS, REAL, THREE, N, P, W, X, Z
 from tests.references import svm
-
-N, P = 40, 3
-GAMMA = 0.3
-X = np.random.default_rng(0).standard_normal((N, P))
-Z = np.random.default_rng(1).standard_normal((9, P))
-LABELS = (X[:, 0] + 0.5 * np.random.default_rng(2).standard_normal(N) > 0).astype(int)
-REAL = X[:, 0] ** 2 + 0.1 * np.random.default_rng(3).standard_normal(N)
-W = np.random.default_rng(4).uniform(0.5, 2, N)
 
 
 def test_worked_example():
@@ -41,7 +34,7 @@ def test_worked_example():
 
 def test_one_vs_one():
     """Every pair is its own machine on the rows of its two classes; ties go to the first class."""
-    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    y = THREE
     fit = ji.check(ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9, n_classes=3))
     assert fit.params.coef.shape == (3, N)
     for k, (i, j) in enumerate([(0, 1), (0, 2), (1, 2)]):
@@ -58,7 +51,7 @@ def test_one_vs_one():
 
 @pytest.mark.slow
 def test_labels_may_be_traced_and_counted():
-    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    y = THREE
     fit = ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9)  # which counts three classes
     traced = jax.jit(lambda y: ji.svc.fit(X, y, kernel=kernels.RBF(GAMMA), sample_weight=W, tol=1e-9, n_classes=3))(y)
     close(traced.params[:2], fit.params[:2], 1e-8, "labels traced")
@@ -222,7 +215,7 @@ def test_probabilities():
     """Platt's sigmoid and the temperature against their definitions, the coupling against its optimality."""
     from scipy.optimize import minimize
 
-    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    y = THREE
     rbf = kernels.RBF(GAMMA)
     folds = ji.select.kfold(N, 4, stratify=y)
     fit = ji.svc.fit(X, y, kernel=rbf)
@@ -271,7 +264,7 @@ def test_probabilities():
 def test_path():
     """Warm-started fits are the fits."""
     C = np.array([0.1, 1.0, 10.0])
-    for y in (LABELS, np.digitize(X[:, 0], [-0.5, 0.5])):
+    for y in (LABELS, THREE):
         path = ji.check(ji.svc.path(X, y, C=C, kernel=kernels.RBF(GAMMA), tol=1e-9))
         for k in (0, 2):
             fit = ji.svc.fit(X, y, C=C[k], kernel=kernels.RBF(GAMMA), tol=1e-9)

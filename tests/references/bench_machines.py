@@ -1,4 +1,4 @@
-"""Answers of the benchmarks' support vector machines by the textbook solver, in NumPy alone."""
+"""Answers to the machines of the benchmarks, by the solver of `svm.py`, in NumPy alone."""
 
 from __future__ import annotations
 

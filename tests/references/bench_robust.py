@@ -1,4 +1,7 @@
-"""Answers of the benchmarks' robust, quantile and ordinal models by the textbook references, in NumPy alone."""
+"""Answers to the robust, quantile and ordinal models of the benchmarks, by the references beside this file, in NumPy.
+
+Theil and Sen's estimator, consensus and the errors of logistic regression have no other reference.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from scipy.stats import theilslopes
 import jaxinfra as ji
 from bench.certificates.least_squares import Answer
 from bench.suite import model_cases
-from tests.references import huber, m_estimator, ordinal, quantile, svm
+from tests.references import huber, logistic, m_estimator, ordinal, quantile, svm
 
 
 def _theil_sen(X, y):
@@ -49,17 +52,6 @@ def _consensus(X, y, threshold):
     return coef, intercept
 
 
-def _logistic(X, y, w, l2):
-    """Newton's method for the mean over the rows, penalty l2 / 2 |coef|^2."""
-    V, ridge = np.c_[X, np.ones(len(y))], np.append(np.full(X.shape[1], l2), 0)
-    theta = np.zeros(V.shape[1])
-    for _ in range(30):
-        p = 1 / (1 + np.exp(-V @ theta))
-        H = (V.T * (w * p * (1 - p))) @ V / len(y) + np.diag(ridge)
-        theta = theta - np.linalg.solve(H, V.T @ (w * (p - y)) / len(y) + ridge * theta)
-    return theta
-
-
 def _errors(X, y, theta):
     """HC3 of logistic regression, a row at a time."""
     V = np.c_[X, np.ones(len(y))]
@@ -95,8 +87,8 @@ def answer(model, task):
     if model == "bootstrap":
         rows = np.random.default_rng(5).integers(0, len(y), (3, len(y)))
         weight = np.stack([np.bincount(r, minlength=len(y)) for r in rows])
-        theta = np.stack([_logistic(X, y, w, penalty) for w in weight])
-        return Answer(theta[:, :-1], theta[:, -1], values=weight)
+        coefs, intercepts = zip(*(logistic.fit(X, y, l2=penalty, sample_weight=w) for w in weight), strict=True)
+        return Answer(np.stack(coefs), np.array(intercepts), values=weight)
     assert model == "sandwich" and model_cases.CASES[model].penalty
     se = _errors(X, y, penalty)
     return Answer(se[:-1], se[-1])
