@@ -179,5 +179,8 @@ def test_bad_input(data):
         ji.multitask_lasso.fit(X, y, l1=0.1)
     assert fit(X, y, groups=jnp.asarray(GROUPS), l1=0.1, group_weight=np.ones(3)).info.status == ji.Status.NONFINITE
     assert fit(X, y, groups=GROUPS, l1=jnp.asarray(-0.1)).info.status == ji.Status.SINGULAR
+    below = jnp.asarray([1.0, -1.0, 1.0, 1.0])
+    assert fit(X, y, groups=GROUPS, l1=0.1, group_weight=below).info.status == ji.Status.SINGULAR
+    assert np.isnan(ji.group_lasso.l1_max(X, y, groups=GROUPS, group_weight=below))
     with pytest.raises(ValueError, match="l1 must not be below 0"):
         fit(X, y, groups=GROUPS, l1=-0.1)

@@ -284,6 +284,8 @@ def test_bad_input(half):
         ransac(X, y, threshold=0.0)
     with pytest.raises(ValueError, match="confidence must be at most 1"):
         ransac(X, y, confidence=99)
+    for confidence in (-0.5, 0.0, 1.5):
+        assert ransac(X, y, confidence=jnp.asarray(confidence)).info.status == ji.Status.SINGULAR
     with pytest.raises(ValueError, match="n_trials is static and must be a whole number"):
         ransac(X, y, n_trials=0)
     with pytest.raises(ValueError, match="n_subsets is static and must be a whole number"):

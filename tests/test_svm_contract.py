@@ -301,6 +301,7 @@ def test_values_that_only_the_device_knows(row):
     cases = [(more, ji.Status.NONFINITE) for more in given]
     below = ji.Status.SINGULAR if row is SQUARED else ji.Status.INFEASIBLE
     cases += [({"w": jnp.asarray(-W)}, below), *(({k: jnp.asarray(-1.0)}, below) for k in row.hyper)]
+    cases += [({"nu": jnp.asarray(1.5)}, below)] if "nu" in row.hyper else []
     if row.y.dtype == int:
         cases += [({"y": jnp.asarray(row.y + 1)}, ji.Status.DOMAIN)]
     for more, status in cases:

@@ -105,7 +105,7 @@ def public(fn: Callable[P, R], *, path_axis: tuple[str, ...] = ("l1", "l2", "C")
         except AttributeError as error:  # params or init of another model, or none at all
             place = "params" if of_params else "init"
             given = args[0] if of_params and args else kwargs.get(place)
-            if type(error.obj) is not type(given) or hasattr(given, error.name):
+            if type(error.obj) is not type(given) or hasattr(given, str(error.name)):
                 raise
             model, kind = verb.partition(".")[0], type(given).__name__
             wrong = f"{verb}: {place} must be the params of a fit of {model}, got {kind}, which has no {error.name}"
