@@ -35,5 +35,5 @@ def _decision(params: Linear | Scaled, X: jax.Array, offset: jax.Array | None) -
 
 
 def as_rows(v: jax.Array, like: jax.Array) -> jax.Array:
-    """v (n,) or like's shape, broadcast over the targets of `like`."""
+    """The values v, (n,) or of the shape of `like`, broadcast over the targets of `like`."""
     return v if v.ndim == like.ndim else jnp.broadcast_to(v[:, None], like.shape)

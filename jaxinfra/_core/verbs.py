@@ -1,4 +1,4 @@
-"""The call of a public verb: a `Fit` does for its params, and an error says what an argument is called here."""
+"""The call of a public verb: a `Fit` may replace its params, and errors give this package's name of an argument."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ R = TypeVar("R")
 _W = "W = sum(sample_weight), or the number of rows"
 _KERNEL_MODELS = "svc nu_svc svr nu_svr one_class kernel_ridge"
 _IDLE = "nothing here needs it"
-# What arguments of scikit-learn, statsmodels, glmnet, libsvm and SciPy are here: {argument: {models, "" all: text}}.
+# Arguments of scikit-learn, statsmodels, glmnet, libsvm and SciPy in the terms of this package:
+# {argument: {models, "" for all: text}}.
 _FOREIGN: dict[str, dict[str, str]] = {
     "alpha": {
         "ridge huber kernel_ridge": f"l2 = alpha / W, where {_W}",
@@ -69,8 +70,8 @@ _FOREIGN: dict[str, dict[str, str]] = {
 def public(fn: Callable[P, R], *, path_axis: tuple[str, ...] = ("l1", "l2", "C")) -> Callable[P, R]:
     """The verb `fn` of a model.
 
-    A `Fit` in the place of `params` brings the arguments that its problem knows; as `init` it stands for its params.
-    What `fit` and `path` return carries its problem; `path_axis`: the hyper-parameters along which a path goes.
+    A `Fit` in place of `params` also supplies the arguments of its problem; as `init` it supplies its params.  Results
+    of `fit` and `path` carry their problem; path_axis: the hyper-parameters along which a path goes.
     """
     verb = _name(fn)
     known = inspect.signature(fn).parameters
@@ -133,7 +134,7 @@ def _wrong(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _meaning(model: str, key: str, known: list[str]) -> str:
-    """The meaning here of an argument of other libraries."""
+    """The equivalent in this package of an argument of other libraries."""
     for models, text in _FOREIGN.get(key, {}).items():
         if model in models.split() or not models:
             return f": {text}" if text == _IDLE else f": that is {text}"
