@@ -13,7 +13,7 @@ from jaxinfra._core.types import Linear, Scaled
 
 
 def decision(verb: str, params: Linear | Scaled, X: Any, offset: Any = None) -> jax.Array:
-    """X @ coef + intercept (+ offset) after checking that X (n, p) fits coef (p,) or (p, k)."""
+    """The predictor X @ coef + intercept (+ offset) after checking that X (n, p) fits coef (p,) or (p, k)."""
     X = checks.linear_params(verb, params, X)
     if offset is not None:
         offset = checks.array(verb, "offset", offset)

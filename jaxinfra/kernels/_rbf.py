@@ -63,7 +63,7 @@ def _by_differences(a: _Many, b: _Many, weight: Array | None) -> Array:
 
 
 def _by_pairs_of_differences(a: Pair, b: Pair, weight: Array | None) -> Pair:
-    """`_by_differences` in pairs."""
+    """The same as `_by_differences`, in pairs."""
     (high, low), (high_b, low_b) = ((v.T for v in x) for x in (a, b))
     one, rest = compensated.two_sum(high[:, :, None], -high_b[:, None, :])
     apart = one, rest + (low[:, :, None] - low_b[:, None, :])
@@ -86,7 +86,7 @@ def _exponential(apart: Array, unit: Array) -> Array:
 
 @jax.custom_jvp
 def _values(a: Features, b: Features, weight: Array | None, unit: Array) -> Array:
-    """exp(-unit sum_j weight_j (x_j - z_j)^2), (n, m)."""
+    """The values exp(-unit sum_j weight_j (x_j - z_j)^2), (n, m)."""
     if not isinstance(a, tuple):
         return _exponential(_sum(_apart(a, b), weight), unit)
     # Comparing each distance with its rounding error would split the elementwise work of a CPU into several passes.
