@@ -10,27 +10,28 @@ and differentiated.  All methods are elementwise.
     link.log_inverse(eta), link.log_complement(eta)    logarithms of the two, without underflow
 
 Where eta has no mean (a negative eta under the inverse link of a positive mean) the loss is infinite, and the solvers
-step back.  Source: McCullagh and Nelder, Generalized Linear Models (2nd ed. 1989), section 2.2.3.
+shorten the step.  Source: McCullagh and Nelder, Generalized Linear Models (2nd ed. 1989), section 2.2.3.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import log_ndtr, ndtr, ndtri
+from jax.typing import ArrayLike
 
 from jaxinfra._core.precision import positive
 from jaxinfra._core.pytree import pytree
 
 Array = jax.Array
+Mean = float | np.ndarray | Array
 
 
 class Link:
-    """A link between a mean and a linear predictor.  Subclasses give `__call__`, `inverse` and `slope`."""
+    """A link between a mean and a linear predictor.  Subclasses define `__call__`, `inverse` and `slope`."""
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = g(mu)."""
         raise NotImplementedError
 
@@ -39,27 +40,27 @@ class Link:
         raise NotImplementedError
 
     def complement(self, eta: Array) -> Array:
-        """1 - mean."""
+        """The complement 1 - mean."""
         return 1 - self.inverse(eta)
 
     def slope(self, eta: Array) -> Array:
-        """Derivative of the mean with respect to eta."""
+        """The derivative of the mean with respect to eta."""
         raise NotImplementedError
 
     def over_inverse(self, eta: Array) -> Array:
-        """The slope over the mean, of a probability also where that underflows."""
+        """The slope over the mean, for a probability also where that underflows."""
         return self.slope(eta) / self.inverse(eta)
 
     def over_complement(self, eta: Array) -> Array:
-        """The slope over 1 - mean, of a probability also where that underflows."""
+        """The slope over 1 - mean, for a probability also where that underflows."""
         return self.slope(eta) / self.complement(eta)
 
     def log_inverse(self, eta: Array) -> Array:
-        """Logarithm of the mean."""
+        """The logarithm of the mean."""
         return jnp.log(self.inverse(eta))
 
     def log_complement(self, eta: Array) -> Array:
-        """Logarithm of 1 - mean."""
+        """The logarithm of 1 - mean."""
         return jnp.log(self.complement(eta))
 
 
@@ -67,7 +68,7 @@ class Link:
 class Identity(Link):
     """The predictor eta = mu: canonical for the Gaussian family."""
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = mu."""
         return jnp.asarray(mu)
 
@@ -76,7 +77,7 @@ class Identity(Link):
         return eta
 
     def slope(self, eta: Array) -> Array:
-        """1."""
+        """The slope 1."""
         return jnp.ones_like(eta)
 
 
@@ -84,7 +85,7 @@ class Identity(Link):
 class Log(Link):
     """The predictor eta = log mu: canonical for counts; exp(coef) are ratios of means."""
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = log mu."""
         return jnp.log(mu)
 
@@ -93,11 +94,11 @@ class Log(Link):
         return jnp.exp(eta)
 
     def slope(self, eta: Array) -> Array:
-        """exp(eta)."""
+        """The slope exp(eta)."""
         return jnp.exp(eta)
 
     def log_inverse(self, eta: Array) -> Array:
-        """The predictor eta."""
+        """The logarithm of the mean, eta."""
         return eta
 
 
@@ -105,7 +106,7 @@ class Log(Link):
 class Logit(Link):
     """The predictor eta = log(mu / (1 - mu)): canonical for proportions; exp(coef) are odds ratios."""
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = log(mu / (1 - mu))."""
         return jnp.log(mu) - jnp.log1p(-mu)
 
@@ -114,15 +115,15 @@ class Logit(Link):
         return jax.nn.sigmoid(eta)
 
     def complement(self, eta: Array) -> Array:
-        """1 / (1 + exp(eta))."""
+        """The complement 1 / (1 + exp(eta))."""
         return jax.nn.sigmoid(-eta)
 
     def over_inverse(self, eta: Array) -> Array:
-        """1 - mu."""
+        """The ratio 1 - mu."""
         return jax.nn.sigmoid(-eta)
 
     def over_complement(self, eta: Array) -> Array:
-        """The mean mu."""
+        """The ratio mu."""
         return jax.nn.sigmoid(eta)
 
     def slope(self, eta: Array) -> Array:
@@ -130,19 +131,19 @@ class Logit(Link):
         return jax.nn.sigmoid(eta) * jax.nn.sigmoid(-eta)
 
     def log_inverse(self, eta: Array) -> Array:
-        """-log(1 + exp(-eta))."""
+        """The logarithm of the mean, -log(1 + exp(-eta))."""
         return jax.nn.log_sigmoid(eta)
 
     def log_complement(self, eta: Array) -> Array:
-        """-log(1 + exp(eta))."""
+        """The logarithm of 1 - mean, -log(1 + exp(eta))."""
         return jax.nn.log_sigmoid(-eta)
 
 
 @pytree
 class Probit(Link):
-    """The predictor eta = the normal quantile of mu."""
+    """The predictor eta = Phi^-1(mu), the normal quantile."""
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = Phi^-1(mu)."""
         return ndtri(mu)
 
@@ -151,27 +152,27 @@ class Probit(Link):
         return ndtr(eta)
 
     def complement(self, eta: Array) -> Array:
-        """Phi(-eta)."""
+        """The complement Phi(-eta)."""
         return ndtr(-eta)
 
     def slope(self, eta: Array) -> Array:
-        """The normal density."""
+        """The slope, the normal density."""
         return jnp.exp(-0.5 * eta * eta) * 0.3989422804014327
 
     def over_inverse(self, eta: Array) -> Array:
-        """Mills' ratio, inverted: about -eta far below 0."""
+        """The inverse of Mills' ratio of -eta: about -eta far below 0."""
         return jnp.exp(-0.5 * eta * eta - 0.9189385332046728 - log_ndtr(eta))
 
     def over_complement(self, eta: Array) -> Array:
-        """The same of -eta."""
+        """The ratio of `over_inverse` at -eta."""
         return self.over_inverse(-eta)
 
     def log_inverse(self, eta: Array) -> Array:
-        """Log Phi(eta)."""
+        """The logarithm of the mean, log Phi(eta)."""
         return log_ndtr(eta)
 
     def log_complement(self, eta: Array) -> Array:
-        """Log Phi(-eta)."""
+        """The logarithm of 1 - mean, log Phi(-eta)."""
         return log_ndtr(-eta)
 
 
@@ -179,12 +180,12 @@ class Probit(Link):
 class CLogLog(Link):
     """The predictor eta = log(-log(1 - mu)), the complementary log-log link: proportional hazards in grouped time."""
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = log(-log(1 - mu))."""
         return jnp.log(-jnp.log1p(-mu))
 
     def _rate(self, eta: Array) -> Array:
-        """exp(eta), held where exp(-exp(eta)) is 0 long since: infinity times that would be NaN."""
+        """The rate exp(eta), clipped where exp(-exp(eta)) is 0 already: infinity times that would be NaN."""
         return jnp.exp(jnp.minimum(eta, 80))
 
     def inverse(self, eta: Array) -> Array:
@@ -192,32 +193,32 @@ class CLogLog(Link):
         return -jnp.expm1(-self._rate(eta))
 
     def complement(self, eta: Array) -> Array:
-        """exp(-exp(eta))."""
+        """The complement exp(-exp(eta))."""
         return jnp.exp(-self._rate(eta))
 
     def slope(self, eta: Array) -> Array:
-        """exp(eta - exp(eta))."""
+        """The slope exp(eta - exp(eta))."""
         return self._rate(eta) * jnp.exp(-self._rate(eta))
 
     def over_inverse(self, eta: Array) -> Array:
-        """exp(eta) / (exp(exp(eta)) - 1): 1 far below 0."""
+        """The ratio exp(eta) / (exp(exp(eta)) - 1): 1 far below 0."""
         rate = self._rate(eta)
         return jnp.where(rate > 0, rate * jnp.exp(-rate) / -jnp.expm1(-positive(rate)), 1)
 
     def over_complement(self, eta: Array) -> Array:
-        """exp(eta)."""
+        """The ratio exp(eta)."""
         return jnp.exp(eta)
 
     def log_complement(self, eta: Array) -> Array:
-        """-exp(eta)."""
+        """The logarithm of 1 - mean, -exp(eta)."""
         return -jnp.exp(eta)
 
 
 @pytree
 class Cauchit(Link):
-    """The predictor eta = the Cauchy quantile of mu: heavy tails, robust to mislabelled proportions."""
+    """The predictor eta = tan(pi (mu - 1/2)), the Cauchy quantile: robust to mislabelled proportions."""
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = tan(pi (mu - 1/2))."""
         return jnp.tan(jnp.pi * (mu - 0.5))
 
@@ -226,11 +227,11 @@ class Cauchit(Link):
         return jnp.arctan2(jnp.ones_like(eta), -eta) / jnp.pi
 
     def complement(self, eta: Array) -> Array:
-        """1/2 - atan(eta) / pi."""
+        """The complement 1/2 - atan(eta) / pi."""
         return jnp.arctan2(jnp.ones_like(eta), eta) / jnp.pi
 
     def slope(self, eta: Array) -> Array:
-        """1 / (pi (1 + eta^2))."""
+        """The slope 1 / (pi (1 + eta^2))."""
         return 1 / (jnp.pi * (1 + eta * eta))
 
 
@@ -238,7 +239,7 @@ class Cauchit(Link):
 class Inverse(Link):
     """The predictor eta = 1 / mu: canonical for the gamma family (up to sign)."""
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = 1 / mu."""
         return 1 / jnp.asarray(mu)
 
@@ -247,7 +248,7 @@ class Inverse(Link):
         return 1 / eta
 
     def slope(self, eta: Array) -> Array:
-        """-1 / eta^2."""
+        """The slope -1 / eta^2."""
         return -1 / (eta * eta)
 
 
@@ -255,7 +256,7 @@ class Inverse(Link):
 class InverseSquared(Link):
     """The predictor eta = 1 / mu^2: canonical for the inverse Gaussian family (up to factors)."""
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = mu^-2."""
         return 1 / jnp.square(mu)
 
@@ -264,7 +265,7 @@ class InverseSquared(Link):
         return jax.lax.rsqrt(eta)
 
     def slope(self, eta: Array) -> Array:
-        """-eta^(-3/2) / 2."""
+        """The slope -eta^(-3/2) / 2."""
         return -0.5 * jax.lax.rsqrt(eta) / eta
 
 
@@ -272,7 +273,7 @@ class InverseSquared(Link):
 class Sqrt(Link):
     """The predictor eta = sqrt(mu): stabilises the variance of counts.  Only eta > 0 has a mean."""
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = sqrt(mu)."""
         return jnp.sqrt(mu)
 
@@ -281,7 +282,7 @@ class Sqrt(Link):
         return jnp.where(eta >= 0, eta * eta, jnp.nan)
 
     def slope(self, eta: Array) -> Array:
-        """2 eta."""
+        """The slope 2 eta."""
         return 2 * eta
 
 
@@ -289,9 +290,9 @@ class Sqrt(Link):
 class Power(Link):
     """The predictor eta = mu^exponent, exponent not 0; the exponent is traced.  Only eta > 0 has a mean."""
 
-    exponent: Any
+    exponent: ArrayLike
 
-    def __call__(self, mu: Any) -> Array:
+    def __call__(self, mu: Mean) -> Array:
         """The predictor eta = mu^exponent."""
         mu = jnp.asarray(mu)
         return mu ** jnp.asarray(self.exponent, mu.dtype)
@@ -301,6 +302,6 @@ class Power(Link):
         return eta ** (1 / jnp.asarray(self.exponent, eta.dtype))
 
     def slope(self, eta: Array) -> Array:
-        """eta^(1 / exponent - 1) / exponent."""
+        """The slope eta^(1 / exponent - 1) / exponent."""
         exponent = jnp.asarray(self.exponent, eta.dtype)
         return eta ** (1 / exponent - 1) / exponent

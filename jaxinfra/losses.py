@@ -1,4 +1,4 @@
-r"""Losses of a linear predictor: what the solvers of `solvers.likelihood` minimise, elementwise in y and eta.
+r"""Losses of a linear predictor, elementwise in y and eta, for the solvers of `solvers.likelihood`.
 
 Each loss is a frozen dataclass registered as a pytree, its numeric fields leaves.
 """
@@ -29,7 +29,7 @@ Array = jax.Array
 
 @pytree
 class Likelihood:
-    """A family with a link, as the loss of a linear predictor: what the solvers minimise."""
+    """A family with a link, as the loss of a linear predictor."""
 
     family: Family
     link: Link
@@ -40,22 +40,22 @@ class Likelihood:
         return jnp.where(jnp.isnan(value), jnp.inf, value)
 
     def slope(self, y: Array, eta: Array) -> Array:
-        """First derivative with respect to eta."""
+        """The first derivative with respect to eta."""
         return self.family.slope(y, eta, self.link)
 
     def curvature(self, y: Array, eta: Array) -> Array:
-        """Second derivative with respect to eta (observed, not expected)."""
+        """The second derivative with respect to eta (observed, not expected)."""
         if isinstance(self.link, type(self.family.link)) and not isinstance(self.family, Tweedie | NegativeBinomial):
-            return self.family.information(eta, self.link)  # canonical: both are the same
+            return self.family.information(eta, self.link)  # canonical link: observed and expected are equal
         return jax.jvp(lambda eta: self.slope(y, eta), (eta,), (jnp.ones_like(eta),))[1]
 
     def safe_curvature(self, y: Array, eta: Array) -> Array:
-        """The second derivative, or its expectation where it is not positive: never indefinite."""
+        """The second derivative, or its expectation where it is not positive, so never negative."""
         observed = self.curvature(y, eta)
         return jnp.where(observed > 0, observed, self.family.information(eta, self.link))
 
     def start(self, mean: Array) -> Array:
-        """The eta of a mean, or of 1/2 where the mean of the data has none (all counts 0, all labels 1)."""
+        """The eta of a mean; that of 1/2 where the mean of the data has none (all counts 0, all labels 1)."""
         eta = self.link(mean)
         return jnp.where(jnp.isfinite(eta), eta, self.link(jnp.full_like(mean, 0.5)))
 
@@ -77,14 +77,14 @@ class Likelihood:
 
     @property
     def may_separate(self) -> bool:
-        """Whether the data can drive eta to infinity: zeros or ones that some direction predicts perfectly."""
+        """Whether the optimal eta can be infinite: zeros or ones that some direction predicts perfectly."""
         discrete = isinstance(self.family, Binomial | Poisson | NegativeBinomial | Tweedie)
         return discrete and isinstance(self.link, Log | Logit | Probit | CLogLog | Cauchit)
 
 
 @pytree
 class SquaredHinge:
-    """max(0, 1 - t eta)^2 with t = 2 y - 1 for labels y in 0, 1: the smooth support vector loss."""
+    """The squared hinge max(0, 1 - t eta)^2 with t = 2 y - 1, for labels y in 0, 1: a smooth support vector loss."""
 
     def _short(self, y: Array, eta: Array) -> Array:
         """The shortfall of the margin."""
@@ -95,11 +95,11 @@ class SquaredHinge:
         return self._short(y, eta) ** 2
 
     def slope(self, y: Array, eta: Array) -> Array:
-        """First derivative with respect to eta."""
+        """The first derivative with respect to eta."""
         return -2 * (2 * y - 1) * self._short(y, eta)
 
     def curvature(self, y: Array, eta: Array) -> Array:
-        """Second derivative with respect to eta, 0 beyond the margin."""
+        """The second derivative with respect to eta, 0 beyond the margin."""
         return jnp.where(self._short(y, eta) > 0, jnp.full_like(eta, 2), 0)
 
     safe_curvature = curvature
@@ -114,15 +114,15 @@ class SquaredHinge:
 
     @property
     def needs_positive(self) -> bool:
-        """No."""
+        """False: every eta is allowed."""
         return False
 
     @property
     def convex(self) -> bool:
-        """Yes."""
+        """True: the square of a convex function that is not negative."""
         return True
 
     @property
     def may_separate(self) -> bool:
-        """No: beyond the margin nothing is gained."""
+        """False: the loss is constant beyond the margin."""
         return False

@@ -1,8 +1,8 @@
-r"""Norms of residuals that grow more slowly than the square: what the M-estimators minimise.
+r"""Norms of residuals that grow more slowly than the square: the losses of the M-estimators.
 
     rho(z)      the loss of a residual in units of the scale, z^2 / 2 near 0
     psi(z)      its derivative
-    weight(z)   psi(z) / z, by which least squares are reweighted
+    weight(z)   psi(z) / z, the weight in iteratively reweighted least squares
 
 Each norm is a frozen dataclass registered as a pytree, its tuning constants leaves: they may be arrays, and derivatives
 with respect to them exist.  The defaults of Huber, Tukey, Andrews, Cauchy and Welsch keep 95 % of the efficiency of
@@ -14,7 +14,7 @@ Elsewhere: statsmodels.robust.norms.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ Array = jax.Array
 
 
 class Norm:
-    """A norm of residuals.  redescending: whether psi falls back towards 0, so that there may be several minima."""
+    """A norm of residuals.  redescending: whether psi returns towards 0, so that there may be several minima."""
 
     redescending: ClassVar[bool] = True
 
@@ -34,7 +34,7 @@ class Norm:
         raise NotImplementedError
 
     def weight(self, z: Array) -> Array:
-        """psi(z) / z, 1 at 0."""
+        """The weight psi(z) / z, 1 at 0."""
         raise NotImplementedError
 
     def psi(self, z: Array) -> Array:
@@ -44,7 +44,7 @@ class Norm:
 
 @pytree
 class Huber(Norm):
-    """Quadratic to k, then linear: convex, one minimum.  statsmodels' HuberT(t = k).
+    """Huber's norm, quadratic to k, then linear: convex, one minimum.  statsmodels' HuberT(t = k).
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -52,23 +52,23 @@ class Huber(Norm):
     [-1.   0.5]
     """
 
-    k: Any = 1.345
+    k: float | Array = 1.345
     redescending: ClassVar[bool] = False
 
     def rho(self, z: Array) -> Array:
-        """z^2 / 2, from k on k |z| - k^2 / 2."""
+        """The loss z^2 / 2, from k on k |z| - k^2 / 2."""
         c = jnp.clip(z, -self.k, self.k)
         return c * (z - 0.5 * c)
 
     def weight(self, z: Array) -> Array:
-        """min(1, k / |z|)."""
+        """The weight min(1, k / |z|)."""
         a = jnp.abs(z)
         return jnp.where(a <= self.k, 1, self.k / jnp.where(a <= self.k, 1, a))
 
 
 @pytree
 class Tukey(Norm):
-    """Tukey's biweight: rows beyond c do not count at all.  statsmodels' TukeyBiweight(c).
+    """Tukey's biweight: rows beyond c have weight 0.  statsmodels' TukeyBiweight(c).
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -76,23 +76,23 @@ class Tukey(Norm):
     [1.     0.5625 0.    ]
     """
 
-    c: Any = 4.685
+    c: float | Array = 4.685
 
     def _left(self, z: Array) -> Array:
         return 1 - jnp.minimum(jnp.abs(z / self.c), 1) ** 2
 
     def rho(self, z: Array) -> Array:
-        """c^2 / 6 (1 - (1 - (z / c)^2)^3) up to c."""
+        """The loss c^2 / 6 (1 - (1 - (z / c)^2)^3) up to c, then constant."""
         return jnp.broadcast_to(self.c**2 / 6 * (1 - self._left(z) ** 3), z.shape)
 
     def weight(self, z: Array) -> Array:
-        """(1 - (z / c)^2)^2 up to c."""
+        """The weight (1 - (z / c)^2)^2 up to c, then 0."""
         return self._left(z) ** 2
 
 
 @pytree
 class Hampel(Norm):
-    """psi rises to a, is constant to b, and falls to 0 at c.  statsmodels' Hampel(a, b, c).
+    """Hampel's norm: psi rises to a, is constant to b, and falls to 0 at c.  statsmodels' Hampel(a, b, c).
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -100,9 +100,9 @@ class Hampel(Norm):
     [0.5 1.  0.5 0. ]
     """
 
-    a: Any = 2.0
-    b: Any = 4.0
-    c: Any = 8.0
+    a: float | Array = 2.0
+    b: float | Array = 4.0
+    c: float | Array = 8.0
 
     def rho(self, z: Array) -> Array:
         """The integral of psi."""
@@ -114,7 +114,7 @@ class Hampel(Norm):
         return 0.5 * first**2 + self.a * second + 0.5 * self.a * fall / (self.c - self.b)
 
     def weight(self, z: Array) -> Array:
-        """psi(z) / z."""
+        """The weight psi(z) / z."""
         v = jnp.abs(z)
         size = self.a * jnp.clip((self.c - v) / (self.c - self.b), 0, 1)
         return jnp.where(v <= self.a, 1, size / jnp.where(v <= self.a, 1, v))
@@ -130,21 +130,21 @@ class Andrews(Norm):
     [1. 0.]
     """
 
-    a: Any = 1.339
+    a: float | Array = 1.339
 
     def rho(self, z: Array) -> Array:
-        """a^2 (1 - cos(z / a)) up to pi a."""
+        """The loss a^2 (1 - cos(z / a)) up to pi a, then constant."""
         return jnp.broadcast_to(self.a**2 * (1 - jnp.cos(jnp.minimum(jnp.abs(z / self.a), jnp.pi))), z.shape)
 
     def weight(self, z: Array) -> Array:
-        """sin(z / a) / (z / a) up to pi a."""
+        """The weight sin(z / a) / (z / a) up to pi a, then 0."""
         u = z / self.a
         return jnp.where(jnp.abs(u) < jnp.pi, jnp.sinc(u / jnp.pi), 0)
 
 
 @pytree
 class Ramsay(Norm):
-    """Ramsay's Ea: psi dies away as z exp(-a |z|).  statsmodels' RamsayE(a).
+    """Ramsay's Ea: psi decays as z exp(-a |z|).  statsmodels' RamsayE(a).
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -152,21 +152,21 @@ class Ramsay(Norm):
     0.3679
     """
 
-    a: Any = 0.3
+    a: float | Array = 0.3
 
     def rho(self, z: Array) -> Array:
-        """(1 - exp(-a |z|) (1 + a |z|)) / a^2."""
+        """The loss (1 - exp(-a |z|) (1 + a |z|)) / a^2."""
         u = self.a * jnp.abs(z)
         return (-jnp.expm1(-u) - u * jnp.exp(-u)) / self.a**2
 
     def weight(self, z: Array) -> Array:
-        """exp(-a |z|)."""
+        """The weight exp(-a |z|)."""
         return jnp.exp(-self.a * jnp.abs(z))
 
 
 @pytree
 class Cauchy(Norm):
-    """The log likelihood of Cauchy errors; psi dies away as 1 / z.
+    """The log likelihood of Cauchy errors; psi decays as 1 / z.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -174,20 +174,20 @@ class Cauchy(Norm):
     [1.  0.5]
     """
 
-    c: Any = 2.385
+    c: float | Array = 2.385
 
     def rho(self, z: Array) -> Array:
-        """c^2 / 2 log(1 + (z / c)^2)."""
+        """The loss c^2 / 2 log(1 + (z / c)^2)."""
         return 0.5 * self.c**2 * jnp.log1p((z / self.c) ** 2)
 
     def weight(self, z: Array) -> Array:
-        """1 / (1 + (z / c)^2)."""
+        """The weight 1 / (1 + (z / c)^2)."""
         return 1 / (1 + (z / self.c) ** 2)
 
 
 @pytree
 class Welsch(Norm):
-    """Welsch's: psi dies away as a normal density.
+    """Welsch's norm: psi decays as z times a normal density.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -195,12 +195,12 @@ class Welsch(Norm):
     0.3679
     """
 
-    c: Any = 2.985
+    c: float | Array = 2.985
 
     def rho(self, z: Array) -> Array:
-        """c^2 / 2 (1 - exp(-(z / c)^2))."""
+        """The loss c^2 / 2 (1 - exp(-(z / c)^2))."""
         return -0.5 * self.c**2 * jnp.expm1(-((z / self.c) ** 2))
 
     def weight(self, z: Array) -> Array:
-        """exp(-(z / c)^2)."""
+        """The weight exp(-(z / c)^2)."""
         return jnp.exp(-((z / self.c) ** 2))

@@ -1,14 +1,14 @@
-"""A row of weight 0 is absent, whatever it holds: NaN, inf or a label that does not exist must reach no sum.
+"""A row of weight 0 is absent, whatever it holds: NaN, inf or a label that does not exist must not enter a sum.
 
     present   vectors of the rows, where data are read
-    masked    X in a pass over blocks of rows: one operation more on what the pass reads anyway
-    filled    X as a whole: for kernels, whose rows have no zero, and whose centre all rows have a part in
-    replaced  every row of weight 0, where the values of all rows decide something
+    masked    X in a pass over blocks of rows: one more operation on values that the pass reads anyway
+    filled    X as a whole: for kernels, to which zeros are a row like others, and whose centre depends on all rows
+    replaced  every row of weight 0, where a result depends on the values of all rows
     weighted  values of the rows times their weights
 
-All but `replaced` leave what 0 times is 0, so that the derivative with respect to a weight of 0 is that of a row that
-comes in.  Lanes of a batch that differ in their weights, such as the folds of a cross-validation, go on sharing one X:
-where a row that would spoil a sum counts in some of them, those lanes get a weight of NaN.
+All but `replaced` keep values whose product with 0 is 0, so that the derivative with respect to a weight of 0 is that
+of a row that enters.  Lanes of a batch that differ in their weights, such as the folds of a cross-validation, still
+share one X: where a row that would make a sum NaN counts in some of them, those lanes get a weight of NaN.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ Pass = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 def _harmless(a: jax.Array) -> jax.Array:
-    """Where 0 times a, or times its square, is 0, and a sum of squares does not overflow."""
+    """Whether 0 times a, or times its square, is 0, and a sum of squares does not overflow; elementwise."""
     if not jnp.issubdtype(a.dtype, jnp.floating):
         return jnp.ones(a.shape, bool)
     return jnp.abs(a) < jnp.finfo(a.dtype).max ** 0.5 / 64
 
 
 def weights(w: Any, dtype: Any) -> Any:
-    """w (n,) in the working dtype, or None.
+    """The weights w (n,) in the working dtype, or None.
 
-    NaN, which every fit sees, where their sum has no normal reciprocal: XLA multiplies by that, which it takes for 0.
+    NaN, which every fit detects, where their sum has no normal reciprocal: XLA multiplies by the reciprocal, and
+    flushes a subnormal one to 0.
     """
     if w is None:
         return None
@@ -49,7 +50,7 @@ def or_ones(w: jax.Array | None, like: jax.Array) -> jax.Array:
 
 
 def present(w: jax.Array | None, *arrays: jax.Array | None) -> tuple[Any, ...]:
-    """The arrays, whose leading axis are the rows, without what would spoil a sum in rows of weight 0."""
+    """The arrays, whose leading axis are the rows, without values in rows of weight 0 that would make a sum NaN."""
     return _each(w, arrays, _first)
 
 
@@ -70,7 +71,7 @@ def _column(here: jax.Array, a: jax.Array) -> jax.Array:
 
 
 def first_row(a: jax.Array, here: jax.Array) -> jax.Array:
-    """The first row of a (n, ...) that is `here` (n,), 0 if none is: as a sum, which gathers no rows from devices."""
+    """The first row of a (n, ...) where `here` (n,) is true, 0 if none is: as a sum, which gathers no sharded rows."""
     i = jnp.arange(len(here))
     return jnp.where(_column(i == jnp.where(here, i, len(here)).min(), a), a, 0).sum(0).astype(a.dtype)
 
@@ -84,7 +85,7 @@ def _zero(a: jax.Array, here: jax.Array) -> jax.Array:
 
 
 def _near(a: jax.Array, here: jax.Array) -> jax.Array:
-    """The first row that counts for values ten times as far from it as any row that counts."""
+    """The rows a, with the first that counts in place of absent values ten times as far from it as all that count."""
     first = first_row(a, here)[None]
     away = jnp.abs(a - first)
     spread = jnp.where(here[:, None], away, 0).max(0)
@@ -130,21 +131,21 @@ _masked, _filled = _replacing(_zero), _replacing(_near)
 
 
 def masked(X: jax.Array, w: jax.Array | None) -> tuple[jax.Array, Any]:
-    """X (n, p) with zeros for what would spoil a sum in rows of weight 0, and w (n,)."""
+    """X (n, p) with zeros for values in rows of weight 0 that would make a sum NaN, and w (n,)."""
     return (X, None) if w is None else _masked(X, w)
 
 
 def filled(X: jax.Array, w: jax.Array | None) -> tuple[jax.Array, Any]:
-    """X with values of the first row that counts for those far from it in rows of weight 0, and w (n,)."""
+    """X with values of the first row that counts in place of far ones in rows of weight 0, and w (n,)."""
     return (X, None) if w is None else _filled(X, w)
 
 
 def weighted(w: jax.Array | None, v: jax.Array) -> jax.Array:
-    """w v."""
+    """The products w v, 0 where w is 0."""
     # A row of weight 0 is absent even where its loss is infinite.
     return v if w is None else jnp.where(w > 0, w * v, 0 * w)
 
 
 def spoiled(w: jax.Array, *terms: jax.Array) -> jax.Array:
-    """Rows of weight 0 of which some term is not finite, (n,): in a derivative 0 times that would be NaN."""
+    """The rows of weight 0 with a term that is not finite, (n,): in a derivative 0 times that would be NaN."""
     return (w == 0) & ~jnp.isfinite(sum(frozen(terms)))

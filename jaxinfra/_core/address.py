@@ -1,4 +1,4 @@
-"""Where a public class is found: in the package that offers it, so that what is pickled outlives moves within it."""
+"""The module of a public class: the package that exports it, so that pickles survive moves within the package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def at_home(package: dict[str, Any]) -> None:
-    """Make a package, given as its `globals()`, the module of the classes that it offers from within itself."""
+    """Make a package, given as its `globals()`, the module of the classes that it exports from its own modules."""
     name = package["__name__"]
     for offered in package["__all__"]:
         kind = package.get(offered)

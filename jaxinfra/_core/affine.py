@@ -12,7 +12,7 @@ from jaxinfra._core.precision import dot
 
 
 def decision(verb: str, params: Any, X: Any, offset: Any = None) -> jax.Array:
-    """X @ coef + intercept (+ offset) after checking that X (n, p) fits coef (p,) or (p, k) of the params."""
+    """The predictor X @ coef + intercept (+ offset) where X (n, p) fits coef (p,) or (p, k) of the params."""
     X = checks.linear_params(verb, params, X)
     if offset is not None:
         offset = checks.array(verb, "offset", offset)
@@ -34,5 +34,5 @@ def _decision(coef: jax.Array, intercept: jax.Array, X: jax.Array, offset: jax.A
 
 
 def as_rows(v: jax.Array, like: jax.Array) -> jax.Array:
-    """v (n,) or like's shape, broadcast over the targets of `like`."""
+    """The values v, (n,) or of the shape of `like`, broadcast over the targets of `like`."""
     return v if v.ndim == like.ndim else jnp.broadcast_to(v[:, None], like.shape)

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 def auc(scores: jax.Array, plus: jax.Array, minus: jax.Array) -> jax.Array:
     """The probability that a row of the class scores above one of another, ties half (Mann and Whitney 1947).
 
-    scores (n,); plus, minus (n,): the weight of a row as one of the class, and as one of the others.  NaN where a row
-    with a weight has a score of NaN, or one of the two has no row.
+    scores: (n,).
+    plus, minus: (n,), the weight of a row as one of the class, and as one of the others.
+
+    NaN where a row with a weight has a score of NaN, or one of the two has no row.
     """
     order = jnp.argsort(scores)
     s, plus, minus = scores[order], plus[order], minus[order]
@@ -27,9 +29,9 @@ def one_against_rest(scores: jax.Array, share: jax.Array, weight: jax.Array) -> 
 
 
 def log_odds(logits: jax.Array) -> jax.Array:
-    """log p / (1 - p) of each class (n, K): the order of p, but where p is so near 1 that all are the same.
+    """The log odds log(p / (1 - p)) of each class (n, K): ordered as p, also where p rounds to 1.
 
-    Of the likeliest class by the sum of the others; the others have p <= 1/2, where 1 - p is exact.
+    For the likeliest class 1 - p is the sum of the others; these have p <= 1/2, where 1 - p is exact.
     """
     top = jax.nn.one_hot(jnp.argmax(logits, -1), logits.shape[1], dtype=jnp.bool_)
     whole = jax.nn.logsumexp(logits, -1, keepdims=True)

@@ -11,11 +11,11 @@ from jaxinfra._core.precision import positive
 
 @jax.jit
 def bulk(A: jax.Array, share: jax.Array | None = None) -> jax.Array:
-    """The mean (p,) of the columns of A (n, p) without what is further from it than 1.25 mean absolute deviations.
+    """The mean (p,) of the columns of A (n, p) without values further from it than 1.25 mean absolute deviations.
 
-    About the mean of all, an outlier would leave the others few digits of what sets them apart.  Up to 1 / 2.5 of the
-    rows, all as far away, are left out; the result is no further from the mean than 1.25 standard deviations, so sums
-    of squares about it do not cancel.
+    About the mean of all rows, an outlier would leave few digits for the differences of the others.  Up to 1 / 2.5 of
+    the rows, all as far away, are left out; the result is no further from the mean than 1.25 standard deviations, so
+    sums of squares about it do not cancel.
 
     share: weights (n, p) or (n, 1); None means 1.
     """

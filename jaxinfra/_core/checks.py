@@ -1,7 +1,7 @@
 """Trace-time checks of the public verbs: an error names the verb, the argument and both shapes.
 
 Only what is known without reading device memory is checked: shapes and dtypes always, values where they are Python
-numbers, lists or NumPy arrays.  What only the device knows ends as a `Status`.
+numbers, lists or NumPy arrays.  Wrong values in device memory end as a `Status`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _name(verb: str, argument: str) -> str:
 
 
 def array(verb: str, name: str, value: ArrayLike) -> jax.Array | np.ndarray:
-    """`value` as an array of real numbers, or a TypeError that says what it is instead."""
+    """The value as an array of real numbers, or an error that names its type or dtype."""
     if value is None:
         raise TypeError(f"{_name(verb, name)} is None; it must be an array of real numbers")
     if not isinstance(value, jax.Array | np.ndarray):
@@ -108,7 +108,7 @@ def rows_like(verb: str, name: str, value: ArrayLike, X: Any, y: Any, *, columns
 
 
 def weights(verb: str, value: ArrayLike, X: Any, y: Any) -> Any:
-    """sample_weight: shape (n,), not negative where the values are on the host."""
+    """The sample_weight, checked: shape (n,), not negative where the values are on the host."""
     value = rows_like(verb, "sample_weight", value, X, y)
     if isinstance(value, np.ndarray) and (value < 0).any():
         i = int(np.argmax(value < 0))
@@ -117,7 +117,7 @@ def weights(verb: str, value: ArrayLike, X: Any, y: Any) -> Any:
 
 
 def counting(w: Any) -> Any:
-    """Which rows count, (n,), as far as the host knows: rows of weight 0 may hold anything."""
+    """Whether each row counts, (n,), as far as the host knows: rows of weight 0 may hold anything."""
     return w > 0 if isinstance(w, np.ndarray) else np.True_
 
 
@@ -147,7 +147,7 @@ def penalty(
     """A traced penalty, at least 0, that broadcasts against coef: (p,) for y (n,), (p, k) for y (n, k) or k classes."""
     value = hyper(verb, name, value, dtype)
     coef = (X.shape[1], *_columns(y, classes))
-    try:  # the common shapes first: NumPy takes as long over the others as over all the other checks
+    try:  # the common shapes first: `np.broadcast_shapes` takes as long as all the other checks together
         fits = value.shape in ((), coef) or np.broadcast_shapes(value.shape, coef) == coef
     except ValueError:
         fits = False
@@ -164,7 +164,7 @@ def penalty_path(
 ) -> list[Any]:
     """Traced penalties of a path: (m,) or (m, ...) with the rest as in `penalty`; those without axis m are scalars.
 
-    At least one has a leading axis; None is passed on.
+    At least one has a leading axis; None stays None.
     """
     found: dict[str, Any] = {}
     for name, value in penalties.items():
@@ -184,7 +184,7 @@ def penalty_path(
 
 
 def is_zero(value: ArrayLike) -> bool:
-    """Whether a penalty is the number 0, known to the program, which then leaves it out."""
+    """Whether a penalty is the Python or NumPy number 0: the program then omits it."""
     return isinstance(value, int | float | np.number) and value == 0
 
 
@@ -202,7 +202,7 @@ def init(verb: str, value: Any, X: Any, y: Any, *, classes: int | None = None) -
 
 
 def tolerance(verb: str, tol: ArrayLike, dtype: np.dtype) -> Any:
-    """tol: a positive scalar, or None for the default of the dtype."""
+    """The tol, checked: a scalar that is not negative, or None for the default of the dtype."""
     if tol is None:
         return None
     tol = hyper(verb, "tol", tol, dtype)
@@ -212,7 +212,7 @@ def tolerance(verb: str, tol: ArrayLike, dtype: np.dtype) -> Any:
 
 
 def count(verb: str, name: str, value: ArrayLike, minimum: int = 0) -> Any:
-    """A whole number, traced: max_iter and the like."""
+    """A whole number, traced, such as max_iter."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < minimum:
             raise ValueError(f"{verb}: {name} must be at least {minimum}, got {value}")
@@ -233,9 +233,9 @@ def static_count(verb: str, name: str, value: Any, minimum: int = 1) -> int:
 
 
 def groups(verb: str, value: ArrayLike, n: int, n_groups: int | None) -> tuple[Any, int]:
-    """Group numbers (n,) from 0 without gaps, and how many groups there are at most: static.
+    """Group numbers (n,) from 0 without gaps, and the largest number of groups, static.
 
-    On the host any whole numbers do, and None counts them.
+    On the host any whole numbers are accepted, and None counts them.
     """
     value = array(verb, "groups", value)
     if value.shape != (n,) or not jnp.issubdtype(value.dtype, jnp.integer):
@@ -269,7 +269,7 @@ def flag(verb: str, name: str, value: Any) -> bool:
 
 
 def fitted(verb: str, params: Any) -> Any:
-    """The params, also of a whole `Fit`, or a TypeError if they are none."""
+    """The params, also those of a `Fit`, or a TypeError for anything else."""
     params = params.params if isinstance(params, Fit) else params
     if not hasattr(params, "coef"):
         raise TypeError(f"{verb}: params must be the params of a fit (fit.params), got {type(params).__name__}")
@@ -277,7 +277,7 @@ def fitted(verb: str, params: Any) -> Any:
 
 
 def linear_params(verb: str, params: Any, X: ArrayLike) -> Any:
-    """X (n, p) that fits the coefficients of `params`."""
+    """X (n, p), checked against the coefficients of `params`."""
     X = array(verb, "X", X)
     coef = fitted(verb, params).coef
     if X.ndim != 2 or X.shape[1] != coef.shape[0]:
@@ -286,6 +286,6 @@ def linear_params(verb: str, params: Any, X: ArrayLike) -> Any:
 
 
 def split(fixed: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
-    """Arguments by whether they are traced; the static ones hashable."""
+    """Arguments split into traced ones and static ones, the latter hashable."""
     static = {k: v for k, v in fixed.items() if v is None or isinstance(v, bool | int | str)}
     return {k: v for k, v in fixed.items() if k not in static}, tuple(sorted(static.items()))

@@ -1,4 +1,4 @@
-"""The end of every fit: how it ended, and NaN where nothing of it can be used."""
+"""The end of every fit: its status, and NaN where the status leaves nothing usable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxinfra._core.types import Fit, Status
 
 T = TypeVar("T")
-Test = tuple[jax.Array, Status]  # what must hold, and the status where it does not
+Test = tuple[jax.Array, Status]  # a condition, and the status where it does not hold
 
 
 def settle(status: jax.Array, *tests: Test) -> jax.Array:
@@ -34,7 +34,7 @@ def worst(status: jax.Array, axis: int | None = None) -> jax.Array:
 
 
 def or_nan(status: jax.Array, tree: T) -> T:
-    """NaN in the floats of a tree where the status, whose axes lead theirs, leaves nothing usable."""
+    """A pytree with NaN in its floats where the status, whose axes are their leading ones, is not usable."""
     good = usable(status)
 
     def mark(leaf: Any) -> Any:

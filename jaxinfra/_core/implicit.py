@@ -25,16 +25,17 @@ def root(
 ) -> X:
     """Return `solution` as it is, differentiable through `residual(solution) = 0`.
 
-    residual: F(x), closing over the *live* (differentiated) data; it has the structure of x, floats only: keep
-        integers such as n_iter out of it.
-    solution: x*, found on any path; its own derivatives are stopped here.
-    solve: b -> (∂F/∂x)^{-1} b at x*, closing over constants such as a factorisation made during the fit.
-    transpose_solve: b -> (∂F/∂x)^{-T} b; None means that ∂F/∂x is symmetric.
+    Args:
+      residual: F(x), closing over the *live* (differentiated) data; it has the structure of x, floats only: no
+        integers such as n_iter.
+      solution: x*, found by any algorithm; its own derivatives are stopped here.
+      solve: b -> (∂F/∂x)^{-1} b at x*, closing over constants such as a factorisation from the fit.
+      transpose_solve: b -> (∂F/∂x)^{-T} b; None means that ∂F/∂x is symmetric.
     """
     solution = lax.stop_gradient(solution)
 
     def tangent_solve(linear: Callable[[X], X], b: X) -> X:
-        # As one vector: a part of b that does not depend on the differentiated data would not transpose by itself.
+        # As one vector: a leaf of b that does not depend on the differentiated data could not be transposed alone.
         flat, unravel = ravel_pytree(b)
 
         def on_vectors(fn: Callable[[X], X]) -> Callable[[jax.Array], jax.Array]:
@@ -54,5 +55,5 @@ def root(
 
 
 def frozen(tree: X) -> X:
-    """The tree as constants: the solver runs on these, the residual on the live data."""
+    """A pytree as constants: the solver runs on these, the residual on the live data."""
     return jax.tree.map(lax.stop_gradient, tree)

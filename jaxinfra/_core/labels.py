@@ -19,7 +19,7 @@ def design(
 ) -> tuple[Any, Any, int, np.dtype]:
     """X (n, p), y (n,) labels or, if soft, (n, K) soft labels, K and the working dtype.
 
-    Rows of weight 0 are not looked at.
+    Rows of weight 0 are not checked.
     """
     X, y, dtype = checks.design(verb, X, y)
     if y.ndim != 1 and not soft:
@@ -49,10 +49,10 @@ def design(
 
 
 def _number(verb: str, y: np.ndarray, counts: Any) -> int:
-    """How many classes there are, of labels that are read."""
+    """The number of classes of labels on the host."""
     there = np.unique(y[np.broadcast_to(counts, y.shape)])
     n_classes = max(2, int(there.max(initial=0)) + 1)
-    missing = np.setdiff1d(np.arange(n_classes), y)  # of a class whose weights are 0 the Status tells
+    missing = np.setdiff1d(np.arange(n_classes), y)  # a class whose weights are all 0 is left to the Status
     if there.size > 1 and there[0] >= 0 and missing.size:
         raise ValueError(
             f"{verb}: class {missing[0]} has no rows; labels must be 0..K-1, got {', '.join(map(str, there[:5]))}"
@@ -76,7 +76,7 @@ def _soft(verb: str, X: Any, y: Any, n_classes: int | None, counts: Any) -> int:
 
 
 def counted(verb: str, model: Any, y: Any, fixed: Mapping[str, Any], sample_weight: Any = None) -> dict[str, Any]:
-    """Arguments of `model.fit` with n_classes, where it has that and y is about to be traced."""
+    """The arguments of `model.fit`, where it has n_classes with the classes of y, for a caller that will trace y."""
     known = inspect.signature(model.fit).parameters
     if "n_classes" not in known or "n_classes" in fixed or jnp.issubdtype(y.dtype, jnp.floating) or y.ndim != 1:
         return dict(fixed)
@@ -86,7 +86,7 @@ def counted(verb: str, model: Any, y: Any, fixed: Mapping[str, Any], sample_weig
 
 
 def class_weight(verb: str, value: Any, K: int, dtype: np.dtype) -> tuple[bool, Any]:
-    """Whether the weights are to balance the classes, and the weights (K,) or None."""
+    """Whether class_weight is "balanced", and otherwise the weights (K,) or None."""
     if value is None:
         return False, None
     if isinstance(value, str):
@@ -100,7 +100,7 @@ def class_weight(verb: str, value: Any, K: int, dtype: np.dtype) -> tuple[bool, 
 
 
 def offset(verb: str, value: Any, X: Any, K: int) -> Any:
-    """offset: (n,) or (n, K)."""
+    """The offset, checked: (n,) or (n, K)."""
     if value is None:
         return None
     value = checks.array(verb, "offset", value)
@@ -119,5 +119,5 @@ def pairs(classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def classes_of(n_pairs: int) -> int:
-    """The K of K (K - 1) / 2 pairs."""
+    """The number of classes K of K (K - 1) / 2 pairs."""
     return round((1 + np.sqrt(1 + 8 * n_pairs)) / 2)

@@ -1,7 +1,7 @@
 """The driver of iterative algorithms, and `when`, the branch that stays lazy under `vmap`.
 
-Every iterative algorithm is a `step` that maps a state to a state; the driver counts, stops and reports.  States
-are stripped of weak types first, since a carry whose type changes between iterations compiles twice.
+Every iterative algorithm is a `step` that maps a state to a state; the driver counts, stops and reports.  States are
+stripped of weak types first, since a carry whose type changes between iterations compiles twice.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Carry(NamedTuple):
 
 
 def strong(tree: S) -> S:
-    """Strip weak types, so that loop carries keep one type from the first iteration on."""
+    """A pytree without weak types, so that loop carries keep one type from the first iteration on."""
     return jax.tree.map(lambda x: lax.convert_element_type(jnp.asarray(x), jnp.asarray(x).dtype), tree)
 
 
@@ -62,12 +62,11 @@ def drive(
 
 
 def when(pred: jax.Array, fn: Callable[[S], S], state: S) -> S:
-    """`fn(state)` if `pred` else `state`, as a loop of at most one trip.
+    """The value `fn(state)` if `pred` else `state`, as a loop of at most one trip.
 
-    `lax.cond` under `vmap` becomes a select that runs both sides for every batch.  A while-loop runs its body only
-    if some lane asks for it, so that rare, expensive work (an eigendecomposition for the one ill-conditioned lane)
-    costs nothing where nobody needs it.  No reverse-mode derivative goes through it: derivatives come from
-    `_core.implicit`.
+    `lax.cond` under `vmap` becomes a select that runs both sides for every batch.  A while-loop runs its body only if
+    some lane needs it, so that rare, expensive work (an eigendecomposition for the one ill-conditioned lane) costs
+    nothing where no lane does.  It has no reverse-mode derivative: derivatives come from `_core.implicit`.
     """
     state = strong(state)
     traced, out = jax.make_jaxpr(lambda state: strong(fn(state)), return_shape=True)(state)
@@ -75,8 +74,8 @@ def when(pred: jax.Array, fn: Callable[[S], S], state: S) -> S:
 
     def body(carry: tuple[jax.Array, S]) -> tuple[jax.Array, S]:
         pred, state = carry
-        # XLA moves out of a loop whatever does not change in it, and so would do the work in any case: the barrier
-        # ties all that the work needs to `pred`, which does change.
+        # XLA hoists out of a loop what does not change in it, and so would do the work in any case: the barrier makes
+        # every input of the work depend on `pred`, which does change.
         pred, consts, leaves = lax.optimization_barrier((pred, traced.consts, jax.tree.leaves(state)))
         new = jax.core.eval_jaxpr(traced.jaxpr, consts, *leaves)
         return jnp.zeros_like(pred), jax.tree.unflatten(end, new)

@@ -1,8 +1,8 @@
 r"""Order statistics of weighted rows without sorting them.
 
-The bits of a float, read as a whole number, have the order of the numbers (from there downwards for negative ones), so
-a bisection over the bits finds an order statistic exactly: 64 sums over the rows in float64, 32 in float32.  XLA's sort
-takes ten times as long on a CPU, and a sum over rows that are spread over devices is one small all-reduce.
+The bits of a float, read as a whole number, have the order of the numbers (reversed for negative ones), so a bisection
+over the bits finds an order statistic exactly: 64 sums over the rows in float64, 32 in float32.  XLA's sort takes ten
+times as long on a CPU, and a sum over rows that are spread over devices is one small all-reduce.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _value(rank: jax.Array, dtype: jnp.dtype) -> jax.Array:
 
 
 def smallest(v: jax.Array, w: jax.Array, mass: jax.Array) -> jax.Array:
-    """The smallest of v (n,) up to which the weights w (n,) come to `mass`, above 0; infinity if they do not."""
+    """The smallest of v (n,) at which the cumulative weight of w (n,) reaches `mass`, above 0; infinity without one."""
     uint, bits = _bits(v.dtype)
     rank = _rank(v)
 
@@ -48,12 +48,12 @@ def smallest(v: jax.Array, w: jax.Array, mass: jax.Array) -> jax.Array:
 
 
 def median(v: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The lower and upper weighted median of v (n,); equal unless half of the weight ends between two.
+    """The lower and upper weighted median of v (n,); equal unless half of the weight ends between two values.
 
-    Their mean is the median of the rows, each repeated as often as its weight says.
+    Their mean is the median of the rows, each repeated as many times as its weight.
     """
     half = 0.5 * w.sum()
-    slack = 8 * jnp.finfo(v.dtype).eps * half  # weights that are multiples of 0.1, say, do not add up exactly
+    slack = 8 * jnp.finfo(v.dtype).eps * half  # weights such as multiples of 0.1 do not add up exactly
     lower = smallest(v, w, half - slack)
     beyond = jnp.where((v > lower) & (w > 0), v, jnp.inf).min()
     ends = jnp.where(v <= lower, w, 0).sum() <= half + slack
@@ -61,5 +61,5 @@ def median(v: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def quantile(v: jax.Array, w: jax.Array, share: jax.Array) -> jax.Array:
-    """The smallest of v (n,) up to which the weights come to this share, above 0, of their sum."""
+    """The smallest of v (n,) at which the cumulative weight reaches this share, above 0, of the total."""
     return smallest(v, w, share * w.sum())

@@ -1,8 +1,8 @@
 """The precision policy: which dtype a fit computes in, its default tolerances, and exact-precision products.
 
-`jax_enable_x64` is never touched.  Work is done in the promoted inexact dtype of the data; hyper-parameters are
-cast to it.  Products that decide accuracy run at `Precision.HIGHEST`, so that no accelerator rounds them to
-bfloat16 or TF32.
+`jax_enable_x64` is never changed.  Fits compute in the promoted inexact dtype of the data; hyper-parameters are cast to
+it.  Products on which the accuracy depends run at `Precision.HIGHEST`, so that no accelerator rounds them to bfloat16
+or TF32.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ HIGHEST = lax.Precision.HIGHEST
 
 
 class PrecisionWarning(UserWarning):
-    """float64 data met JAX's 32-bit mode."""
+    """Warning that float64 data are computed in float32, since JAX is in its 32-bit mode."""
 
 
 _warned: set[str] = set()
 
 
 def outside() -> int:
-    """The `stacklevel` for a warning of the caller that points at the first line outside of this package."""
+    """The `stacklevel` for a warning of the caller that points at the first line outside this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
         frame, level = frame.f_back, level + 1
@@ -35,7 +35,7 @@ def outside() -> int:
 
 
 def warn_once_if_demoted(verb: str, **arrays: object) -> None:
-    """Say once per process that float64 NumPy data are computed in float32 because x64 is off."""
+    """Warn once per process that float64 NumPy data are computed in float32 because x64 is off."""
     if _warned or jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         return
     for name, value in arrays.items():
@@ -52,7 +52,7 @@ def warn_once_if_demoted(verb: str, **arrays: object) -> None:
 
 
 def dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    """`a @ b` at full precision on every device."""
+    """The product `a @ b` at full precision on every device."""
     return jnp.matmul(a, b, precision=HIGHEST)
 
 
@@ -62,7 +62,7 @@ def all_finite(*arrays: jax.Array | None) -> jax.Array:
 
 
 def eps(dtype: Any) -> float:
-    """Unit of rounding of `dtype` (the spacing of 1)."""
+    """The unit of rounding of `dtype` (the spacing at 1)."""
     return float(jnp.finfo(dtype).eps)
 
 
@@ -72,10 +72,10 @@ def default_tol(dtype: Any) -> float:
 
 
 def tolerance(tol: jax.Array | None, dtype: Any) -> jax.Array:
-    """tol, or the default of the working dtype."""
+    """The tol, or the default of the working dtype."""
     return jnp.asarray(default_tol(dtype), dtype) if tol is None else tol
 
 
 def positive(a: jax.Array) -> jax.Array:
-    """a where it is positive, else 1: a divisor."""
+    """The values a where they are positive, else 1: a divisor."""
     return jnp.where(a > 0, a, 1)

@@ -1,4 +1,4 @@
-"""The problem of a fit: its model, settings and hyper-parameters, so that no verb has to be told them again."""
+"""The problem of a fit: its model, settings and hyper-parameters, so that no verb needs them again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxinfra._core import checks, show
 from jaxinfra._core.pytree import pytree, static
 from jaxinfra._core.types import Fit
 
-ROWS = ("sample_weight", "offset", "exposure")  # one value a row: for other rows they are given anew
+ROWS = ("sample_weight", "offset", "exposure")  # one value a row: other rows need other values
 _OF_THE_RUN = {"X", "y", "params", "init", "tol", "max_iter", "key"}
 _NUMBERS = (float, int, jax.Array, np.ndarray, np.generic, list, tuple)
 _COUNTS = {"n_classes", "n_trials", "n_subsets", "subset_size"}  # whole numbers that are static
@@ -27,8 +27,8 @@ class Problem:
     model: the name of its module, such as "lasso"; static.
     hyper: the hyper-parameters by name (l1, tau, family, kernel, ...), leaves in the dtype of the fit, with a leading
       axis in a path or a batch.
-    settings: (name, value) of what is static (fit_intercept, n_classes, ...), None for what was left to the model.
-    given: which of sample_weight, offset and exposure there were; static.
+    settings: (name, value) of the static arguments (fit_intercept, n_classes, ...), None for the model's choice.
+    given: those of sample_weight, offset and exposure that the fit was given; static.
     """
 
     model: str = static()
@@ -38,7 +38,15 @@ class Problem:
 
     @classmethod
     def of(cls, model: ModuleType, *, given: Iterable[str] = (), **arguments: Any) -> Problem:
-        """The problem of parameters that come from elsewhere: the arguments that `model.fit` would have had.
+        """The problem of parameters from elsewhere, by the arguments of `model.fit`.
+
+        Args:
+          model: a module with the verbs.
+          given: those of "sample_weight", "offset" and "exposure" that the parameters depend on.
+          arguments: hyper-parameters and settings by name.
+
+        Raises:
+          TypeError for an argument that `fit` does not have.  ValueError for one of the rows or of the run (tol, ...).
 
         >>> import jax.numpy as jnp
         >>> import jaxinfra as ji
@@ -55,13 +63,13 @@ class Problem:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """All arguments by name, as `fit` takes them, but for those of the rows."""
+        """All arguments by name, as `fit` takes them, except those of the rows."""
         return {**dict(self.settings), **self.hyper}
 
     @property
     def module(self) -> ModuleType:
         """The module of the model."""
-        return getattr(sys.modules["jaxinfra"], self.model)  # by name, so that what is saved outlives moves
+        return getattr(sys.modules["jaxinfra"], self.model)  # by name, so that pickles survive moves
 
     def __repr__(self) -> str:
         parts = [f"{name}={show.value(v)}" for name, v in self.arguments.items() if v is not None]
@@ -97,7 +105,7 @@ def _leaf(value: Any, dtype: Any) -> Any:
 
 
 def _lanes(value: Any, m: int, there: bool) -> Any:
-    """A hyper-parameter of all m fits of a path; there: it has the axis unless it is a scalar."""
+    """A hyper-parameter of all m fits of a path; there: whether its arrays, but for scalars, have the axis m."""
 
     def spread(leaf: Any) -> Any:
         return leaf if there and np.ndim(leaf) else jax.numpy.broadcast_to(leaf, (m, *np.shape(leaf)))
@@ -108,10 +116,10 @@ def _lanes(value: Any, m: int, there: bool) -> Any:
 def recorder(
     model: str, names: Mapping[str, Any], path_axis: tuple[str, ...] | None
 ) -> Callable[[Fit, Mapping[str, Any]], Fit]:
-    """(fit, keyword arguments) -> the fit with its problem, for a verb with these keyword arguments and defaults.
+    """The function (fit, keyword arguments) -> fit with its problem, for a verb with these names and defaults.
 
-    What the model itself has settled (number of classes, link, threshold) is in the place of the problem.
-    path_axis: of a path what it goes along, else None.
+    The arguments that the model itself has settled (number of classes, link, threshold) are in `fit.problem` before.
+    path_axis: the hyper-parameters along which a path goes, else None.
     """
     kept = {name: default for name, default in names.items() if name not in _OF_THE_RUN and name not in ROWS}
     rows = tuple(name for name in ROWS if name in names)
@@ -130,7 +138,7 @@ def recorder(
 
 
 def asked(verb: str, fit: Any, rows: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
-    """The model of a fit and the arguments that it was given, but for those of the rows, which must be there."""
+    """The model of a fit and its arguments, except those of the rows; raises where one of these is missing."""
     if not isinstance(fit, Fit) or fit.problem is None:
         kind = "a Fit without its problem" if isinstance(fit, Fit) else type(fit).__name__
         raise TypeError(
@@ -144,7 +152,7 @@ def asked(verb: str, fit: Any, rows: Mapping[str, Any]) -> tuple[ModuleType, dic
 def unpacked(
     verb: str, model: ModuleType | Fit, fixed: Mapping[str, Any] | None, sample_weight: Any
 ) -> tuple[ModuleType, dict[str, Any]]:
-    """The module and the arguments of fits to come: those in `fixed`, and of a Fit what it was asked itself."""
+    """The module and the arguments for further fits: those of `fixed`, and of a Fit its own."""
     given = dict(fixed or {})
     if not isinstance(model, Fit):
         return model, given
@@ -154,7 +162,7 @@ def unpacked(
 
 
 def _complete(verb: str, problem: Problem, rows: Mapping[str, Any]) -> None:
-    """Raise where something of the rows is missing that the fit was given."""
+    """Raise where an argument of the rows is missing that the fit was given."""
     for name in problem.given:
         if name in rows and rows[name] is None:
             raise ValueError(
@@ -164,7 +172,7 @@ def _complete(verb: str, problem: Problem, rows: Mapping[str, Any]) -> None:
 
 
 def filled(verb: str, names: Iterable[str], given: dict[str, Any], problem: Problem) -> dict[str, Any]:
-    """The keyword arguments of a verb of `names`, with what the problem of a fit knows of those that are not given."""
+    """The keyword arguments of a verb of `names`: those given, and the others from the problem of a fit."""
     known = problem.arguments
     _complete(verb, problem, {name: given.get(name) for name in names})
     for name in names:

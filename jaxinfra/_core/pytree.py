@@ -11,17 +11,17 @@ T = TypeVar("T")
 
 
 def static(**kwargs: Any) -> Any:
-    """A field that is part of the program: another value compiles anew."""
+    """A field that is part of the program: another value compiles again."""
     return field(metadata={"static": True}, **kwargs)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, field))
 def pytree(kind: type[T]) -> type[T]:
-    """A class as a frozen dataclass and pytree, with its fields as leaves but for those that are `static`.
+    """A class as a frozen dataclass and pytree, with its fields as leaves except those that are `static`.
 
-    Not `jax.tree_util.register_dataclass`: there two structures that differ in nothing but the class compare equal
-    (JAX 0.10 and 0.12), and JAX 0.10 finds compiled functions by part of a hash and that comparison, so that now
-    and then the program of one class ran with an object of another.
+    Not `jax.tree_util.register_dataclass`: there two structures that differ in the class alone compare equal (JAX 0.10
+    and 0.12), and JAX 0.10 looks up compiled functions by part of a hash and that comparison, so that occasionally the
+    program of one class ran with an object of another.
     """
     kind = dataclass(frozen=True)(kind)
     leaves = [f.name for f in fields(kind) if not f.metadata.get("static")]  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """Sums over rows: the one place that decides how a pass over a tall X is cut into blocks.
 
-On a CPU a block of rows is centred, weighted and multiplied while it sits in the cache, so a pass reads X once from
+On a CPU a block of rows is centred, weighted and multiplied while it is in the cache, so a pass reads X once from
 memory and needs no n x p temporary; one product over all rows runs slower there (float64 200000 x 50: 27 ms against
-18 ms in blocks).  GPU and TPU take the rows in one piece, and so do rows sharded over a mesh, whose partial sums XLA
+18 ms in blocks).  On GPU and TPU the rows stay in one piece, and so do rows sharded over a mesh, whose partial sums XLA
 turns into one all-reduce.
 """
 
@@ -24,7 +24,7 @@ BLOCK_ELEMENTS = 400_000
 
 
 def block_rows(n: int, width: int) -> int:
-    """Rows in a block: a multiple of 8, at least 64."""
+    """The number of rows in a block: a multiple of 8, at least 64."""
     return min(n, max(64, BLOCK_ELEMENTS // max(width, 1) // 8 * 8))
 
 
@@ -36,10 +36,11 @@ def in_blocks(X: jax.Array) -> bool:
 def sum_blocks(
     fn: Callable[..., S], arrays: tuple[jax.Array | None, ...], *, blocked: bool = True, parts: int = 1
 ) -> S:
-    """sum over row blocks of `fn(*blocks)`, where `fn` maps rows to sums over those rows (a pytree of arrays).
+    """The sum over row blocks of `fn(*blocks)`, where `fn` maps rows to sums over those rows (a pytree of arrays).
 
-    arrays: X (n, p) and arrays that share its leading axis, or None.  `blocked=False` forces one piece.  parts: cut
-    blocks that much smaller, where a batch that shares X makes several of each.
+    arrays: X (n, p) and arrays that share its leading axis, or None.
+    blocked: False forces one piece.
+    parts: the factor by which blocks are smaller, where a batch that shares X makes several copies of each.
     """
     X = arrays[0]
     assert X is not None
@@ -66,7 +67,7 @@ def sum_blocks(
 
 
 def on_mesh(*arrays: object) -> bool:
-    """Whether an array is spread over several devices, as far as one can see, or a mesh is in force."""
+    """Whether an array is known to be spread over several devices, or a mesh is active."""
     for a in arrays:
         if isinstance(a, jax.core.Tracer):
             if _explicit(a) is not None:
@@ -82,10 +83,10 @@ def _explicit(a: object) -> AbstractMesh | None:
 
 
 def replicated(fn: Callable[..., S]) -> Callable[..., S]:
-    """`fn` of pytrees of traced arrays, with results that every device holds, whatever the axis type of their mesh.
+    """A function of pytrees of traced arrays, with replicated results, whatever the axis type of their mesh.
 
-    Axes of type Explicit, the default of `jax.make_mesh`, want to be told where the result of a product over sharded
-    rows are; within `fn` they are Auto, which leaves it to the compiler.
+    Axes of type Explicit, the default of `jax.make_mesh`, need a sharding for the result of every product over sharded
+    rows; within `fn` they are Auto, which leaves the sharding to the compiler.
     """
 
     @wraps(fn)

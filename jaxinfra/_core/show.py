@@ -1,4 +1,4 @@
-"""How results print: numbers where they are few, dtype, shape and range where they are many, and never a failure.
+"""The text of results: numbers where they are few, dtype, shape and range where they are many, and never an error.
 
 A result may be printed while it is traced, batched, deleted, or spread over devices that other processes hold.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 _FEW = 16  # numbers that are printed one by one ...
 _SAME = 4  # ... and that many where they are all the same
-_READ = 1_000_000  # numbers that are worth a look at for their range
+_READ = 1_000_000  # numbers that are read for their range
 _WIDTH, _LONG = 120, 400  # characters of a line, and of one value
 
 
@@ -38,8 +38,7 @@ def value(x: Any) -> str:
 
 
 def fields(x: Any) -> list[str]:
-    """name=value of every field of a NamedTuple or dataclass; of the latter those that have their default are left
-    out."""
+    """The name=value of each field of a NamedTuple, and of the fields of a dataclass that differ from the default."""
     if hasattr(x, "_fields"):
         return [f"{name}={value(getattr(x, name))}" for name in x._fields]
     given = [(f, getattr(x, f.name)) for f in dataclasses.fields(x)]
@@ -47,7 +46,7 @@ def fields(x: Any) -> list[str]:
 
 
 def joined(parts: list[str], indent: str = "    ") -> str:
-    """The parts in one line, or a line a part, indented, where that would be too long."""
+    """The parts in one line, or where that is too long, one a line, indented."""
     line = ", ".join(parts)
     return line if len(indent) + len(line) <= _WIDTH and "\n" not in line else f",\n{indent}".join(parts)
 
@@ -58,13 +57,13 @@ def arrays(x: Any) -> list[Any]:
 
 
 def count(x: Any) -> str:
-    """How much a pytree holds."""
+    """The number of arrays in a pytree, and of the numbers in them."""
     found = arrays(x)
     return f"{sum(leaf.size for leaf in found):,} numbers in {len(found)} arrays"
 
 
 def readable(x: Any) -> bool:
-    """Whether there are numbers to print, here and now."""
+    """Whether the numbers of an array can be read: not while it is traced, deleted, or on other processes' devices."""
     if isinstance(x, np.ndarray | np.generic):
         return x.dtype.kind in "biuf"
     if not isinstance(x, jax.Array) or isinstance(x, jax.core.Tracer):

@@ -1,7 +1,7 @@
 """The shape of every result: `Fit`, `Info`, `Status`, and the host-side `check`.
 
-Compiled code never raises.  It says how it ended as data, one `Status` per lane of a batch, and `check` turns
-that into an exception on the host for those who want one.
+Compiled code never raises.  It returns how it ended as data, one `Status` for each lane of a batch, and `check` turns
+that into an exception on the host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Status(IntEnum):
-    """How a fit ended.  `Status.X.advice` says in one sentence what to do about it."""
+    """How a fit ended; `Status.X.advice` is one sentence on what to do."""
 
     CONVERGED = 0
     MAX_ITER = 1
@@ -72,7 +72,7 @@ _NAMES = {int(status): status.name for status in Status}
 
 
 def short_repr(kind: type[T]) -> type[T]:
-    """A NamedTuple that prints in a few lines whatever it holds: how its fits ended, then its fields."""
+    """Make a NamedTuple print in a few lines, whatever it holds: the status of its fits, then its fields."""
 
     def __repr__(self: Any) -> str:
         return f"{kind.__name__}({show.joined(_fields(self))})"
@@ -90,7 +90,7 @@ def _fields(result: Any) -> list[str]:
 
 
 def _ended(status: Any) -> str:
-    """The name of a status, or how many lanes have each; its dtype and shape where it is traced."""
+    """The name of a status, or the number of lanes with each; dtype and shape where it is traced."""
     if not show.readable(status) or not np.size(status):
         return f"status {show.value(status)}"
     codes, counts = np.unique(np.asarray(status), return_counts=True)
@@ -103,9 +103,11 @@ def _ended(status: Any) -> str:
 
 @short_repr
 class Info(NamedTuple):
-    """How a fit ended and how good it is; every field is an array, so it survives `jit` and `vmap`.
+    """How a fit ended and how good it is; every field is an array, so it passes through `jit` and `vmap`.
 
-    status: int32 code of `Status`; n_iter: iterations used; objective: the value of the model's objective;
+    status: the int32 code of a `Status`.
+    n_iter: the number of iterations.
+    objective: the value of the model's objective.
     optimality: the scale-free residual of its optimality conditions (each model's docstring defines it).
     """
 
@@ -129,8 +131,7 @@ class RankInfo(NamedTuple):
 
 @short_repr
 class GapInfo(NamedTuple):
-    """`Info` of the models with an L1 penalty: adds the duality `gap`, an upper bound on what the objective can still
-    fall."""
+    """`Info` of the models with an L1 penalty: adds the duality `gap`, an upper bound of objective minus minimum."""
 
     status: jax.Array
     n_iter: jax.Array
@@ -153,8 +154,8 @@ class SupportInfo(NamedTuple):
 class Fit(NamedTuple):
     """The result of every `fit`: `params`, the model's own NamedTuple, `info`, and the `problem` that was solved.
 
-    The problem holds the model's name, settings and hyper-parameters: with it `ji.predict(fit, X)`,
-    `ji.objective(fit, X, y)` and `ji.infer` need nothing twice.
+    The problem holds the model's name, settings and hyper-parameters, so that `ji.predict(fit, X)`,
+    `ji.objective(fit, X, y)` and `ji.infer` need none of them again.
     """
 
     params: Any
@@ -178,8 +179,7 @@ class Linear(NamedTuple):
 
 @short_repr
 class Scaled(NamedTuple):
-    """Parameters of a robust linear model: `coef` (p,), `intercept` (), and `scale` () of the residuals, in units of
-    y."""
+    """Parameters of a robust linear model: `coef` (p,), `intercept` (), `scale` () of the residuals in units of y."""
 
     coef: jax.Array
     intercept: jax.Array
@@ -188,8 +188,12 @@ class Scaled(NamedTuple):
 
 @short_repr
 class Thresholds(NamedTuple):
-    """Parameters of a model of K ordered classes: `coef` (p,), ascending `thresholds` (K - 1,), and the `link` between
-    their distance and a probability."""
+    """Parameters of a model of K ordered classes.
+
+    coef: (p,).
+    thresholds: (K - 1,), ascending.
+    link: between a threshold less the linear predictor and a cumulative probability.
+    """
 
     coef: jax.Array
     thresholds: jax.Array
@@ -203,11 +207,14 @@ class FitError(ArithmeticError):
 def check(fit: Fit, **data: Any) -> Fit:
     """Raise `FitError` on the host unless every lane of `fit` converged; return `fit` unchanged.
 
-    fit: the result of any `fit`, batched or not, with concrete values (not inside `jit`: there, read
-    `fit.info.status`).  The error names the first bad lane, its Status with advice, and how many lanes are bad.
+    Args:
+      fit: the result of any `fit`, batched or not, with concrete values (inside `jit` read `fit.info.status` instead).
+      data: the data of the fit by name, such as X=X, y=y: the error then gives row and column of the first value that
+        is not finite.
 
-    data: what was fitted, by name, such as X=X, y=y: the error then gives row and column of the first value that is not
-    finite.
+    Raises:
+      FitError, which names the first bad lane, its Status with advice, and the number of bad lanes.  TypeError for
+      anything but a Fit, and for one that is traced.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -245,7 +252,7 @@ def check(fit: Fit, **data: Any) -> Fit:
 
 
 def _not_finite(data: dict[str, Any]) -> str:
-    """The place of the first value that is not finite, or nothing if there is none."""
+    """The place of the first value that is not finite, or an empty string."""
     for name, value in data.items():
         values = np.asarray(value)
         if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():

@@ -1,4 +1,4 @@
-"""The call of a public verb: a `Fit` does for its params, and an error says what an argument is called here."""
+"""The call of a public verb: a `Fit` may replace its params, and errors give this package's name of an argument."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ R = TypeVar("R")
 _W = "W = sum(sample_weight), or the number of rows"
 _KERNEL_MODELS = "svc nu_svc svr nu_svr one_class kernel_ridge"
 _UNNEEDED = "nothing here needs it"
-# What arguments of scikit-learn, statsmodels, glmnet, libsvm and SciPy are here: {argument: {models, "" all: text}}.
+# Arguments of scikit-learn, statsmodels, glmnet, libsvm and SciPy in the terms of this package:
+# {argument: {models, "" for all: text}}.
 _FOREIGN: dict[str, dict[str, str]] = {
     "alpha": {
         "ridge huber kernel_ridge": f"l2 = alpha / W, where {_W}",
@@ -69,8 +70,8 @@ _FOREIGN: dict[str, dict[str, str]] = {
 def public(fn: Callable[P, R], *, path_axis: tuple[str, ...] = ("l1", "l2", "C")) -> Callable[P, R]:
     """The verb `fn` of a model.
 
-    A `Fit` in the place of `params` brings the arguments that its problem knows; as `init` it stands for its params.
-    What `fit` and `path` return carries its problem; `path_axis`: the hyper-parameters along which a path goes.
+    A `Fit` in place of `params` also supplies the arguments of its problem; as `init` it supplies its params.  Results
+    of `fit` and `path` carry their problem; path_axis: the hyper-parameters along which a path goes.
     """
     verb = _name(fn)
     known = inspect.signature(fn).parameters
@@ -104,11 +105,11 @@ def public(fn: Callable[P, R], *, path_axis: tuple[str, ...] = ("l1", "l2", "C")
                 raise
         except AttributeError as error:  # params or init of another model, or none at all
             place = "params" if of_params else "init"
-            given = args[0] if of_params and args else kwargs.get(place)
-            if type(error.obj) is not type(given) or hasattr(given, str(error.name)):
+            passed: Any = args[0] if of_params and args else kwargs.get(place)
+            if type(error.obj) is not type(passed) or hasattr(passed, str(error.name)):
                 raise
-            model, kind = verb.partition(".")[0], type(given).__name__
-            wrong = f"{verb}: {place} must be the params of a fit of {model}, got {kind}, which has no {error.name}"
+            name, kind = verb.partition(".")[0], type(passed).__name__
+            wrong = f"{verb}: {place} must be the params of a fit of {name}, got {kind}, which has no {error.name}"
         raise TypeError(wrong)
 
     return call  # type: ignore[return-value]
@@ -140,7 +141,7 @@ def _wrong(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _meaning(model: str, key: str, known: list[str]) -> str:
-    """The meaning here of an argument of other libraries."""
+    """The equivalent in this package of an argument of other libraries."""
     for models, text in _FOREIGN.get(key, {}).items():
         if model in models.split() or not models:
             return f": {text}" if text == _UNNEEDED else f": that is {text}"

@@ -1,10 +1,10 @@
-"""The one setting outside JAX that makes fits faster; nothing sets it but the user's own call."""
+"""The one setting outside JAX that makes fits faster; only a call of the user sets it."""
 
 from __future__ import annotations
 
 import os
 
-from jax._src import xla_bridge  # the only place that knows whether a backend has started
+from jax._src import xla_bridge  # the only module that tells whether a backend has started
 
 _OPTION = "xla_cpu_small_while_loop_byte_threshold"
 
@@ -17,10 +17,11 @@ def compile_small_loops(limit: int = 4_000_000) -> None:
     one kernel of such loops anyway, and on other devices it changes nothing.
 
     Args:
-      limit: bytes of a loop's state up to which it is one kernel, static.  Such a kernel runs on one core.
+      limit: the bytes of a loop's state up to which it is one kernel, static.  Such a kernel runs on one core.
 
     Raises:
-      RuntimeError if JAX has started a device already, or if the flag is set to something else.
+      ValueError for a limit that is not a positive integer.  RuntimeError if JAX has started a device already, or if
+      the flag has another value.
 
     >>> import jaxinfra as ji
     >>> ji.compile_small_loops(-1)

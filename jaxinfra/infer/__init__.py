@@ -5,7 +5,7 @@ inference              standard errors, z and t tests, confidence intervals
 wald_test, likelihood_ratio_test
 log_likelihood, aic, bic
 residuals, leverage, cooks_distance, leave_one_out, influence
-summary                all of it as a table
+summary                a table of coefficients, errors, statistics and intervals
 """
 
 from jaxinfra._core import address

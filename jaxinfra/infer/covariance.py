@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra import families
 from jaxinfra._core import checks, rows
@@ -24,10 +25,11 @@ _FIXED = (families.Binomial, families.Poisson, families.NegativeBinomial)
 
 @short_repr
 class Covariance(NamedTuple):
-    """The covariance matrix (q, q) of the parameters: coefficients, then the intercept or the thresholds.
+    """The covariance matrix of the parameters: coefficients, then the intercept or the thresholds.
 
-    dispersion () is what the variance of a row is multiplied by (the residual variance of least squares), 1 where it is
-    known; df_residual () the weight of the rows less the effective number of parameters.
+    matrix: (q, q).
+    dispersion: (), the factor of the variance of a row (the residual variance of least squares), 1 where it is known.
+    df_residual: (), the weight of the rows less the effective number of parameters.
     """
 
     matrix: jax.Array
@@ -36,8 +38,17 @@ class Covariance(NamedTuple):
 
 
 def kinds(model: ModuleType) -> tuple[str, ...]:
-    """The kinds of covariance that a model has, the default first."""
-    facts = model.FACTS
+    """The kinds of covariance of a model, the default first.
+
+    >>> import jaxinfra as ji
+    >>> ji.infer.kinds(ji.quantile)
+    ('powell', 'kernel', 'iid')
+    """
+    facts = _problem.facts_of(model)
+    if facts is None:
+        raise TypeError(
+            f"infer.kinds: {getattr(model, '__name__', model)} has no standard errors: use select.bootstrap"
+        )
     if not facts.smooth:
         return ("powell", "kernel", "iid")
     if facts.robust:
@@ -46,9 +57,9 @@ def kinds(model: ModuleType) -> tuple[str, ...]:
 
 
 def covariance(
-    fit: Fit, X: Any, y: Any, *, kind: str | None = None, sample_weight: Any = None, offset: Any = None,
-    exposure: Any = None, groups: Any = None, n_groups: int | None = None,
-    correction: bool = True,
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, kind: str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None, groups: ArrayLike | None = None,
+    n_groups: int | None = None, correction: bool = True,
 ) -> Covariance:  # fmt: skip
     r"""The covariance matrix of fitted parameters.
 
@@ -56,28 +67,35 @@ def covariance(
               \mathrm{HC:}\ H^{-1} \Big(\sum_i s_i\, u_i^2\, v_i v_i^\top\Big) H^{-1}, \qquad
               \mathrm{cluster:}\ H^{-1} \Big(\sum_g t_g t_g^\top\Big) H^{-1}
 
-    with H the second derivative of the summed losses and the penalty (of a GLM its expectation in "model", what is
-    observed in the others), v = (x, 1), u_i the slope of row i's loss, divided by 1 (HC0), (1 - h_i)^{1/2} (HC2) or
+    with H the second derivative of the summed losses and the penalty (of a GLM its expectation in "model", the observed
+    one in the others), v = (x, 1), u_i the slope of row i's loss, divided by 1 (HC0), (1 - h_i)^{1/2} (HC2) or
     1 - h_i (HC3) with the leverage h_i, and t_g the sum of scores in group g.
 
     Args:
       fit: what the fit of ols, ridge, logistic, glm, huber, m_estimator, quantile, multinomial or ordinal returned,
-        traced; it knows its model, settings and hyper-parameters.  X, y: what it was given, traced.
+        traced; it carries its model, settings and hyper-parameters.
+      X, y: the data that it was given, traced.
       kind: static.  "model"; "HC0", "HC1" (times n / (n - q)), "HC2", "HC3"; "cluster".  Of robust models "H1", "H2",
         "H3" (Huber 1981, eqs. 6.6 to 6.8) instead of "model", of quantile "powell" (for any errors), "kernel"
         and "iid" (where the errors of all rows have one distribution: far too small otherwise) alone.  None takes the
         first of `kinds(model)`.
       sample_weight: (n,), traced: counts of rows, as the fit was given them; twice the weights are twice the data, so
         half the covariance.
-      offset, exposure: as the fit was given them.
-      groups: (n,) whole numbers from 0, traced: the clusters.  n_groups: static, their number; None counts them on the
-        host.
+      offset, exposure: (n,), traced, as the fit was given them.
+      groups: (n,) whole numbers from 0, traced: the clusters.
+      n_groups: the number of clusters, static; None counts them on the host.
       correction: static; False leaves out the factor G / (G - 1) * (n - 1) / (n - q) of clusters.
 
     Returns:
       Covariance.  Rows and columns of parameters that the data do not determine (duplicated columns) are NaN, never 0.
       The scale of a robust model is taken as known.  Multinomial parameters sum to 0 over the classes: their matrix has
       that null space.  Penalised models: of the estimate about its own mean, without the bias.
+
+    Raises:
+      TypeError for a fit of another model, or without its problem.  ValueError for a kind that the model does not have,
+      groups without kind="cluster" or the reverse, an L1 penalty, a class_weight, several targets, shapes that do not
+      match, row arguments that the fit was given and that are missing here, and parameters that do not minimise the
+      objective of these rows (in compiled code all is NaN instead).
 
     Derivatives: with respect to the parameters, X, y and weights, by differentiation of the formulas.
 

@@ -1,4 +1,4 @@
-r"""Residuals, leverage, and what every row does to the fit."""
+r"""Residuals, leverage, and the influence of every row on the fit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxinfra._core import checks, problem, rows
 from jaxinfra._core.facts import Facts
@@ -56,17 +57,20 @@ def _at(model: ModuleType, given: Fitted, static: Static) -> _At:
 
 
 def residuals(
-    fit: Fit, X: Any, y: Any, *, kind: str = "response",
-    sample_weight: Any = None, offset: Any = None, exposure: Any = None,
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, kind: str = "response", sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     r"""The residuals of a fit: (n,).
 
     Args:
-      fit: of ols, ridge, logistic, glm, huber or m_estimator; X, y, sample_weight, offset and exposure as in
-        `covariance`.
+      fit: of ols, ridge, logistic, glm, huber or m_estimator, traced.
+      X, y, sample_weight, offset, exposure: as in `covariance`.
       kind: static.  "response" y - mu; "working" (y - mu) deta/dmu; "pearson" (y - mu) / sqrt(V); "deviance", the
         signed root of the unit deviance; "standardized" pearson / sqrt(dispersion (1 - h)); "studentized" the same with
         the dispersion of the other rows.  Robust models have "response", "pearson", over the scale, and "standardized".
+
+    Raises:
+      ValueError for a kind that the model does not have.  The others as `leverage`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -124,12 +128,20 @@ def _residuals_at(at: _At, given: Fitted, model: ModuleType, static: Static, kin
 
 
 def leverage(
-    fit: Fit, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None, exposure: Any = None
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    exposure: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
-    """How much of a row's own y goes into its fit, between 0 and 1: the diagonal of the hat matrix, (n,).
+    """The leverage of each row, (n,), between 0 and 1: the diagonal of the hat matrix, its own share in its fit.
 
-    Arguments as in `covariance`; of a row of weight 2 that of each copy.  Of a robust model it is 0 for the rows whose
-    residual is so large that a little more of it changes nothing.
+    Of a row of weight 2 it is that of each copy.  Of a robust model it is 0 for the rows whose residual is so large
+    that a change of it changes nothing.
+
+    Args:
+      fit: of ols, ridge, logistic, glm, huber or m_estimator, traced.
+      X, y, sample_weight, offset, exposure: as in `covariance`.
+
+    Raises:
+      TypeError for a fit of another model.  The others as `covariance`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -150,12 +162,19 @@ def _leverage(given: Fitted, *, model: ModuleType, static: Static) -> tuple[jax.
 
 
 def cooks_distance(
-    fit: Fit, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None, exposure: Any = None
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    exposure: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
-    """How far all predictions move without a row, in units of q times the dispersion: (n,).  Above 1 is much.
+    """Cook's distance (n,): the change of all predictions without a row, over q times the dispersion; above 1 is large.
 
     By one Newton step from the fit of all rows, d'Hd / (q dispersion) with d = H^-1 v u / (1 - h), u the slope of the
-    row's loss; of robust models with the scale held.  Arguments as in `covariance`.
+    row's loss; of robust models at a fixed scale.
+
+    Args:
+      fit, X, y, sample_weight, offset, exposure: as in `leverage`.
+
+    Raises:
+      TypeError and ValueError as `leverage`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -183,7 +202,8 @@ def _cooks(given: Fitted, *, model: ModuleType, static: Static) -> tuple[jax.Arr
 
 
 def leave_one_out(
-    fit: Fit, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None, exposure: Any = None
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    exposure: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     r"""The parameters without each row, (n, q): coefficients, then the intercept.
 
@@ -193,7 +213,11 @@ def leave_one_out(
     the fit of all rows for the other models, of robust ones with the scale of all rows.  Of a row of weight 2 one copy
     is left out.
 
-    Arguments as in `covariance`.
+    Args:
+      fit, X, y, sample_weight, offset, exposure: as in `leverage`.
+
+    Raises:
+      TypeError and ValueError as `leverage`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -221,8 +245,9 @@ def _leave_one_out(given: Fitted, *, model: ModuleType, static: Static) -> tuple
 
 
 def influence(
-    fit: Fit, X: Any, y: Any, *, of: Callable[[Any], Any] | None = None, sample_weight: Any = None,
-    offset: Any = None, exposure: Any = None, tol: Any = None,
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, of: Callable[[Any], Any] | None = None,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, exposure: ArrayLike | None = None,
+    tol: ArrayLike | None = None,
 ) -> Any:  # fmt: skip
     r"""The effect of one more unit of weight of each row on a function of the parameters, to first order.
 
@@ -234,15 +259,19 @@ def influence(
 
     Args:
       fit: of a model whose parameters have derivatives with respect to weights: all of the library but `quantile` and
-        `theil_sen`, where they are 0.  It is fitted again as it was; its parameters are not looked at.
-      X, y: what it was given, traced.
+        `theil_sen`, where they are 0.  It is fitted again with its arguments; its parameters are not used.
+      X, y: the data that it was given, traced.
       of: params -> an array of any shape, or a pytree of arrays, static (pass one function, not a new lambda each time,
         which would compile again); None means the parameters themselves.
-      sample_weight, offset, exposure: as the fit was given them, traced.
-      tol: of the fit, traced.
+      sample_weight, offset, exposure: (n,), as the fit was given them, traced.
+      tol: that of the fit, traced; None means the model's default.
 
     Returns:
-      What `of` returns, with one more axis at the end: (..., n).
+      The value of `of` with one more axis at the end: (..., n).
+
+    Raises:
+      TypeError for a fit without its problem, and an argument that its model's `fit` does not have.  ValueError for
+      shapes that do not match, and row arguments that the fit was given and that are missing here.
 
     Cost: a fit, and a vector-Jacobian product for each number that `of` returns.
 
@@ -257,7 +286,7 @@ def influence(
     verb = "infer.influence"
     X, y, dtype = checks.design(verb, X, y)
     w = checks.weights(verb, sample_weight, X, y)
-    w = jnp.ones(X.shape[0], dtype) if w is None else jnp.asarray(w, dtype)
+    w = jnp.ones(jnp.shape(X)[0], dtype) if w is None else jnp.asarray(w, dtype)
     model, known = problem.asked(verb, fit, {"sample_weight": sample_weight, "offset": offset, "exposure": exposure})
     rows = {"offset": offset, "exposure": exposure, "tol": tol}
     traced, static = checks.split({**known, **{name: value for name, value in rows.items() if value is not None}})

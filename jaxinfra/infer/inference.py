@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra import families
 from jaxinfra._core import checks, problem
@@ -20,10 +21,13 @@ from jaxinfra.infer.likelihood import Counted
 
 @short_repr
 class Inference(NamedTuple):
-    """Each parameter, its error, test and interval: (q,) each; coefficients, then the intercept or the thresholds.
+    """Estimates, errors, tests and intervals, (q,) each: coefficients, then the intercept or the thresholds.
 
-    statistic is estimate / se and p_value its two-sided tail, of Student's t with df () degrees of freedom, normal
-    where df is inf; lower and upper bound the interval of the level asked for.  NaN where an error does not exist.
+    estimate, se: the parameters and their standard errors; NaN where an error does not exist.
+    statistic, p_value: estimate / se, and its two-sided tail.
+    lower, upper: the confidence interval.
+    df: (), the degrees of freedom of Student's t; inf for the normal distribution.
+    covariance: the `Covariance` behind the errors.
     """
 
     estimate: jax.Array
@@ -38,7 +42,7 @@ class Inference(NamedTuple):
 
 @short_repr
 class Test(NamedTuple):
-    """A test of several parameters: statistic (), its p_value (), and the degrees of freedom ()."""
+    """A test of several parameters: the statistic (), its p_value (), and the degrees of freedom ()."""
 
     statistic: jax.Array
     p_value: jax.Array
@@ -47,20 +51,24 @@ class Test(NamedTuple):
 
 
 def inference(
-    fit: Fit, X: Any, y: Any, *, kind: str | None = None, sample_weight: Any = None, offset: Any = None,
-    exposure: Any = None, groups: Any = None, n_groups: int | None = None,
-    correction: bool = True, level: Any = 0.95, use_t: bool | None = None,
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, kind: str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None, groups: ArrayLike | None = None,
+    n_groups: int | None = None, correction: bool = True, level: ArrayLike = 0.95, use_t: bool | None = None,
 ) -> Inference:  # fmt: skip
     """Standard errors, z or t tests against 0 and confidence intervals of every parameter.
 
     Args:
       fit, X, y, kind, sample_weight, offset, exposure, groups, n_groups, correction: as in `covariance`.
-      level: of the intervals, between 0 and 1, traced.
-      use_t: static; Student's t instead of the normal distribution.  None: where the dispersion is estimated (least
-        squares, quantile, gamma and other GLMs), with n - q degrees of freedom, of clusters their number less 1.
+      level: that of the intervals, between 0 and 1, traced.
+      use_t: static; Student's t instead of the normal distribution, with n - q degrees of freedom, of clusters their
+        number less 1.  None: where the dispersion is estimated (least squares, quantile, gamma and other GLMs).
 
     Returns:
       Inference.
+
+    Raises:
+      ValueError for a level outside (0, 1) on the host.  TypeError for a use_t that is no boolean.  The others as
+      `covariance`.
 
     Cost: that of `covariance`.
 
@@ -115,17 +123,20 @@ def _inference(params: Any, C: Covariance, level: jax.Array, *, use_t: bool, int
     return Inference(estimate, se, statistic, tail, estimate - half, estimate + half, df, C)
 
 
-def wald_test(inference: Inference, restriction: Any, value: Any = 0.0) -> Test:
+def wald_test(inference: Inference, restriction: ArrayLike, value: ArrayLike = 0.0) -> Test:
     r"""Test linear restrictions of the parameters: :math:`(R\theta - r)^\top (R C R^\top)^{-1} (R\theta - r)`.
 
     Args:
-      inference: what `inference` returned.
+      inference: what `inference` returned, traced.
       restriction: R (m, q) or (q,), traced; the statistic is chi2 with m degrees of freedom or, where df is finite, F.
       value: r, () or (m,), traced.
 
     Returns:
-      Test: statistic (chi2, or F which is it over m), p_value, df m and df_denominator.  NaN where R touches parameters
+      Test: statistic (chi2, or F = chi2 / m), p_value, df = m and df_denominator.  NaN where R involves parameters
       without errors.
+
+    Raises:
+      ValueError for a restriction of another shape.  TypeError for one that holds no numbers.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -156,27 +167,32 @@ def _wald(inference: Inference, R: jax.Array, value: jax.Array) -> Test:
 
 
 def likelihood_ratio_test(
-    smaller: Fit, X_smaller: Any, larger: Fit, X_larger: Any, y: Any, *, sample_weight: Any = None, offset: Any = None,
-    offset_smaller: Any = None, exposure: Any = None, dispersion: Any = None,
+    smaller: Fit, X_smaller: ArrayLike, larger: Fit, X_larger: ArrayLike, y: ArrayLike, *,
+    sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None, offset_smaller: ArrayLike | None = None,
+    exposure: ArrayLike | None = None, dispersion: ArrayLike | None = None,
 ) -> Test:  # fmt: skip
     r"""Test a fit against that of a larger model which contains it: :math:`2 (\log L_1 - \log L_0)`.
 
-    The statistic is about chi2 if the smaller model holds, with as many degrees of freedom as the larger has more
-    parameters that the data determine.
+    The statistic is approximately chi2 if the smaller model holds; its degrees of freedom are the parameters that the
+    data determine of the larger model, less those of the smaller.
 
     Args:
       smaller, larger: fits of one model, ols, logistic, glm (not Tweedie), multinomial or ordinal, traced; without
         penalty, since the statistic of penalised fits has another distribution.
       X_smaller, X_larger: (n, p0) and (n, p1), traced, of the same rows; a column of zeros makes a model of the
-        intercept alone.  y: as in `fit`, traced.
+        intercept alone.
+      y: as in `fit`, traced.
       sample_weight, offset, exposure: as in `covariance`, of both fits.
-      offset_smaller: of the smaller fit where it has another; None means the same.
+      offset_smaller: that of the smaller fit where it has another; None means the same.
       dispersion: as in `log_likelihood`, of both, traced; None means for the gamma and inverse Gaussian families the
         estimate of the larger model.
 
     Returns:
       Test: statistic, p_value, df, df_denominator (inf), each ().  p_value is NaN where the larger model has no more
       parameters than the smaller, or where parameters are NaN.  All is NaN in compiled code if an l2 is not 0.
+
+    Raises:
+      ValueError for fits with a penalty, and for fits of two models.  The others as `aic`.
 
     Derivatives: of statistic and p_value with respect to all that is traced, by differentiation of the formulas.
 
@@ -193,7 +209,7 @@ def likelihood_ratio_test(
     Source: Wilks 1938.  Elsewhere: statsmodels' compare_lr_test, R's anova(test="LRT") and lmtest::lrtest.
     """
     verb = "infer.likelihood_ratio_test"
-    given = {"sample_weight": sample_weight, "exposure": exposure}
+    given: dict[str, Any] = {"sample_weight": sample_weight, "exposure": exposure}
     offset_smaller = offset if offset_smaller is None else offset_smaller
     pair = (("smaller", smaller, X_smaller, offset_smaller), ("larger", larger, X_larger, offset))
     unpenalised: Any = True

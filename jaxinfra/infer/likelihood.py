@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln, xlogy
+from jax.typing import ArrayLike
 
 from jaxinfra import families
 from jaxinfra._core import affine, rows
@@ -26,19 +27,26 @@ def has_likelihood(facts: Facts) -> bool:
 
 
 def log_likelihood(
-    fit: Fit, X: Any, y: Any, *,
-    sample_weight: Any = None, offset: Any = None, exposure: Any = None, dispersion: Any = None,
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None, dispersion: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     """The log likelihood of the rows, constants included, penalties not.  A scalar.
 
     Args:
-      fit: of ols, ridge, logistic, glm (not Tweedie), multinomial or ordinal, at any parameters; X, y, sample_weight,
-        offset and exposure as in `covariance`.
-      dispersion: of the Gaussian, gamma and inverse Gaussian families, traced; None means the maximum of the likelihood
-        for Gaussian rows, and Pearson's estimate (`glm.dispersion`) for the others.
+      fit: of ols, ridge, logistic, glm (not Tweedie), multinomial or ordinal, at any parameters, traced.
+      X, y, sample_weight, offset, exposure: as in `covariance`.
+      dispersion: that of the Gaussian, gamma and inverse Gaussian families, traced; None means the maximum of the
+        likelihood for Gaussian rows, and Pearson's estimate (`glm.dispersion`) for the others.
 
     Returns:
       A scalar; shares of a binomial family are counted as whole rows.
+
+    Raises:
+      TypeError for a fit of another model, or without its problem.  ValueError for a Tweedie family, whose density has
+      no closed form, an L1 penalty, a class_weight, several targets, shapes that do not match, and row arguments that
+      the fit was given and that are missing here.
+
+    Derivatives: with respect to all that is traced, by differentiation of the formulas.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -153,8 +161,8 @@ def _count(given: Fitted, *, model: ModuleType, static: Static) -> tuple[jax.Arr
 
 
 def aic(
-    fit: Fit, X: Any, y: Any, *,
-    sample_weight: Any = None, offset: Any = None, exposure: Any = None, dispersion: Any = None,
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None, dispersion: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     r"""Akaike's criterion of a fit, :math:`2 q - 2 \log L`: the smaller, the better it should predict new rows.
 
@@ -166,6 +174,10 @@ def aic(
 
     Returns:
       A scalar; compare it for fits of the same rows alone.  NaN where the parameters are.
+
+    Raises:
+      ValueError for parameters that do not minimise the objective of these rows (in compiled code NaN instead).  The
+      others as `log_likelihood`.
 
     Derivatives: with respect to all that is traced, by differentiation of the formulas.
 
@@ -185,12 +197,21 @@ def aic(
 
 
 def bic(
-    fit: Fit, X: Any, y: Any, *,
-    sample_weight: Any = None, offset: Any = None, exposure: Any = None, dispersion: Any = None,
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None, dispersion: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     r"""Schwarz's criterion of a fit, :math:`q \log n - 2 \log L`: the smaller, the likelier the model.
 
-    n is the weight of the rows; q, the arguments and what comes back as in `aic`.
+    n is the weight of the rows and q the effective number of parameters.
+
+    Args:
+      fit, X, y, sample_weight, offset, exposure, dispersion: as in `log_likelihood`.
+
+    Returns:
+      A scalar, as of `aic`.
+
+    Raises:
+      ValueError and TypeError as `aic`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -1,4 +1,4 @@
-r"""The table of a fitted model, as statisticians know it."""
+r"""The table of a fitted model: coefficients, errors, tests and intervals, as statistics packages print it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra import families
 from jaxinfra._core.types import Fit, Status
@@ -18,23 +19,30 @@ _WIDTH, _NAME, _NUMBER = 78, 12, 11  # of a line, the names and a column of numb
 
 
 class Summary(str):
-    """Text that shows itself as it is, in a terminal and in a notebook."""
+    """Text whose representation is the text itself, in a terminal and in a notebook."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 def summary(
-    fit: Fit, X: Any, y: Any, *, kind: str | None = None, sample_weight: Any = None, offset: Any = None,
-    exposure: Any = None, groups: Any = None, n_groups: int | None = None,
-    correction: bool = True, level: float = 0.95, use_t: bool | None = None, names: Sequence[str] | None = None,
+    fit: Fit, X: ArrayLike, y: ArrayLike, *, kind: str | None = None, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, exposure: ArrayLike | None = None, groups: ArrayLike | None = None,
+    n_groups: int | None = None, correction: bool = True, level: float = 0.95, use_t: bool | None = None,
+    names: Sequence[str] | None = None,
 ) -> Summary:  # fmt: skip
     """Coefficients, errors, statistics and intervals of a fit as a table; on the host.
 
     Args:
       fit, X, y, kind, sample_weight, offset, exposure, groups, n_groups, correction, level, use_t: as in `inference`;
-        the fit's status heads the table, and parameters that are NaN stay so.
-      names: of the p columns; None means x0, x1, ...
+        the table shows the fit's status, and parameters that are NaN as NaN.
+      names: those of the p columns; None means x0, x1, ...
+
+    Returns:
+      Summary, a string.
+
+    Raises:
+      ValueError for another number of names.  The others as `inference`.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -7,11 +7,11 @@ r"""Kernels: k(x, z) for all pairs of rows, as pytrees whose numeric fields are 
     Precomputed()                          X is the matrix of kernel values itself
     Custom(function, params)               any function of two sets of rows
 
-Sums and products of kernels are kernels, and so are their multiples by a number.  `scale` and `auto` give the `gamma`
-that scikit-learn and libsvm take by default.
+Sums and products of kernels are kernels, and so are their multiples by a number.  `scale` and `auto` return the `gamma`
+that scikit-learn and libsvm use by default.
 
-A solver asks for many blocks of the same matrix.  So the work that depends on one set of rows alone is done once, in
-`features`, and `between` is what remains for a pair of them.
+A solver needs many blocks of the same matrix.  So the work that depends on one set of rows alone is done once, in
+`features`, and `between` does the rest for a pair of sets.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxinfra._core import absent, address, checks, compensated
 from jaxinfra._core.compensated import Pair
@@ -53,14 +54,14 @@ Array = jax.Array
 
 @pytree
 class Linear(Kernel):
-    """x'z."""
+    """The linear kernel x'z."""
 
     def between(self, a: Array, b: Array) -> Array:
         """The products of the rows."""
         return dot(a, b.T)
 
     def times(self, a: Array, v: Array) -> Array:
-        """By the factor X."""
+        """The product X (X'v), without the matrix."""
         return dot(a, dot(v, a))
 
     def diagonal(self, a: Array) -> Array:
@@ -74,14 +75,19 @@ class Linear(Kernel):
 
 @pytree
 class Polynomial(Kernel):
-    """(gamma x'z + coef0)^degree.
+    """The polynomial kernel (gamma x'z + coef0)^degree: libsvm's and scikit-learn's "poly".
 
-    degree: a whole number, static; gamma, coef0: numbers, traced.  libsvm's and scikit-learn's "poly".
+    Args:
+      degree: a whole number of at least 1, static.
+      gamma, coef0: numbers, traced.
+
+    Raises:
+      ValueError for another degree.
     """
 
     degree: int = static(default=3)
-    gamma: Any = 1.0
-    coef0: Any = 0.0
+    gamma: ArrayLike = 1.0
+    coef0: ArrayLike = 0.0
 
     def __post_init__(self) -> None:
         if isinstance(self.degree, bool) or not isinstance(self.degree, int | np.integer) or self.degree < 1:
@@ -102,8 +108,8 @@ class Polynomial(Kernel):
             value = compensated.multiply(value, value) if value else None
             if bit == "1":
                 value = compensated.multiply(value, base) if value else base
-            # Else small blocks are one kernel, into which XLA copies each product as often as it is used: of degree 8
-            # it compiled for two minutes.
+            # Without the barrier small blocks are one XLA kernel, into which each product is copied once for every
+            # use: degree 8 compiled for two minutes.
             value = jax.lax.optimization_barrier(value)
         assert value is not None
         return value
@@ -115,13 +121,14 @@ class Polynomial(Kernel):
 
 @pytree
 class Sigmoid(Kernel):
-    """tanh(gamma x'z + coef0), which is not positive definite: a fit may end at a stationary point.
+    """The sigmoid kernel tanh(gamma x'z + coef0), not positive definite: a fit may end at a stationary point.
 
-    gamma, coef0: numbers, traced.
+    Args:
+      gamma, coef0: numbers, traced.
     """
 
-    gamma: Any = 1.0
-    coef0: Any = 0.0
+    gamma: ArrayLike = 1.0
+    coef0: ArrayLike = 0.0
 
     def between(self, a: Array, b: Array) -> Array:
         """The hyperbolic tangent of the affine products."""
@@ -134,15 +141,17 @@ class Sigmoid(Kernel):
 
 @pytree
 class Precomputed(Kernel):
-    """X holds the kernel's values: (n, n) between the rows of the fit, (m, n) where a fit predicts m new rows."""
+    """Kernel values given as X: (n, n) between the rows of the fit, (m, n) where a fit predicts m new rows."""
 
 
 @pytree
 class Custom(Kernel):
-    """Any function of two sets of rows: function(X (n, p), Z (m, p)) -> (n, m), symmetric in X and Z.
+    """A function of two sets of rows as a kernel: function(X (n, p), Z (m, p)) -> (n, m), symmetric in X and Z.
 
-    function: static; pass the same object every time, since a new one is compiled anew.
-    params: None, or a pytree of arrays, traced, that is handed over as a third argument; fits differentiate by it.
+    Args:
+      function: static; pass the same object every time, since a new one compiles again.
+      params: None, or a pytree of arrays, traced, the third argument of the function; fits have derivatives with
+        respect to it.
 
     >>> import jax.numpy as jnp
     >>> from jaxinfra import kernels
@@ -160,10 +169,18 @@ class Custom(Kernel):
         return self.function(a, b) if self.params is None else self.function(a, b, self.params)
 
 
-def scale(X: Any, sample_weight: Any = None) -> Array:
-    """1 / (p var(X)), 1 where X does not vary, NaN where the variance overflows: scikit-learn's gamma="scale".
+def scale(X: ArrayLike, sample_weight: ArrayLike | None = None) -> Array:
+    """The gamma 1 / (p var(X)): scikit-learn's gamma="scale".
 
-    sample_weight: (n,), traced; how often each row counts, None means once.
+    Args:
+      X: (n, p), traced.
+      sample_weight: (n,), traced; the number of times that each row counts, None means once.
+
+    Returns:
+      A scalar: 1 where X does not vary, NaN where the variance overflows.
+
+    Raises:
+      ValueError for other shapes.  TypeError for arrays without numbers.
 
     >>> import jax.numpy as jnp
     >>> from jaxinfra import kernels
@@ -182,8 +199,14 @@ def scale(X: Any, sample_weight: Any = None) -> Array:
     return jnp.where(jnp.isfinite(spread), 1 / positive(spread), jnp.nan)
 
 
-def auto(X: Any) -> Array:
-    """1 / p: libsvm's default gamma, scikit-learn's gamma="auto".
+def auto(X: ArrayLike) -> Array:
+    """The gamma 1 / p: libsvm's default, scikit-learn's gamma="auto".
+
+    Args:
+      X: (n, p), traced; its columns are counted.
+
+    Raises:
+      ValueError for another shape.  TypeError for an X that holds no numbers.
 
     >>> import jax.numpy as jnp
     >>> from jaxinfra import kernels
@@ -194,7 +217,7 @@ def auto(X: Any) -> Array:
     return jnp.asarray(1 / X.shape[1], X.dtype)
 
 
-def _rows(verb: str, X: Any) -> Array:
+def _rows(verb: str, X: ArrayLike) -> Array:
     X = checks.array(verb, "X", X)
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(f"{verb}: X must have shape (n, p), n and p at least 1, got X {X.shape}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxinfra._core import checks
 from jaxinfra._core.centre import bulk
@@ -26,8 +27,12 @@ class Kernel:
     [[9.]]
     """
 
-    def __call__(self, X: Any, Z: Any) -> Array:
-        """The values k(x, z) for rows X (n, p) and Z (m, p): (n, m)."""
+    def __call__(self, X: ArrayLike, Z: ArrayLike) -> Array:
+        """The values k(x, z) for rows X (n, p) and Z (m, p): (n, m).
+
+        Raises:
+          ValueError for X and Z of other shapes.  TypeError for arrays without numbers.
+        """
         X, Z = checks.array("kernel", "X", X), checks.array("kernel", "Z", Z)
         if X.ndim != 2 or Z.ndim != 2 or X.shape[1] != Z.shape[1]:
             raise ValueError(f"kernel: X (n, p) and Z (m, p) must have equal columns, got {X.shape} and {Z.shape}")
@@ -43,30 +48,30 @@ class Kernel:
     def features(self, X: Array, about: Array) -> Any:
         """The part that depends on one set of rows: a pytree of arrays with the rows first.
 
-        about: (p,), the same for all rows of a problem, as `middle` gives it; kernels of differences subtract it, so
-        that no digits are lost far from the origin.
+        about: (p,), the same for all rows of a problem, from `middle`; kernels of differences subtract it, so that no
+          digits are lost far from the origin.
         """
         return X
 
     def between(self, a: Any, b: Any) -> Array:
-        """k for the features of n and of m rows: (n, m)."""
+        """The values for the features of n and of m rows: (n, m)."""
         raise NotImplementedError
 
     def times(self, a: Any, v: Array) -> Array | None:
-        """The matrix of n rows times v (n,) where the kernel has a short way to it, else None."""
+        """The matrix of n rows times v (n,), where the kernel has a cheaper product than by the matrix, else None."""
         return None
 
     def diagonal(self, a: Any) -> Array:
-        """k(x, x) for the features of n rows: (n,)."""
+        """The values k(x, x) for the features of n rows: (n,)."""
         one = lambda row: self.between(*[jax.tree.map(lambda v: v[None], row)] * 2)[0, 0]  # noqa: E731
         return jax.vmap(one)(a)
 
     def pair_features(self, X: Array, about: Array) -> Any:
-        """Data that `pairs` needs, of one set of rows."""
+        """The features that `pairs` needs, of one set of rows."""
         return self.features(X, about)
 
     def pairs(self, a: Any, b: Any) -> Pair:
-        """k in one and a half times the working precision, for certificates without float64, where a kernel has it."""
+        """The values in 1.5 times the working precision where a kernel has it, for certificates without float64."""
         value = self.between(a, b)
         return value, jnp.zeros_like(value)
 
@@ -87,15 +92,15 @@ class Sum(Kernel):
     second: Kernel
 
     def features(self, X: Array, about: Array) -> tuple[Any, Any]:
-        """Those of both."""
+        """The features of both kernels."""
         return self.first.features(X, about), self.second.features(X, about)
 
     def between(self, a: tuple[Any, Any], b: tuple[Any, Any]) -> Array:
-        """The sum."""
+        """The sum of both kernels."""
         return self.first.between(a[0], b[0]) + self.second.between(a[1], b[1])
 
     def diagonal(self, a: tuple[Any, Any]) -> Array:
-        """The sum."""
+        """The sum of both kernels."""
         return self.first.diagonal(a[0]) + self.second.diagonal(a[1])
 
 
@@ -107,15 +112,15 @@ class Product(Kernel):
     second: Kernel
 
     def features(self, X: Array, about: Array) -> tuple[Any, Any]:
-        """Those of both."""
+        """The features of both kernels."""
         return self.first.features(X, about), self.second.features(X, about)
 
     def between(self, a: tuple[Any, Any], b: tuple[Any, Any]) -> Array:
-        """The product."""
+        """The product of both kernels."""
         return self.first.between(a[0], b[0]) * self.second.between(a[1], b[1])
 
     def diagonal(self, a: tuple[Any, Any]) -> Array:
-        """The product."""
+        """The product of both kernels."""
         return self.first.diagonal(a[0]) * self.second.diagonal(a[1])
 
 
@@ -124,21 +129,21 @@ class Scaled(Kernel):
     """A multiple of a kernel."""
 
     kernel: Kernel
-    factor: Any
+    factor: float | Array
 
     def features(self, X: Array, about: Array) -> Any:
-        """Those of the kernel."""
+        """The features of the kernel."""
         return self.kernel.features(X, about)
 
     def between(self, a: Any, b: Any) -> Array:
-        """The multiple."""
+        """The multiple of the kernel."""
         return self.factor * self.kernel.between(a, b)
 
     def diagonal(self, a: Any) -> Array:
-        """The multiple."""
+        """The multiple of the kernel."""
         return self.factor * self.kernel.diagonal(a)
 
 
-def cast(kernel: Kernel, dtype: Any) -> Kernel:
+def cast(kernel: Kernel, dtype: DTypeLike) -> Kernel:
     """The kernel with its numbers as arrays of a dtype."""
     return jax.tree.map(lambda v: jnp.asarray(v, dtype), kernel)

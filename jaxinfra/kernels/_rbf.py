@@ -1,10 +1,10 @@
 r"""The Gaussian kernel, and squared distances with the digits that their usual formula loses.
 
-|x|^2 + |z|^2 - 2 x'z is one product of matrices, and off by eps |x|^2: of two rows 300 length scales away from the
-middle float32 would know the kernel value to 6 % only.  The sum of squared differences is right to a few eps, wherever
-the rows are.  Up to 16 columns it is what is computed: on two cores the 2000 x 2000 values in float32 take 1.0, 2.0 and
-3.5 ms of 3, 10 and 20 columns, exponential included, by the product 1.4, 1.4 and 1.9.  Of more columns it is computed
-where the rounding of the product would show.
+The formula |x|^2 + |z|^2 - 2 x'z is one matrix product, with an error of eps |x|^2: for two rows 300 length scales away
+from the middle, float32 would give the kernel value to 6 % only.  The sum of squared differences has an error of a few
+eps, wherever the rows are.  Up to 16 columns the kernel uses it: on two cores the 2000 x 2000 values in float32 take
+1.0, 2.0 and 3.5 ms for 3, 10 and 20 columns, exponential included, by the product 1.4, 1.4 and 1.9.  For more columns
+it is used where the rounding of the product would be visible.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxinfra._core import compensated
 from jaxinfra._core.compensated import Pair
@@ -24,17 +25,17 @@ from jaxinfra._core.pytree import pytree
 from jaxinfra.kernels._kernel import FEW, Kernel
 
 Array = jax.Array
-_SHOWS = 0.5  # power of eps: the relative error of a kernel value from which on it comes from differences
+_SHOWS = 0.5  # power of eps: the relative error of a kernel value above which it is computed from differences
 
-# Features of n rows of few columns: X (n, p); of more, those of `_about`.
+# Features of n rows: X (n, p) for few columns, the result of `_about` for more.
 Features = Any
 _Many = tuple[Array, Array, Array]
 
 
 def _about(X: Array, middle: Array, weight: Array | None) -> _Many:
-    """Rows about a middle, their weighted squares (n,), and what rounding took from the rows."""
+    """Rows about a middle, their weighted squares (n,), and the rounding error of the rows."""
     X, low = compensated.two_sum(X, jnp.broadcast_to(-middle[None], X.shape))
-    # Not X times the root of the weight, which has no derivative at 0.
+    # Not X times the square root of the weight, which has no derivative at 0.
     return X, (_weighted(X, weight) * X).sum(1), low
 
 
@@ -47,7 +48,7 @@ def _by_product(a: _Many, b: _Many, weight: Array | None) -> Array:
 
 
 def _apart(X: Array, Z: Array) -> Array:
-    """x_j - z_j, (p, n, m): with the columns first a sum over them is the inner loop, and rows of Z fill vectors."""
+    """The differences x_j - z_j, (p, n, m): columns first, so that a sum over them vectorises along the rows of Z."""
     return X.T[:, :, None] - Z.T[:, None, :]
 
 
@@ -55,14 +56,14 @@ def _sum(apart: Array, weight: Array | None) -> Array:
     return (apart * apart if weight is None else weight[:, None, None] * apart * apart).sum(0)
 
 
-# Differences are taken again on the way back: (p, n, m) numbers would be kept otherwise.
+# The backward pass recomputes the differences: it would keep (p, n, m) numbers otherwise.
 @jax.checkpoint
 def _by_differences(a: _Many, b: _Many, weight: Array | None) -> Array:
     return _sum(_apart(a[0], b[0]) + _apart(a[2], b[2]), weight)
 
 
 def _by_pairs_of_differences(a: Pair, b: Pair, weight: Array | None) -> Pair:
-    """`_by_differences` in pairs."""
+    """The same as `_by_differences`, in pairs."""
     (high, low), (high_b, low_b) = ((v.T for v in x) for x in (a, b))
     one, rest = compensated.two_sum(high[:, :, None], -high_b[:, None, :])
     apart = one, rest + (low[:, :, None] - low_b[:, None, :])
@@ -74,7 +75,7 @@ def _by_pairs_of_differences(a: Pair, b: Pair, weight: Array | None) -> Pair:
 
 
 def _shows(a: _Many, b: _Many, unit: Array) -> Array:
-    """Whether the rounding of the product would show."""
+    """Whether the rounding of the product would be visible."""
     return unit * 4 * eps(unit.dtype) * (a[1].max() + b[1].max()) > eps(unit.dtype) ** _SHOWS
 
 
@@ -85,18 +86,18 @@ def _exponential(apart: Array, unit: Array) -> Array:
 
 @jax.custom_jvp
 def _values(a: Features, b: Features, weight: Array | None, unit: Array) -> Array:
-    """exp(-unit sum_j weight_j (x_j - z_j)^2), (n, m)."""
+    """The values exp(-unit sum_j weight_j (x_j - z_j)^2), (n, m)."""
     if not isinstance(a, tuple):
         return _exponential(_sum(_apart(a, b), weight), unit)
-    # A comparison that told rounding from distance would split what a CPU does to the values into several passes.
+    # Comparing each distance with its rounding error would split the elementwise work of a CPU into several passes.
     value = _exponential(jnp.maximum(_by_product(a, b, weight), 0), unit)
     return when(_shows(a, b, unit), lambda _: _exponential(_by_differences(a, b, weight), unit), value)
 
 
 @_values.defjvp
 def _values_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    """By the product where its rounding does not show, of any number of columns: there and back 2000 x 2000 values of
-    16 columns take 23 ms, by differences 100, and 320 with a weight of each column."""
+    """By the product where its rounding is not visible, for any number of columns: the forward and backward pass of
+    2000 x 2000 values of 16 columns take 23 ms, by differences 100, and 320 with a weight of each column."""
 
     def distances(a: Features, b: Features, weight: Array | None) -> Array:
         if not isinstance(a, tuple):
@@ -113,19 +114,23 @@ def _values_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Ar
 
 @pytree
 class RBF(Kernel):
-    r"""exp(-sum_j gamma_j (x_j - z_j)^2): the Gaussian kernel.
+    r"""The Gaussian kernel exp(-sum_j gamma_j (x_j - z_j)^2).
 
-    gamma: not negative, traced; a number, or (p,) for a scale of each column ("automatic relevance determination").
+    Args:
+      gamma: not negative, traced; a number, or (p,) for a scale of each column ("automatic relevance determination").
 
-    Precision: a few eps of the value, wherever the rows lie; of more than 16 columns, far from the middle of the rows,
-      up to sqrt(eps); derivatives, of any number of columns, up to sqrt(eps).
+    Precision: a few eps of the value, wherever the rows are; with more than 16 columns, far from the middle of the
+      rows, up to sqrt(eps); derivatives, for any number of columns, up to sqrt(eps).
     """
 
-    gamma: Any
+    gamma: ArrayLike
 
     @classmethod
-    def length_scale(cls, scale: Any) -> RBF:
-        """exp(-sum_j (x_j - z_j)^2 / (2 scale_j^2)), scale a number or (p,): how Gaussian processes write it.
+    def length_scale(cls, scale: float | Array) -> RBF:
+        """The kernel exp(-sum_j (x_j - z_j)^2 / (2 scale_j^2)), as Gaussian processes write it.
+
+        Args:
+          scale: the length scale, a positive number or (p,), traced.
 
         >>> from jaxinfra import kernels
         >>> kernels.RBF.length_scale(2.0)
@@ -134,12 +139,12 @@ class RBF(Kernel):
         return cls(0.5 / (scale * scale))
 
     def _split(self) -> tuple[Array | None, Array]:
-        """gamma as the weights of columns, or None, and what the sum of the columns is multiplied by."""
+        """The gamma as weights of the columns, or None, and the factor of the sum over the columns."""
         gamma = jnp.asarray(self.gamma)
         return (gamma, jnp.ones((), gamma.dtype)) if gamma.ndim else (None, gamma)
 
     def features(self, X: Array, about: Array) -> Features:
-        """Rows about the middle, with what `_about` adds to many columns."""
+        """Rows about the middle, for many columns with the other parts of `_about`."""
         return X - about[None] if X.shape[1] <= FEW else _about(X, about, self._split()[0])
 
     def between(self, a: Features, b: Features) -> Array:
@@ -147,7 +152,7 @@ class RBF(Kernel):
         return _values(a, b, *self._split())
 
     def diagonal(self, a: Features) -> Array:
-        """Ones."""
+        """The values 1."""
         return jnp.ones_like((a[0] if isinstance(a, tuple) else a)[:, 0])
 
     def pair_features(self, X: Array, about: Array) -> Any:
@@ -167,7 +172,7 @@ class RBF(Kernel):
         """As `between`, every step in pairs."""
         weight, unit = self._split()
         high, low = self._many_apart(a, b) if isinstance(a[0], tuple) else _by_pairs_of_differences(a, b, weight)
-        # Far below what `compensated.exp` can tell from 0, and infinite distances among them.
+        # Values far below the smallest of `compensated.exp`, infinite distances included.
         far = unit * jnp.minimum(high, jnp.finfo(high.dtype).max) > 100
         unit = jnp.broadcast_to(-unit, high.shape)
         apart = jnp.where(far, 0, high), jnp.where(far, 0, low)

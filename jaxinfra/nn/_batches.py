@@ -48,7 +48,7 @@ class Order(NamedTuple):
     shuffle: bool
 
     def rows(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """(chunks, chunk, batch): the rows of each batch of the epoch, and whether they count.
+        """The rows of each batch of the epoch and whether they count, (chunks, chunk, batch) each.
 
         A pass over the data is a permutation; an epoch of more steps than a pass continues with the next one.
         """

@@ -1,4 +1,4 @@
-"""Positions of the steps of a sequence, which attention by itself does not tell apart."""
+"""Encodings of the positions in a sequence, whose order attention alone does not depend on."""
 
 from __future__ import annotations
 

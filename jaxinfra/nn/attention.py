@@ -173,7 +173,7 @@ def _init(key: jax.Array, config: Config, dtype: Any) -> Params:
 
 
 def _heads(block: Block, h: jax.Array, heads: int) -> list[jax.Array]:
-    """Q, K and V of each head: (n, heads, t, width / heads)."""
+    """The queries, keys and values of each head: (n, heads, t, width / heads)."""
     n, steps, width = h.shape
     flat = h.reshape(-1, width)
     parts = [layers.dense(affine, flat) for affine in (block.query, block.key, block.value)]

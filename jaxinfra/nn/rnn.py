@@ -154,7 +154,7 @@ def _init(key: jax.Array, config: Config, dtype: Any) -> Params:
 def _run(
     cell: Cell, x: jax.Array, mask: jax.Array | None, config: Config, backwards: bool, sequence: bool
 ) -> jax.Array:
-    """x (t, n, inputs) through one direction of one layer."""
+    """Run x (t, n, inputs) through one direction of one layer."""
     steps, n, width = x.shape
     gates = _cells.CELLS[config.cell].gates
     flat = x.reshape(-1, width)  # the products with the inputs of all steps at once
@@ -185,7 +185,7 @@ def hidden(params: Params, x: ArrayLike, *, mask: ArrayLike | None = None, key: 
 
 
 def _states(params: Params, x: Any, mask: Any, key: Any, sequence: bool) -> tuple[Any, Any]:
-    """(states of the last layer or None, its final states, the mask)."""
+    """The states of the last layer after each step, or without `sequence` its final ones, and the mask."""
     config, dtype = params.config, params.head.kernel.dtype
     if config.vocabulary is not None:
         x = layers.tokens(VERB, x, config.vocabulary, mask)

@@ -216,8 +216,9 @@ def fit(
     Raises:
       ValueError for shapes that do not match, a size, share, rate or name that is not allowed, weights that are
       negative, not finite or all 0, y that the loss does not take, a mask that `apply` does not take, a checkpoint
-      folder of another run or without a readable checkpoint.  TypeError for an `apply` or `loss` that is no function, a
-      key that is none, arrays without real numbers, y that are no integers under the softmax loss.
+      folder of another run or with damaged checkpoints alone.  TypeError for an `apply` or `loss` that is no function,
+      a key that is none, arrays without real numbers, y that are no integers under the softmax loss.  ImportError for
+      a tensorboard folder without tensorboardX.
 
     Status: CONVERGED after the last epoch or an early stop.  NONFINITE when a loss or an update was not finite: the run
       stops, the parameters are those before that step, no checkpoint is written, and a RuntimeWarning names the step.
