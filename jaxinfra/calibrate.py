@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import checks, labels
 from jaxinfra._core.finish import worst
@@ -108,8 +109,8 @@ def fit(
     if model is logistic and K > 2:
         raise ValueError(f"{verb}: logistic is for two classes, got {K}: use multinomial")
     folds = checks.array(verb, "folds", folds)
-    if folds.ndim != 2 or folds.shape[1] != jnp.shape(X)[0]:
-        raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {jnp.shape(X)[0]}), got folds {folds.shape}")
+    if folds.ndim != 2 or folds.shape[1] != np.shape(X)[0]:
+        raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {np.shape(X)[0]}), got folds {folds.shape}")
     weights = checks.weights(verb, sample_weight, X, y)
     traced, static = checks.split(fixed)
     return _fit(X, y, folds, weights, traced, model=model, classes=K, method=method, static=static)

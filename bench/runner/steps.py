@@ -59,15 +59,10 @@ def machine():
 def asv(arguments, env, echo=None):
     """Run asv; its return code and output. SIGINT and SIGTERM stop it, with the benchmark it runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "asv", *arguments],
-        cwd=records.ROOT,
-        env={**os.environ, **env},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        [sys.executable, "-m", "asv", *arguments], cwd=records.ROOT, env={**os.environ, **env},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,  # the terminal's interrupt reaches this program alone, which then stops asv in order
-    )
+    )  # fmt: skip
     lines = []
     try:
         for line in process.stdout:
@@ -128,15 +123,9 @@ def family(step, profile, finished, log):
     """
     command = [sys.executable, "-m", "bench.runner.family", step.module, step.only]
     with subprocess.Popen(
-        command,
-        cwd=records.ROOT,
-        env={**os.environ, "JAXINFRA_BENCH": profile},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        start_new_session=True,
-    ) as process:
+        command, cwd=records.ROOT, env={**os.environ, "JAXINFRA_BENCH": profile}, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
         try:
             for line in process.stdout:
                 title, seconds, rows = json.loads(line)

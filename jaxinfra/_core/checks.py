@@ -183,6 +183,14 @@ def penalty_path(
     return list(found.values())
 
 
+def grid(verb: str, name: str, value: ArrayLike, dtype: np.dtype) -> Any:
+    """A traced hyper-parameter of the m fits of a path: (m,)."""
+    value = hyper(verb, name, value, dtype)
+    if value.ndim != 1 or value.shape[0] == 0:
+        raise ValueError(f"{verb}: {name} must have shape (m,) with m >= 1, got {name} {value.shape}")
+    return value
+
+
 def is_zero(value: ArrayLike) -> bool:
     """Whether a penalty is the Python or NumPy number 0: the program then omits it."""
     return isinstance(value, int | float | np.number) and value == 0

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import checks, problem, rows
 from jaxinfra._core.facts import Facts
@@ -286,7 +287,7 @@ def influence(
     verb = "infer.influence"
     X, y, dtype = checks.design(verb, X, y)
     w = checks.weights(verb, sample_weight, X, y)
-    w = jnp.ones(jnp.shape(X)[0], dtype) if w is None else jnp.asarray(w, dtype)
+    w = jnp.ones(np.shape(X)[0], dtype) if w is None else jnp.asarray(w, dtype)
     model, known = problem.asked(verb, fit, {"sample_weight": sample_weight, "offset": offset, "exposure": exposure})
     rows = {"offset": offset, "exposure": exposure, "tol": tol}
     traced, static = checks.split({**known, **{name: value for name, value in rows.items() if value is not None}})

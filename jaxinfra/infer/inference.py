@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra import families
 from jaxinfra._core import checks, problem
@@ -92,8 +92,8 @@ def inference(
     intercept = bool(known.get("fit_intercept", True))
     level = _level(verb, level, C.matrix.dtype)
     if kind == "cluster":  # what is independent are the clusters
-        groups, count = checks.groups(verb, groups, jnp.shape(X)[0], n_groups)
-        w = jnp.ones(jnp.shape(X)[0], C.matrix.dtype) if sample_weight is None else jnp.asarray(sample_weight)
+        groups, count = checks.groups(verb, groups, np.shape(X)[0], n_groups)
+        w = jnp.ones(np.shape(X)[0], C.matrix.dtype) if sample_weight is None else jnp.asarray(sample_weight)
         C = C._replace(df_residual=(n_clusters(w, groups, count) - 1).astype(C.matrix.dtype))
     return _inference(fit.params, C, level, use_t=checks.flag(verb, "use_t", use_t), intercept=intercept)
 

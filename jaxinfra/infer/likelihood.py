@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln, xlogy
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra import families
 from jaxinfra._core import affine, rows

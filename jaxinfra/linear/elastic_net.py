@@ -3,7 +3,7 @@ r"""The elastic net: least squares with an L1 and an L2 penalty, and its path.""
 from __future__ import annotations
 
 import jax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine
 from jaxinfra._core.types import Fit, Linear

@@ -6,7 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
@@ -104,15 +104,11 @@ def fit(
     given, loss, dtype = check(verb, X, y, family, link, exposure, sample_weight, offset)
     checks.init(verb, init, given.X, given.y)
     fitted = _fit(
-        given,
-        loss,
-        None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, given.X, given.y, dtype),
+        given, loss, None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, given.X, given.y, dtype),
         checks.penalty(verb, "l2", l2, given.X, given.y, dtype),
-        None if init is None else Linear(init.coef, init.intercept),
-        checks.tolerance(verb, tol, dtype),
-        checks.count(verb, "max_iter", max_iter),
-        **options(verb, given, fit_intercept),
-    )
+        None if init is None else Linear(init.coef, init.intercept), checks.tolerance(verb, tol, dtype),
+        checks.count(verb, "max_iter", max_iter), **options(verb, given, fit_intercept),
+    )  # fmt: skip
     params = GLM(fitted.params.coef, fitted.params.intercept, loss.link)
     return Fit(params, fitted.info, {"family": loss.family, "link": loss.link})
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import positive
@@ -22,7 +22,7 @@ from jaxinfra.solvers.sparse.group_norm import GroupNorm
 
 @public
 def fit(
-    X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, l1: Any, l2: ArrayLike = 0.0,
+    X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, l1: ArrayLike, l2: ArrayLike = 0.0,
     group_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
     init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
@@ -81,11 +81,10 @@ def fit(
     verb = "group_lasso.fit"
     given, groups, l2, group_weight, dtype = _check(verb, X, y, sample_weight, offset, groups, l2, group_weight)
     checks.init(verb, init, given.X, given.y)
-    l1 = checks.hyper(verb, "l1", l1, dtype)
-    if l1.ndim != 0:
-        raise ValueError(f"{verb}: l1 must be a scalar (group_weight tells groups apart), got l1 {l1.shape}")
+    if np.ndim(l1) != 0:
+        raise ValueError(f"{verb}: l1 must be a scalar (group_weight tells groups apart), got l1 {np.shape(l1)}")
     return _fit(
-        given, groups, l1, l2, group_weight, init, checks.tolerance(verb, tol, dtype),
+        given, groups, checks.hyper(verb, "l1", l1, dtype), l2, group_weight, init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
         **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
@@ -152,7 +151,7 @@ def _solve(
 
 @partial(public, path_axis=("l1",))
 def path(
-    X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, l1: Any, l2: ArrayLike = 0.0,
+    X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, l1: ArrayLike, l2: ArrayLike = 0.0,
     group_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
     init: Linear | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 200, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
@@ -178,11 +177,8 @@ def path(
     verb = "group_lasso.path"
     given, groups, l2, group_weight, dtype = _check(verb, X, y, sample_weight, offset, groups, l2, group_weight)
     checks.init(verb, init, given.X, given.y)
-    l1 = checks.hyper(verb, "l1", l1, dtype)
-    if l1.ndim != 1 or l1.shape[0] == 0:
-        raise ValueError(f"{verb}: l1 must have shape (m,) with m >= 1, got l1 {l1.shape}")
     return _path(
-        given, groups, l1, l2, group_weight, init, checks.tolerance(verb, tol, dtype),
+        given, groups, checks.grid(verb, "l1", l1, dtype), l2, group_weight, init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
         **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
@@ -252,7 +248,7 @@ def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) ->
 @public
 def objective(
     params: Linear, X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, l1: ArrayLike, l2: ArrayLike = 0.0,
-    group_weight: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    group_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
     """Half the weighted mean of squared residuals plus the penalties: what `fit` minimises.  A scalar.
 
@@ -264,16 +260,16 @@ def objective(
     10.0
     """
     verb = "group_lasso.objective"
-    given, groups, l2, group_weight, dtype = _check(verb, X, y, sample_weight, offset, groups, l2, group_weight)
+    given, groups, l2, weight, dtype = _check(verb, X, y, sample_weight, offset, groups, l2, group_weight)
     X, y, w, _ = _input.read(given)
-    h = _norm(jnp.asarray(groups), group_weight, jnp.asarray(checks.hyper(verb, "l1", l1, dtype)))
+    h = _norm(jnp.asarray(groups), weight, jnp.asarray(checks.hyper(verb, "l1", l1, dtype)))
     return proximal.objective(params, X, y, w, l2, h)
 
 
 @public
 def optimality(
     params: Linear, X: ArrayLike, y: ArrayLike, *, groups: ArrayLike, l1: ArrayLike, l2: ArrayLike = 0.0,
-    group_weight: Any = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
+    group_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
     fit_intercept: bool = True,
 ) -> Linear:  # fmt: skip
     """The subgradient of `objective` of smallest norm, as Linear(coef, intercept): zero at the solution.
@@ -286,8 +282,8 @@ def optimality(
     0.0
     """
     verb = "group_lasso.optimality"
-    given, groups, l2, group_weight, dtype = _check(verb, X, y, sample_weight, offset, groups, l2, group_weight)
+    given, groups, l2, weight, dtype = _check(verb, X, y, sample_weight, offset, groups, l2, group_weight)
     fit_intercept = checks.flag(verb, "fit_intercept", fit_intercept)
     X, y, w, _ = _input.read(given)
-    h = _norm(jnp.asarray(groups), group_weight, jnp.asarray(checks.hyper(verb, "l1", l1, dtype)))
+    h = _norm(jnp.asarray(groups), weight, jnp.asarray(checks.hyper(verb, "l1", l1, dtype)))
     return proximal.subgradient(params, X, y, w, l2, h, fit_intercept=fit_intercept)

@@ -3,7 +3,7 @@ r"""The lasso: least squares with an L1 penalty, its path, and the smallest pena
 from __future__ import annotations
 
 import jax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine
 from jaxinfra._core.types import Fit, Linear

@@ -6,7 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
@@ -95,15 +95,10 @@ def fit(
     given, balanced, dtype = check_two(verb, X, y, class_weight, sample_weight, offset)
     checks.init(verb, init, given.X, given.y)
     return _fit(
-        given,
-        None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, given.X, given.y, dtype),
-        checks.penalty(verb, "l2", l2, given.X, given.y, dtype),
-        init,
-        checks.tolerance(verb, tol, dtype),
-        checks.count(verb, "max_iter", max_iter),
-        **options(verb, given, fit_intercept),
-        balanced=balanced,
-    )
+        given, None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, given.X, given.y, dtype),
+        checks.penalty(verb, "l2", l2, given.X, given.y, dtype), init, checks.tolerance(verb, tol, dtype),
+        checks.count(verb, "max_iter", max_iter), **options(verb, given, fit_intercept), balanced=balanced,
+    )  # fmt: skip
 
 
 _compiled = partial(jax.jit, static_argnames=("balanced", "fit_intercept", "blocked"))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
@@ -90,15 +90,10 @@ def fit(
     K = static["K"]
     checks.init(verb, init, given.X, given.y, classes=K)
     fitted = _fit(
-        given,
-        None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, given.X, given.y, dtype, classes=K),
-        checks.penalty(verb, "l2", l2, given.X, given.y, dtype, classes=K),
-        init,
-        checks.tolerance(verb, tol, dtype),
-        checks.count(verb, "max_iter", max_iter),
-        **options(verb, given, fit_intercept),
-        **static,
-    )
+        given, None if checks.is_zero(l1) else checks.penalty(verb, "l1", l1, given.X, given.y, dtype, classes=K),
+        checks.penalty(verb, "l2", l2, given.X, given.y, dtype, classes=K), init, checks.tolerance(verb, tol, dtype),
+        checks.count(verb, "max_iter", max_iter), **options(verb, given, fit_intercept), **static,
+    )  # fmt: skip
     return fitted._replace(problem={"n_classes": static["K"]})
 
 
@@ -119,7 +114,7 @@ def _fit(
 
 @public
 def path(
-    X: ArrayLike, y: ArrayLike, *, l1: Any = 0.0, l2: ArrayLike = 0.0, n_classes: int | None = None,
+    X: ArrayLike, y: ArrayLike, *, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0, n_classes: int | None = None,
     class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None, tol: ArrayLike | None = None, max_iter: ArrayLike = 1000,
     fit_intercept: bool = True,
@@ -146,12 +141,10 @@ def path(
     """
     verb = "multinomial.path"
     given, static, dtype = check_several(verb, X, y, n_classes, class_weight, sample_weight, offset)
-    l1 = None if checks.is_zero(l1) else l1
-    l1, l2 = checks.penalty_path(verb, given.X, given.y, dtype, classes=static["K"], l1=l1, l2=l2)
+    penalties: dict[str, Any] = {"l1": None if checks.is_zero(l1) else l1, "l2": l2}
     fitted = _path(
         given,
-        l1,
-        l2,
+        *checks.penalty_path(verb, given.X, given.y, dtype, classes=static["K"], **penalties),
         checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
         **options(verb, given, fit_intercept),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import jax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra import links
 from jaxinfra._core import checks, rows
@@ -122,7 +122,7 @@ def _fit(
 
 
 @public
-def decision(params: Thresholds, X: Any, *, offset: ArrayLike | None = None) -> jax.Array:
+def decision(params: Thresholds, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef (+ offset), to compare with the thresholds: (n,).
 
     Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
@@ -134,9 +134,9 @@ def decision(params: Thresholds, X: Any, *, offset: ArrayLike | None = None) -> 
     [6.]
     """
     verb = "ordinal.decision"
-    X = checks.linear_params(verb, params, X)
-    y = np.zeros(X.shape[0], np.int32)
-    return _decision(params, X, checks.rows_like(verb, "offset", offset, X, y))
+    rows_of_X = checks.linear_params(verb, params, X)
+    y = np.zeros(rows_of_X.shape[0], np.int32)
+    return _decision(params, rows_of_X, checks.rows_like(verb, "offset", offset, rows_of_X, y))
 
 
 @jax.jit

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.absent import or_ones
@@ -27,7 +27,7 @@ FACTS = Facts(smooth=False, estimates_dispersion=True)
 
 @public
 def fit(
-    X: ArrayLike, y: ArrayLike, *, tau: Any = 0.5, l1: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
+    X: ArrayLike, y: ArrayLike, *, tau: ArrayLike = 0.5, l1: ArrayLike = 0.0, sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None, init: Linear | None = None, tol: ArrayLike | None = None,
     max_iter: ArrayLike = 100, fit_intercept: bool = True,
 ) -> Fit:  # fmt: skip
@@ -93,11 +93,11 @@ def fit(
     """
     verb = "quantile.fit"
     given, dtype = _input.check(verb, X, y, sample_weight, offset)
-    tau = _tau(verb, tau, dtype)
-    several = tau.ndim == 1 and init is not None and np.ndim(init.coef) == 2
-    checks.init(verb, init, given.X, given.y, classes=len(tau) if several else None)
+    levels = _tau(verb, tau, dtype)
+    several = levels.ndim == 1 and init is not None and np.ndim(init.coef) == 2
+    checks.init(verb, init, given.X, given.y, classes=len(levels) if several else None)
     return _fit(
-        given, tau, checks.penalty(verb, "l1", l1, given.X, given.y, dtype), init,
+        given, levels, checks.penalty(verb, "l1", l1, given.X, given.y, dtype), init,
         checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
         **_input.options(verb, given, fit_intercept),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.absent import or_ones
@@ -129,8 +129,8 @@ def inliers(
     """
     verb = "ransac.inliers"
     given, dtype = _input.check(verb, X, y, None, offset)
-    threshold = _input.scalar(verb, "threshold", threshold, dtype, above=0.0)
-    return jnp.abs(_input.read(given).y - affine.decision(verb, params, given.X)) <= threshold
+    limit = _input.scalar(verb, "threshold", threshold, dtype, above=0.0)
+    return jnp.abs(_input.read(given).y - affine.decision(verb, params, given.X)) <= limit
 
 
 @public

@@ -3,10 +3,10 @@ r"""Ridge regression: least squares with an L2 penalty, its path and leave-one-o
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
@@ -115,8 +115,8 @@ class Path(NamedTuple):
 
 @public
 def path(
-    X: ArrayLike, y: ArrayLike, *, l2: Any, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None,
-    fit_intercept: bool = True,
+    X: ArrayLike, y: ArrayLike, *, l2: ArrayLike, sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None, fit_intercept: bool = True,
 ) -> Path:  # fmt: skip
     r"""Ridge solutions for m penalties, with leave-one-out and GCV errors, from one factorisation.
 
@@ -154,14 +154,8 @@ def path(
     Source: Golub, Heath and Wahba 1979, eqs. 1.4 and 2.3.  Elsewhere: sklearn.linear_model.RidgeCV.
     """
     given, dtype = _input.check("ridge.path", X, y, sample_weight, offset, targets="any")
-    l2 = checks.hyper("ridge.path", "l2", l2, dtype)
-    if l2.ndim != 1 or l2.shape[0] == 0:
-        raise ValueError(f"ridge.path: l2 must have shape (m,) with m >= 1, got l2 {l2.shape}")
-    return _path(
-        given,
-        l2,
-        fit_intercept=checks.flag("ridge.path", "fit_intercept", fit_intercept),
-    )
+    fit_intercept = checks.flag("ridge.path", "fit_intercept", fit_intercept)
+    return _path(given, checks.grid("ridge.path", "l2", l2, dtype), fit_intercept=fit_intercept)
 
 
 @partial(jax.jit, static_argnames="fit_intercept")

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.types import Fit, Linear

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra._core.types import Status
 from jaxinfra.nn import _batches, _loop, _metrics, _setup, _step, layers

@@ -60,14 +60,9 @@ def fit(
 @partial(jax.jit, static_argnames=("build", "zero_sum"))
 @rows.replicated
 def _fit(
-    given: Given,
-    init: jax.Array | None,
-    tol: jax.Array,
-    max_iter: jax.Array,
-    *,
-    build: Callable[..., Dual],
+    given: Given, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, build: Callable[..., Dual],
     zero_sum: bool,
-) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:
+) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:  # fmt: skip
     dual, kernel, level = read(given, build)
     n = given.X.shape[0]
     start = None if init is None else variables(init, dual)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
@@ -131,7 +131,7 @@ def _fit(
 
 @public
 def path(
-    X: ArrayLike, y: ArrayLike, *, C: Any, kernel: kernels.Kernel | None = None,
+    X: ArrayLike, y: ArrayLike, *, C: ArrayLike, kernel: kernels.Kernel | None = None,
     class_weight: ArrayLike | str | None = None, sample_weight: ArrayLike | None = None, n_classes: int | None = None,
     tol: ArrayLike | None = None, max_iter: ArrayLike = _machine.MAX_ITER,
 ) -> Fit:  # fmt: skip
@@ -160,13 +160,13 @@ def path(
     """
     verb = "svc.path"
     given, static, dtype = _input.check_classes(verb, X, y, kernel, class_weight, sample_weight, n_classes)
-    C = checks.hyper(verb, "C", C, dtype, minimum=None)
-    if C.ndim not in (1, 2) or C.shape[0] == 0 or C.shape[1:] not in ((), given.X.shape[:1]):
-        raise ValueError(f"{verb}: C must have shape (m,) or (m, {given.X.shape[0]}), got {C.shape}")
-    if not isinstance(C, jax.Array) and (C <= 0).any():
-        raise ValueError(f"{verb}: C must be above 0, got C = {C}")
+    bounds = checks.hyper(verb, "C", C, dtype, minimum=None)
+    if bounds.ndim not in (1, 2) or bounds.shape[0] == 0 or bounds.shape[1:] not in ((), given.X.shape[:1]):
+        raise ValueError(f"{verb}: C must have shape (m,) or (m, {given.X.shape[0]}), got {bounds.shape}")
+    if not isinstance(bounds, jax.Array) and (bounds <= 0).any():
+        raise ValueError(f"{verb}: C must be above 0, got C = {bounds}")
     tol, max_iter = _input.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter)
-    coef, intercept, kernel, info = _path(given._replace(hyper=(C,)), tol, max_iter, **static)
+    coef, intercept, kernel, info = _path(given._replace(hyper=(bounds,)), tol, max_iter, **static)
     return Fit(Machine(coef, intercept, given.X, kernel), info, {"n_classes": static["classes"]})
 
 

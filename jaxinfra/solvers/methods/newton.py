@@ -127,20 +127,10 @@ def _two_loop(metric: jax.Array, steps: jax.Array, changes: jax.Array, g: jax.Ar
 
 
 def minimise(
-    evaluate: Callable[[jax.Array], Evaluation],
-    form: Callable[[jax.Array], jax.Array],
-    theta: jax.Array,
-    unit: jax.Array,
-    *,
-    l1: jax.Array | None,
-    metric: jax.Array | None,
-    exact: bool,
-    patience: int,
-    cautious: jax.Array,
-    tol: jax.Array,
-    max_iter: jax.Array | int,
-    longest: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
-) -> tuple[State, jax.Array, jax.Array]:
+    evaluate: Callable[[jax.Array], Evaluation], form: Callable[[jax.Array], jax.Array], theta: jax.Array,
+    unit: jax.Array, *, l1: jax.Array | None, metric: jax.Array | None, exact: bool, patience: int, cautious: jax.Array,
+    tol: jax.Array, max_iter: jax.Array | int, longest: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+) -> tuple[State, jax.Array, jax.Array]:  # fmt: skip
     """Minimise from theta (q,) until max_j |subgradient_j| / unit_j <= tol.  Returns (state, status, n_iter).
 
     form(theta): the metric there, T with TT' the inverse of the Hessian, or the Hessian itself if there is an l1.

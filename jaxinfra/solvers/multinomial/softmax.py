@@ -216,13 +216,9 @@ class Curvature(NamedTuple):
 
 
 def iterative(
-    data: ScaledData,
-    W: jax.Array,
-    near: Callable[[jax.Array], jax.Array],
-    free: jax.Array | None,
-    tol: float,
+    data: ScaledData, W: jax.Array, near: Callable[[jax.Array], jax.Array], free: jax.Array | None, tol: float,
     limit: int,
-) -> Callable[[jax.Array], jax.Array]:
+) -> Callable[[jax.Array], jax.Array]:  # fmt: skip
     """b -> H^-1 b by conjugate gradients with `near` as preconditioner, on the `free` parameters alone."""
     times = product(data, W)
     on = (lambda v: v) if free is None else (lambda v: jnp.where(free, v, 0))

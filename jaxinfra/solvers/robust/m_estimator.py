@@ -136,15 +136,9 @@ def solve(
 
 
 def _start(
-    init: Linear | None,
-    f: Frame,
-    centre: jax.Array,
-    unit: jax.Array,
-    q: int,
-    normal: Callable[..., tuple[jax.Array, jax.Array]],
-    w: jax.Array,
-    y: jax.Array,
-) -> jax.Array:
+    init: Linear | None, f: Frame, centre: jax.Array, unit: jax.Array, q: int,
+    normal: Callable[..., tuple[jax.Array, jax.Array]], w: jax.Array, y: jax.Array,
+) -> jax.Array:  # fmt: skip
     """init, or least squares of y without its outliers."""
     if init is not None:
         coef, intercept = (jnp.asarray(a, y.dtype) for a in (init.coef, init.intercept))
