@@ -40,9 +40,7 @@ def array(verb: str, name: str, value: ArrayLike) -> jax.Array | np.ndarray:
         except ValueError as error:
             raise ValueError(f"{_name(verb, name)} is not a rectangular array of numbers: {error}") from None
     dtype = value.dtype
-    if dtype == object or not (
-        jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer) or dtype == np.bool_
-    ):
+    if getattr(dtype, "kind", "O") not in "biuf" and not _is_small_number(dtype):
         hint = (
             "; pass X.real or split real and imaginary parts into columns"
             if jnp.issubdtype(dtype, jnp.complexfloating)
@@ -50,6 +48,16 @@ def array(verb: str, name: str, value: ArrayLike) -> jax.Array | np.ndarray:
         )
         raise TypeError(f"{_name(verb, name)} has dtype {dtype}; it must hold real numbers{hint}")
     return value
+
+
+def _is_small_number(dtype: Any) -> bool:
+    """Whether a dtype that NumPy does not have, such as bfloat16 or int4, is one of real numbers."""
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+
+
+def is_floating(dtype: Any) -> bool:
+    """Whether a dtype is one of floating-point numbers, in a tenth of the time of `jnp.issubdtype`."""
+    return dtype.kind == "f" or (dtype.kind == "V" and jnp.issubdtype(dtype, jnp.floating))
 
 
 def _frame(verb: str, name: str, frame: Any) -> np.ndarray:
@@ -72,7 +80,7 @@ def _frame(verb: str, name: str, frame: Any) -> np.ndarray:
 def working_dtype(*arrays: ArrayLike) -> np.dtype:
     """The dtype a fit computes in: the promoted inexact dtype, at least float32, within JAX's current mode."""
     wide = jax.config.jax_enable_x64  # type: ignore[attr-defined]
-    floats = [a.dtype for a in arrays if a is not None and jnp.issubdtype(a.dtype, jnp.floating)]
+    floats = [a.dtype for a in arrays if a is not None and is_floating(a.dtype)]
     if not floats:
         return np.dtype(np.float64 if wide else np.float32)
     return np.dtype(np.float64 if wide and max(d.itemsize for d in floats) >= 8 else np.float32)
