@@ -78,16 +78,16 @@ def dtypes(model):
 
 
 def arguments(model, problem, dtype):
-    """Shapes and dtypes of (X, y, penalty), or of the state and the batches."""
+    """Shapes and dtypes of (X, y, hyper), or of the state and the batches."""
     import jax
     import numpy as np
 
     if source(model) is network_cases:
         return tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in network_cases.sample(model))
     shape_X, shape_y = data.shape(problem)
-    small = (60, *shape_X[1:]), (60, *shape_y[1:])  # the penalty's shape may depend on the columns, not on the rows
-    *_, y, penalty = model_cases.sample(model, *small, dtype, np.random.default_rng(0))
-    shapes = ((shape_X, dtype), (shape_y, y.dtype), (penalty.shape, dtype))
+    small = (60, *shape_X[1:]), (60, *shape_y[1:])  # the shape of hyper may depend on the columns, not on the rows
+    *_, y, hyper = model_cases.sample(model, *small, dtype, np.random.default_rng(0))
+    shapes = ((shape_X, dtype), (shape_y, y.dtype), (hyper.shape, dtype))
     return tuple(jax.ShapeDtypeStruct(*each) for each in shapes)
 
 

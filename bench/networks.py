@@ -62,7 +62,7 @@ def place(implementation):
 
 
 def error(found, exact):
-    """The largest error over the largest entry of all arrays: some have gradients of 0, such as a key's bias."""
+    """The certificate: the largest error over the largest entry of all arrays; some gradients are 0, a key's bias."""
     if set(found) != set(exact):
         return float("inf")
     scale = max(np.abs(array).max() for array in exact.values())
@@ -148,7 +148,7 @@ class _Family:
 
 
 class _Step(_Family, harness.Figures):
-    """One row an implementation: the time of a step, and how far its gradient is off."""
+    """One row an implementation: the time of a step, and its certificate, the error of its gradient."""
 
     param_names = ("impl", "problem", "dtype")
     track_seconds = harness.figure("seconds", "s")

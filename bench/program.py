@@ -86,8 +86,9 @@ def _digest(target, tree):
     known = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         known.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    for name in ("suite/model_cases.py", "suite/network_cases.py", "suite/data.py", "compile.py", "runner/aot.py"):
-        known.update((here / name).read_bytes())
+    suite = [here / "suite" / f"{name}.py" for name in ("model_cases", "fits", "settings", "network_cases", "data")]
+    for path in (*suite, here / "compile.py", here / "runner" / "aot.py"):
+        known.update(path.read_bytes())
     versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")]
     machine = sys.version_info[:2], platform.processor(), cores(), os.environ.get("XLA_FLAGS")
     known.update(repr([target, *versions, *machine]).encode())

@@ -60,7 +60,7 @@ class Overhead(harness.Steady):
         task = compare.task(model, "linnerud", "float32")
         if call == "public":
             return adapters.ADAPTERS[model][compare.OURS].prepare(task)[0]
-        arguments = jax.device_put((task.X, task.y, np.asarray(task.penalty, task.X.dtype)))
+        arguments = jax.device_put((task.X, task.y, np.asarray(task.hyper, task.X.dtype)))
         program = jax.jit(model_cases.function(model)).lower(*arguments).compile()
         return lambda: harness.block(program(*arguments))
 

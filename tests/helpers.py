@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 import jaxinfra as ji
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def deviation(actual: Any, expected: Any, floor: float = 1e-8) -> float:
@@ -32,3 +37,13 @@ def of(model: Any, params: Any, fixed: dict[str, Any] | None = None) -> ji.Fit:
     """Parameters, or those of a fit, as the fit of a model with these arguments, which they need not be."""
     fit = params if isinstance(params, ji.Fit) else ji.Fit(params, None)
     return fit._replace(problem=ji.Problem.of(model, **(fixed or {})))
+
+
+def tracked_files() -> list[Path]:
+    """Files that git tracks, or would with `git add`."""
+    try:
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout: which files are tracked is not known")
+    return [path for line in done.stdout.splitlines() if (path := ROOT / line).is_file()]

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinfra.nn import attention, cnn, rnn
+from jaxinfra.nn import attention, cnn, rnn, train
 from tests.references import attention as attention_reference
 from tests.references import cnn as cnn_reference
 from tests.references import rnn as rnn_reference
@@ -140,3 +140,32 @@ def agree_with_numpy(kind: str, name: str, **mask: Any) -> None:
     close(plain(slopes[0]), by_params, 1e-5)
     if len(slopes) == 2:
         close(np.asarray(slopes[1]), by_x, 1e-5)
+
+
+# For training: a small network for digits, and a linear model of two classes.
+CONFIG = cnn.Config((8, 8, 1), (cnn.Block(8, padding="same"), cnn.Block(16, padding="same")), (32,), 10)
+
+
+def linear(params, x):
+    return x @ params["w"] + params["b"]
+
+
+def first_logit(params, x):
+    return linear(params, x)[:, 0]
+
+
+def two_classes(rng):
+    """(start, X, y) of a linear softmax model."""
+    X = rng.standard_normal((50, 3)).astype(np.float32)
+    y = (X @ np.float32([1, -2, 0.5]) > 0).astype(np.int32)
+    return {"w": jnp.zeros((3, 2), jnp.float32), "b": jnp.zeros((1, 2), jnp.float32)}, X, y
+
+
+def same(a, b):
+    assert all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def run(small, **kwargs):
+    params, X, y = small
+    kwargs = {"key": jax.random.key(1), "epochs": 3, "batch_size": 10, "progress": False, **kwargs}
+    return train.fit(linear, params, X, y, **kwargs)

@@ -1,10 +1,10 @@
-"""Every fit and predict compiles for TPU v5e; see `test_accelerators.py`."""
+"""Every fit and predict compiles for TPU v5e; see `platforms.py`."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.test_accelerators import check
+from tests.platforms import check
 
 
 @pytest.mark.slow

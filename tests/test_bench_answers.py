@@ -18,7 +18,7 @@ from bench.peers.adapter import Adapter
 from bench.peers.linear import LEAST_SQUARES
 from bench.report import tables
 from bench.runner import harness
-from bench.suite import data, model_cases
+from bench.suite import data, model_cases, settings
 
 pytestmark = pytest.mark.slow
 
@@ -28,13 +28,13 @@ def small_task(model, columns=1):
     X = rng.standard_normal((40, 4)) + 1
     y = X @ rng.standard_normal((4, columns)) + 2 + rng.standard_normal((40, columns))
     y = y if columns > 1 else y[:, 0]
-    return least_squares.Task(X, y, model_cases.CASES[model].penalty(X, y))
+    return least_squares.Task(X, y, model_cases.CASES[model].hyper(X, y))
 
 
 def normal_equations(task):
     """The plain textbook solution, as far from the certificate's code as can be."""
     Xc, yc = task.X - task.X.mean(0), task.y - task.y.mean(0)
-    coef = np.linalg.solve(Xc.T @ Xc + len(Xc) * task.penalty * np.eye(Xc.shape[1]), Xc.T @ yc)
+    coef = np.linalg.solve(Xc.T @ Xc + len(Xc) * task.hyper * np.eye(Xc.shape[1]), Xc.T @ yc)
     return coef, task.y.mean(0) - task.X.mean(0) @ coef
 
 
@@ -50,8 +50,8 @@ def test_peers_agree_with_numpy(model, name, columns):
         answer = read(call())
     except harness.SkipNotImplemented as reason:
         pytest.skip(str(reason))
-    if answer.penalty is not None:
-        task = task._replace(penalty=answer.penalty)
+    if answer.chosen is not None:
+        task = task._replace(hyper=answer.chosen)
     coef, intercept = normal_equations(task)
     np.testing.assert_allclose(answer.coef, coef, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(answer.intercept, intercept, rtol=1e-6)
@@ -63,12 +63,12 @@ def tiny_task(model):
     case = model_cases.CASES[model]
     shape = {"multitask_lasso": "60x10x3", "theil_sen": "40x2", "bootstrap": "60x3"}.get(model, "60x10")
     X, y = data.load(case.target, shape, "float64")
-    task = least_squares.Task(X, y, case.penalty(X, y))
+    task = least_squares.Task(X, y, case.hyper(X, y))
     if model == "svc_grid":
-        return task._replace(penalty=np.array([[0.1, 1.0, 10.0], [0.02, 0.1, 0.5]]))
+        return task._replace(hyper=np.array([[0.1, 1.0, 10.0], [0.02, 0.1, 0.5]]))
     if model in ("lasso_cv", "lasso_path"):
-        return task._replace(penalty=task.penalty[:40:8])
-    return task._replace(penalty=np.array([30.0, 3.0, 0.3])) if model == "logistic_cv" else task
+        return task._replace(hyper=task.hyper[:40:8])
+    return task._replace(hyper=np.array([30.0, 3.0, 0.3])) if model == "logistic_cv" else task
 
 
 @functools.cache
@@ -99,7 +99,7 @@ def compare_with_plain(model, name):
     except harness.SkipNotImplemented as reason:
         pytest.skip(str(reason))
     answer = read(call())
-    assert answer.penalty is None if best is None else answer.penalty == pytest.approx(best)
+    assert answer.chosen is None if best is None else answer.chosen == pytest.approx(best)
     if model == "multinomial":  # its intercepts are free to move together
         answer = answer._replace(intercept=answer.intercept - answer.intercept.mean())
         intercept = intercept - intercept.mean()
@@ -150,7 +150,7 @@ def test_jaxinfra_agrees_with_numpy(model):
         task = small_task(model, columns)
         call, read = adapters.ADAPTERS[model]["jaxinfra"].prepare(task)
         answer = read(call())
-        asked = task if answer.penalty is None else task._replace(penalty=answer.penalty)
+        asked = task if answer.chosen is None else task._replace(hyper=answer.chosen)
         coef, intercept = normal_equations(asked)
         assert answer.coef.dtype == np.float64
         np.testing.assert_allclose(answer.coef, coef, rtol=1e-6)
@@ -179,14 +179,14 @@ def test_certificates_tell_a_spoiled_answer(model):
     answer = plain(model)
     if model == "logistic_cv":
         paths = [
-            [bench_linear.newton(task.X[t], task.y[t], c / len(t), linear.logistic) for c in task.penalty]
+            [bench_linear.newton(task.X[t], task.y[t], c / len(t), linear.logistic) for c in task.hyper]
             for t, _ in bench_linear.folds(task)
         ]
         folds = least_squares.Answer(*(np.array([[a[i] for a in p] for p in paths]) for i in (0, 1)))
         answer = answer._replace(folds=folds)
     assert certify(answer)[figure] < 1e-9
     # nu-SVC's rule is that of its problem before the division by the margin; RANSAC's allows what its threshold does.
-    least = {"nu_svc": 1.0, "ransac": 2 * model_cases.THRESHOLD}.get(model, 0.02)
+    least = {"nu_svc": 1.0, "ransac": 2 * settings.THRESHOLD}.get(model, 0.02)
     shift = np.append(least, np.zeros(np.size(answer.intercept) - 1))
     for spoiled in (
         answer._replace(coef=answer.coef + (0.5 if model == "ransac" else 0.01)),
@@ -253,7 +253,7 @@ def test_uncertified_answers_are_no_peers():
 @pytest.mark.parametrize("columns", [1, 3])
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 def test_reference_and_certificate(columns, l2):
-    task = small_task("ridge", columns)._replace(penalty=l2)
+    task = small_task("ridge", columns)._replace(hyper=l2)
     exact = least_squares.reference(task)
     coef, intercept = normal_equations(task)
     np.testing.assert_allclose(exact.coef, coef, rtol=1e-10)

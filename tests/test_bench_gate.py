@@ -51,9 +51,9 @@ def test_programs_compile_in_processes_of_their_own():
 def test_arguments_have_the_shapes_of_the_problem():
     from bench import compile
 
-    for model, penalty in {"sandwich": (51,), "ols": (), "svc": (2,)}.items():
+    for model, hyper in {"sandwich": (51,), "ols": (), "svc": (2,)}.items():
         X, y, given = compile.arguments(model, "100000x50", "float64")
-        assert (X.shape, y.shape, given.shape) == ((100000, 50), (100000,), penalty)
+        assert (X.shape, y.shape, given.shape) == ((100000, 50), (100000,), hyper)
 
 
 def test_programs_of_a_package_that_was_compiled_before_are_known(tmp_path, monkeypatch):

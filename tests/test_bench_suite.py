@@ -21,7 +21,7 @@ from bench.peers import adapters, compare
 from bench.report import tables
 from bench.runner import harness, selection, timing
 from bench.runner.selection import benchmarks
-from bench.suite import data, model_cases, network_cases
+from bench.suite import data, model_cases, network_cases, settings
 
 pytestmark = pytest.mark.slow
 
@@ -183,7 +183,7 @@ def test_generated_data_are_what_they_are_called(kind):
     if kind == "heavy":
         np.testing.assert_allclose([X.mean(axis=0), X.std(axis=0)], np.tile([[0.0], [1.0]], 20), atol=1e-12)
     if kind == "outliers":
-        assert 0.75 < robust.consensus(X, y, model_cases.THRESHOLD).mean() < 0.85
+        assert 0.75 < robust.consensus(X, y, settings.THRESHOLD).mean() < 0.85
     if kind == "ordered":
         assert (np.bincount(y) == 200).all()
 

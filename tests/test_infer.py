@@ -13,21 +13,8 @@ from scipy import stats
 import jaxinfra as ji
 from jaxinfra import families, infer, norms
 from tests.helpers import close, of
+from tests.inference_rows import BINARY, CLASSES, GROUPS, KINDS, N, P, V, X, Y, groups_of
 from tests.references import sandwich
-
-N, P = 80, 3
-RNG = np.random.default_rng(12)
-X = RNG.standard_normal((N, P)) + 1
-Y = X @ [1.0, 2.0, -1.0] + 1 + RNG.standard_normal(N) * (1 + np.abs(X[:, 0]))
-GROUPS = RNG.integers(0, 9, N)
-V = np.c_[X, np.ones(N)]
-BINARY = (Y > 3).astype(int)
-CLASSES = np.digitize(Y, [0.0, 3.0, 5.0])
-KINDS = ["model", "HC0", "HC1", "HC2", "HC3", "cluster"]
-
-
-def groups_of(kind):
-    return {"groups": GROUPS} if kind == "cluster" else {}
 
 
 @pytest.mark.parametrize("kind", KINDS)

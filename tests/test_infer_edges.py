@@ -11,8 +11,8 @@ import pytest
 import jaxinfra as ji
 from jaxinfra import families, infer, links, norms
 from tests.helpers import of
+from tests.inference_models import BINARY, CLASSES, COUNTS, ETA, GROUPS, MODELS, N, X, Y
 from tests.references import sandwich
-from tests.test_infer_columns import BINARY, CLASSES, COUNTS, ETA, GROUPS, MODELS, N, X, Y
 
 RNG = np.random.default_rng(6)
 

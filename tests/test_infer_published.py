@@ -14,7 +14,7 @@ from scipy import stats
 import jaxinfra as ji
 from jaxinfra import families, infer, links, norms
 from tests.helpers import close, of
-from tests.test_infer import BINARY, CLASSES, N, P, V, X, Y, groups_of
+from tests.inference_rows import BINARY, CLASSES, N, P, V, X, Y, groups_of
 
 sm = pytest.importorskip("statsmodels.api", reason="statsmodels, which ships the published results, is not installed")
 import statsmodels

@@ -17,7 +17,7 @@ import pytest
 from jaxinfra import Status
 from jaxinfra.nn import _checkpoint
 from tests.conftest import ROOT
-from tests.test_nn_train import run, same, two_classes
+from tests.networks import run, same, two_classes
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ FULL = """
 import resource, sys, warnings
 import jax, numpy as np
 from jaxinfra.nn import train
-from tests.test_nn_train import run
+from tests.networks import run
 rng = np.random.default_rng(0)
 X = rng.standard_normal((50, 3)).astype(np.float32)
 params = {"w": jax.numpy.zeros((3, 2), "float32"), "b": jax.numpy.zeros((1, 2), "float32")}
@@ -127,7 +127,7 @@ import sys
 import jax, numpy as np
 from sklearn.datasets import load_digits
 from jaxinfra.nn import cnn, train
-from tests.test_nn_train import CONFIG
+from tests.networks import CONFIG
 found = load_digits()
 X, y = (found.images[..., None] / 16).astype("float32"), found.target.astype("int32")
 params = cnn.init(jax.random.key(0), CONFIG)

@@ -12,8 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from jaxinfra import Status
 from jaxinfra.nn import _metrics, cnn, rnn, train
-from tests.networks import drawn
-from tests.test_nn_train import first_logit, linear, run, same, two_classes
+from tests.networks import drawn, first_logit, linear, run, same, two_classes
 
 QUIET = {"key": jax.random.key(1), "progress": False}
 

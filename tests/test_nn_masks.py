@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 
 from jaxinfra.nn import train
-from tests.networks import MASK, REFERENCES, SEQUENCES, agree_with_numpy, close, cotangent, gradient, network, plain
-from tests.test_nn_train import same
+from tests.networks import (
+    MASK,
+    REFERENCES,
+    SEQUENCES,
+    agree_with_numpy,
+    close,
+    cotangent,
+    gradient,
+    network,
+    plain,
+    same,
+)
 
 
 @pytest.mark.parametrize(("kind", "name"), SEQUENCES)

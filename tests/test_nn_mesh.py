@@ -15,7 +15,7 @@ jax.config.update("jax_num_cpu_devices", 4)
 import numpy as np
 from sklearn.datasets import load_digits
 from jaxinfra.nn import cnn, rnn, train
-from tests.test_nn_train import CONFIG
+from tests.networks import CONFIG
 found = load_digits()
 X, y = (found.images / 16).astype("float32"), found.target.astype("int32")
 length = np.random.default_rng(0).integers(1, 9, len(y))

@@ -12,17 +12,9 @@ from sklearn.datasets import load_digits
 
 from jaxinfra import Status
 from jaxinfra.nn import cnn, rnn, train
+from tests.networks import CONFIG, first_logit, linear, run, same, two_classes
 
-CONFIG = cnn.Config((8, 8, 1), (cnn.Block(8, padding="same"), cnn.Block(16, padding="same")), (32,), 10)
 QUIET = {"progress": False, "batch_size": 64}
-
-
-def linear(params, x):
-    return x @ params["w"] + params["b"]
-
-
-def first_logit(params, x):
-    return linear(params, x)[:, 0]
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +28,9 @@ def start():
     return cnn.init(jax.random.key(0), CONFIG)
 
 
-def two_classes(rng):
-    """(start, X, y) of a linear softmax model."""
-    X = rng.standard_normal((50, 3)).astype(np.float32)
-    y = (X @ np.float32([1, -2, 0.5]) > 0).astype(np.int32)
-    return {"w": jnp.zeros((3, 2), jnp.float32), "b": jnp.zeros((1, 2), jnp.float32)}, X, y
-
-
 @pytest.fixture
 def small(rng):
     return two_classes(rng)
-
-
-def same(a, b):
-    assert all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-
-
-def run(small, **kwargs):
-    params, X, y = small
-    kwargs = {"key": jax.random.key(1), "epochs": 3, "batch_size": 10, "progress": False, **kwargs}
-    return train.fit(linear, params, X, y, **kwargs)
 
 
 def test_steps_are_those_of_the_textbook(small):

@@ -14,7 +14,7 @@ import pytest
 
 import jaxinfra as ji
 from tests.conftest import ROOT
-from tests.test_repository import tracked_files
+from tests.helpers import tracked_files
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -22,6 +22,7 @@ import pytest
 import jaxinfra
 from tests import programs
 from tests.conftest import ROOT
+from tests.helpers import tracked_files
 
 pytestmark = pytest.mark.core
 
@@ -254,16 +255,6 @@ def test_package_metadata():
     assert f"## [{jaxinfra.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def tracked_files() -> list[Path]:
-    """Files that git tracks, or would with `git add`."""
-    try:
-        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("not a git checkout: which files are tracked is not known")
-    return [path for line in done.stdout.splitlines() if (path := ROOT / line).is_file()]
-
-
 def test_no_machine_paths():
     machine = re.compile(r"/(?:work|farm|root|tmp|home|Users)/")
     found = []
@@ -271,6 +262,12 @@ def test_no_machine_paths():
         lines = path.read_text(encoding="utf-8", errors="ignore").splitlines()
         found += [f"{path.relative_to(ROOT)}:{n}" for n, line in enumerate(lines, 1) if machine.search(line)]
     assert not found
+
+
+def test_no_test_imports_another():
+    """What they share is in modules of another name."""
+    imports_test = re.compile(r"^(from tests\.test_|import tests\.test_|from tests import test_)", re.M)
+    assert not [path.name for path in (ROOT / "tests").rglob("*.py") if imports_test.search(path.read_text())]
 
 
 def test_notebooks_are_scripts():

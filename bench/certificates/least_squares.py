@@ -1,4 +1,4 @@
-"""How good an answer is, recomputed in float64 outside the clock, by the same code for every implementation."""
+"""Certificates of least squares, recomputed in float64 outside the clock, by the same code for every implementation."""
 
 import math
 from typing import NamedTuple
@@ -7,14 +7,14 @@ import numpy as np
 
 
 class Task(NamedTuple):
-    """Data and penalty. For least squares the penalty is the l2 of
+    """Data and hyper-parameters. For least squares there is one, the l2 of
 
     min over coef, intercept of  sum |y - X coef - intercept|^2 / (2 rows) + l2 / 2 |coef|^2.
     """
 
     X: np.ndarray
     y: np.ndarray
-    penalty: float | np.ndarray = 0.0
+    hyper: float | np.ndarray = 0.0
     fit_intercept: bool = True
 
 
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
     coef: np.ndarray  # (columns,) or (columns, targets); a path has one for each penalty
     intercept: np.ndarray  # () or (targets,)
-    penalty: float | None = None  # the one that was chosen among several
+    chosen: float | np.ndarray | None = None  # the hyper-parameters that were chosen among several
     folds: "Answer | None" = None  # the paths of all folds, where the implementation shows them
     values: np.ndarray | None = None  # predictions, where they are what is timed
 
@@ -78,10 +78,10 @@ def reference(task, steps=8):
     from scipy.linalg import solve_triangular
 
     A, y, scale, varies = _design(task)
-    penalty = np.full(A.shape[1], len(A) * task.penalty) / scale**2
+    penalty = np.full(A.shape[1], len(A) * task.hyper) / scale**2
     if task.fit_intercept:
         penalty[-1] = 0.0
-    R = np.linalg.qr(np.vstack([A, np.diag(np.sqrt(penalty))]) if task.penalty else A, mode="r")
+    R = np.linalg.qr(np.vstack([A, np.diag(np.sqrt(penalty))]) if task.hyper else A, mode="r")
     x = np.zeros((A.shape[1], y.shape[1]), np.longdouble)
     previous = math.inf
     for _ in range(steps):
@@ -112,8 +112,8 @@ def certify(task, answer, exact):
         return {"lost_digits": capacity(task.X.dtype), "excess_objective": math.nan, "gradient": math.nan}
     d, d0 = coef - exact.coef, intercept - exact.intercept
     null = y - y.mean(axis=0) if task.fit_intercept else y
-    excess = (np.sum((X @ d + d0) ** 2) / rows + task.penalty * np.sum(d**2)) / (np.sum(null**2) / rows)
-    gradient = -X.T @ (y - X @ coef - intercept) / rows + task.penalty * coef
+    excess = (np.sum((X @ d + d0) ** 2) / rows + task.hyper * np.sum(d**2)) / (np.sum(null**2) / rows)
+    gradient = -X.T @ (y - X @ coef - intercept) / rows + task.hyper * coef
     return {
         "lost_digits": lost(digits(coef, exact.coef), task.X.dtype),
         "excess_objective": float(excess),
@@ -122,13 +122,13 @@ def certify(task, answer, exact):
 
 
 def certifier(task):
-    """`certify` for answers that may have chosen their penalty, each distinct problem solved once."""
+    """`certify` for answers that may have chosen their l2, each distinct problem solved once."""
     exact = {}
 
     def certified(answer):
-        asked = task if answer.penalty is None else task._replace(penalty=answer.penalty)
-        if asked.penalty not in exact:
-            exact[asked.penalty] = reference(asked)
-        return certify(asked, answer, exact[asked.penalty])
+        asked = task if answer.chosen is None else task._replace(hyper=answer.chosen)
+        if asked.hyper not in exact:
+            exact[asked.hyper] = reference(asked)
+        return certify(asked, answer, exact[asked.hyper])
 
     return certified

@@ -7,7 +7,7 @@ gradient of the averaged objective. A time counts if its answer's certificate is
 import numpy as np
 
 from bench.certificates.machines import HOPELESS
-from bench.suite import model_cases
+from bench.suite import fits, settings
 
 
 def gap(X, y, coef, intercept, l1, l2=0.0, size=1):
@@ -35,9 +35,9 @@ def gap(X, y, coef, intercept, l1, l2=0.0, size=1):
     for i, bound in enumerate(np.broadcast_to(l1, len(coef)) * np.sqrt(size)):
         r, w = residuals[:, i], coef[i]
         square = np.sum(r**2) / rows
-        penalty = bound * model_cases.block_norms(w, size).sum() + l2 / 2 * np.sum(w**2)
+        penalty = bound * settings.block_norms(w, size).sum() + l2 / 2 * np.sum(w**2)
         primal = square / 2 + np.sum(shifts[i] ** 2) / 2 + penalty
-        norms = model_cases.block_norms(correlations[i], size)
+        norms = settings.block_norms(correlations[i], size)
 
         def dual(scale, r=r, norms=norms, bound=bound, square=square):
             value = scale * np.sum(r * y) / rows - scale**2 / 2 * square
@@ -85,7 +85,7 @@ def deviance(power):
 
 
 def _fold_rows(task):
-    for keep in model_cases.fold_weights(len(task.X), bool):
+    for keep in fits.fold_weights(len(task.X), bool):
         yield task.X[keep], np.asarray(task.y[keep], np.float64 if task.y.dtype.kind == "f" else task.y.dtype)
 
 
@@ -93,12 +93,12 @@ def _gap(l2=False, size=1):
     """The gap of a single fit, of a path, or of a choice among penalties with its folds if they are shown."""
 
     def certify(task, answer):
-        l1 = task.penalty if answer.penalty is None else answer.penalty
+        l1 = task.hyper if answer.chosen is None else answer.chosen
         l2_value = l1 if l2 else 0.0
         worst = gap(task.X, task.y, answer.coef, answer.intercept, l1, l2_value, size)
         if answer.folds is not None:
             for (X, y), coef, intercept in zip(_fold_rows(task), *answer.folds[:2], strict=False):
-                worst = max(worst, gap(X, y, coef, intercept, task.penalty))
+                worst = max(worst, gap(X, y, coef, intercept, task.hyper))
         return worst
 
     return certify
@@ -106,15 +106,15 @@ def _gap(l2=False, size=1):
 
 def _gradient(slope):
     def certify(task, answer):
-        return gradient(task.X, task.y, answer.coef, answer.intercept, task.penalty, slope)
+        return gradient(task.X, task.y, answer.coef, answer.intercept, task.hyper, slope)
 
     return certify
 
 
 def _folds_gradient(task, answer):
-    worst = gradient(task.X, task.y, answer.coef, answer.intercept, answer.penalty / len(task.X), logistic)
+    worst = gradient(task.X, task.y, answer.coef, answer.intercept, answer.chosen / len(task.X), logistic)
     for (X, y), coefs, intercepts in zip(_fold_rows(task), *answer.folds[:2], strict=False):
-        for coef, intercept, c in zip(coefs, intercepts, task.penalty, strict=True):
+        for coef, intercept, c in zip(coefs, intercepts, task.hyper, strict=True):
             worst = max(worst, gradient(X, y, coef, intercept, c / len(X), logistic))
     return worst
 
@@ -126,7 +126,7 @@ def _squared_hinge(task, answer):
         t = 2.0 * y - 1
         return -2 * t * np.maximum(1 - t * eta, 0)
 
-    return gradient(task.X, task.y, answer.coef, answer.intercept, 1 / (task.penalty * len(task.X)), slope)
+    return gradient(task.X, task.y, answer.coef, answer.intercept, 1 / (task.hyper * len(task.X)), slope)
 
 
 # {model: (figure, certify(task, answer))}; see `targets`.
@@ -136,13 +136,13 @@ CERTIFICATES = {
     "lasso": ("gap", _gap()),
     "elastic_net": ("gap", _gap(l2=True)),
     "nnls": ("gradient", lambda task, answer: non_negative(task.X, task.y, answer.coef, answer.intercept)),
-    "group_lasso": ("gap", _gap(size=model_cases.GROUP)),
+    "group_lasso": ("gap", _gap(size=settings.GROUP)),
     "multitask_lasso": ("gap", _gap()),
     "logistic": ("gradient", _gradient(logistic)),
     "logistic_cv": ("gradient", _folds_gradient),
     "multinomial": ("gradient", _gradient(softmax)),
     "poisson": ("gradient", _gradient(deviance(1.0))),
     "gamma": ("gradient", _gradient(deviance(2.0))),
-    "tweedie": ("gradient", _gradient(deviance(model_cases.POWER))),
+    "tweedie": ("gradient", _gradient(deviance(settings.POWER))),
     "linear_svm_squared": ("gradient", _squared_hinge),
 }

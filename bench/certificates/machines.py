@@ -6,7 +6,7 @@ computed anew: kernel values, products and sums in float64. libsvm's own default
 
 import numpy as np
 
-from bench.suite import model_cases
+from bench.suite import fits
 
 HOPELESS = 1e99  # of answers that are no numbers; JSON has no infinity
 SLACK = 1e-6  # of the bound: nearer to it counts as being there
@@ -16,7 +16,7 @@ _ROWS = 2048  # in a block of kernel values
 
 def rounded(task):
     """The hyper-parameters as every implementation is given them: in the precision of the data."""
-    return np.asarray(task.penalty, task.X.dtype).astype(np.float64)
+    return np.asarray(task.hyper, task.X.dtype).astype(np.float64)
 
 
 def times_kernel(X, beta, gamma):
@@ -91,10 +91,10 @@ def _svc_pairs(task, answer):
 def _svc_grid(task, answer):
     """The machine of all rows, and those of all cells and folds where they are shown."""
     sign = 2.0 * task.y - 1
-    worst = _svc(task._replace(penalty=answer.penalty), answer)
+    worst = _svc(task._replace(hyper=answer.chosen), answer)
     if answer.folds is None:
         return worst
-    keeps = model_cases.fold_weights(len(task.X), bool)[:-1]
+    keeps = fits.fold_weights(len(task.X), bool)[:-1]
     for gamma, *by_fold in zip(rounded(task)[1], *answer.folds[:2], strict=True):
         for keep, coefs, intercepts in zip(keeps, *by_fold, strict=True):
             if coefs[:, ~keep].any():
@@ -219,8 +219,8 @@ def _linear(task, answer):
     """What the objective can still fall, over its minimum."""
     if not (np.isfinite(answer.coef).all() and np.isfinite(answer.intercept).all()):
         return HOPELESS
-    bound = hinge_bound(task.X, task.y, float(task.penalty))
-    return float((hinge(task.X, task.y, answer.coef, answer.intercept, task.penalty) - bound) / bound)
+    bound = hinge_bound(task.X, task.y, float(task.hyper))
+    return float((hinge(task.X, task.y, answer.coef, answer.intercept, task.hyper) - bound) / bound)
 
 
 def _decisions(task, answer):

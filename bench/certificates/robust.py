@@ -198,7 +198,7 @@ def _bootstrap(task, answer):
     X, coef = task.X.astype(np.float64), np.asarray(answer.coef, np.float64)
     p = 1 / (1 + np.exp(-(coef @ X.T + np.asarray(answer.intercept, np.float64)[:, None])))
     slope = w * (p - task.y) / len(X)
-    return _largest((slope @ X + task.penalty * coef, slope.sum(axis=1)))
+    return _largest((slope @ X + task.hyper * coef, slope.sum(axis=1)))
 
 
 def hc3(X, y, theta):

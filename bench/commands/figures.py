@@ -19,7 +19,7 @@ RUN, GPU, PICTURE = (DOCS / "figures" / name for name in ("run.json", "h200.json
 
 def _cell(model, cell, name=""):
     """`SciPy gelsy 196 µs (6.9 digits)`, in brackets where the time does not count."""
-    what = tables.quality(model, cell)
+    what = tables.certificate(model, cell)
     text = f"{name} {tables.duration(cell.seconds)}".strip()
     if not cell.certified:
         return f"({text}, {what.removesuffix(', not certified')})"

@@ -9,7 +9,7 @@ from asv_runner.benchmarks.mark import SkipNotImplemented
 
 from bench.certificates.least_squares import Answer
 from bench.runner import harness
-from bench.suite import model_cases
+from bench.suite import model_cases, settings
 
 # Loosest first. Each library means something else by its tolerance; the certificate is the same for all.
 TOLERANCES = (1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7, 1e-8, 1e-9)
@@ -45,16 +45,16 @@ def _read_path(task, path):
 
 def _read_ridge_path(task, path):
     # Like RidgeCV: one penalty for all targets, by the mean leave-one-out error.
-    loo = np.asarray(path.loo, float).reshape(len(task.penalty), -1).mean(axis=1)
+    loo = np.asarray(path.loo, float).reshape(len(task.hyper), -1).mean(axis=1)
     best = int(np.argmin(loo))
-    return Answer(np.asarray(path.coef[best]), np.asarray(path.intercept[best]), task.penalty[best])
+    return Answer(np.asarray(path.coef[best]), np.asarray(path.intercept[best]), task.hyper[best])
 
 
 def _read_cv(task, result):
     paths, loss = Answer(*(np.asarray(part) for part in result[0])), np.asarray(result[1])
     best = int(np.argmin(loss))
     folds = Answer(paths.coef[:-1], paths.intercept[:-1])
-    return Answer(paths.coef[-1, best], paths.intercept[-1, best], task.penalty[best], folds)
+    return Answer(paths.coef[-1, best], paths.intercept[-1, best], task.hyper[best], folds)
 
 
 def _read_grid(task, result):
@@ -65,7 +65,7 @@ def _read_grid(task, result):
 
 
 def _read_decisions(task, values):
-    scale, intercept, _ = np.asarray(task.penalty, task.X.dtype)
+    scale, intercept, _ = np.asarray(task.hyper, task.X.dtype)
     return Answer(scale * (2 * task.y - 1), intercept, values=np.asarray(values))
 
 
@@ -81,7 +81,7 @@ def _read_resamples(task, params):
     from jaxinfra.select import _resample
 
     problem, _ = _resample.check("bench", ji.logistic, task.X, task.y, {}, None, None, None)
-    keys = jax.random.split(jax.random.key(0), model_cases.RESAMPLES)
+    keys = jax.random.split(jax.random.key(0), settings.RESAMPLES)
     weights = jax.vmap(_resample.drawn(problem, False, 0))(keys)
     return Answer(np.asarray(params.coef), np.asarray(params.intercept), values=np.asarray(weights))
 
@@ -113,13 +113,13 @@ def jaxinfra(model, tolerances=TOLERANCES):
         import jaxinfra as ji
 
         X, y = jax.device_put(task.X), jax.device_put(task.y)
-        penalty = jax.device_put(np.asarray(task.penalty, task.X.dtype))
+        hyper = jax.device_put(np.asarray(task.hyper, task.X.dtype))
         options = {} if tol is None else {"tol": tol}
         if not task.fit_intercept:
             options["fit_intercept"] = False
         if case.target in ("classes", "ordered"):
             options["n_classes"] = int(task.y.max()) + 1
-        return lambda: harness.block(case.fit(ji, X, y, penalty, **options)), lambda result: read(task, result)
+        return lambda: harness.block(case.fit(ji, X, y, hyper, **options)), lambda result: read(task, result)
 
     return Adapter(prepare, tolerances)
 
@@ -127,7 +127,7 @@ def jaxinfra(model, tolerances=TOLERANCES):
 def estimator(library, name, tolerances=(None,), tolerance="tol", order="C", chosen=None, folds=None, **options):
     """An estimator in the scikit-learn style, or anything with `fit` and then `coef_` and `intercept_`.
 
-    Options that are functions are called with the task. `chosen(task, fitted)` is the penalty that it chose,
+    Options that are functions are called with the task. `chosen(task, fitted)` is what it chose,
     `folds(fitted)` the paths of its folds. The data are brought into its `order` outside the clock.
     """
 

@@ -72,7 +72,7 @@ def family_axes(family):
 def task(model, problem, dtype):
     case = model_cases.CASES[model]
     X, y = data.load(case.target, problem, dtype)
-    return least_squares.Task(X, y, case.penalty(X, y))
+    return least_squares.Task(X, y, case.hyper(X, y))
 
 
 def certifier(model, asked):
@@ -192,7 +192,7 @@ def work(family):
 
 # asv looks for benchmarks in every module; an underscore hides these bases.
 class _Race(harness.Figures):
-    """One row an implementation: time and quality from the same answers."""
+    """One row an implementation: time and certificate of the same answers."""
 
     param_names = ("impl", "problem", "dtype")
     track_seconds = harness.figure("seconds", "s")

@@ -4,7 +4,7 @@ import numpy as np
 
 from bench.certificates.least_squares import Answer
 from bench.peers.adapter import TOLERANCES, Adapter, centred, estimator, jaxinfra, optional
-from bench.suite import model_cases
+from bench.suite import settings
 
 SKLEARN, INTELEX = "sklearn.linear_model", "sklearnex.linear_model"
 
@@ -39,11 +39,11 @@ def _numpy_lstsq(A, y):
 
 
 def _penalty(task):
-    return task.penalty
+    return task.hyper
 
 
 def _times_rows(task):
-    return task.penalty * len(task.X)
+    return task.hyper * len(task.X)
 
 
 def _tight(task):
@@ -95,13 +95,13 @@ def _coordinates(library, name, **options):
 
 
 def _folds(task):
-    return optional("sklearn.model_selection").KFold(model_cases.FOLDS)
+    return optional("sklearn.model_selection").KFold(settings.FOLDS)
 
 
 def _sklearn_path(precompute):
     def solve(X, y, task, tol):
         path = optional(SKLEARN).lasso_path
-        return path(X, y, alphas=task.penalty, tol=tol, precompute=precompute, max_iter=ITERATIONS)[1]
+        return path(X, y, alphas=task.hyper, tol=tol, precompute=precompute, max_iter=ITERATIONS)[1]
 
     # The Gram matrix of more columns than rows is no help.
     return centred(solve, TOLERANCES)._replace(suits=lambda task: not precompute or task.X.shape[1] < len(task.X))
@@ -112,11 +112,11 @@ def _few_rows(task):
 
 
 def _celer_path(X, y, task, tol):
-    return optional("celer").celer_path(X, y, "lasso", alphas=task.penalty.astype(X.dtype), tol=tol, max_iter=100)[1]
+    return optional("celer").celer_path(X, y, "lasso", alphas=task.hyper.astype(X.dtype), tol=tol, max_iter=100)[1]
 
 
 def _skglm_path(X, y, task, tol):
-    return optional("skglm").Lasso(fit_intercept=False, tol=tol).path(X, y, task.penalty)[1]
+    return optional("skglm").Lasso(fit_intercept=False, tol=tol).path(X, y, task.hyper)[1]
 
 
 def _scipy_nnls(X, y, task, tol):
@@ -132,15 +132,15 @@ def _glum_normal(l1_ratio, alpha):
 
 def _of_groups(task):
     # Their groups have weight one, ours the root of the size.
-    return task.penalty * np.sqrt(model_cases.GROUP)
+    return task.hyper * np.sqrt(settings.GROUP)
 
 
 def _twice(task):
-    return 2 * task.penalty
+    return 2 * task.hyper
 
 
 def _ones(task):
-    return np.ones(task.X.shape[1] // model_cases.GROUP)
+    return np.ones(task.X.shape[1] // settings.GROUP)
 
 
 def _lasso_cv(**options):
@@ -182,8 +182,8 @@ PENALISED = {
     },
     "group_lasso": {
         "jaxinfra": jaxinfra("group_lasso"),
-        "celer": _coordinates("celer", "GroupLasso", groups=model_cases.GROUP, alpha=_of_groups),
-        "skglm": _coordinates("skglm", "GroupLasso", groups=model_cases.GROUP, alpha=_of_groups, weights=_ones),
+        "celer": _coordinates("celer", "GroupLasso", groups=settings.GROUP, alpha=_of_groups),
+        "skglm": _coordinates("skglm", "GroupLasso", groups=settings.GROUP, alpha=_of_groups, weights=_ones),
     },
     "multitask_lasso": {
         "jaxinfra": jaxinfra("multitask_lasso"),
@@ -210,7 +210,7 @@ def _cv_folds(fitted):
 
 def _logistic_cv(solver, **options):
     return _sklearn(
-        "LogisticRegressionCV", solver=solver, Cs=lambda task: 1 / task.penalty, cv=_folds, scoring="neg_log_loss",
+        "LogisticRegressionCV", solver=solver, Cs=lambda task: 1 / task.hyper, cv=_folds, scoring="neg_log_loss",
         l1_ratios=(0.0,), use_legacy_attributes=False, chosen=lambda task, fitted: 1 / float(fitted.C_),
         folds=_cv_folds, **options,
     )  # fmt: skip
@@ -246,7 +246,7 @@ def _glum(family):
 
 
 def _glum_tweedie(task):
-    return optional("glum").TweedieDistribution(model_cases.POWER)
+    return optional("glum").TweedieDistribution(settings.POWER)
 
 
 def _generalised(model, name, family, **options):
@@ -261,7 +261,7 @@ def _generalised(model, name, family, **options):
 GENERALISED = {
     "poisson": _generalised("poisson", "PoissonRegressor", "poisson"),
     "gamma": _generalised("gamma", "GammaRegressor", "gamma"),
-    "tweedie": _generalised("tweedie", "TweedieRegressor", _glum_tweedie, power=model_cases.POWER, link="log"),
+    "tweedie": _generalised("tweedie", "TweedieRegressor", _glum_tweedie, power=settings.POWER, link="log"),
 }
 
 ADAPTERS = {**LEAST_SQUARES, **PENALISED, **CLASSIFICATION, **GENERALISED}

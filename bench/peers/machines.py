@@ -5,7 +5,7 @@ import numpy as np
 from bench.certificates.least_squares import Answer
 from bench.certificates.machines import rounded
 from bench.peers.adapter import TOLERANCES, Adapter, estimator, jaxinfra, optional
-from bench.suite import model_cases
+from bench.suite import settings
 
 SKLEARN, INTELEX = "sklearn.svm", "sklearnex.svm"
 # All mean the violation by it; the second for those whose own sums are less exact than the certificate's.
@@ -29,7 +29,7 @@ def _pairs(task, fitted):
 
 
 def _machine(library, name, *names, tolerances=RULE):
-    """An estimator of `library` whose arguments `names` and then gamma are the numbers of the penalty."""
+    """An estimator of `library` whose arguments `names` and then gamma are the hyper-parameters."""
 
     def prepare(task, tol=None):
         kind = getattr(optional(library), name)
@@ -85,7 +85,7 @@ def _grid(jobs, library=SKLEARN):
         Cs, gammas = rounded(task)
         search = select.GridSearchCV(
             optional(library).SVC(cache_size=CACHE, tol=tol), {"C": Cs.tolist(), "gamma": gammas.tolist()},
-            cv=select.KFold(model_cases.FOLDS), n_jobs=jobs,
+            cv=select.KFold(settings.FOLDS), n_jobs=jobs,
         )  # fmt: skip
 
         def read(fitted):
@@ -120,7 +120,7 @@ def _liblinear():
     def prepare(task, tol=None):
         util = optional("liblinear.liblinearutil")
         problem = util.problem(task.y.astype(float), optional("scipy.sparse").csr_matrix(task.X), bias=1)
-        options = util.parameter(f"-s 3 -c {float(task.penalty)} -e {tol} -B 1 -q")
+        options = util.parameter(f"-s 3 -c {float(task.hyper)} -e {tol} -B 1 -q")
 
         def read(model):
             coef, intercept = model.get_decfun()
@@ -135,7 +135,7 @@ def _liblinear():
 def _linear(loss, dual, scaling):
     return estimator(
         SKLEARN, "LinearSVC", LINEAR, loss=loss, dual=dual, intercept_scaling=scaling, max_iter=100_000,
-        C=lambda task: float(task.penalty),
+        C=lambda task: float(task.hyper),
     )  # fmt: skip
 
 

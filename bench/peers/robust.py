@@ -5,7 +5,7 @@ import numpy as np
 from bench.certificates.least_squares import Answer
 from bench.certificates.machines import rounded
 from bench.peers.adapter import TOLERANCES, Adapter, estimator, jaxinfra, optional
-from bench.suite import model_cases
+from bench.suite import fits, settings
 
 LINEAR = "sklearn.linear_model"
 # Of the gradient of a sum over the rows, in scikit-learn's Huber regression.
@@ -38,7 +38,7 @@ def _quantreg(task, tol=None):
 
     def read(params):
         params = np.stack(params, axis=1)
-        params = params[:, 0] if np.ndim(task.penalty) == 0 else params
+        params = params[:, 0] if np.ndim(task.hyper) == 0 else params
         return _last_is_intercept(params)
 
     return call, read
@@ -53,7 +53,7 @@ def _few_rows(task):
 
 
 def _theil_sen(task, tol=None):
-    every = model_cases.subsets(task.X)
+    every = fits.subsets(task.X)
     model = optional(LINEAR).TheilSenRegressor(max_subpopulation=every, tol=tol, max_iter=ITERATIONS, random_state=0)
     return lambda: model.fit(task.X, task.y), lambda fit: Answer(fit.coef_, fit.intercept_)
 
@@ -106,14 +106,14 @@ def _bootstrap(solver):
 
     def prepare(task, tol=None):
         model = optional(LINEAR).LogisticRegression(
-            C=1 / (task.penalty * len(task.X)), solver=solver, tol=tol, max_iter=ITERATIONS, warm_start=True
+            C=1 / (task.hyper * len(task.X)), solver=solver, tol=tol, max_iter=ITERATIONS, warm_start=True
         )
         rng = np.random.default_rng(0)
         rows = len(task.X)
 
         def call():
             found = []
-            for _ in range(model_cases.RESAMPLES):
+            for _ in range(settings.RESAMPLES):
                 weight = np.bincount(rng.integers(0, rows, rows), minlength=rows)
                 model.fit(task.X, task.y, sample_weight=weight)
                 found.append((model.coef_[0].copy(), model.intercept_[0], weight))

@@ -69,7 +69,7 @@ def _race(model, rows, impls):
             low = found.digits is not None and ours and ours.digits is not None and found.digits < ours.digits - 3
             style = "low" if low or not found.certified else "ours" if name == tables.OURS else ""
             style += " best" if found.seconds == row.best else ""
-            return tables.duration(found.seconds), style, tables.quality(model, found)
+            return tables.duration(found.seconds), style, tables.certificate(model, found)
 
         style = "" if row.ratio is None else "faster" if row.ratio <= 1 else "slower"
         small = (row.fastest_peer or "") + (f" {tables.NOISE_MARK} noisy" if row.noisy and row.fastest_peer else "")

@@ -84,7 +84,7 @@ def correct(lost, dtype):
 
 
 def figure_of(model):
-    """What certifies the answers of a model, such as gap or gradient; None for least squares, which has digits."""
+    """The figure that is a model's certificate, such as gap or gradient; None for least squares, which has digits."""
     return "error" if model in network_cases.CASES else targets.CERTIFICATES.get(model, (None,))[0]
 
 
@@ -93,8 +93,8 @@ def target(model):
     return network_cases.TARGET if model in network_cases.CASES else targets.target(model)
 
 
-def quality(model, cell):
-    """How right an answer is, in words: its digits or its certificate; empty if neither was measured."""
+def certificate(model, cell):
+    """The certificate of an answer in words, or its digits; empty if neither was measured."""
     if cell.certificate is not None:
         text = f"{figure_of(model)} {cell.certificate:.0e}"
         return text if cell.certified else f"{text}, not certified"
@@ -112,7 +112,9 @@ def races(table, model):
     case = CASES[model]
     name = f"{case.family}.{case.name}.track_"
     seconds = table.get(name + "seconds", {})
-    right = [table.get(f"{name}{figure}", {}) for figure in ("lost_digits", "excess_objective", figure_of(model))]
+    certificates = [
+        table.get(f"{name}{figure}", {}) for figure in ("lost_digits", "excess_objective", figure_of(model))
+    ]
     first, kernels = (table.get(f"{case.family}.Ours.track_{n}", {}) for n in ("first_call_seconds", "kernels"))
     spread, moved = table.get(name + "spread", {}), noise(table)
     rows = {}
@@ -123,8 +125,8 @@ def races(table, model):
         begun = (first.get(ours), kernels.get(ours)) if compiled else (None, None)
         new = Row(problem, dtype, {}, *begun, moved.get(dtype, 0.0))
         row = rows.setdefault((problem, dtype), new)
-        lost, excess, certificate = (figures.get(key) for figures in right)
-        row.cells[impl] = Cell(value, correct(lost, dtype), excess, certificate, target(model), spread.get(key) or 0.0)
+        lost, excess, found = (figures.get(key) for figures in certificates)
+        row.cells[impl] = Cell(value, correct(lost, dtype), excess, found, target(model), spread.get(key) or 0.0)
     impls = list(dict.fromkeys(impl for impl, *_ in seconds))
     return list(rows.values()), impls
 

@@ -85,8 +85,8 @@ def show(console, facts, table):
     if raced:
         console.print("Best of warm calls that take turns, on the same data; networks: of one step.")
         console.print("k: kernels that the first call compiled.")
-        console.print("d: correct digits of the coefficients. Other numbers: duality gap, gradient,")
-        console.print("violation or error, at the loosest tolerance that brings it to the model's target")
+        console.print("d: correct digits of the coefficients. Other numbers: the certificate (gap, gradient,")
+        console.print("violation or error), at the loosest tolerance that brings it to the model's target")
         console.print("(1e-6 for most, see the report); ✗: not reached, does not count.")
         console.print("Bold: fastest. As fast: nearer than the machine's noise.")
         spread = f"{tables.NOISE_MARK}: samples spread by more than {tables.SPREAD:.0%}; other work ran beside them."

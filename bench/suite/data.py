@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.suite import model_cases
+from bench.suite import model_cases, settings
 
 SYNTHETIC = {  # rows, columns, targets, seed
     "1000x20": (1000, 20, 1, 1),
@@ -80,7 +80,7 @@ def _generated(kind, name):
         return X, 1 + eta + rng.standard_normal(rows) / 10 + far
     if kind == "ordered":  # equal classes
         latent = 3 * eta + rng.logistic(size=rows)
-        return X, np.searchsorted(np.quantile(latent, np.arange(1, model_cases.LEVELS) / model_cases.LEVELS), latent)
+        return X, np.searchsorted(np.quantile(latent, np.arange(1, settings.LEVELS) / settings.LEVELS), latent)
     if kind == "labels":  # the true model is right for 85 % of the rows
         return X, rng.random(rows) < 1 / (1 + np.exp(-3.3 * eta))
     mean = np.exp(0.5 + eta / 2)

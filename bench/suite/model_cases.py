@@ -1,291 +1,35 @@
 """What is measured: one row a model, read by every benchmark of the suite.
 
-Fresh processes import this file by itself, beside the installed jaxinfra: it must import nothing else of the suite.
+Fresh processes import this file, `fits.py` and `settings.py` beside the installed jaxinfra (see `runner/aot.py`): these
+must import nothing else of the benchmarks.
 """
 
 import functools
-import math
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
-FOLDS = 5  # of equal numbers of rows
-GROUP = 5  # columns in a group
-LEVELS = 5  # classes in an order
-RESAMPLES = 1000
-SUBSETS = 1_000_000  # all of the rows' subsets are taken where there are no more
-THRESHOLD = 0.5  # of RANSAC: five standard deviations of the good rows
-POWER = 1.5  # of Tweedie's variance
-RIDGE = 0.01
-LABELS = {"labels": 2, "classes": 3, "clusters": 2, "ordered": LEVELS}  # kinds of y and their numbers of classes
+from bench.suite import fits, settings
+
+LABELS = {"labels": 2, "classes": 3, "clusters": 2, "ordered": settings.LEVELS}  # kinds of y, their numbers of classes
 REAL = ("diabetes", "linnerud", "breast_cancer", "digits")
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Case:
     module: str  # of jaxinfra
     family: str  # the benchmark module that races it
     name: str  # the class there
     title: str
     text: str
-    target: str  # the kind of y, see `_data.load`
-    fit: Callable  # fit(ji, X, y, penalty, **options)
-    penalty: Callable  # penalty(X, y): what the regularised models are given, a number or a grid
+    target: str  # the kind of y, see `data.load`
+    fit: Callable  # fit(ji, X, y, hyper, **options)
+    hyper: Callable  # hyper(X, y): the hyper-parameters, a number or an array: penalties, C and gamma, quantiles
     problems: tuple
     standard: tuple  # those of the standard profile; `QUICK` has the quick one's
     compiled: tuple = ("1000x20", "20000x500")  # the shapes that are compiled, the first in every profile
     patience: float | None = None  # seconds for one call of a peer, None for the profile's
-
-
-def _centred(values):
-    return np.asarray(values, np.float64) - np.mean(values, axis=0, dtype=np.float64)
-
-
-def block_norms(values, size=1):
-    """Euclidean norms of the blocks of `size` neighbours along the first axis, each with all its columns."""
-    return np.sqrt(np.square(values).reshape(-1, size * int(np.prod(values.shape[1:]))).sum(axis=1))
-
-
-def l1_max(X, y, size=1):
-    """The smallest l1 at which every coefficient is zero, for blocks of `size` columns of weight sqrt(size)."""
-    return float(block_norms(_centred(X).T @ _centred(y), size).max() / len(X) / np.sqrt(size))
-
-
-def _none(X, y):
-    return 0.0
-
-
-def _ridge_grid(X, y):
-    return np.logspace(-4, 2, 25)
-
-
-def _l1(X, y):
-    return l1_max(X, y) / 20
-
-
-def _group_l1(X, y):
-    return l1_max(X, y, GROUP) / 20
-
-
-def _l1_path(X, y):
-    return np.geomspace(1, 0.01, 50) * l1_max(X, y)
-
-
-def _l1_cv(X, y):
-    return np.geomspace(1, 1e-3, 100) * l1_max(X, y)
-
-
-def _c(C):
-    """scikit-learn's C as a penalty of the mean."""
-    return lambda X, y: 1 / (C * len(X))
-
-
-# C and gamma of RBF machines by the number of columns: MNIST, a9a; others have 1 and 1 / 50.
-_SVC = {784: (10.0, 0.02), 123: (1.0, 0.05)}
-
-
-def _rbf(*before):
-    """The numbers before gamma, and gamma; without any, C and gamma."""
-    return lambda X, y: np.array([*before, 0.02] if before else _SVC.get(X.shape[1], (1.0, 0.02)))
-
-
-def _svc_cells(X, y):
-    return np.stack([np.logspace(-1, 2, 6), np.logspace(-3, 0, 6)])
-
-
-def _inverse_c(X, y):
-    return 1 / np.logspace(-4, 4, 10)  # 1 / C, of the sum over the rows of a fold
-
-
-def _nine(X, y):
-    return np.linspace(0.1, 0.9, 9)
-
-
-def _ridge_and_gamma(X, y):
-    return np.array([0.1 / len(X), 0.02])  # scikit-learn's alpha is 0.1
-
-
-def subsets(X):
-    """How many subsets of as many rows as parameters Theil and Sen's estimator takes: all, or 10000."""
-    every = math.comb(len(X), X.shape[1] + 1)
-    return every if every <= SUBSETS else 10_000
-
-
-def _logistic_optimum(X, y):
-    """Coefficients and intercept of logistic regression, by Newton's method in NumPy."""
-    V, y = np.column_stack([X, np.ones(len(X))]).astype(np.float64), np.asarray(y, np.float64)
-    theta = np.zeros(V.shape[1])
-    for _ in range(12):
-        p = 1 / (1 + np.exp(-V @ theta))
-        theta -= np.linalg.solve((V.T * (p * (1 - p))) @ V, V.T @ (p - y))
-    return theta
-
-
-def groups(columns):
-    return (np.arange(columns) // GROUP).astype(np.int32)
-
-
-def fold_weights(rows, dtype):
-    """(FOLDS + 1, rows): a fold gives weight 0 to the neighbouring rows that it holds out; the last has all rows."""
-    fold = np.arange(rows) // (rows // FOLDS)
-    return np.concatenate([fold != np.arange(FOLDS)[:, None], np.ones((1, rows), bool)]).astype(dtype)
-
-
-def _held_out(params, X, y, loss):
-    """The mean of loss(linear predictor, y) over the folds' held-out rows, for each penalty."""
-    X, y = X.reshape(FOLDS, -1, X.shape[1]), y.reshape(FOLDS, 1, -1)
-    eta = params.coef[:-1] @ X.swapaxes(1, 2) + params.intercept[:-1, :, None]
-    return loss(eta, y).mean(axis=(0, 2))
-
-
-@functools.cache
-def _lasso_cv(ji):
-    import jax
-
-    def run(X, y, l1, tol):
-        def path(weight):
-            return ji.lasso.path(X, y, l1=l1, sample_weight=weight, tol=tol).params
-
-        paths = jax.vmap(path)(jax.numpy.asarray(fold_weights(len(X), X.dtype)))
-        loss = _held_out(paths, X, y, lambda eta, y: (y - eta) ** 2)
-        return paths, loss
-
-    return jax.jit(run)
-
-
-@functools.cache
-def _logistic_cv(ji):
-    import jax
-
-    def run(X, y, inverse_c, tol):
-        def path(weight):
-            # The strongest penalty comes first.
-            return ji.logistic.path(X, y, l2=inverse_c / weight.sum(), sample_weight=weight, tol=tol).params
-
-        paths = jax.vmap(path)(jax.numpy.asarray(fold_weights(len(X), X.dtype)))
-        loss = _held_out(paths, X, y.astype(X.dtype), lambda eta, y: jax.nn.softplus(eta) - y * eta)
-        return paths, loss
-
-    return jax.jit(run)
-
-
-@functools.cache
-def _svc_grid(ji):
-    """All cells on all folds, the cell of most rows right, and the fit of all rows there."""
-    import jax
-    import jax.numpy as jnp
-
-    def run(X, y, grid, tol):
-        def lane(gamma, weight, rows, labels):
-            path = ji.svc.path(
-                X, y, C=grid[0], kernel=ji.kernels.RBF(gamma), sample_weight=weight, n_classes=2, tol=tol
-            ).params
-            right = (ji.svc.decision(path, rows) >= 0) == (labels == 1)[:, None]
-            return path.coef, path.intercept, right.sum(0)
-
-        held_out = X.reshape(FOLDS, -1, X.shape[1]), y.reshape(FOLDS, -1)
-        folds = jnp.asarray(fold_weights(len(X), X.dtype)[:-1])
-        lanes = jax.vmap(jax.vmap(lane, (None, 0, 0, 0)), (0, None, None, None))
-        coef, intercept, right = lanes(grid[1], folds, *held_out)  # (gammas, folds, Cs, ...)
-        best = right.sum(1).T.argmax()  # the first, C before gamma
-        chosen = grid[0, best // grid.shape[1]], grid[1, best % grid.shape[1]]
-        fit = ji.svc.fit(X, y, C=chosen[0], kernel=ji.kernels.RBF(chosen[1]), n_classes=2, tol=tol)
-        return fit.params.coef, fit.params.intercept, jnp.stack(chosen), (coef, intercept)
-
-    return jax.jit(run)
-
-
-@functools.cache
-def _svc_decision(ji):
-    import jax
-
-    def run(X, y, penalty):
-        # Every row is a support vector.
-        machine = ji.svc.Machine((2 * y - 1).astype(X.dtype) * penalty[0], penalty[1], X, ji.kernels.RBF(penalty[2]))
-        return ji.svc.decision(machine, X)
-
-    return jax.jit(run)
-
-
-def _machine(module, *names, **fixed):
-    """An RBF machine: penalty holds the hyper-parameters `names` and then gamma."""
-
-    def fit(ji, X, y, penalty, **options):
-        hyper = {name: penalty[i] for i, name in enumerate(names)}
-        data = (X,) if module == "one_class" else (X, y)
-        kernel = ji.kernels.RBF(penalty[len(names)])
-        return getattr(ji, module).fit(*data, **hyper, kernel=kernel, **fixed, **options)
-
-    return fit
-
-
-def _linear_svm(loss):
-    def fit(ji, X, y, C, **options):
-        return ji.linear_svm.fit(X, y, C=C, loss=loss, n_classes=2, **options)
-
-    return fit
-
-
-def _one_vs_one(ji, X, y, penalty, n_classes=3, **options):
-    return ji.svc.fit(X, y, C=penalty[0], kernel=ji.kernels.RBF(penalty[1]), n_classes=n_classes, **options)
-
-
-def _l1_fit(module, **fixed):
-    return lambda ji, X, y, l1, **options: getattr(ji, module).fit(X, y, l1=l1, **fixed, **options)
-
-
-def _l2_fit(module, **fixed):
-    return lambda ji, X, y, l2, **options: getattr(ji, module).fit(X, y, l2=l2, **fixed, **options)
-
-
-def _glm_fit(family):
-    def fit(ji, X, y, l2, **options):
-        return ji.glm.fit(X, y, family=family(ji), link=ji.links.Log(), l2=l2, **options)
-
-    return fit
-
-
-def _multinomial(ji, X, y, l2, n_classes=3, **options):
-    return ji.multinomial.fit(X, y, l2=l2, n_classes=n_classes, **options)
-
-
-def _robust(module, tuning=None, **fixed):
-    """A robust model; `tuning` names the argument that the penalty stands for."""
-
-    def fit(ji, X, y, value, **options):
-        given = {tuning: value} if tuning else {}
-        return getattr(ji, module).fit(X, y, **given, **{k: make(ji) for k, make in fixed.items()}, **options)
-
-    return fit
-
-
-def _key(ji):
-    import jax
-
-    return jax.random.key(0)
-
-
-def _theil_sen(ji, X, y, _, **options):
-    return ji.theil_sen.fit(X, y, key=_key(ji), n_subsets=subsets(X), **options)
-
-
-def _ordinal(ji, X, y, l2, n_classes=LEVELS, **options):
-    return ji.ordinal.fit(X, y, l2=l2, n_classes=n_classes, **options)
-
-
-def _kernel_ridge(ji, X, y, penalty, **options):
-    kernel = ji.kernels.RBF(penalty[1])
-    return ji.kernel_ridge.fit(X, y, l2=penalty[0], kernel=kernel, fit_intercept=False, **options)
-
-
-def _bootstrap(ji, X, y, l2, **options):
-    fixed = {"l2": l2, **options}
-    return ji.select.bootstrap(ji.logistic, X, y, key=_key(ji), n=RESAMPLES, fixed=fixed).values
-
-
-def _sandwich(ji, X, y, theta):
-    fit = ji.Fit(ji.Linear(theta[:-1], theta[-1]), None, ji.Problem.of(ji.logistic))
-    return ji.infer.inference(fit, X, y, kind="HC3").se
 
 
 _WIDE = ("1000x20", "20000x500", "20000x100x10")
@@ -297,192 +41,240 @@ _SMALL = ("1000x20",)
 
 CASES = {
     "ols": Case(
-        "ols", "regression", "OLS", "Least squares", "One fit with intercept.", "real",
-        lambda ji, X, y, _, **options: ji.ols.fit(X, y, **options), _none,
+        module="ols", family="regression", name="OLS", title="Least squares", target="real",
+        text="One fit with intercept.",
+        fit=lambda ji, X, y, _, **options: ji.ols.fit(X, y, **options), hyper=settings.none,
         # A column of ones makes the wide problem's minimum-norm solution another one for each library.
-        tuple(p for p in _LEAST_SQUARES if p != "200x2000"), _LEAST_SQUARES_QUICK, _WIDE,
+        problems=tuple(p for p in _LEAST_SQUARES if p != "200x2000"), standard=_LEAST_SQUARES_QUICK, compiled=_WIDE,
     ),
     "ridge": Case(
-        "ridge", "regression", "Ridge", "Ridge", f"One fit with intercept, l2 = {RIDGE}.", "real",
-        _l2_fit("ridge"), lambda X, y: RIDGE, _LEAST_SQUARES, _LEAST_SQUARES_QUICK, _WIDE,
+        module="ridge", family="regression", name="Ridge", title="Ridge", target="real",
+        text=f"One fit with intercept, l2 = {settings.RIDGE}.",
+        fit=fits.l2("ridge"), hyper=lambda X, y: settings.RIDGE,
+        problems=_LEAST_SQUARES, standard=_LEAST_SQUARES_QUICK, compiled=_WIDE,
     ),
     "ridge_path": Case(
-        "ridge", "regression", "RidgePath", "Ridge path",
-        "25 penalties with leave-one-out errors; jaxinfra returns every coefficient vector, RidgeCV the best one.",
-        "real", lambda ji, X, y, l2, **options: ji.ridge.path(X, y, l2=l2, **options), _ridge_grid,
+        module="ridge", family="regression", name="RidgePath", title="Ridge path", target="real",
+        text="25 penalties with leave-one-out errors; jaxinfra returns every coefficient vector, RidgeCV the best one.",
+        fit=lambda ji, X, y, l2, **options: ji.ridge.path(X, y, l2=l2, **options), hyper=settings.ridge_grid,
         # RidgeCV takes a singular value decomposition of all rows: tens of seconds for the large problems.
-        _LEAST_SQUARES, (*REAL, "1000x20"), _WIDE,
+        problems=_LEAST_SQUARES, standard=(*REAL, "1000x20"), compiled=_WIDE,
     ),
     "lasso_path": Case(
-        "lasso", "penalised", "LassoPath", "Lasso path",
-        "50 penalties from l1_max to l1_max / 100, warm-started. Peers without an intercept are given centred data.",
-        "sparse", lambda ji, X, y, l1, **options: ji.lasso.path(X, y, l1=l1, **options), _l1_path,
-        ("diabetes", "1000x20", "100000x100", "2000x1000", "500x5000"),
-        ("100000x100", "2000x1000", "500x5000"), ("1000x20", "2000x1000"),
+        module="lasso", family="penalised", name="LassoPath", title="Lasso path", target="sparse",
+        text="50 penalties from l1_max to l1_max / 100, warm-started. "
+        "Peers without an intercept are given centred data.",
+        fit=lambda ji, X, y, l1, **options: ji.lasso.path(X, y, l1=l1, **options), hyper=settings.l1_path,
+        problems=("diabetes", "1000x20", "100000x100", "2000x1000", "500x5000"),
+        standard=("100000x100", "2000x1000", "500x5000"), compiled=("1000x20", "2000x1000"),
     ),
     "lasso_cv": Case(
-        "lasso", "penalised", "LassoCV", "Lasso, cross-validated",
-        "100 penalties from l1_max to l1_max / 1000, 5 folds, and the fit of all rows at the best penalty.",
-        "sparse", lambda ji, X, y, l1, tol=None: _lasso_cv(ji)(X, y, l1, tol), _l1_cv,
-        ("1000x20", "20000x50"), ("20000x50",), ("1000x20", "20000x50"),
+        module="lasso", family="penalised", name="LassoCV", title="Lasso, cross-validated", target="sparse",
+        text="100 penalties from l1_max to l1_max / 1000, 5 folds, and the fit of all rows at the best penalty.",
+        fit=lambda ji, X, y, l1, tol=None: fits.lasso_cv(ji)(X, y, l1, tol), hyper=settings.l1_cv,
+        problems=("1000x20", "20000x50"), standard=("20000x50",), compiled=("1000x20", "20000x50"),
     ),
     "lasso": Case(
-        "lasso", "penalised", "Lasso", "Lasso", "One fit with intercept at l1_max / 20.", "sparse",
-        _l1_fit("lasso"), _l1, _ONE, _SMALL,
+        module="lasso", family="penalised", name="Lasso", title="Lasso", target="sparse",
+        text="One fit with intercept at l1_max / 20.",
+        fit=fits.l1("lasso"), hyper=settings.l1,
+        problems=_ONE, standard=_SMALL,
     ),
     "elastic_net": Case(
-        "elastic_net", "penalised", "ElasticNet", "Elastic net", "One fit with intercept, l1 = l2 = l1_max / 20.",
-        "sparse", lambda ji, X, y, l1, **options: ji.elastic_net.fit(X, y, l1=l1, l2=l1, **options), _l1, _ONE, _SMALL,
+        module="elastic_net", family="penalised", name="ElasticNet", title="Elastic net", target="sparse",
+        text="One fit with intercept, l1 = l2 = l1_max / 20.",
+        fit=lambda ji, X, y, l1, **options: ji.elastic_net.fit(X, y, l1=l1, l2=l1, **options), hyper=settings.l1,
+        problems=_ONE, standard=_SMALL,
     ),
     "nnls": Case(
-        "nnls", "penalised", "NonNegative", "Non-negative least squares",
-        "One fit with free intercept; SciPy is given centred data.", "sparse",
-        lambda ji, X, y, _, **options: ji.nnls.fit(X, y, **options), _none, _ONE, _SMALL,
+        module="nnls", family="penalised", name="NonNegative", title="Non-negative least squares", target="sparse",
+        text="One fit with free intercept; SciPy is given centred data.",
+        fit=lambda ji, X, y, _, **options: ji.nnls.fit(X, y, **options), hyper=settings.none,
+        problems=_ONE, standard=_SMALL,
     ),
     "group_lasso": Case(
-        "group_lasso", "penalised", "GroupLasso", "Group lasso",
-        f"One fit with intercept at l1_max / 20, groups of {GROUP} columns.", "sparse",
-        lambda ji, X, y, l1, **options: ji.group_lasso.fit(X, y, l1=l1, groups=groups(X.shape[1]), **options),
-        _group_l1, _ONE, _SMALL,
+        module="group_lasso", family="penalised", name="GroupLasso", title="Group lasso", target="sparse",
+        text=f"One fit with intercept at l1_max / 20, groups of {settings.GROUP} columns.",
+        fit=lambda ji, X, y, l1, **options: ji.group_lasso.fit(X, y, l1=l1, groups=fits.groups(X.shape[1]), **options),
+        hyper=settings.group_l1,
+        problems=_ONE, standard=_SMALL,
     ),
     "multitask_lasso": Case(
-        "multitask_lasso", "penalised", "MultiTaskLasso", "Multi-task lasso", "One fit with intercept at l1_max / 20.",
-        "sparse", _l1_fit("multitask_lasso"), _l1, _TARGETS, _TARGETS[:1], _TARGETS,
+        module="multitask_lasso", family="penalised", name="MultiTaskLasso", title="Multi-task lasso", target="sparse",
+        text="One fit with intercept at l1_max / 20.",
+        fit=fits.l1("multitask_lasso"), hyper=settings.l1,
+        problems=_TARGETS, standard=_TARGETS[:1], compiled=_TARGETS,
     ),
     "logistic": Case(
-        "logistic", "classification", "Logistic", "Logistic regression", "One fit with intercept, L2, C = 1.",
-        "labels", _l2_fit("logistic"), _c(1.0), ("breast_cancer", "1000x20", "20000x500", "200000x50"),
-        ("breast_cancer", "1000x20", "20000x500", "200000x50"),
+        module="logistic", family="classification", name="Logistic", title="Logistic regression", target="labels",
+        text="One fit with intercept, L2, C = 1.",
+        fit=fits.l2("logistic"), hyper=settings.c(1.0),
+        problems=("breast_cancer", "1000x20", "20000x500", "200000x50"),
+        standard=("breast_cancer", "1000x20", "20000x500", "200000x50"),
     ),
     "logistic_cv": Case(
-        "logistic", "classification", "LogisticCV", "Logistic regression, cross-validated",
-        "10 penalties (C = 1e-4 to 1e4), 5 folds, and the fit of all rows at the best penalty.", "labels",
-        lambda ji, X, y, c, tol=None: _logistic_cv(ji)(X, y, c, tol), _inverse_c,
-        ("1000x20", "20000x50"), ("20000x50",), ("1000x20", "20000x50"),
+        module="logistic", family="classification", name="LogisticCV", title="Logistic regression, cross-validated",
+        target="labels", text="10 penalties (C = 1e-4 to 1e4), 5 folds, and the fit of all rows at the best penalty.",
+        fit=lambda ji, X, y, c, tol=None: fits.logistic_cv(ji)(X, y, c, tol), hyper=settings.inverse_c,
+        problems=("1000x20", "20000x50"), standard=("20000x50",), compiled=("1000x20", "20000x50"),
     ),
     "multinomial": Case(
-        "multinomial", "classification", "Multinomial", "Multinomial regression",
-        "One fit with intercept, L2, C = 0.1.", "classes", _multinomial, _c(0.1),
-        ("digits", "mnist5k", "1000x20"), ("mnist5k", "1000x20"),
+        module="multinomial", family="classification", name="Multinomial", title="Multinomial regression",
+        target="classes",
+        text="One fit with intercept, L2, C = 0.1.",
+        fit=fits.multinomial, hyper=settings.c(0.1),
+        problems=("digits", "mnist5k", "1000x20"), standard=("mnist5k", "1000x20"),
     ),
     "ordinal": Case(
-        "ordinal", "classification", "Ordinal", "Ordinal regression",
-        f"Proportional odds of {LEVELS} classes. statsmodels differentiates numerically.", "ordered", _ordinal, _none,
-        ("1000x20", "100000x50"), ("1000x20", "100000x50"), _SMALL,
+        module="ordinal", family="classification", name="Ordinal", title="Ordinal regression", target="ordered",
+        text=f"Proportional odds of {settings.LEVELS} classes. statsmodels differentiates numerically.",
+        fit=fits.ordinal, hyper=settings.none,
+        problems=("1000x20", "100000x50"), standard=("1000x20", "100000x50"), compiled=_SMALL,
     ),
     "poisson": Case(
-        "glm", "glm", "Poisson", "Poisson regression", "One fit with intercept, log link, l2 = 1e-3.", "counts",
-        _glm_fit(lambda ji: ji.families.Poisson()), lambda X, y: 1e-3, ("1000x20", "100000x50"),
-        ("1000x20", "100000x50"), ("1000x20", "100000x50"),
+        module="glm", family="glm", name="Poisson", title="Poisson regression", target="counts",
+        text="One fit with intercept, log link, l2 = 1e-3.",
+        fit=fits.glm(lambda ji: ji.families.Poisson()), hyper=lambda X, y: 1e-3,
+        problems=("1000x20", "100000x50"), standard=("1000x20", "100000x50"), compiled=("1000x20", "100000x50"),
     ),
     "gamma": Case(
-        "glm", "glm", "Gamma", "Gamma regression", "One fit with intercept, log link, l2 = 1e-3.", "positive",
-        _glm_fit(lambda ji: ji.families.Gamma()), lambda X, y: 1e-3, ("1000x20", "100000x50"), _SMALL, _SMALL,
+        module="glm", family="glm", name="Gamma", title="Gamma regression", target="positive",
+        text="One fit with intercept, log link, l2 = 1e-3.",
+        fit=fits.glm(lambda ji: ji.families.Gamma()), hyper=lambda X, y: 1e-3,
+        problems=("1000x20", "100000x50"), standard=_SMALL, compiled=_SMALL,
     ),
     "tweedie": Case(
-        "glm", "glm", "Tweedie", "Tweedie regression", f"One fit with intercept, power {POWER}, log link, l2 = 1e-3.",
-        "positive", _glm_fit(lambda ji: ji.families.Tweedie(POWER)), lambda X, y: 1e-3, ("1000x20", "100000x50"),
-        _SMALL, _SMALL,
+        module="glm", family="glm", name="Tweedie", title="Tweedie regression", target="positive",
+        text=f"One fit with intercept, power {settings.POWER}, log link, l2 = 1e-3.",
+        fit=fits.glm(lambda ji: ji.families.Tweedie(settings.POWER)), hyper=lambda X, y: 1e-3,
+        problems=("1000x20", "100000x50"), standard=_SMALL, compiled=_SMALL,
     ),
     "svc": Case(
-        "svc", "svm", "SVC", "SVC",
-        "RBF kernel, C = 1, gamma = 1 / 50; MNIST (even or odd): 10 and 1 / 50; a9a: 1 and 1 / 20.",
-        "clusters", _machine("svc", "C", n_classes=2), _rbf(), ("1000x20", "mnist5k", "20000x50", "a9a"),
-        ("1000x20", "mnist5k", "20000x50"), ("1000x20", "20000x50"),
+        module="svc", family="svm", name="SVC", title="SVC", target="clusters",
+        text="RBF kernel, C = 1, gamma = 1 / 50; MNIST (even or odd): 10 and 1 / 50; a9a: 1 and 1 / 20.",
+        fit=fits.machine("svc", "C", n_classes=2), hyper=settings.rbf(),
+        problems=("1000x20", "mnist5k", "20000x50", "a9a"), standard=("1000x20", "mnist5k", "20000x50"),
+        compiled=("1000x20", "20000x50"),
     ),
     "svc_hard": Case(
-        "svc", "svm", "SVCHard", "SVC, C = 1000",
-        "RBF kernel, gamma = 1 / 50, asked for a violation of 1e-6, which libsvm and scikit-learn reach by their own "
-        "count: their kernel values are float32. float64 alone.",
-        "clusters", _machine("svc", "C", n_classes=2), _rbf(1000.0), ("1000x20", "5000x20"), ("1000x20",), (),
+        module="svc", family="svm", name="SVCHard", title="SVC, C = 1000", target="clusters",
+        text="RBF kernel, gamma = 1 / 50, asked for a violation of 1e-6, which libsvm and scikit-learn reach by their "
+        "own count: their kernel values are float32. float64 alone.",
+        fit=fits.machine("svc", "C", n_classes=2), hyper=settings.rbf(1000.0),
+        problems=("1000x20", "5000x20"), standard=("1000x20",), compiled=(),
     ),
     "svc_pairs": Case(
-        "svc", "svm", "SVCPairs", "SVC, one against one", "A machine for each pair of classes; RBF kernel as for SVC.",
-        "classes", _one_vs_one, _rbf(), ("1000x20", "digits", "mnist5k"), ("mnist5k",), _SMALL,
+        module="svc", family="svm", name="SVCPairs", title="SVC, one against one", target="classes",
+        text="A machine for each pair of classes; RBF kernel as for SVC.",
+        fit=fits.one_vs_one, hyper=settings.rbf(),
+        problems=("1000x20", "digits", "mnist5k"), standard=("mnist5k",), compiled=_SMALL,
     ),
     "svc_grid": Case(
-        "svc", "svm", "SVCGrid", "SVC, grid search",
-        "6 C (0.1 to 100) by 6 gamma (0.001 to 1), 5 folds, and the fit of all rows at the best of them.", "clusters",
-        lambda ji, X, y, grid, tol=None: _svc_grid(ji)(X, y, grid, tol), _svc_cells, ("2000x20",), (), (),
+        module="svc", family="svm", name="SVCGrid", title="SVC, grid search", target="clusters",
+        text="6 C (0.1 to 100) by 6 gamma (0.001 to 1), 5 folds, and the fit of all rows at the best of them.",
+        fit=lambda ji, X, y, grid, tol=None: fits.svc_grid(ji)(X, y, grid, tol), hyper=settings.svc_cells,
+        problems=("2000x20",), standard=(), compiled=(),
     ),
     "svc_predict": Case(
-        "svc", "svm", "SVCPredict", "SVC, prediction", "Decisions of all rows; every row is a support vector.",
-        "clusters", lambda ji, X, y, penalty: _svc_decision(ji)(X, y, penalty), _rbf(1e-3, 0.0), ("10000x50",),
-        ("10000x50",), (),
+        module="svc", family="svm", name="SVCPredict", title="SVC, prediction", target="clusters",
+        text="Decisions of all rows; every row is a support vector.",
+        fit=lambda ji, X, y, hyper: fits.svc_decision(ji)(X, y, hyper), hyper=settings.rbf(1e-3, 0.0),
+        problems=("10000x50",), standard=("10000x50",), compiled=(),
     ),
     "nu_svc": Case(
-        "nu_svc", "svm", "NuSVC", "nu-SVC", "RBF kernel, nu = 0.3, gamma = 1 / 50.", "clusters",
-        _machine("nu_svc", "nu", n_classes=2), _rbf(0.3), ("1000x20", "10000x50"), _SMALL, _SMALL,
+        module="nu_svc", family="svm", name="NuSVC", title="nu-SVC", target="clusters",
+        text="RBF kernel, nu = 0.3, gamma = 1 / 50.",
+        fit=fits.machine("nu_svc", "nu", n_classes=2), hyper=settings.rbf(0.3),
+        problems=("1000x20", "10000x50"), standard=_SMALL, compiled=_SMALL,
     ),
     "svr": Case(
-        "svr", "svm", "SVR", "SVR", "RBF kernel, C = 1, epsilon = 0.1, gamma = 1 / 50; y in standard deviations.",
-        "curved", _machine("svr", "C", "epsilon"), _rbf(1.0, 0.1), ("1000x20", "10000x50"), ("1000x20", "10000x50"),
-        _SMALL,
+        module="svr", family="svm", name="SVR", title="SVR", target="curved",
+        text="RBF kernel, C = 1, epsilon = 0.1, gamma = 1 / 50; y in standard deviations.",
+        fit=fits.machine("svr", "C", "epsilon"), hyper=settings.rbf(1.0, 0.1),
+        problems=("1000x20", "10000x50"), standard=("1000x20", "10000x50"), compiled=_SMALL,
     ),
     "nu_svr": Case(
-        "nu_svr", "svm", "NuSVR", "nu-SVR", "RBF kernel, C = 1, nu = 0.5, gamma = 1 / 50; y in standard deviations.",
-        "curved", _machine("nu_svr", "C", "nu"), _rbf(1.0, 0.5), ("1000x20", "10000x50"), _SMALL, _SMALL,
+        module="nu_svr", family="svm", name="NuSVR", title="nu-SVR", target="curved",
+        text="RBF kernel, C = 1, nu = 0.5, gamma = 1 / 50; y in standard deviations.",
+        fit=fits.machine("nu_svr", "C", "nu"), hyper=settings.rbf(1.0, 0.5),
+        problems=("1000x20", "10000x50"), standard=_SMALL, compiled=_SMALL,
     ),
     "one_class": Case(
-        "one_class", "svm", "OneClass", "One-class SVM", "RBF kernel, nu = 0.1, gamma = 1 / 50.", "clusters",
-        _machine("one_class", "nu"), _rbf(0.1), ("1000x20", "10000x50"), ("1000x20", "10000x50"), _SMALL,
+        module="one_class", family="svm", name="OneClass", title="One-class SVM", target="clusters",
+        text="RBF kernel, nu = 0.1, gamma = 1 / 50.",
+        fit=fits.machine("one_class", "nu"), hyper=settings.rbf(0.1),
+        problems=("1000x20", "10000x50"), standard=("1000x20", "10000x50"), compiled=_SMALL,
     ),
     "linear_svm": Case(
-        "linear_svm", "svm", "LinearSVM", "Linear SVM",
-        "Hinge loss, C = 1. liblinear's intercept is penalised; its answers are held against the free one.", "clusters",
-        _linear_svm("hinge"), lambda X, y: 1.0, ("1000x20", "20000x50"), ("1000x20", "20000x50"), _SMALL,
+        module="linear_svm", family="svm", name="LinearSVM", title="Linear SVM", target="clusters",
+        text="Hinge loss, C = 1. liblinear's intercept is penalised; its answers are held against the free one.",
+        fit=fits.linear_svm("hinge"), hyper=lambda X, y: 1.0,
+        problems=("1000x20", "20000x50"), standard=("1000x20", "20000x50"), compiled=_SMALL,
     ),
     "linear_svm_squared": Case(
-        "linear_svm", "svm", "LinearSVMSquared", "Linear SVM, squared hinge",
-        "C = 1. liblinear's intercept is penalised by 1e-4 of the coefficients' penalty.", "clusters",
-        _linear_svm("squared_hinge"), lambda X, y: 1.0, ("1000x20", "20000x50"), ("20000x50",), _SMALL,
+        module="linear_svm", family="svm", name="LinearSVMSquared", title="Linear SVM, squared hinge",
+        target="clusters",
+        text="C = 1. liblinear's intercept is penalised by 1e-4 of the coefficients' penalty.",
+        fit=fits.linear_svm("squared_hinge"), hyper=lambda X, y: 1.0,
+        problems=("1000x20", "20000x50"), standard=("20000x50",), compiled=_SMALL,
     ),
     "kernel_ridge": Case(
-        "kernel_ridge", "svm", "KernelRidge", "Kernel ridge",
-        "RBF kernel, alpha = 0.1, gamma = 1 / 50, without intercept as in scikit-learn.", "curved", _kernel_ridge,
-        _ridge_and_gamma, ("1000x20", "5000x20"), ("1000x20", "5000x20"), _SMALL,
+        module="kernel_ridge", family="svm", name="KernelRidge", title="Kernel ridge", target="curved",
+        text="RBF kernel, alpha = 0.1, gamma = 1 / 50, without intercept as in scikit-learn.",
+        fit=fits.kernel_ridge, hyper=settings.ridge_and_gamma,
+        problems=("1000x20", "5000x20"), standard=("1000x20", "5000x20"), compiled=_SMALL,
     ),
     "huber": Case(
-        "huber", "robust", "Huber", "Huber regression", "One fit with intercept and scale, delta = 1.35.", "heavy",
-        _robust("huber"), _none, ("1000x20", "100000x50"), ("1000x20", "100000x50"), ("1000x20", "100000x50"),
+        module="huber", family="robust", name="Huber", title="Huber regression", target="heavy",
+        text="One fit with intercept and scale, delta = 1.35.",
+        fit=fits.robust("huber"), hyper=settings.none,
+        problems=("1000x20", "100000x50"), standard=("1000x20", "100000x50"), compiled=("1000x20", "100000x50"),
     ),
     "m_estimator": Case(
-        "m_estimator", "robust", "MEstimator", "M-estimator", "Tukey's bisquare with c = 4.685, scale by the MAD.",
-        "heavy", _robust("m_estimator", norm=lambda ji: ji.norms.Tukey()), _none, ("1000x20", "100000x50"),
-        ("1000x20", "100000x50"), _SMALL,
+        module="m_estimator", family="robust", name="MEstimator", title="M-estimator", target="heavy",
+        text="Tukey's bisquare with c = 4.685, scale by the MAD.",
+        fit=fits.robust("m_estimator", norm=lambda ji: ji.norms.Tukey()), hyper=settings.none,
+        problems=("1000x20", "100000x50"), standard=("1000x20", "100000x50"), compiled=_SMALL,
     ),
     "quantile": Case(
-        "quantile", "robust", "Quantile", "Quantile regression", "One fit with intercept, tau = 0.9.", "heavy",
-        _robust("quantile", "tau"), lambda X, y: 0.9, ("1000x20", "10000x50", "100000x50"),
-        ("1000x20", "10000x50", "100000x50"), ("1000x20", "10000x50"), 60.0,
+        module="quantile", family="robust", name="Quantile", title="Quantile regression", target="heavy",
+        text="One fit with intercept, tau = 0.9.",
+        fit=fits.robust("quantile", "tau"), hyper=lambda X, y: 0.9,
+        problems=("1000x20", "10000x50", "100000x50"), standard=("1000x20", "10000x50", "100000x50"),
+        compiled=("1000x20", "10000x50"), patience=60.0,
     ),
     "quantiles": Case(
-        "quantile", "robust", "Quantiles", "Nine quantiles", "tau = 0.1 to 0.9 in one call; peers one by one.", "heavy",
-        _robust("quantile", "tau"), _nine, ("1000x20", "10000x50", "100000x50"), ("1000x20", "100000x50"), _SMALL, 60.0,
+        module="quantile", family="robust", name="Quantiles", title="Nine quantiles", target="heavy",
+        text="tau = 0.1 to 0.9 in one call; peers one by one.",
+        fit=fits.robust("quantile", "tau"), hyper=settings.nine_quantiles,
+        problems=("1000x20", "10000x50", "100000x50"), standard=("1000x20", "100000x50"), compiled=_SMALL,
+        patience=60.0,
     ),
     "theil_sen": Case(
-        "theil_sen", "robust", "TheilSen", "Theil-Sen",
-        "All pairs of 1000 rows of one column, the classical median of slopes; all triples of 60 rows of two columns, "
-        "the spatial median of their fits.",
-        "heavy", _theil_sen, _none, ("1000x1", "60x2"), ("1000x1", "60x2"), ("1000x1", "60x2"),
+        module="theil_sen", family="robust", name="TheilSen", title="Theil-Sen", target="heavy",
+        text="All pairs of 1000 rows of one column, the classical median of slopes; all triples of 60 rows of two "
+        "columns, the spatial median of their fits.",
+        fit=fits.theil_sen, hyper=settings.none,
+        problems=("1000x1", "60x2"), standard=("1000x1", "60x2"), compiled=("1000x1", "60x2"),
     ),
     "ransac": Case(
-        "ransac", "robust", "RANSAC", "RANSAC",
-        f"At most 1000 trials, threshold {THRESHOLD}; a fifth of the rows is far off.", "outliers",
-        _robust("ransac", "threshold", key=_key), lambda X, y: THRESHOLD, ("1000x20", "100000x10"),
-        ("1000x20", "100000x10"), _SMALL,
+        module="ransac", family="robust", name="RANSAC", title="RANSAC", target="outliers",
+        text=f"At most 1000 trials, threshold {settings.THRESHOLD}; a fifth of the rows is far off.",
+        fit=fits.robust("ransac", "threshold", key=fits.key), hyper=lambda X, y: settings.THRESHOLD,
+        problems=("1000x20", "100000x10"), standard=("1000x20", "100000x10"), compiled=_SMALL,
     ),
     "bootstrap": Case(
-        "select", "inference", "Bootstrap", "Bootstrap",
-        f"{RESAMPLES} logistic regressions with L2, C = 1, on resamples of the rows.", "labels", _bootstrap, _c(1.0),
-        ("1000x20",), ("1000x20",), _SMALL, 30.0,
+        module="select", family="inference", name="Bootstrap", title="Bootstrap", target="labels",
+        text=f"{settings.RESAMPLES} logistic regressions with L2, C = 1, on resamples of the rows.",
+        fit=fits.bootstrap, hyper=settings.c(1.0),
+        problems=("1000x20",), standard=("1000x20",), compiled=_SMALL, patience=30.0,
     ),
     "sandwich": Case(
-        "infer", "inference", "Sandwich", "HC3 errors",
-        "Standard errors of a logistic regression at given coefficients; statsmodels' HC3 is put together from its "
-        "scores, leverages and Hessian: what it calls HC3 of a GLM is HC0.",
-        "labels", _sandwich, _logistic_optimum, ("1000x20", "100000x50"),
-        ("1000x20", "100000x50"), ("1000x20", "100000x50"),
+        module="infer", family="inference", name="Sandwich", title="HC3 errors", target="labels",
+        text="Standard errors of a logistic regression at given coefficients; statsmodels' HC3 is put together from "
+        "its scores, leverages and Hessian: what it calls HC3 of a GLM is HC0.",
+        fit=fits.sandwich, hyper=settings.logistic_optimum,
+        problems=("1000x20", "100000x50"), standard=("1000x20", "100000x50"), compiled=("1000x20", "100000x50"),
     ),
 }  # fmt: skip
 # One problem for the models of the quick profile: of each family those that stand for the others, at a size that a
@@ -522,11 +314,11 @@ def function(model):
 
 
 def sample(model, shape_X, shape_y, dtype, rng):
-    """X, y and the penalty with random values that the model allows."""
+    """X, y and the hyper-parameters with random values that the model allows."""
     case = CASES[model]
     X, y = rng.standard_normal(shape_X), rng.standard_normal(shape_y)
     if case.target in LABELS:
         y = rng.permutation(np.arange(len(y)) % LABELS[case.target]).astype(np.int32)
     else:
         y = {"counts": np.floor, "positive": np.asarray}.get(case.target, lambda e: y)(np.exp(y)).astype(dtype)
-    return X.astype(dtype), y, np.asarray(case.penalty(X, y), dtype)
+    return X.astype(dtype), y, np.asarray(case.hyper(X, y), dtype)

@@ -4,18 +4,19 @@ All start from the same parameters and see the same batches. A training step is 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 RATE = 1e-3  # of Adam
-# Largest error of the first batch's gradient (of its logits) over the largest entry: float32 has 1e-6, and 3e-4 where
-# rounding decides which of two pixels is the maximum.
+# What the certificate must not exceed, the largest error of the first batch's gradient (of its logits) over the largest
+# entry: float32 has 1e-6, and 3e-4 where rounding decides which of two pixels is the maximum.
 TARGET = 1e-3
 DTYPE = "float32"
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Case:
     family: str  # the benchmark module
     name: str  # the class there
     title: str
@@ -42,35 +43,40 @@ def _attention(attention):
 _STEP = "Training step with Adam, float32."
 CASES = {
     "cnn_photos": Case(
-        "networks", "CNNPhotos", "CNN on photographs",
-        f"32, 64, 128, 128 filters 3x3, 2x2 max-pools, dense 512, one sigmoid; 3,453,121 parameters. {_STEP}",
-        "cnn", lambda cnn: cnn.PHOTOS, (32, 150, 150, 3), 2,
+        family="networks", name="CNNPhotos", title="CNN on photographs",
+        text=f"32, 64, 128, 128 filters 3x3, 2x2 max-pools, dense 512, one sigmoid; 3,453,121 parameters. {_STEP}",
+        module="cnn", config=lambda cnn: cnn.PHOTOS, shape=(32, 150, 150, 3), steps=2,
     ),
     "cnn_photos_forward": Case(
-        "networks", "CNNPhotosForward", "CNN on photographs, forward", "The same network's logits alone.", "cnn",
-        lambda cnn: cnn.PHOTOS, (32, 150, 150, 3), 4, False,
+        family="networks", name="CNNPhotosForward", title="CNN on photographs, forward",
+        text="The same network's logits alone.",
+        module="cnn", config=lambda cnn: cnn.PHOTOS, shape=(32, 150, 150, 3), steps=4, train=False,
     ),
     "cnn_digits": Case(
-        "networks", "CNNDigits", "CNN on digits",
-        f"32 and 64 filters 3x3, 2x2 max-pools, dense 128, 10 classes. {_STEP}", "cnn", lambda cnn: cnn.DIGITS,
-        (64, 28, 28, 1), 16,
+        family="networks", name="CNNDigits", title="CNN on digits",
+        text=f"32 and 64 filters 3x3, 2x2 max-pools, dense 128, 10 classes. {_STEP}",
+        module="cnn", config=lambda cnn: cnn.DIGITS, shape=(64, 28, 28, 1), steps=16,
     ),
     "lstm": Case(
-        "networks", "LSTM", "LSTM", f"128 units over 100 steps of 32 features. {_STEP}", "rnn", _recurrent("lstm"),
-        (64, 100, 32), 8,
+        family="networks", name="LSTM", title="LSTM",
+        text=f"128 units over 100 steps of 32 features. {_STEP}",
+        module="rnn", config=_recurrent("lstm"), shape=(64, 100, 32), steps=8,
     ),
     "gru": Case(
-        "networks", "GRU", "GRU", f"128 units over 100 steps of 32 features. {_STEP}", "rnn", _recurrent("gru"),
-        (64, 100, 32), 8,
+        family="networks", name="GRU", title="GRU",
+        text=f"128 units over 100 steps of 32 features. {_STEP}",
+        module="rnn", config=_recurrent("gru"), shape=(64, 100, 32), steps=8,
     ),
     "attention": Case(
-        "networks", "Attention", "Self-attention", f"4 heads, width 128, over 128 positions. {_STEP}", "attention",
-        _attention, (64, 128, 128), 8,
+        family="networks", name="Attention", title="Self-attention",
+        text=f"4 heads, width 128, over 128 positions. {_STEP}",
+        module="attention", config=_attention, shape=(64, 128, 128), steps=8,
     ),
 }  # fmt: skip
 
 
-class Lesson(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
     """A network trained on real data from one start with the same batches, a fifth of the rows held out."""
 
     title: str
@@ -82,9 +88,15 @@ class Lesson(NamedTuple):
 
 
 LESSONS = {
-    "mnist5k": Lesson("CNN on MNIST, 4000 of 5000 pictures", "cnn", lambda cnn: cnn.DIGITS, 10, 64, RATE),
-    "digits": Lesson("LSTM on the rows of digits", "rnn", lambda rnn: rnn.Config(features=8), 40, 32, 3e-3),
-}
+    "mnist5k": Lesson(
+        title="CNN on MNIST, 4000 of 5000 pictures", module="cnn", config=lambda cnn: cnn.DIGITS, epochs=10, batch=64,
+        rate=RATE,
+    ),
+    "digits": Lesson(
+        title="LSTM on the rows of digits", module="rnn", config=lambda rnn: rnn.Config(features=8), epochs=40,
+        batch=32, rate=3e-3,
+    ),
+}  # fmt: skip
 
 
 def lesson(problem):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.certificates.least_squares import Answer
-from bench.suite import model_cases
+from bench.suite import settings
 
 
 def lasso(X, y, l1, l2=0.0, size=1, positive=False):
@@ -59,47 +59,47 @@ def folds(task):
 
 
 def _answer(model, task):
-    """(coef, intercept, chosen penalty)."""
-    X, y, penalty = task.X, task.y, task.penalty
+    """(coef, intercept, chosen hyper-parameters)."""
+    X, y, hyper = task.X, task.y, task.hyper
     if model == "linear_svm_squared":
 
         def squared_hinge(eta, y):
             return -2 * (2 * y - 1) * np.maximum(1 - (2 * y - 1) * eta, 0)
 
-        return *newton(X, y, 1 / (penalty * len(X)), squared_hinge), None
+        return *newton(X, y, 1 / (hyper * len(X)), squared_hinge), None
     slopes = {"logistic": lambda e, y: 1 / (1 + np.exp(-e)) - y, "poisson": lambda e, y: np.exp(e) - y}
     slopes |= {"gamma": lambda e, y: 1 - y * np.exp(-e)}
     slopes |= {"tweedie": lambda e, y: (np.exp(e) - y) * np.exp(-e / 2)}
     if model in slopes:
-        return *newton(X, y, penalty, slopes[model]), None
+        return *newton(X, y, hyper, slopes[model]), None
     if model == "multinomial":
 
         def slope(eta, y):
             p = np.exp(eta) / np.exp(eta).sum(1, keepdims=True)
             return p - np.eye(3)[y]
 
-        return *newton(X, y, penalty, slope, 3), None
+        return *newton(X, y, hyper, slope, 3), None
     if model == "lasso_path":
-        answers = [lasso(X, y, l1) for l1 in penalty]
+        answers = [lasso(X, y, l1) for l1 in hyper]
         return np.stack([c for c, _ in answers]), np.stack([b for _, b in answers]), None
     if model == "lasso_cv":
-        losses = np.zeros(len(penalty))
+        losses = np.zeros(len(hyper))
         for train, out in folds(task):
-            for i, l1 in enumerate(penalty):
+            for i, l1 in enumerate(hyper):
                 coef, intercept = lasso(X[train], y[train], l1)
                 losses[i] += np.mean((y[out] - X[out] @ coef - intercept) ** 2)
-        best = penalty[np.argmin(losses)]
+        best = hyper[np.argmin(losses)]
         return *lasso(X, y, best), best
     if model == "logistic_cv":
-        losses = np.zeros(len(penalty))
+        losses = np.zeros(len(hyper))
         for train, out in folds(task):
-            for i, c in enumerate(penalty):
+            for i, c in enumerate(hyper):
                 coef, intercept = newton(X[train], y[train], c / len(train), slopes["logistic"])
                 losses[i] += np.mean(np.log1p(np.exp((1 - 2 * y[out]) * (X[out] @ coef + intercept))))
-        best = penalty[np.argmin(losses)]
+        best = hyper[np.argmin(losses)]
         return *newton(X, y, best / len(X), slopes["logistic"]), best
-    options = {"elastic_net": {"l2": penalty}, "nnls": {"positive": True}, "group_lasso": {"size": model_cases.GROUP}}
-    return *lasso(X, y, penalty, **options.get(model, {})), None
+    options = {"elastic_net": {"l2": hyper}, "nnls": {"positive": True}, "group_lasso": {"size": settings.GROUP}}
+    return *lasso(X, y, hyper, **options.get(model, {})), None
 
 
 def answer(model, task):

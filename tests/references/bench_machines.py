@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.certificates.least_squares import Answer
-from bench.suite import model_cases
+from bench.suite import settings
 from tests.references import svm
 
 
@@ -32,9 +32,9 @@ def _pairs(X, y, C, gamma):
 
 def _grid(X, sign, Cs, gammas):
     """Contiguous folds; the cell of most rows right, the first of them with C before gamma."""
-    coefs = np.zeros((len(gammas), model_cases.FOLDS, len(Cs), len(X)))
+    coefs = np.zeros((len(gammas), settings.FOLDS, len(Cs), len(X)))
     intercepts, right = np.zeros(coefs.shape[:3]), np.zeros((len(Cs), len(gammas)), int)
-    for fold, out in enumerate(np.array_split(np.arange(len(X)), model_cases.FOLDS)):
+    for fold, out in enumerate(np.array_split(np.arange(len(X)), settings.FOLDS)):
         rows = np.setdiff1d(np.arange(len(X)), out)
         for j, gamma in enumerate(gammas):
             for i, C in enumerate(Cs):
@@ -48,7 +48,7 @@ def _grid(X, sign, Cs, gammas):
 
 
 def answer(model, task):
-    X, y, numbers = task.X, task.y, task.penalty
+    X, y, numbers = task.X, task.y, task.hyper
     sign, ones = 2.0 * y - 1, np.ones(len(y))
     if model in ("svc", "svc_hard"):
         return Answer(*_classifier(X, sign, *numbers))

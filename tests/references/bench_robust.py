@@ -65,30 +65,30 @@ def _errors(X, y, theta):
 
 
 def answer(model, task):
-    X, y, penalty = task.X, task.y, task.penalty
+    X, y, hyper = task.X, task.y, task.hyper
     if model == "huber":
         return Answer(*huber.fit(X, y)[:2])
     if model == "m_estimator":
         return Answer(*m_estimator.fit(X, y, norm=ji.norms.Tukey())[:2])
     if model == "quantile":
-        return Answer(*quantile.fit(X, y, tau=penalty))
+        return Answer(*quantile.fit(X, y, tau=hyper))
     if model == "quantiles":
-        coefs, intercepts = zip(*(quantile.fit(X, y, tau=tau) for tau in penalty), strict=True)
+        coefs, intercepts = zip(*(quantile.fit(X, y, tau=tau) for tau in hyper), strict=True)
         return Answer(np.stack(coefs, axis=1), np.array(intercepts))
     if model == "theil_sen":
         return Answer(*_theil_sen(X, y))
     if model == "ransac":
-        return Answer(*_consensus(X, y, penalty))
+        return Answer(*_consensus(X, y, hyper))
     if model == "ordinal":
         return Answer(*ordinal.fit(X, y))
     if model == "kernel_ridge":
-        l2, gamma = penalty
+        l2, gamma = hyper
         return Answer(np.linalg.solve(svm.rbf(X, X, gamma) + len(y) * l2 * np.eye(len(y)), y), 0.0)
     if model == "bootstrap":
         rows = np.random.default_rng(5).integers(0, len(y), (3, len(y)))
         weight = np.stack([np.bincount(r, minlength=len(y)) for r in rows])
-        coefs, intercepts = zip(*(logistic.fit(X, y, l2=penalty, sample_weight=w) for w in weight), strict=True)
+        coefs, intercepts = zip(*(logistic.fit(X, y, l2=hyper, sample_weight=w) for w in weight), strict=True)
         return Answer(np.stack(coefs), np.array(intercepts), values=weight)
-    assert model == "sandwich" and model_cases.CASES[model].penalty
-    se = _errors(X, y, penalty)
+    assert model == "sandwich" and model_cases.CASES[model].hyper
+    se = _errors(X, y, hyper)
     return Answer(se[:-1], se[-1])
