@@ -32,8 +32,9 @@ NO_CALL = SimpleNamespace(params={})  # of a test without parameters
 
 # Minutes each, most of them not of programs that are counted: in processes of their own, or of fits that are long.
 LONG = [
-    f"tests/test_{name}.py" for name in ("accelerators_tpu", "accelerators_gpu", "nn_accuracy", "svm_libsvm", "devices")
-]
+    "tests/hardware/test_accelerators_tpu.py", "tests/hardware/test_accelerators_gpu.py",
+    "tests/nn/test_nn_accuracy.py", "tests/svm/test_svm_libsvm.py", "tests/hardware/test_devices.py",
+]  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -31,7 +31,7 @@ COUNTS = RNG.poisson(np.exp(0.5 * ETA)).astype(float)
 CLASSES = np.digitize(ETA + RNG.logistic(size=N), [-0.5, 1.0])
 W = RNG.integers(1, 4, N).astype(float)
 ONE = sm.add_constant(X, prepend=False)
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "hyperparameters.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "hyperparameters.md").read_text(encoding="utf-8")
 ROWS = {}
 
 

@@ -227,7 +227,7 @@ def test_every_public_symbol_is_documented():
 def test_results_print_in_a_few_lines():
     """Every public NamedTuple, also while it is traced, and in a batch."""
     kinds = {kind for kind in public_symbols().values() if inspect.isclass(kind) and hasattr(kind, "_fields")}
-    # Solvers are for models alone; a run of training has a history of epochs: tests/test_nn_train.py.
+    # Solvers are for models alone; a run of training has a history of epochs: tests/nn/test_nn_train.py.
     kinds = {kind for kind in kinds if room(kind.__module__) != "solvers" and kind.__name__ != "Result"}
     assert {"Fit", "RankInfo", "Resamples", "Inference", "Machine"} < {kind.__name__ for kind in kinds}
     for kind in kinds:
@@ -266,7 +266,7 @@ def test_no_machine_paths():
 
 def test_no_test_imports_another():
     """What they share is in modules of another name."""
-    imports_test = re.compile(r"^(from tests\.test_|import tests\.test_|from tests import test_)", re.M)
+    imports_test = re.compile(r"^(from|import) tests(\.\w+)?(\.test_| import test_)", re.M)
     assert not [path.name for path in (ROOT / "tests").rglob("*.py") if imports_test.search(path.read_text())]
 
 
