@@ -56,7 +56,7 @@ def _is_small_number(dtype: Any) -> bool:
 
 
 def is_floating(dtype: Any) -> bool:
-    """Whether a dtype is one of floating-point numbers, in a tenth of the time of `jnp.issubdtype`."""
+    """Whether a dtype is one of floating-point numbers: `jnp.issubdtype` takes 0.3 us, and a fit asks several times."""
     return dtype.kind == "f" or (dtype.kind == "V" and jnp.issubdtype(dtype, jnp.floating))
 
 
