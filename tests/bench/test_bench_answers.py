@@ -137,7 +137,8 @@ def test_liblinear_comes_near():
 def test_skglm_agrees_with_numpy():
     # It compiles for seconds, so that one model stands for all.
     pytest.importorskip("skglm")
-    code = "import warnings; warnings.simplefilter('ignore'); from tests.bench.test_bench_answers import compare_with_plain; "
+    code = "import warnings; warnings.simplefilter('ignore'); "
+    code += "from tests.bench.test_bench_answers import compare_with_plain; "
     subprocess.run([sys.executable, "-c", code + "compare_with_plain('group_lasso', 'skglm')"], check=True, cwd=ROOT)
 
 
