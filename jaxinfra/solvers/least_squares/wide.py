@@ -57,7 +57,7 @@ def solve(
     column = products.norms(A0.T)[None]
     column = positive(column)
 
-    # Beside a the corrections add up in coef: next to a large column what they change is below the rounding of a.
+    # The corrections are added to coef as well as to a: beside a large column their effect is below the rounding of a.
     def step(carry: tuple[State, jax.Array]) -> tuple[tuple[State, jax.Array], Verdict]:
         state, a = carry
         coef = state.coef
