@@ -35,7 +35,7 @@ def torch_python():
 
 
 def torch_version():
-    """What its Python says; None without one."""
+    """The version of PyTorch by its Python; None without one."""
     if (python := torch_python()) is None:
         return None
     code = "import importlib.metadata; print(importlib.metadata.version('torch'))"
@@ -46,7 +46,7 @@ def torch_version():
 
 
 def suits(implementation, name):
-    """Whether it says anything that another does not: the layout matters to convolutions alone."""
+    """Whether an implementation differs from the others here: the layout matters only for convolutions."""
     if harness.profile() == "quick" and implementation == f"{OURS}, 1 device":
         return False
     return not implementation.endswith("channels last") or name.startswith("cnn")

@@ -38,7 +38,7 @@ def _formula(name):
 
 
 def _file(name):
-    """The same from a file of NIST, whose header says on which lines its parts stand."""
+    """The same from a file of NIST, whose header has the line numbers of its parts."""
     lines = (FOLDER / f"{name}.dat").read_text().splitlines()
     header = "\n".join(lines[:12])
     (first, last), (start, stop) = (

@@ -1,7 +1,7 @@
 """The compiled programs of several commits, by asv, and the page of their history.
 
 asv builds the package of each commit, measures the figures without noise, and publishes them; asv-tachyon shows them
-with nothing from outside.
+without resources from outside.
 """
 
 import json

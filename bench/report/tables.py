@@ -59,7 +59,7 @@ class Row(NamedTuple):
 
     @property
     def comparison(self):
-        """`2.1× faster` or `1.3× slower`: words, so that nobody has to see a colour; `as fast` within the noise."""
+        """The comparison in words, `2.1× faster` or `1.3× slower`, which need no colour; `as fast` within the noise."""
         if self.ratio is None:
             return "–"
         if abs(math.log(self.ratio)) <= math.log1p(self.noise):
@@ -84,17 +84,17 @@ def correct(lost, dtype):
 
 
 def figure_of(model):
-    """What certifies the answers of a model, such as gap or gradient; None for least squares, which has digits."""
+    """The figure that certifies the answers of a model, such as gap; None for least squares, which has digits."""
     return "error" if model in network_cases.CASES else targets.CERTIFICATES.get(model, (None,))[0]
 
 
 def target(model):
-    """What the certificate must not exceed."""
+    """The value that the certificate must not exceed."""
     return network_cases.TARGET if model in network_cases.CASES else targets.target(model)
 
 
 def quality(model, cell):
-    """How right an answer is, in words: its digits or its certificate; empty if neither was measured."""
+    """The accuracy of an answer as text: its digits or its certificate; empty if neither was measured."""
     if cell.certificate is not None:
         text = f"{figure_of(model)} {cell.certificate:.0e}"
         return text if cell.certified else f"{text}, not certified"

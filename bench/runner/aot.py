@@ -40,7 +40,7 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 
 
 def missing(target):
-    """Why a target cannot be compiled for here; None if it can."""
+    """The reason why a target cannot be compiled for here; None if it can."""
     lacking = [name for name in WHEELS.get(target, ()) if importlib.util.find_spec(name) is None]
     return f"{target}: the wheels {', '.join(lacking)} are not installed" if lacking else None
 

@@ -30,7 +30,7 @@ def benchmarks():
 
 
 def names():
-    """What asv matches its patterns against: `module.Class.method`, and with the parameters in brackets."""
+    """The names that asv matches its patterns against: `module.Class.method`, and with the parameters in brackets."""
     for kind, method, function in benchmarks():
         name = f"{(kind or function).__module__.removeprefix('bench.')}.{kind.__name__ + '.' if kind else ''}{method}"
         params = getattr(kind or function, "params", ())

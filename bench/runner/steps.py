@@ -1,8 +1,8 @@
 """Run the steps of a profile, so that an interrupt loses the running measurement alone.
 
-A family is measured in a process of its own, whose figures are stored one by one. What asv has to time itself is an asv
-run: asv writes its results when it has finished, straight into the file, so that it gets a staging folder and only
-whole files are moved from there, by rename.
+A family is measured in its own process, whose figures are stored one by one. What asv has to time itself is an asv run:
+asv writes its results when it has finished, straight into the file, so that it gets a staging folder and only complete
+files are moved from there, by rename.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
-"""What is measured: one row a model, read by every benchmark of the suite.
+"""The models that are measured: one row a model, read by every benchmark of the suite.
 
-Fresh processes import this file by itself, beside the installed jaxinfra: it must import nothing else of the suite.
+Fresh processes import this file alone, beside the installed jaxinfra: it must import nothing else of the suite.
 """
 
 import functools
@@ -250,7 +250,7 @@ def _multinomial(ji, X, y, l2, n_classes=3, **options):
 
 
 def _robust(module, tuning=None, **fixed):
-    """A robust model; `tuning` names the argument that the penalty stands for."""
+    """A robust model; `tuning` names the argument that the penalty is passed as."""
 
     def fit(ji, X, y, value, **options):
         given = {tuning: value} if tuning else {}
@@ -485,8 +485,8 @@ CASES = {
         ("1000x20", "100000x50"), ("1000x20", "100000x50"),
     ),
 }  # fmt: skip
-# One problem for the models of the quick profile: of each family those that stand for the others, at a size that a
-# user meets, where every peer takes milliseconds to a second: compiled code cannot be given up half-way.
+# One problem for the models of the quick profile: those that represent their family, at a size that a user meets, where
+# every peer takes milliseconds to a second: compiled code cannot be interrupted.
 QUICK = {
     "ols": "200000x50", "ridge_path": "1000x20",
     "lasso_path": "2000x1000", "elastic_net": "1000x20", "nnls": "1000x20",
