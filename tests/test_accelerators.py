@@ -46,7 +46,7 @@ def compile_all(platform: str) -> list[dict]:
 
 
 def complaints(figures: dict, platform: str) -> list[str]:
-    """What is wrong with a compiled program."""
+    """The faults of a compiled program."""
     found = []
     name, rows, p = figures["name"], figures["local_rows"], figures["columns"]
     if not figures["gathers"]:

@@ -135,7 +135,7 @@ def test_liblinear_comes_near():
 
 
 def test_skglm_agrees_with_numpy():
-    # It compiles for seconds, so that one model stands for all.
+    # It compiles for seconds, so that one model represents all.
     pytest.importorskip("skglm")
     code = "import warnings; warnings.simplefilter('ignore'); from tests.test_bench_answers import compare_with_plain; "
     subprocess.run([sys.executable, "-c", code + "compare_with_plain('group_lasso', 'skglm')"], check=True, cwd=ROOT)
@@ -166,7 +166,7 @@ def test_gap_of_an_answer_by_hand():
     # An intercept that is off by 0.1 costs 0.1^2 / 2.
     assert linear.gap(X, y, np.array([1.5]), 1.1, 0.5) * 2 == pytest.approx(0.005)
     assert linear.gap(X, y, np.array([np.nan]), 1.0, 0.5) == linear.HOPELESS
-    # With l2 = 1 the solution is 3/4, and away from it the gap bounds what the objective can fall.
+    # With l2 = 1 the solution is 3/4, and away from it the gap bounds the decrease of the objective.
     assert linear.gap(X, y, np.array([0.75]), 1.0, 0.5, 1.0) == pytest.approx(0, abs=1e-15)
     fall = 0.1**2 / 2 * 2
     assert fall <= linear.gap(X, y, np.array([0.85]), 1.0, 0.5, 1.0) * 2 < 3 * fall

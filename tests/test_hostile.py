@@ -143,7 +143,7 @@ def test_a_far_row_of_little_weight(model, dtype, far):
 
 
 def test_one_class_in_a_batch():
-    """Sums that round otherwise than alone made one class two."""
+    """Sums that round differently than alone made one class two."""
     X, _ = rows(8)
     w = np.random.default_rng(2).uniform(0.5, 2, (64, 8))
     fits = jax.jit(jax.vmap(lambda w: ji.logistic.fit(X, np.ones(8), sample_weight=w)))(w)
@@ -214,7 +214,7 @@ def test_a_distance_that_overflows():
     assert np.isnan(kernels.scale(X))
     assert ji.kernel_ridge.fit(X, X[:, 1] * 0, l2=0.1).info.status == ji.Status.NONFINITE
     assert ji.kernel_ridge.fit(X, X[:, 0], l2=0.1, kernel=near).info.status == ji.Status.NONFINITE
-    wide = np.tile(X, 6)  # of many columns products say where rows lie
+    wide = np.tile(X, 6)  # with many columns distances come from products
     assert ji.one_class.fit(wide, kernel=near).info.status == ji.Status.NONFINITE
 
 

@@ -97,7 +97,7 @@ def test_draws():
 
 
 def test_groups_may_have_any_numbers():
-    """Gaps between them are no groups."""
+    """Numbers between them that do not occur are not groups."""
     expected = select.bootstrap(ji.ols, X, Y, key=KEY, n=20, groups=GROUPS).se
     for groups in (100 * GROUPS, GROUPS - 7, (GROUPS + 1).astype(np.uint8)):
         found = select.bootstrap(ji.ols, X, Y, key=KEY, n=20, groups=groups).se
@@ -200,7 +200,7 @@ def test_functions_and_failures(compilations):
 
 
 def test_jackknife():
-    """Without each row: exact, and what one fit knows of it."""
+    """The fits without each row: exact, and approximated from one fit."""
     params = ji.ols.fit(X, Y).params
     found = select.jackknife(ji.ols, X, Y)
     exact = infer.leave_one_out(of(ji.ols, params), X, Y)
