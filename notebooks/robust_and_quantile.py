@@ -361,7 +361,7 @@ ax.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
-# The model's interval falls short where the variance varies; that of HC3 stays within a point of 95 %.
+# The model's interval is too short where the variance varies; that of HC3 stays within a point of 95 %.
 #
 # ## The most influential rows
 #

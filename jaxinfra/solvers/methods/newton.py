@@ -10,7 +10,7 @@ frozen    the Hessian at an earlier point, perhaps of a subsample of the rows, i
 
 With l1 the step is that of the proximal Newton method: the quadratic model with the penalty is solved by
 `active_set`.  Steps are halved until Armijo's condition holds or, where rounding hides the change of F, until the
-optimality falls; infinite and NaN values are stepped back from, so that no loss overflows.
+optimality decreases; a step to an infinite or NaN value is shortened, so that no loss overflows.
 
 Source: Nocedal and Wright, Numerical Optimization (2nd ed. 2006), algorithms 3.1 and 7.4; Hager and Zhang 2005
 (approximate Wolfe condition); Lee, Sun and Saunders 2014 (proximal Newton).

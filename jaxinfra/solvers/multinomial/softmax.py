@@ -3,7 +3,7 @@ r"""The multinomial likelihood on scaled columns: one pass for value and gradien
     f(W) = sum_i a_i logsumexp(eta_i) - sum_ik T_ik eta_ik + sum l2 W^2 / 2,   eta = Z W' + offset
     dloss/deta = a p - T,    H = sum_i a_i (diag(p_i) - p_i p_i') (x) z_i z_i' + diag(l2)
 
-T (n, K) holds sample weight times class weight times label and sums to 1, a is its row sums: one array stands for
+T (n, K) holds sample weight times class weight times label and sums to 1, a is its row sums: one array represents
 weights, class weights and soft labels.  Classes come first, W (K, q) and eta (K, n): the softmax then runs over the
 major axis, where it vectorises.  Columns are centred and scaled by a power of two; the intercept is the last column.
 
