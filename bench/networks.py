@@ -1,4 +1,4 @@
-"""Training steps of the networks beside PyTorch and plain JAX, each in a process of its own, in turns."""
+"""Training steps of the networks beside PyTorch and plain JAX, each in its own process, in turns."""
 
 import contextlib
 import functools
@@ -200,7 +200,7 @@ class Ours(_Family, harness.Figures):
 
 
 class Learned(harness.Figures):
-    """Errors on held-out rows of real data after training, each in a process of its own."""
+    """Errors on held-out rows of real data after training, each in its own process."""
 
     params = (LEARNERS, list(network_cases.LESSONS))
     param_names = ("impl", "problem")

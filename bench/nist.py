@@ -20,7 +20,7 @@ POLYNOMIAL = {"Pontius": 2, **{f"Wampler{i}": 5 for i in range(1, 6)}}
 NO_INTERCEPT = ("NoInt1", "NoInt2")
 SETS = ["Norris", "Pontius", "NoInt1", "NoInt2", "Longley", *(f"Wampler{i}" for i in range(1, 6))]
 FORMULA = ["NoInt1", "NoInt2", "Wampler1", "Wampler2"]
-# Each LAPACK driver is a peer of its own: QR with pivoting (gelsy) and singular values (gelsd).
+# Each LAPACK driver counts as a peer: QR with pivoting (gelsy) and singular values (gelsd).
 IMPLS = list(adapters.ADAPTERS["ols"])
 
 

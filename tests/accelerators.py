@@ -1,6 +1,6 @@
 """Compile every model for accelerators that need not be there: `python -m tests.accelerators v5e|h100` prints JSON.
 
-A process of its own, because the environment of the TPU compiler must not reach other processes.  Rows are sharded
+A separate process, because the environment of the TPU compiler must not reach other processes.  Rows are sharded
 over all devices of the topology.  One line a program: what was compiled, how its memory compares with the rows that
 one device holds, and the collectives.
 """

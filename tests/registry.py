@@ -49,9 +49,9 @@ class Model:
     static: the other arguments of `fit`: static ones, families, links, groups.
     y: what y is: "real", "binary" and "classes" (integer labels), "share" (in [0, 1]), "count", "positive" or "amount"
         (positive with exact zeros).
-    direct: solved to rounding whatever tol; the others are asked for a small one in float64.
+    direct: solved to rounding whatever tol; the others get a small one in float64.
     single: whether float32 goes through the columns on batches and weights too; one row an engine.
-    tol32: the tolerance that float32 is asked for where results are compared.
+    tol32: the tolerance of float32 where results are compared.
     second: whether second derivatives are tested; not where another row has the same engine.
     """
 

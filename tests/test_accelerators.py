@@ -1,7 +1,7 @@
 """Every fit and predict compiles for TPU v5e and H100, with rows sharded over many of them, on a machine without one.
 
 The compilers come with wheels (`make aot`) and run in a process of their own, one a platform: see `accelerators.py`.
-Here is what a platform is asked; `test_accelerators_tpu.py` and `test_accelerators_gpu.py` ask it.
+The checks of a platform are here; `test_accelerators_tpu.py` and `test_accelerators_gpu.py` run them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def complaints(figures: dict, platform: str) -> list[str]:
 
 
 def check(platform: str) -> None:
-    """Compiles all for a platform, or skips: a test of a file of its own for each, so that they run at once."""
+    """Compiles all for a platform, or skips: a test in its own file for each, so that they run at once."""
     if reason := missing(platform):
         pytest.skip(f"{platform}: {reason}")
     programs = compile_all(platform)

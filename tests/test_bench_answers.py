@@ -111,7 +111,7 @@ def compare_with_plain(model, name):
     assert certify(answer)[figure] < targets.target(model)
 
 
-# liblinear comes near alone, and skglm compiles for seconds: they have tests of their own.
+# liblinear comes near alone, and skglm compiles for seconds: they have their own tests.
 PEERS = [(m, n) for m in targets.CERTIFICATES for n in adapters.ADAPTERS[m]
          if n not in ("jaxinfra", "skglm", "liblinear")]  # fmt: skip
 
@@ -231,7 +231,7 @@ def test_peers_that_take_too_long_are_given_up():
     assert figures["gap"] == 1e-4
     with pytest.raises(compare._TooSlow):
         compare.settle(adapter._replace(tolerances=(1e-8,)), None, lambda tol: {"gap": tol}, "gap", 0.1)
-    # The first call of a library imports it: it is asked once more.
+    # The first call of a library imports it: a second one is measured.
     naps = [0.3]
 
     def importing(task, tol):

@@ -24,7 +24,7 @@ def fit(x, y, family, link=None, dtype=np.float64, **given):
     "family", [FA.Poisson(), FA.NegativeBinomial(0.5), FA.Tweedie(1.5)], ids=lambda f: type(f).__name__
 )
 def test_a_mean_that_underflows(family, dtype):
-    """A row of y = 0 whose mean is 0 says nothing, however far it is: the fit is that of the others."""
+    """A row of y = 0 whose mean is 0 has no effect, however far it is: the fit is that of the others."""
     x, y = np.array([0, 0, 1, 1, 2, 2, 2000]), [4, 6, 2, 3, 1, 1, 0]
     others = ji.check(fit(x[:6], y[:6], family, dtype=dtype)[0])
     for far in (2000, 1e5):
@@ -133,7 +133,7 @@ def with_missing_values(seed, share, value):
 
 @pytest.mark.parametrize("value", [9999, 999999, 1e10])
 def test_missing_values_beside_three_classes(value):
-    """The softmax does not care for what is added to all classes; rounding of such rows must not lead that way."""
+    """The softmax is invariant to a constant added to all classes; rounding of such rows must not move along it."""
     for seed in range(3):
         X, y = with_missing_values(seed, 0.1, value)
         single, double = (

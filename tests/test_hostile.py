@@ -188,7 +188,7 @@ def gaussian(X, gamma):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_gaussian_kernels_with_a_row_far_away(dtype):
-    """Rows keep the digits that set them apart, and a row is where it is: its kernel value with itself was not 1."""
+    """Rows keep the digits that distinguish them; the kernel value of a row with itself was not 1."""
     X, y = rows()
     X[7] *= 1e8
     X = X.astype(dtype)
@@ -201,7 +201,7 @@ def test_gaussian_kernels_with_a_row_far_away(dtype):
 
 
 def test_a_distance_that_overflows():
-    """Of few columns the row is alone, whatever its distance; the square of a spread or of a residual says so."""
+    """With few columns the row is isolated, whatever its distance; squares of a spread or residual are NONFINITE."""
     X, _ = rows()
     X[7] = 1e200
     near, alone = kernels.RBF(0.5), np.where(np.arange(len(X)) == 7, 1e3, X[:, 0])

@@ -108,7 +108,7 @@ def test_many_rows_in_single_precision_have_a_rank_of_their_own(rng):
     for fit in (ji.ols.fit(X, y), ji.ridge.fit(X, y, l2=0.0)):
         assert ji.check(fit).info.rank == 2
         np.testing.assert_allclose(fit.params.coef, [1, -2], rtol=1e-3)
-    # A sum and a constant are still no columns of their own.
+    # A sum of columns and a constant still add nothing to the rank.
     same = np.c_[X[:, 0], b, X[:, 0] + b.astype(np.float32), np.full(len(a), 0.1)].astype(np.float32)
     assert ji.check(ji.ols.fit(same, y)).info.rank == 2
 
@@ -264,7 +264,7 @@ def test_intercept_belongs_to_the_slope(n):
 @pytest.mark.slow
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_more_targets_than_join_the_gram_matrix(fit_intercept, monkeypatch, rng):
-    """Many targets have their cross products apart, in blocks and in strips of columns too."""
+    """Many targets have separate cross products, in blocks and in strips of columns too."""
     n, p, k = 500, 200, 9
     X = rng.standard_normal((n, p)) + rng.uniform(-3, 3, p)
     Y = X[:, :k] + rng.standard_normal((n, k)) + 5

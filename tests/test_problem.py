@@ -1,4 +1,4 @@
-"""A fit that knows its problem: the verbs of any fit, and what carries a fit."""
+"""A fit with its problem: the verbs of any fit, and the functions that take one."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def test_indefinite_kernels_end_at_a_stationary_point(n):
 
 
 def _clusters(p, apart):
-    """60 rows of float32 in three clusters, which float32 tells apart only as differences, and y of float32."""
+    """60 rows of float32 in three clusters, which float32 distinguishes only as differences, and y of float32."""
     rng = np.random.default_rng(p)
     rows = rng.standard_normal((60, p))
     y = np.sin(rows[:, 0]) + 0.1 * rng.standard_normal(60)

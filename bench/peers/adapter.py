@@ -152,7 +152,7 @@ def estimator(library, name, tolerances=(None,), tolerance="tol", order="C", cho
 
 
 def centred(solve, tolerances=(None,)):
-    """`solve(X, y, task, tol)` knows no intercept: it gets centred data in Fortran order, made outside the clock.
+    """An adapter of `solve(X, y, task, tol)` without intercept, from centred data in Fortran order, made untimed.
 
     It returns coefficients (columns,) or, for a path, (columns, penalties).
     """

@@ -50,7 +50,7 @@ class Worker:
         self._read()
 
     def close(self):
-        self.process.kill()  # it waits for a line, or has nothing left to say
+        self.process.kill()  # it waits for a line, or has no more output
         self.process.wait()
         self.process.stdout.close()
         with contextlib.suppress(BrokenPipeError):

@@ -44,7 +44,7 @@ def git(*arguments):
 
 
 def machine():
-    """The name under which asv stores this machine's results; asv is told of it first if it has never seen it."""
+    """The name under which asv stores this machine's results; a machine that is new to asv is registered first."""
     from asv.machine import Machine, MachineCollection
     from asv.util import UserError
 
@@ -122,7 +122,7 @@ def configuration(stage):
 
 
 def family(step, profile, finished, log):
-    """Measure a family in a process of its own: `finished(title, seconds, figures)` is called after each work.
+    """Measure a family in its own process: `finished(title, seconds, figures)` is called after each work.
 
     The return code of the process. What its libraries print goes to the file `log`.
     """

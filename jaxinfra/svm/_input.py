@@ -18,7 +18,7 @@ TOL = 1e-3  # libsvm's
 
 
 class Given(NamedTuple):
-    """The data as they were given, in X and sample_weight absent rows filled.  hyper: C, nu, ..."""
+    """The data as they were given, X and sample_weight by `present`.  hyper: C, nu, ..."""
 
     X: jax.Array
     y: Any
@@ -156,7 +156,7 @@ def check_kernel(verb: str, value: Any, X: Any, dtype: Any) -> Kernel | None:
 
 
 def present(X: jax.Array, w: Any, kernel: Kernel | None) -> tuple[jax.Array, jax.Array | None]:
-    """The rows, and the weights in their dtype; `absent.filled` replaces rows of weight 0."""
+    """The rows, and the weights in their dtype; far rows of weight 0 are replaced (`absent.filled`)."""
     return (X, None) if w is None else _present(X, w, precomputed=isinstance(kernel, Precomputed))
 
 

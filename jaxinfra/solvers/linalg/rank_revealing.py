@@ -168,7 +168,7 @@ def eigen(
     V = Vt.mT
     T = V * jnp.where(keep, 1 / jnp.where(keep, s, 1), 0)[:, None, :] * inverse[:, :, None]
     # Null space of A = D^-1 (null space of A D^-1), orthonormalised; reversed so that its columns come first in QR.
-    # A zero column's direction gets the smallest scale, beside which the rounding of the others' stays small.
+    # A zero column's direction gets the smallest scale, relative to which the rounding of the others stays small.
     smallest = jnp.where(nonzero, d, jnp.inf).min(-1, keepdims=True)
     scale = jnp.where(nonzero | (smallest == jnp.inf), d, smallest)
     N = jnp.where(keep[:, None, :], 0, V / scale[:, :, None])[:, :, ::-1]

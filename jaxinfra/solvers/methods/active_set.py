@@ -168,7 +168,7 @@ class Oracle(NamedTuple):
 
 
 def capacities(p: int, most: int) -> list[int]:
-    """Sizes of working sets: 100, 256, 512, 1024, 4096, ... up to p: few, each is a program of its own to compile."""
+    """Sizes of working sets: 100, 256, 512, 1024, 4096, ... up to p: few, since each is another program to compile."""
     if p <= SMALL:
         return [p]
     sizes, size = [SMALL], _EXPENSIVE
@@ -179,7 +179,7 @@ def capacities(p: int, most: int) -> list[int]:
 
 
 def by_capacity(sizes: list[int], need: jax.Array, fn: Callable[[int, S], S], state: S) -> S:
-    """fn(size, state) for the smallest size that holds `need` columns, the largest if none does."""
+    """Call fn(size, state) for the smallest size that holds `need` columns, the largest if none does."""
     if len(sizes) == 1:
         return fn(sizes[0], state)
     for low, size in zip([-1, *sizes], sizes, strict=False):

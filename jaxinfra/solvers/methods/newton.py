@@ -207,7 +207,7 @@ def minimise(
         steps, changes = jnp.where(renew, 0, steps), jnp.where(renew, 0, changes)
         d, predicted = propose(theta, g, new_metric, steps, changes)
 
-        # The minimum of the parabola through what is known, within a tenth and a half of the rejected step.
+        # The minimum of the parabola by both values and the slope, between a tenth and half of the rejected step.
         bend = value - state.value - state.t * state.predicted
         ideal = jnp.where(bend > 0, -state.predicted * state.t**2 / (2 * positive(bend)), 0)
         shorter = jnp.where(jnp.isfinite(value), jnp.clip(ideal, 0.1 * state.t, 0.5 * state.t), 0.25 * state.t)

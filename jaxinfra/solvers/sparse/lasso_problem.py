@@ -80,7 +80,7 @@ class Origin(NamedTuple):
 
 
 def oracle(q: Statistics, at: Origin) -> Oracle:
-    """The smooth part without l2: from the data if wide, else from the moments and what is known at the origin."""
+    """The smooth part without l2: from the data if wide, else from the moments and the values at the origin."""
 
     def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         rows = q.M if idx is None else q.M[idx]
