@@ -101,11 +101,11 @@ def figures(target, cases, tree=None):
     """
     path = records.ASV / "programs" / f"{_digest(target, tree)}.json"
     known = records.read_json(path) or {}
-    wanted = [case for case in cases if " ".join(case) not in known]
-    new = dict(zip(wanted, elsewhere(target, requests(wanted), tree), strict=True)) if wanted else {}
+    unknown = [case for case in cases if " ".join(case) not in known]
+    new = dict(zip(unknown, elsewhere(target, requests(unknown), tree), strict=True)) if unknown else {}
     new = {case: {"error": "its compiler stopped"} if result is None else result for case, result in new.items()}
     known |= {" ".join(case): result for case, result in new.items() if "error" not in result}
-    if wanted:
+    if unknown:
         records.write(path, json.dumps(known, indent=1))
     return {case: new[case] if case in new else known[" ".join(case)] for case in cases}
 

@@ -45,12 +45,12 @@ def _titled(model):
 
 def plan(only):
     """The programs and the fits whose model has `only` in its title or name."""
-    wanted = [model for model in tables.CASES if only in _titled(model) or only in model]
+    models = [model for model in tables.CASES if only in _titled(model) or only in model]
     first = {}
     for case in program.every("cpu"):
         first.setdefault(case[0], case)
-    return [first[m] for m in wanted if m in first], [
-        (m, model_cases.QUICK[m]) for m in wanted if m in model_cases.QUICK
+    return [first[m] for m in models if m in first], [
+        (m, model_cases.QUICK[m]) for m in models if m in model_cases.QUICK
     ]
 
 

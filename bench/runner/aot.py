@@ -41,8 +41,8 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 
 def missing(target):
     """The reason why a target cannot be compiled for here; None if it can."""
-    lacking = [name for name in WHEELS.get(target, ()) if importlib.util.find_spec(name) is None]
-    return f"{target}: the wheels {', '.join(lacking)} are not installed" if lacking else None
+    absent = [name for name in WHEELS.get(target, ()) if importlib.util.find_spec(name) is None]
+    return f"{target}: the wheels {', '.join(absent)} are not installed" if absent else None
 
 
 # Instructions of optimised HLO that run no code themselves.

@@ -115,9 +115,9 @@ def newest_run(root=ASV, profile=None, whole=False):
     found = {path: read_json(path) or {} for path in (root / "runs").glob("*-*T*.json")}
     found = {path: run["facts"] for path, run in found.items() if "figures" in run}
 
-    def wanted(facts):
+    def matches(facts):
         parts = facts.get("only") or facts.get("failed") or facts["done"] < facts["planned"]
         return profile in (None, facts["profile"]) and not (whole and parts)
 
-    chosen = [path for path, facts in found.items() if wanted(facts)]
+    chosen = [path for path, facts in found.items() if matches(facts)]
     return max(chosen, key=lambda path: path.stem.rpartition("-")[2], default=None)

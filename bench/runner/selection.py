@@ -59,9 +59,9 @@ def patterns(arguments):
 
 
 def setup():
-    wanted = patterns(sys.argv[1:])
-    if wanted and not matches(wanted):
+    given = patterns(sys.argv[1:])
+    if given and not matches(given):
         from asv.util import UserError
 
         every = ", ".join(MODULES)
-        raise UserError(f"no benchmark matches {' or '.join(wanted)}; the modules are {every}")
+        raise UserError(f"no benchmark matches {' or '.join(given)}; the modules are {every}")

@@ -1,4 +1,4 @@
-"""Which networks are measured, and what runs there. Fresh processes import this file by itself, beside jaxinfra.
+"""The networks that are measured, and their steps. Fresh processes import this file alone, beside jaxinfra.
 
 All start from the same parameters and see the same batches. A training step is forward, backward and Adam's update.
 """

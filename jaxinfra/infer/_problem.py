@@ -29,7 +29,7 @@ from jaxinfra.linear import _glm_input
 from jaxinfra.losses import Likelihood
 from jaxinfra.solvers.linalg.design import Data
 
-# Default tolerances that a solution may be off: fits stop at their tolerance, and users choose larger ones.
+# A solution may be off by so many default tolerances: fits stop at theirs, and users choose larger ones.
 LOOSE = 30
 
 T = TypeVar("T")
@@ -193,7 +193,7 @@ def has_intercept(static: Static) -> bool:
 
 
 def predictor(given: Fitted) -> jax.Array:
-    """The predictor x'coef + intercept + offset, (n,), summed in pairs: with large means its terms cancel."""
+    """The predictor x'coef + intercept + offset, (n,), in double-word arithmetic: with large means its terms cancel."""
     dtype, params = dtype_of(given), given.params
     X, coef, b = (jnp.asarray(a, dtype) for a in (given.X, params.coef, params.intercept))
     offset = jnp.zeros_like(X[:, 0]) if given.offset is None else jnp.asarray(given.offset, dtype)
@@ -253,7 +253,7 @@ class SeveralPredictors(NamedTuple):
         return inverse(none, none[:, 0], self.H + self.D, self.back, self.gauge)
 
     def fitted(self, bread: Inverse) -> jax.Array:
-        """H in the white coordinates of an inverse; its trace is the effective number of parameters."""
+        """The matrix H in the white coordinates of an inverse; its trace is the effective number of parameters."""
         return dot(bread.root.T, dot(self.H, bread.root))
 
     def solved(self, bread: Inverse) -> jax.Array:

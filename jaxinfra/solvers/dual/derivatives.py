@@ -121,7 +121,7 @@ def attach(
 def _solve_free(
     matrix: KernelMatrix, free: jax.Array, inside: jax.Array, rhs_b: jax.Array, rhs_sum: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The bordered system on the free variables, sized by how many used are; one lane of a batch at a time."""
+    """The bordered system on the free variables, sized by how many there are; one lane of a batch at a time."""
     N = len(free)
     sizes = [c for c in _CAPACITIES if c < N] + [N]
 

@@ -141,7 +141,7 @@ class KernelMatrix(NamedTuple):
         return lax.map(block, rows).reshape(-1)[:n]
 
     def exactly(self, rows: jax.Array, columns: jax.Array, factors: jax.Array) -> Pair:
-        """The sum over the columns of factor times K, (len(rows),), in float64 or in pairs of float32."""
+        """The sum over the columns of factor times K, (len(rows),), in float64 or in double-word float32."""
         if self.diagonal.dtype == jnp.float64:
             value = dot(self.between(rows, columns), factors)
             return value, jnp.zeros_like(value)

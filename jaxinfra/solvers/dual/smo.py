@@ -33,7 +33,7 @@ class Block(NamedTuple):
 
 
 class State(NamedTuple):
-    """The variables and their gradient, with the violation before the last step."""
+    """The variables and their gradient, and the violation before the last step."""
 
     b: jax.Array  # (q,)
     f: jax.Array  # (q,)
@@ -42,7 +42,7 @@ class State(NamedTuple):
 
 
 def _argmax(values: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(index, whether there is any) of the largest valid value, none below 0, to the digits that the index leaves."""
+    """(index, whether one exists) of the largest valid value, none below 0, to the digits that the index leaves."""
     q = values.shape[0]
     mask = 2 ** max(q - 1, 1).bit_length() - 1
     key = lax.bitcast_convert_type(values.astype(jnp.float32), jnp.int32)

@@ -21,7 +21,7 @@ Data = tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]  # X, y, 
 
 class State(NamedTuple):
     """The state of the corrections.  `size` is that of the last one, `objective` belongs to `coef`, `optimality` to the
-    iterate before it; `paired`: whether residuals are now summed in pairs."""
+    iterate before it; `paired`: whether residuals are now in double-word arithmetic."""
 
     coef: jax.Array  # (p, k), or the dual variables (n, k)
     shift: jax.Array  # (k,): intercept - (y_mean - x_mean'coef)
@@ -71,7 +71,7 @@ def scaled_gradient(g: jax.Array, norms: jax.Array, norm_y: jax.Array) -> jax.Ar
 def judge(before: State, after: State) -> tuple[State, Verdict]:
     """Done when the next correction would be below rounding, or when rounding already stops the corrections.
 
-    Where it stops them with too few digits right and residuals were plain, they continue in pairs.
+    Where it stops them with too few digits right and residuals were plain, they continue in double-word arithmetic.
     """
     unit = eps(after.coef.dtype)
     size = after.size

@@ -57,7 +57,7 @@ def pairs(
     X: jax.Array, y: jax.Array, w: jax.Array | None, x_mean: jax.Array, y_mean: jax.Array, coef: jax.Array,
     shift: jax.Array, *, centre: bool, blocked: bool,
 ) -> Residual:  # fmt: skip
-    """The residual pass with every product and sum in pairs: r and Z'W r to eps^1.5.
+    """The residual pass with every product and sum in double-word arithmetic: r and Z'W r to eps^1.5.
 
     About 60 flops an element: only for ill-conditioned data.  On a CPU in chunks of 64 rows, to save memory.
     """

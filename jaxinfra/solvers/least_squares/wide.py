@@ -72,7 +72,7 @@ def solve(
         state, verdict = refinement.judge(state, new)
         return (state, a + d), verdict
 
-    # The kernel has no residual in pairs: the corrections start as if they were, and end where rounding stops them.
+    # The kernel has no double-word residual: the corrections start as if paired, and end where rounding stops them.
     a = apply(f.T, target0)
     begin = refinement.start(dot(A0, a), jnp.zeros_like(y_mean), paired=True)
     (state, a), status, n_iter = drive(step, (begin, a), max_iter=max_iter)

@@ -25,7 +25,7 @@ from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
 
 class Loss(Protocol):
-    """A loss of the linear predictor, elementwise.  `losses.Likelihood` is one."""
+    """A loss of the linear predictor, elementwise, such as `losses.Likelihood`."""
 
     @property
     def convex(self) -> bool:

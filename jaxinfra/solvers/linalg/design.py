@@ -22,7 +22,7 @@ _FAR = 6  # rows beyond so many mean absolute values of a column are far: 4.8 st
 
 
 class Data(NamedTuple):
-    """X (n, p), y (n,), weights (n,) or None, offset (n,) or None; all in one dtype."""
+    """Rows: X (n, p), y (n,), weights (n,) or None, offset (n,) or None; all in one dtype."""
 
     X: jax.Array
     y: jax.Array
@@ -45,7 +45,7 @@ class Data(NamedTuple):
 
 
 def with_ones(Z: jax.Array) -> jax.Array:
-    """Z with a last column of ones."""
+    """The columns of Z and a last one of ones."""
     return jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1)
 
 
@@ -176,8 +176,8 @@ def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple
 
 
 def in_range(square: jax.Array, scale: jax.Array, origin: jax.Array) -> jax.Array:
-    """The scale, or NaN where scale^2 times square (the sums of squares of what it divided) underflows: such a column
-    would pass for a constant one.  A column that is constant up to the rounding of its origin keeps its scale."""
+    """The scale, or NaN where square (the sums of squares of what it divided) is not 0 but scale^2 times it underflows:
+    such a column would pass for a constant one.  One that is constant up to the rounding of its origin keeps it."""
     normal = jnp.abs(square) * scale**2 >= jnp.finfo(square.dtype).tiny
     constant = (square == 0) | rounded(scale, origin)
     return jnp.where(constant | normal, scale, jnp.nan)

@@ -143,7 +143,7 @@ def newton(
 
 
 class Block(NamedTuple):
-    """B problems that differ in l1 (and c) on the way to their solutions."""
+    """The state of B problems that differ in l1 (and c)."""
 
     w: jax.Array  # (B, p)
     g: jax.Array  # (B, p): minus the gradient of the smooth part

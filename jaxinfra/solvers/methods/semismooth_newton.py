@@ -43,7 +43,7 @@ class Penalty(Protocol):
         """h(W), a scalar, for W that a prox returned."""
 
     def active(self, W: jax.Array) -> jax.Array:
-        """(p,) bool: the features that are not at zero."""
+        """The features that are not at zero: (p,) bool."""
 
     def slope(self, W: jax.Array) -> jax.Array:
         """The gradient of h at the active features of W; finite elsewhere."""

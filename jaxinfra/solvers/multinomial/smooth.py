@@ -44,7 +44,7 @@ _MOVES = 0.1
 
 
 class Point(NamedTuple):
-    """W (K, q) with the objective, the gradient of its smooth part, and the scaled residual."""
+    """A point W (K, q) with the objective, the gradient of its smooth part, and the scaled residual."""
 
     W: jax.Array
     f: jax.Array
@@ -265,7 +265,7 @@ def solve(
 
 
 def attach(live: ScaledData, W: jax.Array, *, blocked: bool) -> jax.Array:
-    """W as the root of the optimality conditions of `live`, differentiable; with L1 on its support, signs fixed.
+    """Attach derivatives to W, the root of the optimality conditions of `live`; with L1 on its support, signs fixed.
 
     The Jacobian is the Hessian: factored for few parameters, else solved with by conjugate gradients.
     """

@@ -39,7 +39,7 @@ _STRIPS = 8
 
 
 class ScaledData(NamedTuple):
-    """Z (n, q), T (n, K), offset (n, K) or None, l2 (K, q), and l1 (K, q) or None where the penalty is smooth."""
+    """Scaled rows Z (n, q), T (n, K), offset (n, K) or None; l2 (K, q), and l1 (K, q) or None if there is none."""
 
     Z: jax.Array
     T: jax.Array
