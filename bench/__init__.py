@@ -4,14 +4,14 @@ The modules of this folder are the benchmarks, a family each: their names are as
 them and writes the report.  The rooms have no `__init__.py`, so that asv does not look for benchmarks in them:
 
     suite         the models, networks and data that are measured
-    certificates  how right an answer is, recomputed in float64
+    certificates  how accurate an answer is, recomputed in float64
     runner        how a fit is timed, a step is run, a figure is kept; the compilers for other machines
     peers         who else solves each model, and the race against them
     report        tables, the page, the terminal, the chart
-    commands      what `python -m bench` is asked for: to measure, to compare commits, to publish
-    workers       programs that run in processes of their own
+    commands      the commands of `python -m bench`: to measure, to compare commits, to publish
+    workers       programs that run in their own processes
 
-A room imports rooms further up alone.  Importing anything here starts no accelerator and needs neither JAX nor
+A room imports only rooms further up.  Importing anything here starts no accelerator and needs neither JAX nor
 jaxinfra.
 """
 

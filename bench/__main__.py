@@ -25,8 +25,8 @@ def main(arguments=None):
     parser.add_argument("--only", default="", metavar="TEXT", help="what has TEXT in its title; another one lists them")
     parser.add_argument("-v", "--verbose", action="store_true", help="show what asv and the libraries print")
     options = parser.parse_args(arguments)
-    wanted = {"gate": 2, "history": 1}.get(options.command, 0)
-    if len(options.commits) != wanted:
+    count = {"gate": 2, "history": 1}.get(options.command, 0)
+    if len(options.commits) != count:
         needs = {"gate": "two commits: BASE HEAD", "history": "a range of commits: BASE..HEAD"}
         parser.error(f"{options.command} takes {needs.get(options.command, 'no commits')}")
     from bench.commands import figures, gate, history, measure

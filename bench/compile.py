@@ -1,4 +1,4 @@
-"""What stands before the first answer: tracing, lowering and compiling apart, the first call, and retraces."""
+"""The time before the first answer: tracing, lowering and compiling apart, the first call, and retraces."""
 
 import functools
 import os
@@ -51,7 +51,7 @@ def compiled(model):
 
 
 def shape(model, problem):
-    """Those of X and y; networks have their own."""
+    """The shapes of X and y; networks have their own."""
     return ((), ()) if source(model) is network_cases else data.shape(problem)
 
 
@@ -70,7 +70,7 @@ def dtypes_of(model):
 
 
 def dtypes(model):
-    """Those of this profile. All but full have float64 for least squares alone: the races show every first call."""
+    """The dtypes of this profile. All but full have float64 for least squares alone: races show every first call."""
     both = harness.profile() == "full" or (
         model in model_cases.CASES and model_cases.CASES[model].family == "regression"
     )

@@ -1,4 +1,4 @@
-"""What a fresh process pays: import time and memory."""
+"""The cost of a fresh process: import time and memory."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def timeraw_import_jax():
 
 
 def timeraw_first_fit():
-    """Import, device, compile and run: what a script waits for."""
+    """Import, start of the device, compile and run: the time that a script waits for its first fit."""
     return """
     import numpy as np
     import jaxinfra
@@ -47,7 +47,7 @@ for _function in (timeraw_import_jaxinfra, timeraw_import_jax, timeraw_first_fit
 
 
 def track_import_added_seconds():
-    """What `import jaxinfra` adds to `import jax`: the best of fresh processes."""
+    """The time that `import jaxinfra` adds to `import jax`: the best of fresh processes."""
     code = "import time, jax; t = time.perf_counter(); import jaxinfra; print(time.perf_counter() - t)"
     return min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(5))
 

@@ -1,4 +1,4 @@
-"""Training steps of the networks beside PyTorch and plain JAX, each in a process of its own, in turns."""
+"""Training steps of the networks beside PyTorch and plain JAX, each in its own process, in turns."""
 
 import contextlib
 import functools
@@ -35,7 +35,7 @@ def torch_python():
 
 
 def torch_version():
-    """What its Python says; None without one."""
+    """The version of PyTorch by its Python; None without one."""
     if (python := torch_python()) is None:
         return None
     code = "import importlib.metadata; print(importlib.metadata.version('torch'))"
@@ -46,7 +46,7 @@ def torch_version():
 
 
 def suits(implementation, name):
-    """Whether it says anything that another does not: the layout matters to convolutions alone."""
+    """Whether an implementation differs from the others here: the layout matters only for convolutions."""
     if harness.profile() == "quick" and implementation == f"{OURS}, 1 device":
         return False
     return not implementation.endswith("channels last") or name.startswith("cnn")
@@ -200,7 +200,7 @@ class Ours(_Family, harness.Figures):
 
 
 class Learned(harness.Figures):
-    """Errors on held-out rows of real data after training, each in a process of its own."""
+    """Errors on held-out rows of real data after training, each in its own process."""
 
     params = (LEARNERS, list(network_cases.LESSONS))
     param_names = ("impl", "problem")

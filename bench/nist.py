@@ -20,7 +20,7 @@ POLYNOMIAL = {"Pontius": 2, **{f"Wampler{i}": 5 for i in range(1, 6)}}
 NO_INTERCEPT = ("NoInt1", "NoInt2")
 SETS = ["Norris", "Pontius", "NoInt1", "NoInt2", "Longley", *(f"Wampler{i}" for i in range(1, 6))]
 FORMULA = ["NoInt1", "NoInt2", "Wampler1", "Wampler2"]
-# Each LAPACK driver is a peer of its own: QR with pivoting (gelsy) and singular values (gelsd).
+# Each LAPACK driver counts as a peer: QR with pivoting (gelsy) and singular values (gelsd).
 IMPLS = list(adapters.ADAPTERS["ols"])
 
 
@@ -38,7 +38,7 @@ def _formula(name):
 
 
 def _file(name):
-    """The same from a file of NIST, whose header says on which lines its parts stand."""
+    """The same from a file of NIST, whose header has the line numbers of its parts."""
     lines = (FOLDER / f"{name}.dat").read_text().splitlines()
     header = "\n".join(lines[:12])
     (first, last), (start, stop) = (

@@ -27,7 +27,7 @@ def every(target):
 
 
 def cases(target):
-    """Those of this profile: quick has each model once, and no accelerator; standard has two shapes for the CPU."""
+    """The cases of this profile: quick has each model once, no accelerator; standard has two shapes for the CPU."""
     accelerator, name = target != "cpu", harness.profile()
     if accelerator and name == "quick":
         return []
@@ -43,12 +43,12 @@ def cases(target):
 
 
 def requests(found):
-    """What `runner/aot.py` reads: the models and the shapes of their arguments."""
+    """The input of `runner/aot.py`: the models and the shapes of their arguments."""
     return [(model, [(a.shape, str(a.dtype)) for a in compile.arguments(model, *rest)]) for model, *rest in found]
 
 
 def elsewhere(target, requests, tree=None):
-    """The figures of `requests` from processes of their own, one a core: a compilation is mostly on one.
+    """The figures of `requests` from separate processes, one a core: a compilation is mostly on one.
 
     They find jaxinfra in the folder `tree` first, or else as installed.
     """
@@ -98,15 +98,15 @@ def _digest(target, tree):
 def figures(target, cases, tree=None):
     """{case: figures} of the programs; {"error": ...} of one that does not compile, {} of a model that is not there.
 
-    They have no noise: of a package that was compiled before they are known. What failed is tried again.
+    They have no noise, so those of a package that was compiled before are reused. What failed is tried again.
     """
     path = records.ASV / "programs" / f"{_digest(target, tree)}.json"
     known = records.read_json(path) or {}
-    wanted = [case for case in cases if " ".join(case) not in known]
-    new = dict(zip(wanted, elsewhere(target, requests(wanted), tree), strict=True)) if wanted else {}
+    unknown = [case for case in cases if " ".join(case) not in known]
+    new = dict(zip(unknown, elsewhere(target, requests(unknown), tree), strict=True)) if unknown else {}
     new = {case: {"error": "its compiler stopped"} if result is None else result for case, result in new.items()}
     known |= {" ".join(case): result for case, result in new.items() if "error" not in result}
-    if wanted:
+    if unknown:
         records.write(path, json.dumps(known, indent=1))
     return {case: new[case] if case in new else known[" ".join(case)] for case in cases}
 

@@ -1,4 +1,4 @@
-"""Robust and quantile regression beside the peers, with what their answers are worth computed anew."""
+"""Robust and quantile regression beside the peers, with the certificates of their answers."""
 
 from bench.peers import compare
 from bench.runner import harness
@@ -43,7 +43,7 @@ class TheilSen(_Family, compare._Error):
 
 
 class RANSAC(_Family, compare._Gap):
-    """The gap is the share of good rows that the consensus lacks."""
+    """The gap is the share of good rows that the consensus misses."""
 
     key = ("ransac",)
     params = compare.axes("ransac")

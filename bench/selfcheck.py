@@ -1,4 +1,4 @@
-"""What the other figures stand on: which code was measured, how noisy and how fast this machine is."""
+"""The basis of the other figures: which code was measured, how noisy and how fast this machine is."""
 
 import functools
 

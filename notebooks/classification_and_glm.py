@@ -102,9 +102,9 @@ right.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# The penalty changes the order of the tumours little, their probabilities much: on the grey line these mean what they
-# say. Too large a penalty draws them to the middle. Bars are one standard error; groups of fewer than five tumours are
-# left out.
+# The penalty hardly changes the order of the tumours but changes their probabilities a lot: on the grey line these are
+# calibrated. Too large a penalty draws them to the middle. Bars are one standard error; groups of fewer than five
+# tumours are left out.
 #
 # ### Which measurements? A path of L1 penalties
 #
@@ -186,8 +186,8 @@ fig.colorbar(image, label="mistakes (count)", shrink=0.85)
 plt.show()
 
 # %% [markdown]
-# The coefficients of a class are an image: ink on blue speaks for the digit, ink on red against it. The classes' sum is
-# 0 in every pixel: a penalised softmax has no class of reference.
+# The coefficients of a class are an image: ink on blue is evidence for the digit, ink on red against it. The classes'
+# sum is 0 in every pixel: a penalised softmax has no reference class.
 
 # %%
 print(f"largest sum over the classes {np.abs(ten.params.coef.sum(1)).max():.0e}")
@@ -203,8 +203,8 @@ plt.show()
 # ## Counts with an exposure
 #
 # Damage by waves to cargo ships of five types, in four cohorts of construction and two periods of operation: incidents
-# in so many months of service. The table is that of McCullagh and Nelder, Generalized Linear Models, 2nd ed. 1989,
-# section 6.3.2.
+# and months of service. The table is that of McCullagh and Nelder, Generalized Linear Models, 2nd ed. 1989, section
+# 6.3.2.
 
 # %%
 # fmt: off
@@ -269,7 +269,7 @@ plt.show()
 # %% [markdown]
 # ### Why an offset is not a feature
 #
-# As a feature, $\log$ months gets a coefficient of its own. Then the answer depends on how the records were cut: write
+# As a feature, $\log$ months gets its own coefficient. Then the answer depends on how the records were divided: write
 # each record as two of half the months, and the predicted number of incidents changes.
 
 # %%
@@ -288,8 +288,8 @@ print(f"{as_offset - 1:+.1%} as an offset")
 # %% [markdown]
 # ### A thousand bootstrap fits in one call
 #
-# Weights are counts of rows drawn. Some draws hold no incident of a type at all; its rate is then 0, its coefficient
-# minus infinity, and that lane says so without harm to the others.
+# Weights are counts of rows drawn. Some draws contain no incident of a type at all; its rate is then 0, its coefficient
+# minus infinity, and the status of that lane says so without affecting the others.
 
 
 # %%
@@ -340,7 +340,7 @@ except ji.FitError as error:
 
 # %% [markdown]
 # A penalty makes the minimum finite and unique. As it goes to 0 the coefficients grow like $\log(1/l_2)$: the size of
-# the coefficient is that of the penalty, not of the data. In a batch, the lane without penalty is NaN and alone.
+# the coefficient is that of the penalty, not of the data. In a batch, only the lane without penalty is NaN.
 
 # %%
 l2 = jnp.append(jnp.geomspace(10, 1e-7, 49), 0.0)

@@ -82,7 +82,7 @@ print(f"{'all':47} {sum(leaf.size for leaf in jax.tree.leaves(params)):8,}")
 # ## Training, with and without shifted copies
 #
 # `augment` is a pure function of a key and a batch. Here it moves each picture by up to two pixels, inside of the
-# compiled step. The learning rate falls along a cosine.
+# compiled step. The learning rate decreases along a cosine.
 
 
 # %%
@@ -107,8 +107,8 @@ for name, run in runs.items():
     print(f"{name}: {history['val_accuracy'][-1]:.1%}, {history['seconds'][1:].mean():.2f} s an epoch")
 
 # %% [markdown]
-# Without shifts the training loss goes on falling when the held-out loss no longer does: the pictures are learned by
-# heart. With them each epoch has new pictures, and the held-out loss ends lower.
+# Without shifts the training loss keeps decreasing when the held-out loss no longer does: the network overfits. With
+# them each epoch has new pictures, and the held-out loss ends lower.
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
@@ -142,7 +142,7 @@ fig.colorbar(image, label="pictures read wrong", shrink=0.8, ticks=range(5))
 plt.show()
 
 # %% [markdown]
-# The mistakes it is surest of, with the probability it gave to what it said.
+# The mistakes with the highest confidence, and the probability that it gave to its answer.
 
 # %%
 probability = np.asarray(cnn.predict_proba(best, X_held))
@@ -161,7 +161,7 @@ plt.show()
 # ## What it looks at
 #
 # `cnn.features` gives the output of each block. And since a network is a function of its picture too, its gradient
-# tells which pixels speak for the answer (purple) and which against it (orange).
+# shows which pixels count for the answer (purple) and which against it (orange).
 
 # %%
 picture = X_held[y_held == 3][:1]

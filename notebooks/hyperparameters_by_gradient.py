@@ -187,7 +187,7 @@ plt.show()
 # %% [markdown]
 # ## One penalty for each feature
 #
-# Ridge on the 65 columns with 65 penalties: no grid can do that. So many can overfit the folds themselves. Hence a
+# Ridge on the 65 columns with 65 penalties: no grid can do that. So many can overfit the folds themselves. Therefore a
 # third of the patients is kept apart, and all is done for ten random divisions in one call, with optax. The descent
 # starts at the best common penalty. Ridge is `glm` with the Gaussian family.
 
@@ -255,5 +255,5 @@ for name in list(history)[1:]:
 
 # %% [markdown]
 # One penalty for the measurements and one for their squares and products pay on both sides. With 65 the folds' loss
-# keeps falling while the loss apart turns round after a few steps: that many hyper-parameters learn the folds by heart.
-# Stop early, or let features share a penalty.
+# keeps decreasing while the loss on the patients kept apart rises again after a few steps: that many hyper-parameters
+# overfit the folds. Stop early, or let features share a penalty.

@@ -239,14 +239,13 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", nco
 plt.show()
 
 # %% [markdown]
-# scikit-learn drops every direction below a millionth of the largest, which on Pontius and Wampler throws the answer
-# away. float32 starts with seven digits, and the condition number takes its share.
+# scikit-learn drops every direction below a millionth of the largest, which on Pontius and Wampler loses the answer.
+# float32 starts with seven digits, of which the condition number takes its share.
 
 # %% [markdown]
 # ## A thousand bootstrap fits in one call
 #
-# A weight of 2 is a row that stands there twice, a weight of 0 a row that is absent. So a bootstrap is `vmap` over
-# weights.
+# A weight of 2 is a row that occurs twice, a weight of 0 a row that is absent. So a bootstrap is `vmap` over weights.
 
 
 # %%

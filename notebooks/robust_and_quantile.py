@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Robust and quantile regression, and how sure a coefficient is
 #
-# Outliers and six estimators, a fan of quantiles in one call, standard errors that hold where the spread varies, and
-# what each row does to a coefficient.
+# Outliers and six estimators, a fan of quantiles in one call, standard errors that are valid where the spread varies,
+# and the effect of each row on a coefficient.
 
 # %%
 from collections import Counter
@@ -83,7 +83,7 @@ columns.shape, targets.shape
 
 # %% [markdown]
 # All of it is one batch, and each estimator is one compiled call, `vmap` over data sets. Tukey's norm has several
-# solutions and comes to the one near its start, so it is fitted twice: from least squares, and from RANSAC's line.
+# solutions and converges to the one near its start, so it is fitted twice: from least squares, and from RANSAC's line.
 
 
 # %%
@@ -133,8 +133,8 @@ fig.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols
 plt.show()
 
 # %% [markdown]
-# Outliers in $y$ (left) pull least squares most; Huber's norm bounds what they do, Tukey's ends it. Outliers far out in
-# $x$ (right) take Huber's norm with them, Tukey's from least squares too, and the median half of the way.
+# Outliers in $y$ (left) pull least squares most; Huber's norm bounds their effect, Tukey's removes it. Outliers far out
+# in $x$ (right) take Huber's norm with them, Tukey's from least squares too, and the median half of the way.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(11, 4))
@@ -239,7 +239,7 @@ plt.show()
 # %% [markdown]
 # ### A wrong argument
 #
-# What does not exist raises at once, and the message says what does.
+# An argument that does not exist raises at once, and the message names those that do.
 
 
 # %%
@@ -328,10 +328,10 @@ for k in (1, 4, 7):
     print(f"{resampled.se.coef[0, k]:10.3f} {right:13.3f}")
 
 # %% [markdown]
-# ### Do the intervals hold what they say?
+# ### Do the intervals have their coverage?
 #
 # Two thousand data sets of 50 rows at each of five strengths of unequal variance: $x$ normal, slope 2, error variance
-# $1 - s + s x^2$, whose mean over $x$ is 1 for every $s$. How often does the 95 % interval of the slope hold 2?
+# $1 - s + s x^2$, whose mean over $x$ is 1 for every $s$. How often does the 95 % interval of the slope contain 2?
 
 # %%
 rng = np.random.default_rng(0)
@@ -361,12 +361,12 @@ ax.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
-# The model's interval falls short where the variance varies; that of HC3 stays within a point of 95 %.
+# The model's interval is too short where the variance varies; that of HC3 stays within a point of 95 %.
 #
 # ## The most influential rows
 #
 # 442 patients, ten measurements in standard deviations, and how far diabetes had progressed a year later. How much does
-# the coefficient of the body mass index hang on single patients? For least squares the parameters without row $i$
+# the coefficient of the body mass index depend on single patients? For least squares the parameters without row $i$
 # follow from the one fit,
 #
 # $$\theta_{(i)} = \theta - (V^\top V)^{-1} v_i\, \frac{r_i}{1 - h_i}.$$
@@ -421,8 +421,8 @@ plt.show()
 
 # %% [markdown]
 # Is it true? All 442 fits without a row, for least squares and for Huber's regression: a weight of 0, `vmap` over
-# weights. For Huber's, `leave_one_out` takes one step of Newton's method with the scale held; `influence` is, for any
-# model with derivatives, that of the fit with respect to the weight of each row.
+# weights. For Huber's, `leave_one_out` takes one step of Newton's method with the scale fixed; `influence` is, for any
+# model with derivatives, the derivative of the fit with respect to the weight of each row.
 
 
 # %%

@@ -10,7 +10,7 @@
 # # Self-attention: which language is this word?
 #
 # A small encoder reads single words, letter by letter, and says which of eight languages they are from: beside n-grams,
-# the classical tool; with attention maps; and with what positions and masks are good for.
+# the classical tool; with attention maps; and with the use of positions and masks.
 
 # %%
 from dataclasses import replace
@@ -124,8 +124,8 @@ right.legend()
 plt.show()
 
 # %% [markdown]
-# The encoder has to find out for itself what counting n-grams knows beforehand, that neighbours matter. From so few
-# words it does not catch up; single letters it leaves far behind.
+# The encoder has to learn what counting n-grams assumes, that neighbours matter. From so few words it does not reach
+# them, but it is far better than counting single letters.
 
 # %% [markdown]
 # ## Who is taken for whom

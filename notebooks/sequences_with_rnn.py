@@ -210,7 +210,7 @@ plt.show()
 # %% [markdown]
 # ## Sequences of different lengths
 #
-# A mask says which steps are real. Whatever the others hold, NaN even, neither the answer nor the gradient sees it.
+# A mask says which steps are real. Whatever the others hold, even NaN, affects neither the answer nor the gradient.
 
 # %%
 params = runs["LSTM"].params

@@ -90,7 +90,7 @@ plt.show()
 # ## The conditions of the optimum, one dot a row
 #
 # With $t_i = \pm 1$ the label and $\alpha_i = |\beta_i|$: either $\alpha_i = 0$ and $t_i f(x_i) \ge 1$, or
-# $0 < \alpha_i < C$ and $t_i f(x_i) = 1$, or $\alpha_i = C$ and $t_i f(x_i) \le 1$. Every row lies on the grey line.
+# $0 < \alpha_i < C$ and $t_i f(x_i) = 1$, or $\alpha_i = C$ and $t_i f(x_i) \le 1$. Every row is on the grey line.
 
 # %%
 fit = machines["RBF kernel, gamma = 1"]
@@ -257,7 +257,7 @@ right.legend(title="columns that")
 plt.show()
 
 # %% [markdown]
-# A long length scale means a column that the kernel does not look at.
+# A long length scale means a column that hardly affects the kernel.
 #
 # ### Probabilities
 #
@@ -287,7 +287,7 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# On the grey line a probability means what it says. Bars are one standard error.
+# On the grey line probabilities are calibrated. Bars are one standard error.
 #
 # ## A machine on top of a network
 #

@@ -1,6 +1,6 @@
 """Compile every model for accelerators that need not be there: `python -m tests.accelerators v5e|h100` prints JSON.
 
-A process of its own, because the environment of the TPU compiler must not reach other processes.  Rows are sharded
+A separate process, because the environment of the TPU compiler must not reach other processes.  Rows are sharded
 over all devices of the topology.  One line a program: what was compiled, how its memory compares with the rows that
 one device holds, and the collectives.
 """
@@ -55,7 +55,7 @@ COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(?:-start)?\(")
 
 @dataclass(frozen=True)
 class Program:
-    """What to compile: `run(*arguments)`, where the first argument is X (n, p)."""
+    """A program to compile: `run(*arguments)`, where the first argument is X (n, p)."""
 
     name: str
     run: Callable[..., Any]
@@ -187,7 +187,7 @@ def networks(mesh: Mesh) -> Iterator[Program]:
 
 
 def plan(platform: str) -> Iterator[Program]:
-    """What to compile for a platform: float32 for all, float64 (H100) for one model an engine."""
+    """The programs to compile for a platform: float32 for all, float64 (H100) for one model an engine."""
     if platform == "v5e":
         mesh = Mesh(devices(platform, "2x2"), "rows")
         yield from programs(BY_NAME["ols"], Mesh(devices(platform, "16x16"), "rows"), "float32")
@@ -211,9 +211,9 @@ def elements(shapes: str) -> int:
 
 
 def figures(platform: str, program: Program) -> dict[str, Any]:
-    """What the compiler makes of a program.
+    """The figures of a compiled program.
 
-    Kept beside the suite's compiled programs by all that it depends on: these compilers have no cache of their own.
+    They are kept beside the suite's compiled programs, by all that they depend on: these compilers have no cache.
     """
     traced = jax.jit(program.run).trace(*program.arguments)
     lowered = traced.lower(lowering_platforms=("tpu" if platform == "v5e" else "cuda",))

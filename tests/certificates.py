@@ -5,7 +5,7 @@ parameters to their dtype alone can cost: eps (|X| |coef| + |intercept|) in the 
 by their weighted means, so a slope is judged in the units of its column's spread, wherever its mean is.
 
 Nothing of the library is called.  The conditions are those of the references; here they are written for np.longdouble,
-which carries data up to 1e4932, and beside them stands what rounding may do.
+which holds data up to 1e4932, together with the effect of rounding.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Problem:
         return np.sqrt(self.w @ (v / top) ** 2) * top
 
     def rounding(self, coef, intercept):
-        """What the linear predictor moves by where parameters are rounded, and where differences of a column's values
-        that are below the smallest normal number are 0: of the shape of y."""
+        """The change of the linear predictor, of the shape of y, where parameters are rounded and where differences of
+        a column's values below the smallest normal number are 0."""
         size = np.abs(coef)
         moved = np.abs(self.X) @ np.maximum(size, self.tiny / self.eps) + np.abs(intercept)
         return SLACK * (self.eps * moved + self.tiny * size.sum(0))
@@ -54,7 +54,7 @@ def longs(*arrays):
 
 
 def stationary(problem, slope, noise, null, coef, l2=0.0):
-    """Of a gradient: slope is dloss/deta (n,) or (n, k), noise what it moves by, null its size without columns."""
+    """The excess of a gradient: slope is dloss/deta (n,) or (n, k), noise its error, null its size without columns."""
     spread = problem.size(problem.centred)
     spread = spread.reshape((-1,) + (1,) * (np.ndim(slope) - 1))
     weights = problem.w.reshape((-1,) + (1,) * (np.ndim(slope) - 1))
@@ -106,7 +106,7 @@ def smooth(problem, params, loss="squared", l2=0.0):
 
 
 def least_squares(problem, fit):
-    """And of the smallest norm, where nothing is on the edge of the rank that the fit found."""
+    """The normal equations, and the smallest norm where no singular value is close to the limit of the rank."""
     gradient = smooth(problem, fit.params)
     coef = np.asarray(fit.params.coef, float)
     spread = np.where(problem.lost, 1, problem.size(problem.centred)).astype(float)
@@ -245,7 +245,7 @@ def machine(problem, params, kernel, dual, tol, single=True):
     if single:
         f, rho = problem_dual.slope(variables), -intercept
         up, down = variables < problem_dual.upper - slack, variables > problem_dual.lower + slack
-        # Where the rows lie far from 0, what b misses of its sum, 0, is worth that times their squares.
+        # Where the rows are far from 0, the error of the sum of b, which is 0, counts times their squares.
         over = SLACK * problem.eps * abs(rho) + (abs(b.sum()) * np.abs(K).max() if kernel is linear else 0)
         found += [((rho - f[up]).max(initial=0)) / (allowed + over), (f[down] - rho).max(initial=0) / (allowed + over)]
     return float(max(found))
@@ -314,7 +314,7 @@ def kernel_ridge(problem, params, kernel, l2):
 
 
 def hinge(problem, params, C, tol):
-    """Primal minus dual value over the primal's without columns.
+    """The primal minus the dual value, over the primal value of the intercept-only model.
 
     Weak duality about the mean m of the rows: primal >= |a|_1 - |(X - m)'a|^2 / 2 - level sum(a), where level is the
     intercept at m.  About 0 the sum, which is 0 but for its rounding, would be taken times the rows' squares.

@@ -19,7 +19,7 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # LLVM's passes are a third of the time of files that mostly compile fits.  XLA's own stay; the notebooks and what the
-# tests start in processes of their own, but for `devices.py` and the examples of pages, run as users do, with all.
+# tests start in separate processes, but for `devices.py` and the examples of pages, run as users do, with all.
 jax.config.update("jax_disable_most_optimizations", True)
 
 
@@ -30,7 +30,7 @@ SHARED = ROOT.parent / "shared" / "data"
 NO_CALL = SimpleNamespace(params={})  # of a test without parameters
 
 
-# Minutes each, most of them not of programs that are counted: in processes of their own, or of fits that are long.
+# Minutes each, most of them not of programs that are counted: in separate processes, or of fits that are long.
 LONG = [
     "tests/hardware/test_accelerators_tpu.py", "tests/hardware/test_accelerators_gpu.py",
     "tests/nn/test_nn_accuracy.py", "tests/svm/test_svm_libsvm.py", "tests/hardware/test_devices.py",

@@ -1,8 +1,8 @@
 """Fits with rows sharded over eight virtual CPU devices: `python -m tests.devices` prints JSON.
 
-One line a comparison: what was compared and the largest relative deviation, or the error that was raised.  They are
-held against NumPy's references and the conditions of the optimum, which compile nothing; against one device where
-there are none.
+One line a comparison: what was compared and the largest relative deviation, or the error that was raised.  Fits are
+compared with NumPy's references and the conditions of the optimum, which compile nothing; with one device where there
+are none.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def problem(model: Model, dtype: str, n: int = 400) -> tuple[np.ndarray, ...]:
 
 
 def answers(fit: ji.Fit) -> tuple[Any, ...]:
-    """What must agree: not the iterations or residuals, which are rounding."""
+    """The parts of a fit that must agree: not the iterations or residuals, which are rounding."""
     return fit.params, fit.info.status, fit.info.objective
 
 
@@ -108,7 +108,7 @@ def tall(kind: str) -> float:
 
 
 def ill_conditioned(kind: str) -> float:
-    """A condition number of 1e9, so that the corrections with residuals in pairs run."""
+    """A condition number of 1e9, so that corrections with residuals in double-word arithmetic run."""
     rng = np.random.default_rng(3)
     X = rng.standard_normal((400, 4))
     X[:, 3] = X[:, 2] + 1e-9 * X[:, 3]
@@ -133,7 +133,7 @@ def derivative(kind: str) -> float:
 
 
 def constant(kind: str) -> float:
-    """A constant column, whose mean is rounded, is as little of one as zeros; without a penalty."""
+    """A constant column, whose mean is rounded, counts as little as a column of zeros; without a penalty."""
     model = BY_NAME["glm_gamma_log"]
     X, y, w = problem(model, "float64")
     rows = NamedSharding(mesh_of(kind), PartitionSpec("rows"))

@@ -1,11 +1,11 @@
-"""Random hostile fits of every model, each held against a certificate of its own in extended precision.
+"""Random hostile fits of every model, each checked by its own certificate in extended precision.
 
     make hostile                                                 20000 fits
     python -m tests.hostile --fits 500 --seed 7 --models svc,ols
 
-A fit may end in any Status that says so and that the data bear out.  It may not raise, pass its `max_iter`, converge on
-data that hold NaN, call a point CONVERGED that does not solve the problem, or give numbers where its Status promises
-NaN.  Everything is traced, so that no check on the host catches anything first.
+A fit may end in any Status that the data justify.  It may not raise, pass its `max_iter`, converge on data that hold
+NaN, call a point CONVERGED that does not solve the problem, or give numbers where its Status promises NaN.  Everything
+is traced, so that no check on the host catches anything first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ KEY = 0
 
 @dataclass(frozen=True)
 class Model:
-    """What is fitted to which kind of y, and its certificate (problem, fit) -> excess, NaN where it has none."""
+    """A model, its kind of y, and its certificate (problem, fit) -> excess, NaN where it has none."""
 
     module: Any
     y: str
@@ -194,7 +194,7 @@ def _far(rng, X, y, w, top):
 
 
 def _y(change: Callable[..., Any]) -> Callable[..., Any]:
-    """Of real y; classes all become one."""
+    """A change of real y; classes all become one."""
 
     def hostile(rng, X, y, w, top):
         return X, (np.full_like(y, y[0]) if y.dtype.kind == "i" else change(rng, y, top)), w
@@ -209,7 +209,7 @@ def _outlier(rng, y, top):
 
 
 def _rows(rng, X, y, w, top):
-    """Rows that stand there again."""
+    """Some rows occur again."""
     at = rng.integers(len(X), size=len(X))
     return X[at], y[at], w
 
@@ -260,7 +260,7 @@ def _ordinary(a: np.ndarray) -> bool:
 
 
 def unfounded(model: Model, X: np.ndarray, y: np.ndarray, w: np.ndarray, status: Status) -> str:
-    """Why the data do not bear a Status out, or nothing."""
+    """The reason why the data do not justify a Status, or nothing."""
     sound = bool(np.isfinite(w).all() and (w >= 0).all() and (w > 0).any())
     keep = w > 0
     X, y = X[keep], y[keep]
@@ -287,12 +287,12 @@ def unfounded(model: Model, X: np.ndarray, y: np.ndarray, w: np.ndarray, status:
 
 
 def _flushed(a: np.ndarray) -> np.ndarray:
-    """0 for subnormal numbers, as XLA takes them."""
+    """The array with 0 for subnormal numbers, as XLA treats them."""
     return a if a.dtype.kind == "i" else np.where(np.abs(a) < np.finfo(a.dtype).tiny, 0, a)
 
 
 def fault(model: Model, X: np.ndarray, y: np.ndarray, w: np.ndarray, fit: ji.Fit) -> tuple[str, float]:
-    """What is wrong with a fit, or nothing; and the certificate's excess, NaN where there is none."""
+    """The fault of a fit, or nothing; and the certificate's excess, NaN where there is none."""
     X, y, w = (_flushed(a) for a in (X, y, w))
     status = Status(int(fit.info.status))
     params = [np.asarray(leaf) for leaf in jax.tree.leaves(fit.params)]
@@ -320,7 +320,7 @@ def fault(model: Model, X: np.ndarray, y: np.ndarray, w: np.ndarray, fit: ji.Fit
 
 
 def of_no_rows(model: Model, dtype: Any) -> str:
-    """What is wrong with the answer to data without a row, which is a ValueError before anything is computed."""
+    """The fault of the answer to data without a row, which must be a ValueError before anything is computed."""
     y = np.zeros((0, 2) if model.y == "targets" else 0, np.int32 if model.y in ("binary", "classes") else dtype)
     try:
         fit = model.fit(np.zeros((0, 2), dtype), y, np.ones(0, dtype))

@@ -1,6 +1,6 @@
 """One row a machine: support vector machines and kernel ridge, whose parameters are coefficients of rows.
 
-The rows of data that the tests of machines share are here too.
+The data that the tests of machines share are here too.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Machine:
 
     @property
     def y(self) -> np.ndarray:
-        """The y of the rows of this file; `one_class` does not look at it."""
+        """The y of the rows of this file; `one_class` ignores it."""
         return {"logistic": LABELS, "multinomial": THREE, "ols": REAL}[self.like]
 
     @property

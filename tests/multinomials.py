@@ -1,4 +1,4 @@
-"""What the tests of multinomial regression share: data, the unit of its optimality, how parameters are compared."""
+"""Helpers of the tests of multinomial regression: data, the unit of its optimality, comparison of parameters."""
 
 from __future__ import annotations
 

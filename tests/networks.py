@@ -1,4 +1,4 @@
-"""What the tests of the networks share: parameters as plain NumPy, small configurations of every kind."""
+"""Helpers of the tests of networks: parameters as plain NumPy, small configurations of every kind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def plain(tree: Any) -> Any:
 def drawn(module: Any, config: Any, dtype: Any = jnp.float64, seed: int = 0) -> Any:
     """Parameters of the shapes that `init` gives them, drawn by NumPy: `init` would be a program for each config.
 
-    Columns of kernels have a length of about 1, as at its start; what is a vector lies about 0, a norm's scale about 1.
+    Columns of kernels have a length of about 1, as in `init`; vectors are about 0, the scale of a norm is about 1.
     """
     shapes = jax.eval_shape(lambda key: module.init(key, config, dtype=dtype), jax.random.key(0))
     rng = np.random.default_rng(seed)
@@ -114,7 +114,7 @@ def gradient(kind: str, name: str) -> Any:
 
     def weighted(params, x, cotangent, **mask):
         logits = module.apply(params, x, **mask)
-        # What stands in a masked step may be NaN.
+        # A masked step may contain NaN.
         return jnp.where(cotangent == 0, 0, logits * cotangent).sum(), logits
 
     real = jnp.issubdtype(x.dtype, jnp.floating)
@@ -122,7 +122,7 @@ def gradient(kind: str, name: str) -> Any:
 
 
 def cotangent(kind: str, name: str, mask: Any = None) -> Any:
-    """Of the logits; 0 for those of masked steps."""
+    """A cotangent of the logits; 0 for those of masked steps."""
     module, params, x = network(kind, name)
     shape = jax.eval_shape(module.apply, params, x).shape
     drawn = np.random.default_rng(2).standard_normal(shape)

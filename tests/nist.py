@@ -22,7 +22,7 @@ def powers(x: np.ndarray, degree: int) -> np.ndarray:
 
 
 def load(folder: Path, name: str) -> Dataset:
-    """Read NIST's text format: the header says on which lines the certified values and the data stand."""
+    """Read NIST's text format: the header has the line numbers of the certified values and the data."""
     text = (folder / f"{name}.dat").read_text()
     lines = text.splitlines()
 

@@ -1,7 +1,7 @@
-"""What a platform is asked for which every fit and predict is compiled, on a machine that has none of it.
+"""Checks of the programs that are compiled for TPU v5e and H100, with rows sharded over many, on a machine without one.
 
 The compilers come with wheels (`make aot`) and run in a process of their own, one a platform: see `accelerators.py`.
-`test_accelerators_tpu.py` and `test_accelerators_gpu.py` ask it.
+`test_accelerators_tpu.py` and `test_accelerators_gpu.py` run these checks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def compile_all(platform: str) -> list[dict]:
 
 
 def complaints(figures: dict, platform: str) -> list[str]:
-    """What is wrong with a compiled program."""
+    """The faults of a compiled program."""
     found = []
     name, rows, p = figures["name"], figures["local_rows"], figures["columns"]
     if not figures["gathers"]:
@@ -59,7 +59,7 @@ def complaints(figures: dict, platform: str) -> list[str]:
 
 
 def check(platform: str) -> None:
-    """Compiles all for a platform, or skips: a test of a file of its own for each, so that they run at once."""
+    """Compiles all for a platform, or skips: a test in its own file for each, so that they run at once."""
     if reason := missing(platform):
         pytest.skip(f"{platform}: {reason}")
     programs = compile_all(platform)

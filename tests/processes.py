@@ -24,7 +24,7 @@ def problem(name: str) -> tuple[np.ndarray, ...]:
 
 
 def run(name: str, X: Any, y: Any, w: Any) -> Any:
-    """What must agree between one process and several."""
+    """The results that must agree between one process and several."""
     fit = BY_NAME[name].fit(X, y, sample_weight=w)
     return *fit.params, fit.info.status, fit.info.objective
 

@@ -1,10 +1,10 @@
 """Pytest plugin: how many programs each file compiles, its budget of them, and the cache where they are kept.
 
-Compiling is three quarters of the suite's time, and the number of programs does not depend on the machine: it is what
-to steer by.  `--programs` lists it; a file that compiles more than `budget.toml` allows fails the run.
+Compiling is three quarters of the suite's time, and the number of programs does not depend on the machine, so it has a
+budget.  `--programs` lists it; a file that compiles more than `budget.toml` allows fails the run.
 
-The cache is `$XDG_CACHE_HOME/jaxinfra`, shared by all clones.  `JAXINFRA_CACHE` names another folder, or is `off`;
-what was used longest ago goes once the folder has more than `JAXINFRA_CACHE_LIMIT` bytes.
+The cache is `$XDG_CACHE_HOME/jaxinfra`, shared by all clones.  `JAXINFRA_CACHE` names another folder, or is `off`; the
+least recently used programs are deleted once the folder has more than `JAXINFRA_CACHE_LIMIT` bytes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def use_cache() -> None:
 
 
 def shrink(folder: Path, limit: int) -> None:
-    """Delete what was used longest ago until no more than `limit` bytes are left."""
+    """Delete the least recently used files until no more than `limit` bytes are left."""
     entries = []
     for path in folder.glob("*-cache"):
         try:
@@ -76,7 +76,7 @@ def budgets() -> tuple[str, dict[str, dict[str, int]]]:
 
 
 def over(files: Mapping[str, Mapping[str, float]], allowed: dict[str, dict[str, int]]) -> list[str]:
-    """What the files compiled beyond their budgets, a sentence each; a file without one may compile nothing."""
+    """A sentence for each file that compiled more than its budget; a file without one may compile nothing."""
     return [
         f"{file} compiles {found[part]} programs in its {part} tests, its budget is {most}"
         for file, found in files.items()

@@ -1,4 +1,4 @@
-"""One row a model: what the contract tests need to run it through every column of the test matrix.
+"""One row a model, with all that the contract tests need to run it through every column of the test matrix.
 
 `tests/machines.py` is the same for machines, `tests/networks.py` for networks.
 """
@@ -31,7 +31,7 @@ CLASSES = 3
 
 
 def accepted(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Those of the arguments that the function has a parameter for."""
+    """The arguments for which the function has a parameter."""
     names = inspect.signature(function).parameters
     return {k: v for k, v in arguments.items() if k in names}
 
@@ -49,9 +49,9 @@ class Model:
     static: the other arguments of `fit`: static ones, families, links, groups.
     y: what y is: "real", "binary" and "classes" (integer labels), "share" (in [0, 1]), "count", "positive" or "amount"
         (positive with exact zeros).
-    direct: solved to rounding whatever tol; the others are asked for a small one in float64.
+    direct: solved to rounding whatever tol; the others get a small one in float64.
     single: whether float32 goes through the columns on batches and weights too; one row an engine.
-    tol32: the tolerance that float32 is asked for where results are compared.
+    tol32: the tolerance of float32 where results are compared.
     second: whether second derivatives are tested; not where another row has the same engine.
     """
 
@@ -161,7 +161,7 @@ def _group_gap(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[st
 
 
 def _score(model: Model, params: Any, X: Any, y: Any, w: Any, hyper: dict[str, Any]) -> float:
-    """|dF/dcoef_j| relative to rms(x_j) times the rms of the loss's slope at the best intercept without columns."""
+    """The largest |dF/dcoef_j| relative to rms(x_j) times the rms of the loss's slope in the intercept-only model."""
     w = np.asarray(w, float) / w.sum()
     if model.y == "classes":
         labels = np.eye(CLASSES)[y]

@@ -58,14 +58,14 @@ def _design(task):
 
 
 def _residual(A, x, y):
-    """y - A x in extended precision, a block of rows at a time."""
+    """The residual y - A x in extended precision, a block of rows at a time."""
     x = np.asarray(x, np.longdouble)
     blocks = range(0, len(A), 4096)
     return np.concatenate([y[i : i + 4096] - A[i : i + 4096].astype(np.longdouble) @ x for i in blocks])
 
 
 def _gradient(A, r):
-    """A' r in extended precision."""
+    """The product A' r in extended precision."""
     blocks = range(0, len(A), 4096)
     return sum(A[i : i + 4096].T.astype(np.longdouble) @ r[i : i + 4096] for i in blocks)
 
@@ -101,7 +101,7 @@ def reference(task, steps=8):
 
 
 def certify(task, answer, exact):
-    """lost_digits of the coefficients, excess_objective relative to the model without columns, and gradient.
+    """The lost digits of the coefficients, the excess objective relative to the intercept-only model, and the gradient.
 
     The excess is the exact quadratic form of the error, so that it does not drown in rounding.
     """

@@ -1,7 +1,7 @@
 """Certificates of penalised and generalised linear models, in float64 from the returned coefficients alone.
 
-The same code for every implementation: a duality gap, an upper bound on what the objective can still fall, or the
-gradient of the averaged objective. A time counts if its answer's certificate is at most `target(model)`.
+The same code for every implementation: a duality gap, an upper bound of the decrease of the objective that is still
+possible, or the gradient of the averaged objective. A time counts if the certificate is at most `target(model)`.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from bench.suite import fits, settings
 
 
 def gap(X, y, coef, intercept, l1, l2=0.0, size=1):
-    """Duality gap over the objective of the model without columns; the worst one of a path.
+    """The duality gap over the objective of the intercept-only model; the worst one of a path.
 
     P(w, b) = |y - X w - b|^2 / (2 n) + l1 sum_g u_g |w_g| + l2 / 2 |w|^2  with groups g of `size` neighbouring columns
     of weight u_g = sqrt(size), each with all targets, is at least, for every theta of zero sum over the rows,
@@ -43,7 +43,7 @@ def gap(X, y, coef, intercept, l1, l2=0.0, size=1):
             value = scale * np.sum(r * y) / rows - scale**2 / 2 * square
             return value - np.sum(np.maximum(scale * norms - bound, 0) ** 2) / (2 * l2) if l2 else value
 
-        # theta = scale r / n, as large as D likes and the constraint allows; with l2 there is no constraint.
+        # theta = scale r / n with the scale that maximises D within the constraint; with l2 there is no constraint.
         inside = min(np.sum(r * y) / (rows * square), bound / max(norms.max(), 1e-300)) if square else 0.0
         worst = max(worst, primal - max(dual(scale) for scale in ((inside, 1.0) if l2 else (inside,))))
     return float(worst / null)
@@ -63,7 +63,7 @@ def non_negative(X, y, coef, intercept):
 
 
 def gradient(X, y, coef, intercept, l2, slope):
-    """max |d/d(coef, intercept)| of  mean of loss + l2 / 2 |coef|^2;  slope(eta, y) is the derivative of the loss."""
+    """The largest |gradient| of  mean of loss + l2 / 2 |coef|^2;  slope(eta, y) is the derivative of the loss."""
     X, coef = np.asarray(X, np.float64), np.asarray(coef, np.float64)
     by_row = slope(X @ coef + np.asarray(intercept, np.float64), y) / len(X)
     found = max(np.abs(X.T @ by_row + l2 * coef).max(), np.abs(by_row.sum(axis=0)).max())

@@ -8,9 +8,9 @@ import numpy as np
 
 from bench.suite import fits
 
-HOPELESS = 1e99  # of answers that are no numbers; JSON has no infinity
-SLACK = 1e-6  # of the bound: nearer to it counts as being there
-BALANCE = 1e-4  # of the sum of absolute values: how far sums may be from what they must be
+HOPELESS = 1e99  # of answers that are not finite; JSON has no infinity
+SLACK = 1e-6  # of the bound: within it a variable counts as being at the bound
+BALANCE = 1e-4  # of the sum of absolute values: the error allowed in a sum with a prescribed value
 _ROWS = 2048  # in a block of kernel values
 
 
@@ -20,7 +20,7 @@ def rounded(task):
 
 
 def times_kernel(X, beta, gamma):
-    """K beta, beta (rows,) or (several, rows), by blocks of rows and the support vectors alone."""
+    """The product K beta, beta (rows,) or (several, rows), by blocks of rows and the support vectors alone."""
     X, beta = np.asarray(X, np.float64), np.asarray(beta, np.float64)
     used = np.flatnonzero(np.atleast_2d(beta).any(axis=0))
     Z, weight = X[used], beta[..., used].T
@@ -39,7 +39,7 @@ def times_kernel(X, beta, gamma):
 def ends(slope, beta, lower, upper):
     """The largest slope of what can go down and the smallest of what can go up, for variables whose sum is fixed.
 
-    At the optimum the first is at most the second, and rho lies between. None outside the bounds.
+    At the optimum the first is at most the second, and rho is between. None outside the bounds.
     """
     slack = SLACK * (upper - lower)
     if not (np.isfinite(slope).all() and (beta >= lower - slack).all() and (beta <= upper + slack).all()):
@@ -49,7 +49,7 @@ def ends(slope, beta, lower, upper):
 
 
 def violation(found, rho):
-    """libsvm's rule, and how far rho is outside."""
+    """The violation by libsvm's rule, and how far rho is outside."""
     if found is None or not np.isfinite(rho):
         return HOPELESS
     down, up = found
@@ -216,7 +216,7 @@ def hinge_bound(X, y, C, steps=100):
 
 
 def _linear(task, answer):
-    """What the objective can still fall, over its minimum."""
+    """A bound of the decrease of the objective that is still possible, over its minimum."""
     if not (np.isfinite(answer.coef).all() and np.isfinite(answer.intercept).all()):
         return HOPELESS
     bound = hinge_bound(task.X, task.y, float(task.hyper))

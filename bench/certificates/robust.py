@@ -42,7 +42,7 @@ def _huber(task, answer):
 
 
 def _tukey(task, answer):
-    """Of the estimating equations, with the scale that belongs to these residuals."""
+    """The certificate of the estimating equations, with the scale of these residuals."""
     r = _residuals(task, answer)
     if not np.isfinite(r).all():
         return HOPELESS
@@ -112,7 +112,7 @@ def _bound(task, tau):
 
 
 def _quantile(task, answer):
-    """What the loss can still fall, over that of the best intercept alone; the worst of several quantiles."""
+    """The gap of the loss over the loss of the best intercept alone; the worst of several quantiles."""
     taus = np.atleast_1d(machines.rounded(task))
     coefs, intercepts = np.reshape(answer.coef, (task.X.shape[1], -1)), np.reshape(answer.intercept, -1)
     worst, y = 0.0, task.y.astype(np.float64)
@@ -159,7 +159,7 @@ def consensus(X, y, threshold, rounds=50):
 
 
 def _ransac(task, answer):
-    """The share that the answer's consensus lacks of the rows that agree."""
+    """The share of the rows that agree which the answer's consensus misses."""
     threshold = float(machines.rounded(task))
     agree = np.abs(_residuals(task, answer)) <= threshold
     return float(max(0.0, 1 - agree.sum() / consensus(task.X, task.y, threshold).sum()))

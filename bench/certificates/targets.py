@@ -1,4 +1,4 @@
-"""The certificate of each model, and what it must come to for a time to count."""
+"""The certificate of each model, and the value that it must reach for a time to count."""
 
 from bench.certificates import linear, machines, robust
 
@@ -9,5 +9,5 @@ TARGETS = {**machines.TARGETS, **robust.TARGETS}
 
 
 def target(model):
-    """What the certificate of a model's answers must come to for their times to count."""
+    """The largest certificate of a model's answers at which their times count."""
     return TARGETS.get(model, TARGET)

@@ -1,6 +1,6 @@
 """docs/figures.md and the chart of the races, from a stored run: `python -m bench figures`.
 
-The run is kept beside the page, so that both can be written anew from it. The prose of the page is typed; what stands
+The run is kept beside the page, so that both can be written anew from it. The prose of the page is typed; the text
 between <!-- NAME --> and <!-- end --> is written here.
 """
 
@@ -46,7 +46,7 @@ def _races(table, models):
 
 
 def _meant(table, models):
-    """What is fitted, a line a model."""
+    """A line for each model that says what is fitted."""
     lines = []
     for model in models:
         if tables.races(table, model)[0]:
@@ -90,7 +90,7 @@ def blocks(facts, table):
 
 
 def fill(page, found):
-    """The page with what stands between the marks replaced."""
+    """The page with the text between the marks replaced."""
 
     def block(match):
         if match[1] not in found:

@@ -1,8 +1,8 @@
 """Compare two commits on this machine, in this environment.
 
 1 compiled programs: kernels, instructions and temporary memory of every model; exact, so that 2 % more is a regression
-2 warm fits of both commits, in processes of their own that take turns, beside a twin of the first: what the twins
-  differ by is noise; a regression is 10 % more, and more than twice the noise, and once more when raced again
+2 warm fits of both commits, in separate processes that take turns, beside a twin of the first: the difference between
+  the twins is noise; a regression is 10 % more, and more than twice the noise, and once more when raced again
 
 The benchmarks are those of this checkout: only the folder jaxinfra comes from the commits.
 """
@@ -45,12 +45,12 @@ def _titled(model):
 
 def plan(only):
     """The programs and the fits whose model has `only` in its title or name."""
-    wanted = [model for model in tables.CASES if only in _titled(model) or only in model]
+    models = [model for model in tables.CASES if only in _titled(model) or only in model]
     first = {}
     for case in program.every("cpu"):
         first.setdefault(case[0], case)
-    return [first[m] for m in wanted if m in first], [
-        (m, model_cases.QUICK[m]) for m in wanted if m in model_cases.QUICK
+    return [first[m] for m in models if m in first], [
+        (m, model_cases.QUICK[m]) for m in models if m in model_cases.QUICK
     ]
 
 
@@ -80,7 +80,7 @@ class _Fits:
         return answer.strip()
 
     def prepare(self, model, problem):
-        """Why the fit cannot be run; None if it can."""
+        """Prepare a fit; return why it cannot be run, None if it can."""
         answer = self._ask(f"{model} {problem}")
         return answer if answer.startswith("failed") else None
 

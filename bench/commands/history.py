@@ -1,7 +1,7 @@
 """The compiled programs of several commits, by asv, and the page of their history.
 
 asv builds the package of each commit, measures the figures without noise, and publishes them; asv-tachyon shows them
-with nothing from outside.
+without resources from outside.
 """
 
 import json
@@ -49,13 +49,13 @@ def main(commits, only=""):
     if not selection.matches([pattern]):
         print(f"bench: no benchmark matches {pattern!r}; the modules are {', '.join(selection.MODULES)}")
         return 2
-    wanted = steps.git("rev-list", "--first-parent", commits).split()  # as asv counts
-    if not wanted:
+    selected = steps.git("rev-list", "--first-parent", commits).split()  # as asv counts
+    if not selected:
         print(f"bench: there are no commits in {commits}")
         return 2
     built = (records.ASV / "env").exists()
-    minutes = (COMMIT_SECONDS * len(wanted) + (0 if built else SETUP_SECONDS)) / 60
-    print(f"bench: {pattern} of {len(wanted)} commits, at most {minutes:.0f} min on 2 cores", flush=True)
+    minutes = (COMMIT_SECONDS * len(selected) + (0 if built else SETUP_SECONDS)) / 60
+    print(f"bench: {pattern} of {len(selected)} commits, at most {minutes:.0f} min on 2 cores", flush=True)
     start, _ = time.monotonic(), steps.machine()
     arguments = ["run", "--skip-existing-successful", "--show-stderr", "-b", pattern, commits]
     code, _ = steps.asv(arguments, {}, echo=lambda line: print(line, flush=True) if _PROGRESS.match(line) else None)
@@ -63,6 +63,6 @@ def main(commits, only=""):
         print(f"bench: asv ended with {code}")
         return 2
     html = publish()
-    print(f"bench: {time.monotonic() - start:.0f} s; the page is in {html}; it wants a server:")
+    print(f"bench: {time.monotonic() - start:.0f} s; the page is in {html}; it needs a server:")
     print(f"{sys.executable} -m asv_tachyon serve {html}")
     return 0

@@ -108,7 +108,7 @@ class Progress:
 
 
 def facts(profile, commit, dirty, started, machine):
-    """What the report says about a run; `done` and `seconds` follow when it ends."""
+    """The facts about a run for the report; `done` and `seconds` follow when it ends."""
     from bench import networks
     from bench.workers.serving import cores
 
@@ -139,7 +139,7 @@ def _published(module, figures):
 
 
 def note(line):
-    """What a library says when it fails, without what follows its first line."""
+    """The first line of what a library reports when it fails."""
     return re.split(r"\\n", line)[0][:200]
 
 

@@ -1,4 +1,4 @@
-"""What adapters are made of. One is what the users of an implementation would write, given data in its own form."""
+"""The parts of adapters. An adapter is the code that a user of an implementation would write, for data in its form."""
 
 import importlib
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from bench.certificates.least_squares import Answer
 from bench.runner import harness
 from bench.suite import model_cases, settings
 
-# Loosest first. Each library means something else by its tolerance; the certificate is the same for all.
+# Loosest first. Each library defines its tolerance differently; the certificate is the same for all.
 TOLERANCES = (1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7, 1e-8, 1e-9)
 
 
@@ -152,7 +152,7 @@ def estimator(library, name, tolerances=(None,), tolerance="tol", order="C", cho
 
 
 def centred(solve, tolerances=(None,)):
-    """`solve(X, y, task, tol)` knows no intercept: it gets centred data in Fortran order, made outside the clock.
+    """An adapter of `solve(X, y, task, tol)` without intercept, from centred data in Fortran order, made untimed.
 
     It returns coefficients (columns,) or, for a path, (columns, penalties).
     """

@@ -101,7 +101,7 @@ def settle(adapter, asked, certify, figure, patience, target=targets.TARGET):
     tried, slow = {}, set()
 
     def attempt(tol, again=True):
-        """Whether a looser tolerance may do as well."""
+        """Whether a looser tolerance may be enough too."""
         if tol not in tried and tol not in slow:
             try:
                 with _patience(patience):

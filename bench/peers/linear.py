@@ -88,7 +88,7 @@ def _sklearn(name, **options):
 
 
 def _coordinates(library, name, **options):
-    """Coordinate descent, which wants its columns in one piece."""
+    """Coordinate descent, which needs contiguous columns."""
     if library != SKLEARN:
         return estimator(library, name, TOLERANCES, order="F", **options)
     return _sklearn(name, order="F", **options)

@@ -8,7 +8,7 @@ from bench.peers.adapter import TOLERANCES, Adapter, estimator, jaxinfra, option
 from bench.suite import settings
 
 SKLEARN, INTELEX = "sklearn.svm", "sklearnex.svm"
-# All mean the violation by it; the second for those whose own sums are less exact than the certificate's.
+# All of them mean the violation; the second tolerance is for those whose sums are less exact than the certificate's.
 RULE = (1e-3, 3e-4)
 HARD = (1e-6,)
 CACHE = 1000  # MB of kernel rows
@@ -71,7 +71,7 @@ def _libsvm(kind, *flags, tolerances=RULE):
 
         return lambda: util.svm_train(problem, options), read
 
-    # One run stands for both: it computes in float64 whatever it is given.
+    # One run is enough for both dtypes: it always computes in float64.
     return Adapter(prepare, tolerances, _double)
 
 

@@ -3,7 +3,7 @@
 import html
 import math
 
-# Two colours that every eye can tell apart, and two shapes for those who see none.
+# Two colours that colour-blind readers can tell apart, and two shapes for those who see no colours.
 COLOURS = {"float32": "#d55e00", "float64": "#0b5cad"}
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 WIDTH, STEP, TOP, BOTTOM, EDGE = 820, 15, 96, 30, 18
@@ -21,7 +21,7 @@ def _mark(dtype, x, y):
 
 
 def draw(found):
-    """The picture of rows (label, dtype, ratio) in their order; the ratios of one label stand on one line.
+    """The picture of rows (label, dtype, ratio) in their order; the ratios of one label are on one line.
 
     ratio is how many times faster, below 1 where slower.
     """

@@ -65,7 +65,7 @@ def _race(model, rows, impls):
             if found is None:
                 return "–"
             ours = row.cells.get(tables.OURS)
-            # Three digits behind ours: fast perhaps, but not the same answer.
+            # Three digits less than ours: perhaps fast, but not the same answer.
             low = found.digits is not None and ours and ours.digits is not None and found.digits < ours.digits - 3
             style = "low" if low or not found.certified else "ours" if name == tables.OURS else ""
             style += " best" if found.seconds == row.best else ""
@@ -165,7 +165,7 @@ MEANING = {
 
 
 def _measured(model):
-    """How the times of a model were taken, and what stands below them."""
+    """How the times of a model were taken, and the note below them."""
     if model in network_cases.CASES:
         of = "gradient" if network_cases.CASES[model].train else "logits"
         text = "Best time of warm calls in turns, each in a process of its own; jaxinfra with a device for each core "
@@ -266,7 +266,7 @@ def pages(facts, table):
 
 
 def build(run, root=records.ASV):
-    """Write the report of a run; the path of its page. It stands beside asv's page, which `asv publish` deletes."""
+    """Write the report of a run beside asv's page, which `asv publish` deletes; return the path of its page."""
     page, text = pages(*records.read_run(run))
     path = root / "report" / "report.html"
     records.write(path, page)

@@ -59,7 +59,7 @@ class Row(NamedTuple):
 
     @property
     def comparison(self):
-        """`2.1× faster` or `1.3× slower`: words, so that nobody has to see a colour; `as fast` within the noise."""
+        """The comparison in words, `2.1× faster` or `1.3× slower`, which need no colour; `as fast` within the noise."""
         if self.ratio is None:
             return "–"
         if abs(math.log(self.ratio)) <= math.log1p(self.noise):
@@ -89,7 +89,7 @@ def figure_of(model):
 
 
 def target(model):
-    """What the certificate must not exceed."""
+    """The value that the certificate must not exceed."""
     return network_cases.TARGET if model in network_cases.CASES else targets.target(model)
 
 

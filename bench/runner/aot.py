@@ -3,7 +3,7 @@
 `python aot.py cpu|tpu_v5e|h100` reads [[model, [[shape, dtype], ...]], ...] and prints a line of JSON for each: its
 figures, {} where there is no such model, {"error": ...} where it does not compile.
 
-A script of its own, because libtpu's environment variables must not reach other processes. The wheels are extra:
+A separate script, because libtpu's environment variables must not reach other processes. The wheels are extra:
 libtpu for TPU v5e, jax-cuda13-plugin and jax-cuda13-pjrt (with --no-deps) for H100.
 """
 
@@ -41,12 +41,12 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 
 
 def missing(target):
-    """Why a target cannot be compiled for here; None if it can."""
-    lacking = [name for name in WHEELS.get(target, ()) if importlib.util.find_spec(name) is None]
-    return f"{target}: the wheels {', '.join(lacking)} are not installed" if lacking else None
+    """The reason why a target cannot be compiled for here; None if it can."""
+    absent = [name for name in WHEELS.get(target, ()) if importlib.util.find_spec(name) is None]
+    return f"{target}: the wheels {', '.join(absent)} are not installed" if absent else None
 
 
-# Instructions of optimised HLO that run no code of their own.
+# Instructions of optimised HLO that run no code themselves.
 FREE = {"parameter", "get-tuple-element", "tuple", "constant", "bitcast", "while", "call", "conditional"}
 
 

@@ -12,7 +12,7 @@ import time
 
 
 def main(name, only=""):
-    # Libraries print: their words go to the log, the lines alone to the reader.
+    # Libraries print: their output goes to the log, only the lines of JSON to the reader.
     lines = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for work in importlib.import_module(f"bench.{name}").work():

@@ -70,7 +70,7 @@ def selected(full, standard, quick=()):
 
 
 def dtypes():
-    """Those that this profile measures. Quick has float64 alone: in float32 many peers miss the certificate."""
+    """The dtypes that this profile measures. Quick has float64 alone: in float32 many peers miss the certificate."""
     return DTYPES[1:] if profile() == "quick" else DTYPES
 
 

@@ -1,4 +1,4 @@
-"""A process of its own for each implementation of a network, so that no library disturbs another one's threads.
+"""A separate process for each implementation of a network, so that no library disturbs another one's threads.
 
 The modules in `workers` have `main(implementation, case, folder)`. In the folder they find the parameters and batches
 that the reference wrote and leave their gradient of the first batch. Then every line that they read runs one call.
@@ -19,7 +19,7 @@ class Failed(Exception):
 
 
 def command(python, module, *arguments):
-    """What starts a module of `workers`, which finds its neighbours, `network_cases`, and the installed jaxinfra."""
+    """The command that starts a module of `workers`, with its neighbours, `network_cases` and jaxinfra importable."""
     return [str(python), "-c", START, str(BENCH / "suite"), str(BENCH / "workers"), module, *map(str, arguments)]
 
 
@@ -50,7 +50,7 @@ class Worker:
         self._read()
 
     def close(self):
-        self.process.kill()  # it waits for a line, or has nothing left to say
+        self.process.kill()  # it waits for a line, or has no more output
         self.process.wait()
         self.process.stdout.close()
         with contextlib.suppress(BrokenPipeError):

@@ -24,7 +24,7 @@ class Figure(NamedTuple):
 
 
 def write(path, text):
-    """Replace a file as a whole: whoever interrupts leaves the old one or the new one."""
+    """Replace a file atomically: an interrupt leaves the old one or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -89,7 +89,7 @@ def index(found):
 
 
 def run_path(commit, started, root=ASV):
-    """`started` is a datetime: each run has a file of its own."""
+    """The path of the file of one run; `started` is a datetime."""
     return root / "runs" / f"{commit[:8]}-{started:%Y%m%dT%H%M%S}.json"
 
 
@@ -110,14 +110,14 @@ def read_run(path):
 def newest_run(root=ASV, profile=None, whole=False):
     """The path of the run that started last, of `profile` if given; None if there is none.
 
-    `whole`: only runs of all steps, each of which came to its end without a failure.
+    `whole`: only complete runs, whose steps all ended without a failure.
     """
     found = {path: read_json(path) or {} for path in (root / "runs").glob("*-*T*.json")}
     found = {path: run["facts"] for path, run in found.items() if "figures" in run}
 
-    def wanted(facts):
+    def matches(facts):
         parts = facts.get("only") or facts.get("failed") or facts["done"] < facts["planned"]
         return profile in (None, facts["profile"]) and not (whole and parts)
 
-    chosen = [path for path, facts in found.items() if wanted(facts)]
+    chosen = [path for path, facts in found.items() if matches(facts)]
     return max(chosen, key=lambda path: path.stem.rpartition("-")[2], default=None)

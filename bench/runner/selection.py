@@ -30,7 +30,7 @@ def benchmarks():
 
 
 def names():
-    """What asv matches its patterns against: `module.Class.method`, and with the parameters in brackets."""
+    """The names that asv matches its patterns against: `module.Class.method`, and with the parameters in brackets."""
     for kind, method, function in benchmarks():
         name = f"{(kind or function).__module__.removeprefix('bench.')}.{kind.__name__ + '.' if kind else ''}{method}"
         params = getattr(kind or function, "params", ())
@@ -59,9 +59,9 @@ def patterns(arguments):
 
 
 def setup():
-    wanted = patterns(sys.argv[1:])
-    if wanted and not matches(wanted):
+    given = patterns(sys.argv[1:])
+    if given and not matches(given):
         from asv.util import UserError
 
         every = ", ".join(MODULES)
-        raise UserError(f"no benchmark matches {' or '.join(wanted)}; the modules are {every}")
+        raise UserError(f"no benchmark matches {' or '.join(given)}; the modules are {every}")

@@ -1,8 +1,8 @@
 """Run the steps of a profile, so that an interrupt loses the running measurement alone.
 
-A family is measured in a process of its own, whose figures are stored one by one. What asv has to time itself is an asv
-run: asv writes its results when it has finished, straight into the file, so that it gets a staging folder and only
-whole files are moved from there, by rename.
+A family is measured in its own process, whose figures are stored one by one. What asv has to time itself is an asv run:
+asv writes its results when it has finished, straight into the file, so that it gets a staging folder and only complete
+files are moved from there, by rename.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def git(*arguments):
 
 
 def machine():
-    """The name under which asv stores this machine's results; asv is told of it first if it has never seen it."""
+    """The name under which asv stores this machine's results; a machine that is new to asv is registered first."""
     from asv.machine import Machine, MachineCollection
     from asv.util import UserError
 
@@ -117,7 +117,7 @@ def configuration(stage):
 
 
 def family(step, profile, finished, log):
-    """Measure a family in a process of its own: `finished(title, seconds, figures)` is called after each work.
+    """Measure a family in its own process: `finished(title, seconds, figures)` is called after each work.
 
     The return code of the process. What its libraries print goes to the file `log`.
     """

@@ -47,7 +47,7 @@ class Store:
         return found
 
     def add(self, published):
-        """Merge {benchmark: {parameter values: number}} into the stored results; the file is replaced as a whole."""
+        """Merge {benchmark: {parameter values: number}} into the stored results; the file is replaced atomically."""
         from asv.results import Results, get_filename
         from asv.runner import BenchmarkResult
 

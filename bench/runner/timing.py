@@ -8,7 +8,7 @@ import gc
 import statistics
 from time import perf_counter, sleep
 
-SAMPLE = 2e-3  # a timed sample lasts at least this long, so that the clock does not decide
+SAMPLE = 2e-3  # a timed sample lasts at least this long, well above the resolution of the clock
 FEWEST, MOST = 3, 40
 TURN = 5  # samples in a turn
 # Seconds between turns: BLAS threads spin for some 20 ms after their last call and take a core from whoever comes next.

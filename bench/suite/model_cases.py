@@ -1,4 +1,4 @@
-"""What is measured: one row a model, read by every benchmark of the suite.
+"""The models that are measured: one row a model, read by every benchmark of the suite.
 
 Fresh processes import this file, `fits.py` and `settings.py` beside the installed jaxinfra (see `runner/aot.py`): these
 must import nothing else of the benchmarks.
@@ -277,8 +277,8 @@ CASES = {
         problems=("1000x20", "100000x50"), standard=("1000x20", "100000x50"), compiled=("1000x20", "100000x50"),
     ),
 }  # fmt: skip
-# One problem for the models of the quick profile: of each family those that stand for the others, at a size that a
-# user meets, where every peer takes milliseconds to a second: compiled code cannot be given up half-way.
+# One problem for the models of the quick profile: those that represent their family, at a size that a user meets, where
+# every peer takes milliseconds to a second: compiled code cannot be interrupted.
 QUICK = {
     "ols": "200000x50", "ridge_path": "1000x20",
     "lasso_path": "2000x1000", "elastic_net": "1000x20", "nnls": "1000x20",

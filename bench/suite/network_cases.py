@@ -1,4 +1,4 @@
-"""Which networks are measured, and what runs there. Fresh processes import this file by itself, beside jaxinfra.
+"""The networks that are measured, and their steps. Fresh processes import this file alone, beside jaxinfra.
 
 All start from the same parameters and see the same batches. A training step is forward, backward and Adam's update.
 """
@@ -183,7 +183,7 @@ def arguments(name, x, y):
 
 
 class Ours:
-    """What an epoch of `train.fit` runs a chunk: one compiled scan of steps, over one device or a mesh."""
+    """One chunk of an epoch of `train.fit`: a compiled scan of steps, over one device or a mesh."""
 
     def __init__(self, name, devices=None, optimizer=None, batches=None):
         import jax
@@ -194,7 +194,7 @@ class Ours:
         self.plan, state = begin(name, mesh, optimizer)
         rows = _step.place(self.plan, arguments(name, *(batches or data(name))), rows=True)
         self.rows = jax.tree.map(jax.numpy.asarray, rows)
-        # A step overwrites its state, so that nothing may stand there twice.
+        # A step overwrites its state, so that no array may occur in it twice.
         self.state = _step.place(self.plan, jax.tree.map(jax.numpy.array, state), rows=False)
 
     def __call__(self):

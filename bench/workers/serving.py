@@ -1,4 +1,4 @@
-"""What every worker shares, see `bench/runner/process.py`."""
+"""The common part of the workers, see `bench/runner/process.py`."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from time import perf_counter
 
 
 def cores():
-    """How many this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 

@@ -14,10 +14,11 @@ from jaxinfra.solvers.linalg.products import power_of_two
 
 
 class Design(NamedTuple):
-    """V (n, q): the columns, each about its mean and in units of its spread, and a column of ones where there is an
-    intercept.  theta = back gamma, back (q, q): from the parameters of V to those of X.
+    """The columns V (n, q), each about its mean and in units of its spread, and a column of ones where there is an
+    intercept; theta = back gamma, back (q, q), from the parameters gamma of V to those of X.
 
-    (X, 1) itself would be squared with its means, and the errors of a year be those of its distance from the year 0.
+    Second derivatives in (X, 1) itself would contain the squares of its means: in a column of years, digits would be
+    lost to the distance from the year 0.
     """
 
     V: jax.Array
@@ -25,19 +26,19 @@ class Design(NamedTuple):
 
     @property
     def scale(self) -> jax.Array:
-        """(p,): the columns of V are those of X less their means, times this."""
+        """The factors (p,): the columns of V are those of X less their means, times these."""
         return jnp.diagonal(self.back)
 
 
 def design(X: jax.Array, w: jax.Array, fit_intercept: bool) -> Design:
-    """Of X (n, p) with weights w (n,).  Coordinates have no derivatives: nothing depends on them."""
+    """The design of X (n, p) with weights w (n,).  Its coordinates carry no derivatives: no result depends on them."""
     p, dtype = X.shape[1], X.dtype
     total = positive(w.sum())
     centre = frozen(dot(w, X) / total) if fit_intercept else jnp.zeros_like(X[0])
     Z = X - centre[None]
     scale = 1 / power_of_two(jnp.abs(frozen(Z)).max(0))
     Z = Z * scale[None]
-    # Of a column that varies less than this the predictor has lost all digits but two.
+    # A column that varies less than this has at most two digits left in the predictor.
     varies = jnp.sqrt(dot(w, frozen(Z) ** 2) / total) > 100 * eps(dtype) * jnp.abs(centre * scale)
     Z = jnp.where(varies[None], Z, 0)
     if not fit_intercept:

@@ -1,7 +1,7 @@
-r"""A fitted model as sums over rows: what covariances and diagnostics are made of, read off the model's own objective.
+r"""A fitted model as sums over rows, for covariances and diagnostics, derived from the model's own objective.
 
-The linear predictor of a row is moved by its `offset`, so the derivatives of the objective with respect to the offset
-are those of each row's loss by its predictor: no model needs formulas of its own.
+The `offset` of a row adds to its linear predictor, so the derivatives of the objective with respect to the offset are
+those of each row's loss by its predictor: no model needs its own formulas.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jaxinfra.linear import _glm_input
 from jaxinfra.losses import Likelihood
 from jaxinfra.solvers.linalg.design import Data
 
-# Fits stop at their tolerance; users choose larger ones.
+# A solution may be off by so many default tolerances: fits stop at theirs, and users choose larger ones.
 LOOSE = 30
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ def of_family(given: Fitted, static: Static) -> tuple[Data, Likelihood]:
 
 
 def present(given: Fitted) -> Fitted:
-    """The arguments without what rows of weight 0 hold."""
+    """The arguments with the content of rows of weight 0 replaced."""
     exposure = given.traced.get("exposure")
     X, y, offset, exposure = absent.replaced(given.w, given.X, given.y, given.offset, exposure)
     traced = given.traced if exposure is None else {**given.traced, "exposure": exposure}
@@ -106,9 +106,9 @@ def present(given: Fitted) -> Fitted:
 class OnePredictor(NamedTuple):
     """A model of q parameters theta at its solution: coefficients first, then the intercept, scale apart.
 
-    slope and curvature (n,): the derivatives of each row's loss by its predictor, a unit of weight; information (n,):
-    what is expected of the curvature, for a GLM; rises (n,): the sign of the derivative of the mean by the predictor;
-    w (n,); penalty (q,): the second derivative of the penalty by theta, in the units of the sum of losses.
+    slope and curvature (n,): the derivatives of each row's loss by its predictor, per unit of weight; information (n,):
+    for a GLM the expected curvature, else the curvature; rises (n,): the sign of the derivative of the mean by the
+    predictor; w (n,); penalty (q,): the second derivative of the penalty by theta, in the units of the sum of losses.
     """
 
     theta: jax.Array
@@ -128,7 +128,7 @@ class OnePredictor(NamedTuple):
 
     @property
     def weight(self) -> jax.Array:
-        """The sum of the weights: the number of rows."""
+        """The sum of the weights, which counts as the number of rows."""
         return self.w.sum()
 
     def inverse(self, h: jax.Array) -> Inverse:
@@ -137,14 +137,14 @@ class OnePredictor(NamedTuple):
         return inverse(self.V, self.w * h, dot(back.T, self.penalty[:, None] * back), back)
 
     def inner(self, bread: Inverse, h: jax.Array) -> jax.Array:
-        """V' diag(w h) V in the white coordinates of an inverse."""
+        """The matrix V' diag(w h) V in the white coordinates of an inverse."""
         return bread.inner(self.V, self.w * h)
 
     def solved(self, bread: Inverse, dispersion: jax.Array) -> jax.Array:
-        """Whether theta is where the gradient vanishes: (), bool.
+        """Whether the gradient vanishes at theta: (), bool.
 
-        Not where a Newton step moves a parameter by a twentieth of its error, and the predictors by more than the
-        tolerance of fits allows, in units of what they and the residuals vary by.
+        False where a Newton step moves a parameter by more than a twentieth of its standard error, and the predictors
+        by more than the tolerance of fits allows, relative to the variation of predictors and residuals.
         """
         g = dot(self.w * self.slope, self.V) + dot(self.design.back.T, self.penalty * self.theta)
         step, variance = bread.apply(g), dispersion * bread.variance
@@ -158,7 +158,7 @@ class OnePredictor(NamedTuple):
 
 
 def total(model: ModuleType, given: Fitted, static: Static) -> Any:
-    """(params, weights, offset) -> the sum of the losses, without the penalty."""
+    """The function (params, weights, offset) -> the sum of the losses, without the penalty."""
     accepted = inspect.signature(model.objective).parameters
     fixed = {k: v for k, v in {**given.traced, **dict(static)}.items() if k in accepted}
     if "l2" in accepted:
@@ -193,7 +193,7 @@ def has_intercept(static: Static) -> bool:
 
 
 def predictor(given: Fitted) -> jax.Array:
-    """x'coef + intercept + offset, (n,), summed in pairs: with large means its terms cancel."""
+    """The predictor x'coef + intercept + offset, (n,), in double-word arithmetic: with large means its terms cancel."""
     dtype, params = dtype_of(given), given.params
     X, coef, b = (jnp.asarray(a, dtype) for a in (given.X, params.coef, params.intercept))
     offset = jnp.zeros_like(X[:, 0]) if given.offset is None else jnp.asarray(given.offset, dtype)
@@ -209,7 +209,7 @@ def one_predictor(model: ModuleType, given: Fitted, static: Static) -> OnePredic
     given = present(given)
     dtype, w, params = dtype_of(given), weights(given), given.params
     X, eta = jnp.asarray(given.X, dtype), predictor(given)
-    # The losses see the predictor alone.
+    # The losses depend on the predictor alone.
     none = params._replace(coef=jnp.zeros(1, dtype), intercept=jnp.zeros((), dtype))
     alone = given._replace(params=none, X=jnp.zeros_like(X[:, :1]), offset=eta)
     value = total(model, alone, static)
@@ -220,7 +220,7 @@ def one_predictor(model: ModuleType, given: Fitted, static: Static) -> OnePredic
     information, rises = curvature, jnp.ones_like(eta)
     if model.FACTS.likelihood == "family":
         data, loss = of_family(alone, static)
-        moved: Any = data.offset  # by the exposure
+        moved: Any = data.offset  # the predictor, with the log exposure
         information, rises = loss.family.information(moved, loss.link), jnp.sign(loss.link.slope(moved))
     theta = jnp.asarray(params.coef, dtype)
     penalty = _penalty(given, static, theta.shape)
@@ -231,7 +231,7 @@ def one_predictor(model: ModuleType, given: Fitted, static: Static) -> OnePredic
 
 
 class SeveralPredictors(NamedTuple):
-    """A model of several predictors a row, of q parameters in the order of its leaves.
+    """A model of several predictors per row, with q parameters in the order of its leaves.
 
     In the coordinates of its design: score (n, q), the derivative of each row's loss; H (q, q), the second derivative
     of their weighted sum; D (q, q), that of the penalty; slope (q,), its first; gauge (q, g), orthonormal directions
@@ -248,12 +248,12 @@ class SeveralPredictors(NamedTuple):
 
     @property
     def inverse(self) -> Inverse:
-        """Of H with the penalty."""
+        """The inverse of H with the penalty."""
         none = jnp.zeros_like(self.score[:0])
         return inverse(none, none[:, 0], self.H + self.D, self.back, self.gauge)
 
     def fitted(self, bread: Inverse) -> jax.Array:
-        """H in the white coordinates of an inverse; its trace is the effective number of parameters."""
+        """The matrix H in the white coordinates of an inverse; its trace is the effective number of parameters."""
         return dot(bread.root.T, dot(self.H, bread.root))
 
     def solved(self, bread: Inverse) -> jax.Array:
@@ -269,13 +269,13 @@ def several_predictors(model: ModuleType, given: Fitted, static: Static) -> Seve
     given = present(given)
     dtype, w = dtype_of(given), weights(given)
     X = jnp.asarray(given.X, dtype)
-    ordered = hasattr(given.params, "thresholds")  # in the place of an intercept
+    ordered = hasattr(given.params, "thresholds")  # instead of an intercept
     columns = design(X, w, ordered or has_intercept(static))
     p = X.shape[1]
-    scale, centre = columns.scale[:p], -columns.back[p:, :p]  # of no intercept none
+    scale, centre = columns.scale[:p], -columns.back[p:, :p]  # no rows without an intercept
 
     def outer(inner: Any) -> Any:
-        """Parameters of X from those of the columns of the design."""
+        """The parameters of X from those of the columns of the design."""
         coef = inner.coef * scale.reshape(-1, *(1,) * (inner.coef.ndim - 1))
         moved = dot(centre, inner.coef).sum(0)
         if ordered:
@@ -306,7 +306,7 @@ def several_predictors(model: ModuleType, given: Fitted, static: Static) -> Seve
 
 
 def solution(verb: str, model: ModuleType, result: T, solved: jax.Array) -> T:
-    """`result`, if the parameters solve the problem that was given: a ValueError where not, NaN in compiled code."""
+    """Return `result` if the parameters solve the problem that was given; else a ValueError, in compiled code NaN."""
     if isinstance(solved, jax.core.Tracer):
         return jax.tree.map(lambda leaf: jnp.where(solved, leaf, jnp.nan), result)
     if not solved:

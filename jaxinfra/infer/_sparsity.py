@@ -5,8 +5,8 @@ r"""Errors of quantile regression: the density of the residuals at 0, by a kerne
     iid      tau (1 - tau) / f^2 Q^-1
 
 with phi the normal density, f the density of all residuals at 0 by Epanechnikov's kernel, and h the bandwidth of Hall
-and Sheather 1988.  Each row has a density of its own in powell alone: the others hold where the errors of all rows have
-one distribution.  kernel is Stata's vce(robust) and statsmodels' default.
+and Sheather 1988.  Only powell allows each row its own density: the others hold where the errors of all rows have one
+distribution.  kernel is Stata's vce(robust) and statsmodels' default.
 
 Source: Powell 1991; Koenker, Quantile Regression (2005), sections 3.4 and 4.10.
 """
@@ -30,7 +30,7 @@ _ALPHA = 0.05
 
 
 def _bandwidth(n: jax.Array, tau: jax.Array) -> jax.Array:
-    """Hall and Sheather's, in units of probability."""
+    """The bandwidth of Hall and Sheather, in units of probability."""
     z = ndtri(tau)
     ratio = 1.5 * norm.pdf(z) ** 2 / (2 * z * z + 1)
     h = n ** (-1 / 3) * ndtri(jnp.asarray(1 - _ALPHA / 2, n.dtype)) ** (2 / 3) * ratio ** (1 / 3)
@@ -39,18 +39,18 @@ def _bandwidth(n: jax.Array, tau: jax.Array) -> jax.Array:
 
 
 def _percentile(v: jax.Array, w: jax.Array, share: float) -> jax.Array:
-    """Between the two rows at share * (n - 1), as NumPy's percentile for unit weights."""
+    """The percentile between the two rows at share * (n - 1), as NumPy's for unit weights."""
     place = share * (w.sum() - 1)
-    whole = jnp.floor(place)
-    first, second = (order.smallest(v, w, whole + k) for k in (1, 2))
+    below = jnp.floor(place)
+    first, second = (order.smallest(v, w, below + k) for k in (1, 2))
     second = jnp.where(jnp.isfinite(second), second, first)
-    return first + (place - whole) * (second - first)
+    return first + (place - below) * (second - first)
 
 
 def covariance(
     given: _problem.Fitted, static: tuple[tuple[str, Any], ...], kind: str
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """(matrix, sparsity 1 / f, residual degrees of freedom, whether the parameters solve the problem)."""
+    """The (matrix, sparsity 1 / f, residual degrees of freedom, whether the parameters solve the problem)."""
     given = _problem.present(given)
     dtype, w = _problem.dtype_of(given), _problem.weights(given)
     tau = jnp.asarray({**given.traced, **dict(static)}.get("tau", 0.5), dtype)
@@ -66,7 +66,7 @@ def covariance(
     h = spread * (ndtri(tau + h) - ndtri(tau - h))
     u = r / h
     f = dot(w, jnp.where(jnp.abs(u) <= 1, 0.75 * (1 - u * u), 0)) / (n * h)
-    # What rounding of the parameters leaves of the rows that the quantile goes through.
+    # The residual that rounding of the parameters leaves in rows through which the quantile passes.
     params = jax.tree.map(lambda v: jnp.abs(jnp.asarray(v, dtype)), given.params)
     size = jnp.abs(jnp.asarray(given.y, dtype)).max() + dot(jnp.abs(X), params.coef) + params.intercept
     noise = 64 * jnp.finfo(dtype).eps * size
@@ -81,15 +81,15 @@ def covariance(
     df = n - jnp.trace(Q.inner(V, w))
     if kind == "iid":
         return tau * (1 - tau) / f**2 * Q.plain, 1 / f, df, solved
-    # The rows that the quantile goes through count as below, whatever rounding says.
+    # Rows through which the quantile passes count as below it, whatever the sign of their rounding.
     D = jnp.where(r > noise, (tau / f) ** 2, ((1 - tau) / f) ** 2)
     return Q.sandwich(Q.inner(V, w * D)), 1 / f, df, solved
 
 
 def _solved(V: jax.Array, w: jax.Array, r: jax.Array, tau: jax.Array, noise: jax.Array) -> jax.Array:
-    """Whether the rows that the quantile goes through can balance the others, column by column: (), bool.
+    """Whether the rows through which the quantile passes can balance the others, column by column: (), bool.
 
-    Necessary for a minimum, to a hundredth of what the sum varies by from sample to sample.
+    Necessary for a minimum, up to a hundredth of the standard deviation of the sum over samples.
     """
     on = jnp.abs(r) <= noise
     pull = jnp.abs(dot(w * jnp.where(on, 0, jnp.where(r > 0, tau, tau - 1)), V))

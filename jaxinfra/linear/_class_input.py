@@ -1,4 +1,4 @@
-"""The input of the linear models of classes: labels checked; labels, weights and factors of classes made one."""
+"""The input of the linear models of classes: checked labels; labels, weights and factors of classes combined."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from jaxinfra.solvers.multinomial.multinomial import Shares
 def check_two(
     verb: str, X: Any, y: Any, class_weight: Any, sample_weight: Any, offset: Any
 ) -> tuple[Given, bool, np.dtype]:
-    """The checked data of two classes, whether their weights are to be balanced, and the working dtype."""
+    """The checked data of two classes, whether to balance their weights, and the working dtype."""
     X, y, dtype = checks.design(verb, X, y)
     if y.ndim != 1:
         raise ValueError(f"{verb}: y must have shape (n,) for two classes, got X {X.shape} and y {y.shape}")
     weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
-    # NaN and inf have a Status of their own.
+    # NaN and inf get their own Status.
     if isinstance(y, np.ndarray) and (bad := checks.counting(weights) & ((y < 0) | (y > 1)) & np.isfinite(y)).any():
         i = int(np.argmax(bad))
         more = " (for more than two classes use multinomial)" if y[i] > 1 else ""
@@ -61,7 +61,7 @@ def check_several(
 
 
 def read_several(given: Given, *, K: int, balanced: bool) -> Shares:
-    """The rows, with weights, factors of classes and labels made one."""
+    """The rows, with weights, factors of classes and labels combined."""
     X, y, w, offset, class_weight, _ = given
     dtype = checks.working_dtype(X, y)
     X = jnp.asarray(X, dtype)

@@ -1,4 +1,4 @@
-"""The lasso and the elastic net from their arguments on: one engine, whose penalties are l1 and, of the latter, l2."""
+"""The lasso and the elastic net from their arguments on: one engine with the penalties l1 and, for the latter, l2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 
 
 def _penalties(verb: str, given: Given, dtype: Any, penalties: dict[str, Any]) -> tuple[Any, Any]:
-    """l1, and l2 or None."""
+    """The checked penalties: l1, and l2 or None."""
     l1, *l2 = (checks.penalty(verb, name, value, given.X, given.y, dtype) for name, value in penalties.items())
     return l1, l2[0] if l2 else None
 
@@ -51,7 +51,7 @@ def path(
     verb: str, X: Any, y: Any, penalties: dict[str, Any], sample_weight: Any, offset: Any, init: Linear | None,
     tol: Any, max_iter: Any, fit_intercept: Any,
 ) -> Fit:  # fmt: skip
-    """Fits for the penalties l1 and, of the elastic net, l2."""
+    """Fits for the penalties l1 and, for the elastic net, l2."""
     given, dtype = _input.check(verb, X, y, sample_weight, offset)
     checks.init(verb, init, given.X, given.y)
     if any(value is None for value in penalties.values()):
@@ -105,7 +105,7 @@ def optimality(
     verb: str, params: Linear, X: Any, y: Any, penalties: dict[str, Any], sample_weight: Any, offset: Any,
     fit_intercept: Any,
 ) -> Linear:  # fmt: skip
-    """Its subgradient of least norm."""
+    """The subgradient of `objective` of least norm."""
     given, dtype = _input.check(verb, X, y, sample_weight, offset)
     X, y, w, _ = _input.read(given)
     l1, l2 = _penalties(verb, given, dtype, penalties)

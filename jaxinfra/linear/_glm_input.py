@@ -1,4 +1,4 @@
-r"""Input and output of a generalised linear model: checked data, and parameters that know their link."""
+r"""Input and output of a generalised linear model: checked data, and parameters with their link."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def check(
     if isinstance(y, np.ndarray) and known:
         with jax.ensure_compile_time_eval():
             bad = ~np.asarray(family.valid(jnp.asarray(y, dtype)))
-        # NaN and inf have a Status of their own.
+        # NaN and inf get their own Status.
         if (bad := counts & bad & np.isfinite(y)).any():
             i = int(np.argmax(bad))
             raise ValueError(f"{verb}: y is outside the range of {family!r}, got y[{i}] = {y[i]}")

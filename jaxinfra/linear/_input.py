@@ -1,7 +1,7 @@
 """The input of the linear models: the data as they were given, checked, and as arrays of the working dtype.
 
-`check` and `read` are those of the models of a real response; `_class_input` and `_glm_input` have those of the models
-of classes and of a family.
+`check` and `read` are for models of a real response; those for classes and for a family are in `_class_input` and
+`_glm_input`.
 """
 
 from __future__ import annotations

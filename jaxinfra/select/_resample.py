@@ -17,8 +17,8 @@ from jaxinfra._core.problem import unpacked
 from jaxinfra._core.types import Fit, Status
 from jaxinfra.select._scores import supervised
 
-# Weights of the fits of a batch: more than that leave the cache, fewer make small products (1000 logistic fits of
-# 1000 x 20 take 99 ms in batches of 250, 113 ms in batches of 100, 106 ms all at once).
+# Weights of the fits of a batch: more exceed the cache, fewer make small products (1000 logistic fits of 1000 x 20 take
+# 99 ms in batches of 250, 113 ms in batches of 100, 106 ms all at once).
 _ELEMENTS = 250_000
 
 
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
 
     @property
     def weights(self) -> jax.Array:
-        """The counts in the working dtype, 1 where there are none."""
+        """The counts in the working dtype, 1 if None."""
         dtype = checks.working_dtype(self.X, self.y)
         return jnp.ones(self.X.shape[0], dtype) if self.counts is None else jnp.asarray(self.counts, dtype)
 
@@ -82,15 +82,15 @@ def runner(
         """The fit of X and, unless the model has none, y."""
         return model.fit(sample.X, *((y,) if supervised(model) else ()), sample_weight=w, **given)
 
-    whole = of_rows(sample.weights, sample.y, **fixed)
+    full = of_rows(sample.weights, sample.y, **fixed)
     start = {}
-    if "init" in known and "init" not in fixed:  # NaN is no start
-        start["init"] = jax.tree.map(lambda v: jnp.where(jnp.isfinite(v), v, 0), implicit.frozen(whole.params))
+    if "init" in known and "init" not in fixed:  # a start must be finite
+        start["init"] = jax.tree.map(lambda v: jnp.where(jnp.isfinite(v), v, 0), implicit.frozen(full.params))
 
     def fit(w: jax.Array, y: Any = sample.y) -> tuple[Any, jax.Array]:
         return answer(of_rows(w, y, **{**start, **fixed}))
 
-    return fit, answer(whole)[0]
+    return fit, answer(full)[0]
 
 
 def batched(fn: Callable[[jax.Array], Any], items: jax.Array, rows: int) -> Any:
@@ -112,14 +112,14 @@ def drawn(sample: Sample, bayesian: bool, count: int) -> Callable[[jax.Array], j
                 times = jax.random.exponential(key, (count,), w.dtype)
                 return w * times[sample.groups]
             # Groups without any weight are not drawn; the number of draws is that of the others.
-            there = jax.ops.segment_max(w, sample.groups, count) > 0
-            drawn = jax.random.randint(key, (count,), 0, jnp.maximum(there.sum(), 1))
-            drawn = jnp.where(jnp.arange(count) < there.sum(), jnp.argsort(~there, stable=True)[drawn], count)
+            present = jax.ops.segment_max(w, sample.groups, count) > 0
+            drawn = jax.random.randint(key, (count,), 0, jnp.maximum(present.sum(), 1))
+            drawn = jnp.where(jnp.arange(count) < present.sum(), jnp.argsort(~present, stable=True)[drawn], count)
             return w * jnp.bincount(drawn, length=count).astype(w.dtype)[sample.groups]
         if bayesian:
             return jax.random.gamma(key, w)  # the sum of w exponential weights
         if sample.counts is not None:
-            # The number of draws would be a shape, so each row is drawn independently, w times in the mean.
+            # The number of draws would be a shape, so each row is drawn independently, w times on average.
             return jax.random.poisson(key, w).astype(w.dtype)
         rows = len(w)
         return jnp.bincount(jax.random.randint(key, (rows,), 0, rows), length=rows).astype(w.dtype)

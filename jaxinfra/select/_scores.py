@@ -56,7 +56,7 @@ class Score(NamedTuple):
 
 
 def supervised(model: ModuleType) -> bool:
-    """Whether `fit` takes y; otherwise y > 0 marks the rows that belong inside."""
+    """Whether `fit` takes y; otherwise y > 0 marks the rows inside the region."""
     return "y" in inspect.signature(model.fit).parameters
 
 
@@ -166,14 +166,14 @@ def _accuracy(rows: Rows) -> jax.Array:
 
 
 def _balanced_accuracy(rows: Rows) -> jax.Array:
-    right, there, _ = _counts(rows)
-    recall = right / positive(there)
-    return recall.sum() / (there > 0).sum().astype(recall.dtype)
+    right, actual, _ = _counts(rows)
+    recall = right / positive(actual)
+    return recall.sum() / (actual > 0).sum().astype(recall.dtype)
 
 
 def _f1(rows: Rows) -> jax.Array:
-    right, there, guessed = _counts(rows)
-    both = there + guessed
+    right, actual, guessed = _counts(rows)
+    both = actual + guessed
     f1 = 2 * right / positive(both)
     if len(f1) == 2:
         return jnp.where(both[1] > 0, f1[1], jnp.nan)
@@ -235,7 +235,7 @@ def find(verb: str, model: ModuleType, grid: Mapping[str, Any], score: Any) -> S
             return own(model)
         if not supervised(model):
             raise TypeError(f"{verb}: {model.__name__} has no loss of rows left out: give score, such as 'accuracy'")
-        # Dual objectives are no losses of other rows, and the objectives of subsets are no sums over rows.
+        # A dual objective is not a loss of other rows, and an objective of subsets is not a sum over rows.
         score = "accuracy" if classifies(model) else "absolute_error" if "key" in known else "squared_error"
     if isinstance(score, str):
         if score not in SCORES:
@@ -247,6 +247,6 @@ def find(verb: str, model: ModuleType, grid: Mapping[str, Any], score: Any) -> S
 
 
 def masked(rows: Rows) -> Rows:
-    """The rows without the content of rows of weight 0."""
+    """The rows, with the content of rows of weight 0 replaced."""
     X, w = absent.masked(rows.X, rows.w)
     return rows._replace(X=X, y=absent.present(w, rows.y)[0], w=w)

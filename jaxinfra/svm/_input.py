@@ -18,7 +18,7 @@ TOL = 1e-3  # libsvm's
 
 
 class Given(NamedTuple):
-    """The data as they were given; X and sample_weight without what absent rows hold.  hyper: C, nu, ..."""
+    """The data as they were given, X and sample_weight by `present`.  hyper: C, nu, ..."""
 
     X: jax.Array
     y: Any
@@ -117,7 +117,7 @@ def contains(kernel: Kernel, kind: type[Kernel]) -> bool:
 
 
 def _check_function(verb: str, custom: kernels.Custom, X: Any, dtype: Any) -> None:
-    """The function of a custom kernel gives real values, one for each pair of rows."""
+    """Check that the function of a custom kernel returns real values, one for each pair of rows."""
     n = X.shape[0]
     rows, cast = jax.ShapeDtypeStruct(X.shape, dtype), kernels.cast(custom, dtype)
     found = jax.eval_shape(cast.between, rows, rows)
@@ -156,7 +156,7 @@ def check_kernel(verb: str, value: Any, X: Any, dtype: Any) -> Kernel | None:
 
 
 def present(X: jax.Array, w: Any, kernel: Kernel | None) -> tuple[jax.Array, jax.Array | None]:
-    """The rows, and the weights in their dtype; rows of weight 0 that lie far away are filled."""
+    """The rows, and the weights in their dtype; far rows of weight 0 are replaced (`absent.filled`)."""
     return (X, None) if w is None else _present(X, w, precomputed=isinstance(kernel, Precomputed))
 
 
@@ -180,8 +180,8 @@ def positive(verb: str, name: str, value: Any, dtype: Any, shape: tuple[int, ...
     """A hyper-parameter that must be above 0 where it is known; a scalar, or of the given shape."""
     value = checks.hyper(verb, name, value, dtype, minimum=None)
     if value.shape not in ((), shape):
-        want = "a number" if shape == () else f"a number or of shape {shape}"
-        raise ValueError(f"{verb}: {name} must be {want}, got shape {value.shape}")
+        expected = "a number" if shape == () else f"a number or of shape {shape}"
+        raise ValueError(f"{verb}: {name} must be {expected}, got shape {value.shape}")
     if isinstance(value, np.ndarray | np.generic) and (np.asarray(value) <= 0).any():
         raise ValueError(f"{verb}: {name} must be above 0, got {name} = {value}")
     return value
@@ -212,7 +212,7 @@ def start(verb: str, init: Any, n: int, dtype: Any, pairs: int = 0) -> Any:
     """The coefficients of a machine to start from, (n,) or (pairs, n)."""
     if init is None:
         return None
-    want = (pairs, n) if pairs else (n,)
-    if tuple(np.shape(init.coef)) != want:
-        raise ValueError(f"{verb}: init.coef must have shape {want}, got {tuple(np.shape(init.coef))}")
+    shape = (pairs, n) if pairs else (n,)
+    if tuple(np.shape(init.coef)) != shape:
+        raise ValueError(f"{verb}: init.coef must have shape {shape}, got {tuple(np.shape(init.coef))}")
     return checks.array(verb, "init.coef", init.coef).astype(dtype)

@@ -1,6 +1,6 @@
 """Machines with a linear kernel on data far from 0, such as years: sums that cancel are taken about a centre.
 
-Where the dual variables b sum to 0, a shift c of the rows changes only what the intercept feels:
+Where the dual variables b sum to 0, a shift c of the rows changes only the intercept:
 
     sum_i b_i x_i'x + intercept = sum_i b_i (x_i - c)'(x - c) + (intercept + c'w),    w = sum_i b_i x_i
 """
@@ -20,12 +20,12 @@ from jaxinfra._core.precision import dot, eps, outside
 from jaxinfra.kernels import Kernel, Linear, Polynomial
 
 # 400 x 5 with one column of this standard deviation: 4 blocks at 1, 983 (3 s) at 100, more than 10000 (31 s) at 1000;
-# `linear_svm`, which begins inside, 0 at 1000 and more than 10000 at 10000.
+# `linear_svm`, which begins with an interior-point method, 0 at 1000 and more than 10000 at 10000.
 _FAST, _FAST_INSIDE = 100.0, 1000.0
 
 
 def warn_of_units(verb: str, X: Any, weights: Any, kernel: Any) -> None:
-    """Say of rows on the host that a fit will be slow in the units of a column."""
+    """Warn, for rows on the host, that a fit will be slow in the units of a column."""
     if not (verb.endswith((".fit", ".path")) and isinstance(X, np.ndarray) and isinstance(kernel, Linear | Polynomial)):
         return
     if weights is not None:
@@ -50,7 +50,7 @@ def warn_of_units(verb: str, X: Any, weights: Any, kernel: Any) -> None:
 
 
 def centred(X: jax.Array, kernel: Kernel) -> tuple[jax.Array, jax.Array]:
-    """X about a centre (p,), and that; X and 0 where the kernel is not `Linear`."""
+    """The rows about a centre, and the centre (p,); X and 0 where the kernel is not `Linear`."""
     if not isinstance(kernel, Linear):
         return X, jnp.zeros_like(X[0])
     centre = bulk(implicit.frozen(X))
@@ -58,15 +58,15 @@ def centred(X: jax.Array, kernel: Kernel) -> tuple[jax.Array, jax.Array]:
 
 
 def outer(intercept: jax.Array, coef: jax.Array, X: jax.Array, centre: jax.Array, kernel: Kernel) -> jax.Array:
-    """The intercept that goes with coef (..., n) and rows as they were given, of that for the centred rows X."""
+    """The intercept for rows as they were given, from that for the centred rows X with coef (..., n)."""
     return intercept - dot(dot(coef, X), centre) if isinstance(kernel, Linear) else intercept
 
 
 @jax.jit
 def slope(coef: jax.Array, vectors: jax.Array) -> jax.Array:
-    """sum_i coef_i vectors_i: (p,) or (pairs, p).
+    """The sum of coef_i vectors_i: (p,) or (pairs, p).
 
-    A sum of coefficients that is rounding is 0: times a centre far from 0 it would be most of the result.
+    A sum of coefficients that is only rounding counts as 0: times a centre far from 0 it would dominate the result.
     """
     centre, total = bulk(vectors), coef.sum(-1)
     total = jnp.where(jnp.abs(total) > 8 * eps(coef.dtype) * jnp.abs(coef).sum(-1), total, 0)
@@ -74,7 +74,7 @@ def slope(coef: jax.Array, vectors: jax.Array) -> jax.Array:
 
 
 def decision(coef: jax.Array, intercept: jax.Array, vectors: jax.Array, X: jax.Array) -> jax.Array:
-    """X w + intercept: (m,) or (m, pairs)."""
+    """The decision X w + intercept: (m,) or (m, pairs)."""
     w, centre = slope(coef, vectors), bulk(vectors)
     level = dot(w, centre) + intercept
     value = dot(X - centre[None], w.T)

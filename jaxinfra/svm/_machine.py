@@ -26,7 +26,7 @@ from jaxinfra.svm._input import contains
 
 MAX_ITER = 10_000
 SHARED = 12_000  # rows up to which machines that share a kernel matrix get all of it
-_ROWS, _VALUES = 1024, 2**21  # in a block of a prediction, at most: larger ones are new pages at every call
+_ROWS, _VALUES = 1024, 2**21  # in a block of a prediction, at most: larger ones take new memory pages at every call
 
 
 @short_repr
@@ -68,7 +68,7 @@ def kernel_matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -
     wide = certificate_dtype(X.dtype)
     work = kernel_rows.of(kernel, X, precomputed=precomputed, full=full)
     if X.dtype == np.float64:
-        # Where rows of the matrix are what costs, they are first those in float32; a function keeps its own precision.
+        # Where most of the cost is in rows of the matrix, these are first in float32; a function keeps its precision.
         kept = precomputed or contains(kernel, kernels.Custom) or kernel.times(work.features, X[:, 0]) is not None
         exact = work if kept else kernel_rows.of(kernel, X, precomputed=False, full=None if full else full)
         if kept or exact.values is not None:
@@ -97,7 +97,7 @@ def solve(
     """
     work, exact = matrices or kernel_matrices(X, kernel)
     fine = jnp.array(True)
-    # The diagonal and the features are not where values of the kernel overflow.
+    # Where values of the kernel overflow, the features or the diagonal are not finite.
     checked = (X, kernel, dual.c, dual.lower, dual.upper, dual.total, work.diagonal, work.features)
     for leaf in jax.tree.leaves(checked):
         fine = fine & jnp.isfinite(leaf).all()
@@ -107,7 +107,7 @@ def solve(
     noise = 1e-5 * jnp.abs(fixed.total)
     feasible = (fixed.lower <= fixed.upper).all()
     feasible = feasible & ((spread[0] - noise <= fixed.total) & (fixed.total <= spread[1] + noise)).all()
-    # What cannot be solved is made trivial: all variables fixed.
+    # A problem that cannot be solved is made trivial: all variables are fixed.
     run = fixed._replace(**{k: jnp.where(fine & feasible, getattr(fixed, k), 0) for k in ("lower", "upper", "c")})
     start = jnp.zeros_like(fixed.c) if init is None else jnp.where(jnp.isfinite(init), lax.stop_gradient(init), 0)
     found = _run(work, exact, run, run.feasible(start), tol, max_iter)
@@ -120,7 +120,7 @@ def solve(
 
 
 def evaluate(X: jax.Array, kernel: Kernel, dual: Dual, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The dual's objective and its violation at b (N,), from the kernel anew."""
+    """The dual's objective and its violation at b (N,), computed anew from the kernel."""
     live = kernel_rows.of(
         kernel, X, precomputed=isinstance(kernel, Precomputed), dtype=certificate_dtype(X.dtype), full=False
     )
@@ -132,7 +132,7 @@ def evaluate(X: jax.Array, kernel: Kernel, dual: Dual, b: jax.Array) -> tuple[ja
 
 
 def prepare(verb: str, params: Machine, X: Any) -> jax.Array:
-    """X (m, p) that fits the vectors of a machine."""
+    """The checked rows X (m, p) for the vectors of a machine."""
     X = checks.array(verb, "X", X)
     if checks.fitted(verb, params).vectors.ndim != 2:
         raise ValueError(
@@ -155,7 +155,7 @@ def decision(params: Machine, X: jax.Array) -> jax.Array:
     X, params = X.astype(dtype), jax.tree.map(lambda v: v.astype(dtype), params)
     coef = params.coef.T
     if isinstance(params.kernel, Precomputed):
-        # Values beside a coefficient of 0 are not looked at.
+        # Values with a coefficient of 0 are ignored, whatever they are.
         X = jnp.where((coef != 0).reshape(len(coef), -1).any(1)[None], X, 0)
         value = dot(X, coef)
         return value + (params.intercept if value.ndim == 1 else params.intercept[None])
@@ -202,5 +202,5 @@ def linear_coef(verb: str, params: Any) -> jax.Array:
     return _linear_kernel.slope(params.coef, params.vectors)
 
 
-# Of the classifiers.
+# The static arguments of the classifiers.
 compiled = partial(jax.jit, static_argnames=("classes", "balanced", "capacity"))

@@ -20,7 +20,7 @@ from jaxinfra.svm._machine import Found
 
 
 def pairs(classes: int) -> int:
-    """How many machines there are for several classes; 0 for two, whose machine has no axis for it."""
+    """The number of machines for several classes; 0 for two, whose single machine has no such axis."""
     return classes * (classes - 1) // 2 if classes > 2 else 0
 
 
@@ -28,7 +28,7 @@ def bounds(given: Given, C: Any, classes: int, balanced: bool) -> Labels:
     """The labels, with the limits C_i; -1 where C is not positive."""
     data = read_classes(given, classes, balanced)
     C = jnp.broadcast_to(jnp.asarray(C), data.limit.shape)
-    # A weight of 0 is a row that is absent, but a C of 0 is no problem that has an answer.
+    # A weight of 0 makes a row absent, but with a C of 0 the problem has no solution.
     return data._replace(limit=jnp.where(C <= 0, -1, C * data.limit))
 
 
@@ -39,7 +39,7 @@ def shared(X: jax.Array, kernel: kernels.Kernel) -> Any:
 
 
 def chosen(X: jax.Array, kernel: kernels.Kernel, at: jax.Array) -> jax.Array:
-    """Some rows; of a precomputed kernel their values among each other."""
+    """Some rows; for a precomputed kernel the values between them."""
     return X[at[:, None], at[None]] if isinstance(kernel, kernels.Precomputed) else X[at]
 
 
@@ -64,7 +64,7 @@ def hinge(sign: jax.Array, bound: jax.Array) -> Dual:
 
 
 class Machines(NamedTuple):
-    """The machine of a solved dual; `sound`: whether there is such a machine at all."""
+    """The machine of a solved dual; `sound`: whether such a machine exists."""
 
     coef: jax.Array
     intercept: jax.Array
@@ -78,7 +78,7 @@ Finish = Callable[[Found], "Machines"]
 
 
 def each(X: jax.Array, data: Labels, classes: int, capacity: int, arrays: Any, solve: Callable[..., Any]) -> Any:
-    """`solve(rows, at, sign, w, arrays_of_the_pair)` for every pair i < j, that of class j positive.
+    """Call `solve(rows, at, sign, w, arrays_of_the_pair)` for every pair i < j, with class j positive.
 
     rows (capacity,): which rows belong to the pair, n beyond them; at: the same within bounds; arrays: with a leading
     axis of pairs, or None.
@@ -91,8 +91,8 @@ def each(X: jax.Array, data: Labels, classes: int, capacity: int, arrays: Any, s
         sign = (data.y == pair[1]).astype(X.dtype) - (data.y == pair[0]).astype(X.dtype)
         rows = jnp.nonzero(sign, size=capacity, fill_value=n)[0]
         at = jnp.minimum(rows, n - 1)
-        there = rows < n
-        return solve(rows, at, jnp.where(there, sign[at], 0), jnp.where(there, data.limit[at], 0), arrays)
+        used = rows < n
+        return solve(rows, at, jnp.where(used, sign[at], 0), jnp.where(used, data.limit[at], 0), arrays)
 
     return lax.map(one, (index, arrays))
 
@@ -113,7 +113,7 @@ def fit(
         dual = build(sign, w)
         b = None if start is None else begin(start, dual)
         found = _machine.solve(X, kernel, dual, b, tol=tol, max_iter=max_iter, matrices=matrices)
-        # Without one of the two classes nothing is to be decided.
+        # Without one of the two classes there is nothing to separate.
         alone = ~(sign * w > 0).any() | ~(sign * w < 0).any()
         silent = alone & ((found.status == Status.CONVERGED) | (found.status == Status.INFEASIBLE)) & (w >= 0).all()
         coef, intercept, objective, sound = finish(found)

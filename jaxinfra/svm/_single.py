@@ -29,10 +29,10 @@ class Shifted(NamedTuple):
 
 
 def read(given: Given, build: Callable[..., Dual]) -> Shifted:
-    """build(y - level, w, *levels) in the working dtype.
+    """The dual build(y - level, w, *hyper) in the working dtype, with its kernel and level.
 
-    As the variables of a regression sum to 0, a level of y is its intercept's alone; beside it the slopes would lose
-    their digits (float32, y near 1e4, 40 rows: 123 blocks for 4, STALLED).
+    As the variables of a regression sum to 0, a level of y changes only the intercept; left in y it would cost the
+    slopes their digits (float32, y near 1e4, 40 rows: 123 blocks instead of 4, STALLED).
     """
     X, dtype = given.X, given.X.dtype
     w = given.sample_weight
@@ -68,7 +68,7 @@ def _fit(
     start = None if init is None else variables(init, dual)
     X, centre = _linear_kernel.centred(given.X, kernel) if zero_sum else (given.X, None)
     found = _machine.solve(X, kernel, dual, start, tol=tol, max_iter=max_iter)
-    # Rows of weight 0 are absent, and without any row no number is better than another.
+    # Rows of weight 0 are absent, and without any row the parameters are undetermined.
     empty = (found.status == Status.CONVERGED) & ~(dual.lower < dual.upper).any()
     coef, intercept = (jnp.where(empty, jnp.nan, v) for v in (dual.by_row(found.b, n), level - found.rho.mean()))
     if centre is not None:

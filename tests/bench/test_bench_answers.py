@@ -111,7 +111,7 @@ def compare_with_plain(model, name):
     assert certify(answer)[figure] < targets.target(model)
 
 
-# liblinear comes near alone, and skglm compiles for seconds: they have tests of their own.
+# liblinear comes near alone, and skglm compiles for seconds: they have their own tests.
 PEERS = [(m, n) for m in targets.CERTIFICATES for n in adapters.ADAPTERS[m]
          if n not in ("jaxinfra", "skglm", "liblinear")]  # fmt: skip
 
@@ -135,7 +135,7 @@ def test_liblinear_comes_near():
 
 
 def test_skglm_agrees_with_numpy():
-    # It compiles for seconds, so that one model stands for all.
+    # It compiles for seconds, so that one model represents all.
     pytest.importorskip("skglm")
     code = "import warnings; warnings.simplefilter('ignore'); "
     code += "from tests.bench.test_bench_answers import compare_with_plain; "
@@ -167,7 +167,7 @@ def test_gap_of_an_answer_by_hand():
     # An intercept that is off by 0.1 costs 0.1^2 / 2.
     assert linear.gap(X, y, np.array([1.5]), 1.1, 0.5) * 2 == pytest.approx(0.005)
     assert linear.gap(X, y, np.array([np.nan]), 1.0, 0.5) == linear.HOPELESS
-    # With l2 = 1 the solution is 3/4, and away from it the gap bounds what the objective can fall.
+    # With l2 = 1 the solution is 3/4, and away from it the gap bounds the decrease of the objective.
     assert linear.gap(X, y, np.array([0.75]), 1.0, 0.5, 1.0) == pytest.approx(0, abs=1e-15)
     fall = 0.1**2 / 2 * 2
     assert fall <= linear.gap(X, y, np.array([0.85]), 1.0, 0.5, 1.0) * 2 < 3 * fall
@@ -232,7 +232,7 @@ def test_peers_that_take_too_long_are_given_up():
     assert figures["gap"] == 1e-4
     with pytest.raises(compare._TooSlow):
         compare.settle(adapter._replace(tolerances=(1e-8,)), None, lambda tol: {"gap": tol}, "gap", 0.1)
-    # The first call of a library imports it: it is asked once more.
+    # The first call of a library imports it: a second one is measured.
     naps = [0.3]
 
     def importing(task, tol):

@@ -207,7 +207,7 @@ def test_results_are_asv_s_and_are_merged(tmp_path, head):
     pytest.importorskip("asv")
     from asv.results import Results
 
-    # In a process of its own: asv forks, which one that runs JAX must not.
+    # In its own process: asv forks, which one that runs JAX must not.
     subprocess.run([sys.executable, "-c", STORE, str(tmp_path), head], check=True, cwd=ROOT)
     (path,) = [p for p in records.result_files(tmp_path) if p.name != "machine.json"]
     name = "nist.Nist.track_lost_digits"

@@ -25,7 +25,7 @@ from bench.suite import data, model_cases, network_cases, settings
 
 pytestmark = pytest.mark.slow
 
-# What is solved; is it solved, and how a process is run and timed; who solves it; how it is shown; what is asked for.
+# The rooms by level: problems; certificates, and running and timing; peers; reports; commands.
 LEVELS = [{"suite"}, {"certificates", "runner"}, {"peers"}, {"report"}, {"commands"}]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 ROOMS = sorted(path for room in LEVEL for path in (ROOT / "bench" / room).glob("*.py"))

@@ -87,7 +87,7 @@ def test_in_lanes_that_share_it(name):
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "logistic" else pytest.mark.slow) for n in SOLVERS])
 def test_derivatives(name):
-    """Of rows that are absent 0, of the others as without them."""
+    """Derivatives by absent rows are 0, those by the others as without them."""
     fit, model = FITS[name]
     X, y = model.data()
     w = np.where(ABSENT, 0.0, model.weights())
@@ -127,7 +127,7 @@ def test_a_row_that_comes_in(name):
 
 @pytest.mark.parametrize("dtype, far", [(np.float32, 1e5), (np.float64, 1e12)])
 def test_an_outlier_that_is_absent(dtype, far):
-    """It has no part in centres, scales, norms, starts."""
+    """It enters no centre, scale, norm or start."""
     x = np.array([-1, 1, -2, 2, 0.5, -0.5, far], dtype)[:, None]
     y, w = np.array([0, 1, 1, 0, 1, 0, 0]), np.array([1] * 6 + [0], dtype)
     fit = ji.check(ji.logistic.fit(x, y, sample_weight=w))

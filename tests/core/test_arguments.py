@@ -1,4 +1,4 @@
-"""What users of other libraries pass: their keywords, fits for params, frames, sparse matrices, lists."""
+"""Arguments that users of other libraries pass: their keywords, fits for params, frames, sparse matrices, lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop driver, pairs, status and host-side checks."""
+"""The loop driver, double-word arithmetic, status and host-side checks."""
 
 from __future__ import annotations
 
@@ -265,8 +265,8 @@ def test_pytree_keeps_static_fields_and_names_its_leaves():
 
 
 def test_the_compiler_is_not_made_to_search_rows(capfd):
-    """Weights of 1 that stand in the program: it would look for the first row that counts itself, for seconds, and say
-    so."""
+    """Weights of 1 that are constants of the program: the compiler would search for the first row that counts, for
+    seconds, and print a warning."""
 
     def frame(X):
         return design.provisional(X, jnp.ones_like(X[:, 0]), True, blocked=True)
@@ -277,7 +277,7 @@ def test_the_compiler_is_not_made_to_search_rows(capfd):
 
 @pytest.mark.parametrize("blocked", [False, True])
 def test_a_constant_column_has_its_value_for_a_centre(blocked):
-    """Its mean is rounded, and what is left about that is no spread."""
+    """Its mean is rounded, and the deviations from it are no spread."""
     rng = np.random.default_rng(5)
     X = np.c_[np.full((300, 3), [0.1, 1 / 3, 7.7]), rng.standard_normal(300), np.full(300, 1e6 + 0.1)]
     X[1::2, 4] += 1e-9  # a few units in the last place, which are all that the column holds

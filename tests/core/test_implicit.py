@@ -13,7 +13,7 @@ pytestmark = pytest.mark.core
 
 
 def cube_root(a):
-    """x with x^3 + x = a, by Newton steps that have no derivative of their own."""
+    """The root x of x^3 + x = a, by Newton steps through which no derivative goes."""
 
     def body(_, x):
         return x - (x**3 + x - a_) / (3 * x**2 + 1)

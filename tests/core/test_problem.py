@@ -1,4 +1,4 @@
-"""A fit that knows its problem: the verbs of any fit, and what carries a fit."""
+"""A fit with its problem: the verbs of any fit, and the functions that take one."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_what_is_no_fit_is_named():
 
 
 def test_defaults_of_verbs_are_those_of_fit():
-    """What is left out of a fit and of a verb is the same."""
+    """Arguments that are left out have the same value in a fit and in a verb."""
     modules = {model.module for model in distinct()} | {row.module for row in (*DISTINCT, *OTHERS)}
     for module in modules:
         known = inspect.signature(module.fit).parameters

@@ -282,7 +282,7 @@ def test_bad_arguments():
 
 
 def test_summary():
-    """What statsmodels prints, line by line, for several kinds of parameters."""
+    """The lines of statsmodels' summary, for several kinds of parameters."""
     sm = pytest.importorskip("statsmodels.api", reason="statsmodels is not installed")
     fit = ji.logistic.fit(X, BINARY, tol=1e-12)
     text = infer.summary(fit, X, BINARY, names=["age", "dose", "weight"])

@@ -1,4 +1,4 @@
-"""Errors do not depend on where a column lies, down to what its type can say."""
+"""Errors do not depend on the level of a column, down to the resolution of its dtype."""
 
 from __future__ import annotations
 

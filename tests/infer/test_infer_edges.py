@@ -1,5 +1,5 @@
-"""Errors and residuals at the edges: rows of leverage 1 and of weight 0, no degrees of freedom, falling links, groups
-of any numbers, arguments that were forgotten."""
+"""Errors and residuals at the edges: rows of leverage 1 and of weight 0, no degrees of freedom, decreasing links,
+groups of any numbers, arguments that were forgotten."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ FALLING = (links.Inverse, links.InverseSquared, links.Power)  # of the pairs wit
                  id=f"{type(pair[0]).__name__}-{type(pair[1]).__name__}") for i, pair in enumerate(PAIRS)
 ])  # fmt: skip
 def test_residuals_have_the_sign_of_y_less_its_mean(family, link):
-    """(y - mu) / sqrt(V), whichever way the link goes."""
+    """Residuals (y - mu) / sqrt(V), whether the link increases or decreases."""
     mu = 0.2 + 0.5 * (X[:, 0] - X[:, 0].min()) / np.ptp(X[:, 0])
     y = np.clip(mu * np.random.default_rng(3).uniform(0.7, 1.3, N), 0.01, 0.99)
     x = np.asarray(link(jnp.asarray(mu)))[:, None]

@@ -92,7 +92,7 @@ def test_reference_and_optimality(model, dtype):
     # n < p interpolates: the objective is then rounding of zero.
     floor = tolerance(dtype, 1e-20, 1e-9) * float(np.mean(np.square(y)))
     assert abs(float(fit.info.objective) - float(objective)) <= tolerance(dtype, 1e-9, 1e-3) * float(objective) + floor
-    # The verb is the reference's derivative at the solution and far from it, whatever stands at zero.
+    # The verb is the reference's derivative at the solution and far from it, whichever coefficients are zero.
     for shift in (0, 0.1):
         at = fit.params._replace(coef=fit.params.coef + np.asarray(shift, dtype))
         verb = model.verb("optimality", at, X, y, sample_weight=w, **penalty)
@@ -357,7 +357,7 @@ def test_values_that_only_the_device_knows(model):
 
 @pytest.mark.parametrize("model", [m for m in MODELS if m.y in ("binary", "classes")], ids=lambda m: m.name)
 def test_what_no_finite_parameters_fit(model):
-    """Separable classes and an absent class are stated, and a penalty helps against the first of them."""
+    """Separable classes and an absent class get their Status, and a penalty helps against the first of them."""
     X, y = model.data()
     w = model.weights()
     free = {k: 0 * np.asarray(v) for k, v in model.hyper.items()}

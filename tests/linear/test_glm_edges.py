@@ -24,7 +24,7 @@ def fit(x, y, family, link=None, dtype=np.float64, **given):
     "family", [FA.Poisson(), FA.NegativeBinomial(0.5), FA.Tweedie(1.5)], ids=lambda f: type(f).__name__
 )
 def test_a_mean_that_underflows(family, dtype):
-    """A row of y = 0 whose mean is 0 says nothing, however far it is: the fit is that of the others."""
+    """A row of y = 0 whose mean is 0 has no effect, however far it is: the fit is that of the others."""
     x, y = np.array([0, 0, 1, 1, 2, 2, 2000]), [4, 6, 2, 3, 1, 1, 0]
     others = ji.check(fit(x[:6], y[:6], family, dtype=dtype)[0])
     for far in (2000, 1e5):
@@ -45,8 +45,8 @@ CERTAIN = {
 @DTYPES
 @pytest.mark.parametrize("name", CERTAIN)
 def test_a_row_whose_class_is_certain(name, dtype):
-    """In units of a spread that one row makes the gradient of all others is 0: that was called converged at a tenth of
-    the slope, or separable."""
+    """In units of a spread that one row determines, the gradient of all others is 0: that was called converged at a
+    tenth of the slope, or separable."""
     x, y = np.array([0, 0, 1, 1, 2, 2, 2], dtype)[:, None], np.array([0, 0, 1, 0, 1, 0, 1])
     others = ji.check(CERTAIN[name](x[:6], y[:6])).params.coef
     for far in (1e5, 1e6) if dtype is np.float32 else (1e8, 1e12):
@@ -112,7 +112,7 @@ def test_counts_of_0():
 
 @pytest.mark.parametrize("name", CERTAIN)
 def test_missing_values_as_999999(name):
-    """What a few such rows say together is what is left of large terms: float32 knows it, and that it does."""
+    """The information of a few such rows is a small remainder of large terms, which float32 resolves."""
     rng = np.random.default_rng(1)
     X = rng.standard_normal((200, 3))
     y = (rng.random(200) < 1 / (1 + np.exp(-X @ [0.7, -0.5, 0.3]))).astype(int)
@@ -123,7 +123,7 @@ def test_missing_values_as_999999(name):
 
 
 def with_missing_values(seed, share, value):
-    """1000 rows of three classes, some with a value in the first column that stands for none, in float32."""
+    """1000 rows of three classes, some with a value in the first column that marks a missing one, in float32."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((1000, 3))
     y = np.digitize(X @ [0.7, -0.5, 0.3] + rng.logistic(size=1000), [-1, 1])
@@ -133,7 +133,7 @@ def with_missing_values(seed, share, value):
 
 @pytest.mark.parametrize("value", [9999, 999999, 1e10])
 def test_missing_values_beside_three_classes(value):
-    """The softmax does not care for what is added to all classes; rounding of such rows must not lead that way."""
+    """The softmax is invariant to a constant added to all classes; rounding of such rows must not move along it."""
     for seed in range(3):
         X, y = with_missing_values(seed, 0.1, value)
         single, double = (
@@ -144,7 +144,7 @@ def test_missing_values_beside_three_classes(value):
 
 
 def test_a_likelihood_that_cannot_get_on_stops():
-    """Rounding of rows at 1e10 accepts steps for ever that gain nothing."""
+    """With rows at 1e10, rounding would accept steps without progress endlessly."""
     X, y = with_missing_values(0, 0.01, 1e10)
     fit = ji.multinomial.fit(X, y, n_classes=3)
     assert fit.info.status == ji.Status.STALLED and fit.info.n_iter < 200

@@ -1,4 +1,4 @@
-"""What must not change a fit, on data that hypothesis draws."""
+"""Changes of the data that must not change a fit, on data that hypothesis draws."""
 
 from __future__ import annotations
 

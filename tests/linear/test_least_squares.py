@@ -63,7 +63,7 @@ def test_rank_and_minimum_norm(deficient):
 
 
 def test_collinear_and_constant_columns_with_weights():
-    """A mean that is rounded is no column of its own."""
+    """The rounding of a mean does not count as another column."""
     x, y, w = np.arange(3.0), np.array([2.0, 7, 3]), np.array([1.9, 1.6, 0.3])
     both = np.c_[x, x, np.ones(3)]
     fit = ji.check(ji.ols.fit(both, y, sample_weight=w))
@@ -101,21 +101,21 @@ def test_minimum_norm_of_collinear_and_constant_columns_with_weights(rng):
 
 @pytest.mark.slow
 def test_many_rows_in_single_precision_have_a_rank_of_their_own(rng):
-    """LAPACK's eps * n would take what differs by 0.01 for the same."""
+    """LAPACK's eps * n would take columns that differ by 0.01 for the same."""
     a, b = rng.standard_normal((2, 200_000))
     X = np.c_[a, a + 0.01 * b].astype(np.float32)
     y = X[:, 0] - 2 * X[:, 1]
     for fit in (ji.ols.fit(X, y), ji.ridge.fit(X, y, l2=0.0)):
         assert ji.check(fit).info.rank == 2
         np.testing.assert_allclose(fit.params.coef, [1, -2], rtol=1e-3)
-    # A sum and a constant are still no columns of their own.
+    # A sum of columns and a constant still add nothing to the rank.
     same = np.c_[X[:, 0], b, X[:, 0] + b.astype(np.float32), np.full(len(a), 0.1)].astype(np.float32)
     assert ji.check(ji.ols.fit(same, y)).info.rank == 2
 
 
 @pytest.mark.parametrize("dtype, ratio", [(np.float64, 1e6), (np.float32, 1e3)])
 def test_wide_data_with_one_large_column(dtype, ratio, rng):
-    """What a correction changes is below the rounding of the kernel's coefficients, not of the columns'.
+    """The effect of a correction is below the rounding of the kernel's coefficients, not of the columns'.
 
     And its size has no unit: squares of y that underflow are not small beside y.
     """
@@ -264,7 +264,7 @@ def test_intercept_belongs_to_the_slope(n):
 @pytest.mark.slow
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_more_targets_than_join_the_gram_matrix(fit_intercept, monkeypatch, rng):
-    """Many targets have their cross products apart, in blocks and in strips of columns too."""
+    """Many targets have separate cross products, in blocks and in strips of columns too."""
     n, p, k = 500, 200, 9
     X = rng.standard_normal((n, p)) + rng.uniform(-3, 3, p)
     Y = X[:, :k] + rng.standard_normal((n, k)) + 5

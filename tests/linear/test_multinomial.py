@@ -254,7 +254,7 @@ def test_bad_input():
         multinomial.fit(X, y, init=ji.Linear(jnp.ones(5), jnp.ones(3)))
     with pytest.raises(ValueError, match="sample_weight must not be negative"):
         multinomial.fit(X, y, sample_weight=-np.ones(120))
-    # What only the device knows.
+    # Values that are only on the device.
     labels = jnp.asarray(y)
     fit = partial(multinomial.fit, n_classes=3, l1=0.01, l2=0.1, sample_weight=np.ones(120))  # a program for all
 

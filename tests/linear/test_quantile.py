@@ -99,7 +99,7 @@ def test_fewer_rows_than_columns(far, n):
     ("dtype", "apart"), [(np.float64, 1e-6), (np.float64, 1e-11), (np.float32, 1e-3), (np.float32, 1e-5)]
 )
 def test_columns_that_are_nearly_the_same(dtype, apart):
-    """Beside columns that say nothing, which any basis has to do without, those that differ by little are used."""
+    """Beside uninformative columns, which no basis can use, columns that differ by little are used."""
     eps = np.finfo(dtype).eps
     for seed in range(4):
         rng = np.random.default_rng(seed)

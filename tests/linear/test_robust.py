@@ -171,7 +171,7 @@ def test_degenerate_constants():
 
 
 def test_huber_of_few_rows(rng):
-    """With 20 rows for 7 unknowns few are within delta now and then, and Newton's plain step goes far too far."""
+    """With 20 rows for 7 unknowns there are at times few within delta, and Newton's plain step is far too long."""
     X = rng.standard_normal((50, 20, 5))
     y = X.sum(2) + rng.standard_t(3, (50, 20))
     info = jax.vmap(lambda X, y: ji.huber.fit(X, y, l2=0.01, tol=1e-10))(X, y).info
@@ -231,7 +231,7 @@ def test_a_scale_of_zero(rng):
     for fit in (ji.huber.fit(X, y), ji.m_estimator.fit(X, y), ji.m_estimator.fit(X, y, norm=norms.Tukey())):
         assert fit.info.status == ji.Status.ZERO_SCALE
         assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(fit.params))
-    # A known scale has an answer, and so has the median. Two or three of the 15 rows lie within the norm's 0.23 of the
+    # A known scale has an answer, and so has the median. Two or three of the 15 rows are within the norm's 0.23 of the
     # line, with a psi of at most 0.07 against the weight of 25: three of 3^(1/2) 0.07 / 25.
     np.testing.assert_allclose(ji.check(ji.quantile.fit(X, y)).params.coef, [1, 2], rtol=1e-12)
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""SEPARABLE if and only if a linear program finds a direction along which the likelihood rises for ever."""
+"""SEPARABLE if and only if a linear program finds a direction along which the likelihood rises without bound."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def counts(X, y):
 
 
 def ordered(X, y):
-    """Of coef and the two thresholds."""
+    """The conditions by coef and the two thresholds."""
     t = np.eye(2)
     above = [np.r_[-x, t[k]] for x, k in zip(X, y, strict=True) if k < 2]
     below = [np.r_[x, -t[k - 1]] for x, k in zip(X, y, strict=True) if k > 0]
@@ -61,7 +61,7 @@ def ordered(X, y):
 
 
 def several(X, y):
-    """Of a column of parameters for each class."""
+    """The conditions by a column of parameters for each class."""
     one = np.eye(3)
     return feasible(
         [np.kron(one[k] - one[m], np.r_[x, 1]) for x, k in zip(X, y, strict=True) for m in range(3) if m != k]

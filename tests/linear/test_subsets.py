@@ -90,7 +90,7 @@ def test_theil_sen_in_any_unit_of_y_and_of_the_weights(data):
 
 @pytest.mark.slow
 def test_theil_sen_takes_no_rounding_for_a_slope():
-    """Of a subset that holds a row twice the last pivot is rounding over the one before it, here 6e-5 of the first."""
+    """In a subset that holds a row twice the last pivot is rounding over the one before it, here 6e-5 of the first."""
     X = np.array(
         [[-0.3618232, 0.5410759, -0.30989197], [1.4306939, 1.4847772, -0.6256391], [-0.4693299, 1.0402908, 2.064371],
          [-1.2554882, -0.83989346, -1.272535], [-0.4693299, 1.0402908, 2.064371], [0.21626474, 0.6068708, 1.240324],
@@ -203,7 +203,7 @@ def test_ransac_finds_the_consensus(half):
     fit = ji.check(ji.ransac.fit(X, y, key=KEY, threshold=0.15, sample_weight=w))
     inside = np.asarray(ji.ransac.inliers(fit.params, X, y, threshold=0.15))
     assert inside[good].all() and inside[~good].sum() <= 4
-    # It is the least squares of these rows, and their weight is what is said.
+    # It is the least-squares fit of these rows, and `inliers` is their weight.
     V = np.c_[X, np.ones(200)][inside]
     expected = np.linalg.lstsq(np.sqrt(w[inside])[:, None] * V, np.sqrt(w[inside]) * y[inside], rcond=None)[0]
     close(tuple(fit.params), (expected[:3], expected[3]), 1e-12)

@@ -43,7 +43,7 @@ def test_one_hot_labels_are_those_of_integers(small):
         np.testing.assert_array_equal(found.history["accuracy"], expected.history["accuracy"])
     balanced = run((params, X, jnp.asarray(columns)), class_weight="balanced")
     same(balanced.params, run(small, class_weight="balanced").params)
-    # In a row that is absent stands anything.
+    # A row that is absent may contain anything.
     weight = np.ones(50, np.float32)
     weight[[3, 4]] = 0
     strange = columns.copy()
@@ -65,7 +65,7 @@ def test_logits_that_are_nan_are_of_no_class(small, columns):
     given = {"loss": "softmax" if columns == 2 else "sigmoid", "metrics": ("accuracy", "auc", "confusion")}
     found = train.evaluate(apply, {}, lost, y, **given)
     assert np.isnan(found["accuracy"]) and np.isnan(found["auc"]) and np.isnan(found["confusion"]).any()
-    # In a row that is absent stands anything.
+    # A row that is absent may contain anything.
     absent = train.evaluate(apply, {}, lost, y, sample_weight=(np.arange(len(y)) != 3).astype(np.float32), **given)
     rest = train.evaluate(apply, {}, np.delete(X, 3, 0), np.delete(y, 3), **given)
     for name in ("accuracy", "auc"):
@@ -94,7 +94,7 @@ def test_soft_labels_have_the_cross_entropy(small):
 
 
 def test_labels_that_say_too_little_are_errors(small):
-    """What would be a regression, or a class a step, without a word."""
+    """Labels that would silently be a regression, or a class a step."""
     params, X, y = small
     with pytest.raises(ValueError, match=r"2 columns of y must be probabilities of the classes"):
         run((params, X, np.ones((50, 2), np.float32)), loss="softmax")
@@ -186,7 +186,7 @@ def test_a_metric_may_be_a_name(small):
 
 
 def test_auc_ranks_where_probabilities_are_one():
-    """exp(-20) beside 1 is nothing in float32: the odds tell such rows apart."""
+    """Next to 1, exp(-20) vanishes in float32: the odds tell such rows apart."""
     logits = np.float32([[0, 20], [0, 25], [0, 30], [0, 35]])
     found = train.evaluate(scaled, ONE, logits, np.int32([0, 1, 0, 1]), loss="softmax", metrics=("auc",))
     np.testing.assert_allclose(found["auc"], 0.75, rtol=1e-6)
@@ -261,7 +261,7 @@ def test_a_moving_average_of_narrow_parameters_moves(small):
         assert result.average["w"].dtype == result.best["w"].dtype == dtype
         found[dtype] = np.asarray(result.average["w"], np.float32)
     apart = np.abs(found[jnp.bfloat16] - found[jnp.float32]).max()
-    # Rounding of the parameters makes 4 in 100 of it, an average that stands still 39.
+    # Rounding of the parameters makes 4 in 100 of it, an average that does not move 39.
     assert apart < 0.1 * np.abs(found[jnp.float32]).max(), found
 
 

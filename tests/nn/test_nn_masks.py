@@ -30,7 +30,7 @@ def test_values_and_gradients_under_a_mask_match_numpy(kind, name):
 
 @pytest.mark.parametrize(("kind", "name"), SEQUENCES)
 def test_masked_steps_change_nothing(kind, name):
-    """What stands in masked steps is not seen; a padded sequence is the short one."""
+    """The content of masked steps has no effect; a padded sequence is the short one."""
     _, params, x = network(kind, name)
     run, along, x = gradient(kind, name), cotangent(kind, name, MASK), np.asarray(x)
     (_, out), _ = run(params, x, along, mask=MASK)
@@ -47,7 +47,7 @@ def test_masked_steps_change_nothing(kind, name):
 
 @pytest.mark.parametrize(("kind", "name"), SEQUENCES)
 def test_masked_steps_may_hold_anything(kind, name):
-    """NaN, or a token that does not exist: neither values nor gradients see it."""
+    """NaN, or a token that does not exist, affects neither values nor gradients."""
     _, params, x = network(kind, name)
     tokens = x.ndim == 2
     strange = np.where(MASK if tokens else MASK[:, :, None], x, np.asarray(-1 if tokens else np.nan, x.dtype))

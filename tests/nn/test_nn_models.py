@@ -1,4 +1,4 @@
-"""The networks against NumPy written from the textbook, values and gradients, and against what must hold of them."""
+"""The networks against NumPy written from the textbook, values and gradients, and their invariances."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_tokens_outside_the_vocabulary_are_nan_in_their_row():
 
 @pytest.mark.slow
 def test_tokens_of_narrow_types():
-    """A type that holds the tokens need not hold the size of the vocabulary."""
+    """A dtype that holds the tokens need not hold the size of the vocabulary."""
     config = attention.Config(4, 2, 2, vocabulary=300, hidden=3)
     params, apply = networks.drawn(attention, config, jnp.float32), jax.jit(attention.apply)
     x = np.array([[0, 5, 90]], np.int32)

@@ -70,7 +70,7 @@ def test_adam_is_the_papers(small):
 
 
 def test_weight_zero_is_a_row_that_is_absent(small):
-    """In the midst of others, with NaN and a label that does not exist."""
+    """A row among others, with NaN and a label that does not exist."""
     params, X, y = small
     kept = np.arange(60) % 6 != 2
     more, labels, weight = np.full((60, 3), np.nan, np.float32), np.full(60, 7, np.int32), kept.astype(np.float32)

@@ -143,7 +143,7 @@ def test_a_far_row_of_little_weight(model, dtype, far):
 
 
 def test_one_class_in_a_batch():
-    """Sums that round otherwise than alone made one class two."""
+    """Sums that round differently than alone made one class two."""
     X, _ = rows(8)
     w = np.random.default_rng(2).uniform(0.5, 2, (64, 8))
     fits = jax.jit(jax.vmap(lambda w: ji.logistic.fit(X, np.ones(8), sample_weight=w)))(w)
@@ -188,7 +188,7 @@ def gaussian(X, gamma):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_gaussian_kernels_with_a_row_far_away(dtype):
-    """Rows keep the digits that set them apart, and a row is where it is: its kernel value with itself was not 1."""
+    """Rows keep the digits that distinguish them; the kernel value of a row with itself was not 1."""
     X, y = rows()
     X[7] *= 1e8
     X = X.astype(dtype)
@@ -201,7 +201,7 @@ def test_gaussian_kernels_with_a_row_far_away(dtype):
 
 
 def test_a_distance_that_overflows():
-    """Of few columns the row is alone, whatever its distance; the square of a spread or of a residual says so."""
+    """With few columns the row is isolated, whatever its distance; squares of a spread or residual are NONFINITE."""
     X, _ = rows()
     X[7] = 1e200
     near, alone = kernels.RBF(0.5), np.where(np.arange(len(X)) == 7, 1e3, X[:, 0])
@@ -214,7 +214,7 @@ def test_a_distance_that_overflows():
     assert np.isnan(kernels.scale(X))
     assert ji.kernel_ridge.fit(X, X[:, 1] * 0, l2=0.1).info.status == ji.Status.NONFINITE
     assert ji.kernel_ridge.fit(X, X[:, 0], l2=0.1, kernel=near).info.status == ji.Status.NONFINITE
-    wide = np.tile(X, 6)  # of many columns products say where rows lie
+    wide = np.tile(X, 6)  # with many columns distances come from products
     assert ji.one_class.fit(wide, kernel=near).info.status == ji.Status.NONFINITE
 
 

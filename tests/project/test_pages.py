@@ -33,13 +33,13 @@ def examples(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Those of the headings of a page, as GitHub makes them."""
+    """The anchors of the headings of a page, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def broken(page: Path, text: str, link: str, tracked: list[Path]) -> str | None:
-    """What is wrong with a relative link of a page, or None."""
+    """The fault of a relative link of a page, or None."""
     path, _, anchor = link.partition("#")
     target = (page.parent / path).resolve() if path else page
     if not any(target == file or target in file.parents for file in tracked):
@@ -98,7 +98,7 @@ def test_examples_run(page):
 
 
 def test_examples_of_the_readme_import_what_the_package_needs():
-    """Who installs jaxinfra, and nothing besides, can run each of them."""
+    """They run with jaxinfra installed and nothing else."""
     allowed = {"jax", "flax", "optax", "numpy", "jaxinfra"}
     for example in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
         found = {alias.name for node in ast.walk(ast.parse(example)) if isinstance(node, ast.Import)

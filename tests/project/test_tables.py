@@ -199,7 +199,7 @@ def quantile():
 
 @row("scikit-learn `RANSACRegressor(residual_threshold")
 def consensus():
-    """The same rows agree where outliers are clear, and with one fit of them the same line comes out."""
+    """The same rows agree where outliers are clear, and one fit of them gives the same line."""
     y = np.where(np.arange(N) % 5 == 0, 50.0, ETA + 0.01 * Y)
     peer = linear_model.RANSACRegressor(residual_threshold=0.3, max_trials=200, random_state=0).fit(X, y)
     fit = ji.check(ji.ransac.fit(X, y, key=jax.random.key(0), threshold=0.3, n_trials=200, max_iter=1))

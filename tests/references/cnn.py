@@ -114,7 +114,7 @@ def backward(params, x, config, cotangent):
     for layer, block, entered, y in zip(
         params["convolutions"][::-1], config.blocks[::-1], inputs[::-1], convolutions[::-1], strict=True
     ):
-        # An increasing activation may flatten a maximum (relu): where it lies is decided before it.
+        # An increasing activation may flatten a maximum (relu): its position is that before the activation.
         increasing = config.activation not in ("gelu", "swish")
         slope = pool_backward(y if increasing and block.pooling == "max" else act(y), block, slope) * slope_of(y)
         found, slope = convolve_backward(layer, entered, block, slope)

@@ -1,12 +1,12 @@
 """Generalised linear models from the textbook, in plain NumPy and float64.
 
 McCullagh and Nelder, Generalized Linear Models (2nd ed. 1989), section 2.5: iteratively reweighted least squares with
-the expected information (Fisher scoring), steps halved until the objective falls; unit deviances and variances of their
-table 2.1, Tweedie's of Jorgensen, The Theory of Dispersion Models (1997), chapter 4.  With an L1 penalty each
+the expected information (Fisher scoring), steps halved until the objective decreases; unit deviances and variances of
+their table 2.1, Tweedie's of Jorgensen, The Theory of Dispersion Models (1997), chapter 4.  With an L1 penalty each
 quadratic model is minimised by coordinate descent (Friedman, Hastie and Tibshirani 2010, section 3).
 
-Families and links are read by their names, `Poisson`, `Tweedie` with `.power`, `Power` with `.exponent`: nothing of
-theirs is called.
+Families and links are identified by their names, `Poisson`, `Tweedie` with `.power`, `Power` with `.exponent`: none of
+their methods is called.
 """
 
 from __future__ import annotations

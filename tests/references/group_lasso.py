@@ -23,7 +23,7 @@ def _problem(X, y, sample_weight, offset, fit_intercept):
 
 
 def _groups(p, groups, l1, group_weight):
-    """[(members, lam)]; every row of its own without `groups`."""
+    """The list of (members, lam); without `groups` every row is a group."""
     if groups is None:
         lam = np.broadcast_to(np.asarray(l1, float), (p,))
         return [(np.array([j]), lam[j]) for j in range(p)]
@@ -82,7 +82,7 @@ def gradient(coef, intercept, X, y, *, l1, l2=0.0, groups=None, group_weight=Non
 
 
 def gap(coef, intercept, X, y, *, l1, l2=0.0, groups=None, group_weight=None, sample_weight=None, fit_intercept=True):
-    """Duality gap over the objective without columns; the ridge penalty as rows of the data."""
+    """The duality gap over the objective of the intercept-only model; the ridge penalty as rows of the data."""
     A, B, x_mean, y_mean = _problem(X, y, sample_weight, None, fit_intercept)
     W = np.asarray(coef, float).reshape(A.shape[1], -1)
     blocks = _groups(len(W), groups, l1, group_weight)

@@ -1,8 +1,8 @@
 """Binary logistic regression from the textbook, in plain NumPy and float64.
 
 Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, eqs. 4.20 to 4.26: Newton steps, halved until the
-objective falls.  With an L1 penalty: proximal gradient steps with momentum (Beck and Teboulle 2009, FISTA), started
-again whenever the momentum points uphill (O'Donoghue and Candes 2015, eq. 12).
+objective decreases.  With an L1 penalty: proximal gradient steps with momentum (Beck and Teboulle 2009, FISTA),
+restarted whenever the momentum points uphill (O'Donoghue and Candes 2015, eq. 12).
 """
 
 from __future__ import annotations

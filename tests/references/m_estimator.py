@@ -1,7 +1,7 @@
 """M-estimators from the textbook, in plain NumPy and float64: least squares reweighted until nothing changes.
 
 Huber, Robust Statistics (1981), sections 4.8 (psi) and 7.8 (the algorithm, proposal 2).  Norms are read by their names
-and constants; nothing of theirs is called.
+and constants; none of their methods is called.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def rho(norm, z):
 
 
 def _median(v, w):
-    """Of every value repeated as its weight says: the mean of the two middle ones."""
+    """The median of the values repeated by their weights: the mean of the two middle ones."""
     order = np.argsort(v)
     v, total = v[order], np.cumsum(w[order])
     half = total[-1] / 2

@@ -38,7 +38,7 @@ def fit(X, y, *, l1=0.0, l2=0.0, sample_weight=None, offset=None, fit_intercept=
 
 
 def gradient(coef, intercept, X, y, *, l1=0.0, l2=0.0, sample_weight=None):
-    """What of the gradient a feasible step could lower, by coef and intercept."""
+    """The part of the gradient that a feasible step could lower, by coef and intercept."""
     X, y = np.asarray(X, float), np.asarray(y, float)
     w = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
     r = w * (y - X @ coef - intercept) / w.sum()

@@ -1,7 +1,7 @@
 """Cumulative link models from the textbook, in plain NumPy and float64.
 
 Agresti, Analysis of Ordinal Categorical Data (2nd ed. 2010), section 5.1: the score from densities at both thresholds;
-Newton's method with the Jacobian of the score by central differences, steps halved until the loss falls.
+Newton's method with the Jacobian of the score by central differences, steps halved until the loss decreases.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def fit(X, y, *, tau, l1=0.0, sample_weight=None, offset=None, fit_intercept=Tru
 
 
 def _subgradient(coef, intercept, X, y, tau, l1, sample_weight, fit_intercept):
-    """Of smallest norm: rows with residual 0 take what they may, by bounded least squares.  With the dual values."""
+    """The subgradient of smallest norm, by bounded least squares over the rows with residual 0, and the dual values."""
     V, y, low, high = _rows(X, y, tau, l1, sample_weight, None, fit_intercept)
     b = np.r_[coef, intercept] if fit_intercept else np.asarray(coef)
     r = y - V @ b

@@ -100,7 +100,7 @@ def run(params, x, config, mask):
 
 
 def pooled(h, last, mask, pool):
-    """What the head sees."""
+    """The input of the head."""
     if pool in ("last", "none"):
         return last if pool == "last" else h
     out = np.zeros((len(h), h.shape[2]))

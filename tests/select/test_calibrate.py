@@ -1,4 +1,4 @@
-"""Every classifier through `calibrate` with its defaults; `test_svm` holds the method against libsvm's."""
+"""Every classifier through `calibrate` with its defaults; `test_svm` compares the method with libsvm's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_classifier(name, K, method):
 
 
 def test_a_fit_knows_what_is_calibrated():
-    """Settings, hyper-parameters and the number of classes are those of the fit; weights are asked for."""
+    """Settings, hyper-parameters and the number of classes are those of the fit; weights have to be passed."""
     y, w = LABELS[2], 1.0 + np.arange(120) % 2
     fit = ji.logistic.fit(X, y, l2=0.1, sample_weight=w, fit_intercept=False)
     said = {"l2": 0.1, "fit_intercept": False}

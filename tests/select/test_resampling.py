@@ -97,7 +97,7 @@ def test_draws():
 
 
 def test_groups_may_have_any_numbers():
-    """Gaps between them are no groups."""
+    """Numbers between them that do not occur are not groups."""
     expected = select.bootstrap(ji.ols, X, Y, key=KEY, n=20, groups=GROUPS).se
     for groups in (100 * GROUPS, GROUPS - 7, (GROUPS + 1).astype(np.uint8)):
         found = select.bootstrap(ji.ols, X, Y, key=KEY, n=20, groups=groups).se
@@ -175,7 +175,7 @@ def test_functions_and_failures(compilations):
     found = select.bootstrap(ji.ols, X, Y, key=KEY, n=50, of=difference)
     close(found.values["gap"], found.values["all"][:, 0] - found.values["all"][:, 1], 1e-12)
     close(found.estimate["all"], ji.ols.fit(X, Y).params.coef, 1e-12)
-    another = jax.random.key(9)  # a program of its own
+    another = jax.random.key(9)  # another program
     with compilations() as count:
         select.bootstrap(ji.ols, X + 1, Y, key=another, n=50, of=difference)
     assert count[0] == 0
@@ -200,7 +200,7 @@ def test_functions_and_failures(compilations):
 
 
 def test_jackknife():
-    """Without each row: exact, and what one fit knows of it."""
+    """The fits without each row: exact, and approximated from one fit."""
     params = ji.ols.fit(X, Y).params
     found = select.jackknife(ji.ols, X, Y)
     exact = infer.leave_one_out(of(ji.ols, params), X, Y)
@@ -241,7 +241,7 @@ def test_permutations():
         share = extreme.mean()
         np.testing.assert_allclose(p, share, rtol=0, atol=3 * np.sqrt(share * (1 - share) / 20_000) + 1 / 20_000)
     classes = select.permutation_test(ji.logistic, X, BINARY, key=KEY, of=second, n=99, fixed={"l2": 0.1})
-    assert classes.p_value == 1 / 100  # the least that 99 permutations can say
+    assert classes.p_value == 1 / 100  # the smallest p-value of 99 permutations
 
 
 @pytest.mark.slow

@@ -157,7 +157,7 @@ def test_every_model_is_here():
 
 @pytest.mark.parametrize("name", [pytest.param(m, marks=() if m in ("nnls", "svc") else SLOW) for m in MODELS])
 def test_every_model_is_cross_validated(data, name):
-    """With its default score, or where the grid leaves it none, with one by name."""
+    """With its default score, or with one by name where the grid leaves no default."""
     X, targets = data
     grid, kind = MODELS[name]
     model, y = getattr(ji, name), targets[kind]

@@ -24,7 +24,7 @@ def rbf(A, B, gamma=GAMMA):
 
 
 def reference(K, y, l2, w, intercept=True):
-    """coef and intercept by the bordered system of all rows that are there: (K + l2 sum w / w) a + b = y, 1'a = 0."""
+    """coef and intercept by the bordered system of the rows that count: (K + l2 sum w / w) a + b = y, 1'a = 0."""
     keep = w > 0
     n = keep.sum()
     M = np.zeros((n + 1, n + 1))

@@ -75,7 +75,7 @@ def test_ring_of_rows(monkeypatch):
 
 @pytest.mark.slow
 def test_matrix_in_float32_first():
-    """What rows in float32 cannot give, float64 finishes: a tight tolerance, columns far from the origin, large C."""
+    """Where rows in float32 are not enough, float64 finishes: a tight tolerance, columns far from 0, large C."""
     rng = np.random.default_rng(7)
     X = rng.standard_normal((2200, 4)) + 1e5
     y = (X[:, 0] * 0.5 + np.sin(3 * X[:, 1]) + 0.3 * rng.standard_normal(2200) > 5e4).astype(int)

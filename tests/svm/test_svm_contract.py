@@ -1,4 +1,4 @@
-"""Support vector machines through the columns of the test matrix, against a reference that knows no JAX."""
+"""Support vector machines through the columns of the test matrix, against a reference without JAX."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_gradients_of_lanes():
 
 @over(SUPPORT_VECTOR)
 def test_weights_are_the_mask(row):
-    """0 is a row that is absent, 2 one that stands twice; as many of these, so that the program stays the same."""
+    """A weight of 0 drops a row, 2 counts it twice; as many of each, so that the program stays the same."""
     w = np.ones(N)
     for label in np.unique(THREE if row is PAIRS else LABELS):
         w[np.flatnonzero((THREE if row is PAIRS else LABELS) == label)[:4]] = 0, 2, 2, 0
@@ -313,7 +313,7 @@ def test_values_that_only_the_device_knows(row):
 
 @over(SUPPORT_VECTOR)
 def test_no_rows_of_positive_weight(row):
-    """Nothing is determined; classifiers say that they did not see two classes."""
+    """Nothing is determined; classifiers end as ONE_CLASS."""
     fit = row.solve(y=jnp.asarray(row.y), w=np.zeros(N))
     alone = row in (SVC, PAIRS, NU_SVC, HINGE)
     assert ji.Status(int(fit.info.status)) is (ji.Status.ONE_CLASS if alone else ji.Status.SINGULAR)

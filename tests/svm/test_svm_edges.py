@@ -183,7 +183,7 @@ def test_indefinite_kernels_end_at_a_stationary_point(n):
 
 
 def _clusters(p, apart):
-    """60 rows of float32 in three clusters, which float32 tells apart only as differences, and y of float32."""
+    """60 rows of float32 in three clusters, which float32 distinguishes only as differences, and y of float32."""
     rng = np.random.default_rng(p)
     rows = rng.standard_normal((60, p))
     y = np.sin(rows[:, 0]) + 0.1 * rng.standard_normal(60)
@@ -229,7 +229,7 @@ def test_values_and_derivatives_between_rows_of_clusters_far_apart(apart, gamma,
 @pytest.mark.parametrize("p", [3, 20])
 @pytest.mark.parametrize("apart", [3e2, 1e6])
 def test_machines_of_rows_in_clusters_far_apart(apart, p):
-    """What a fit in float32 and its predictions owe to the distances within a cluster."""
+    """A fit in float32 and its predictions depend on the distances within a cluster."""
     rows, y = _clusters(p, apart)
     kernel = K.RBF(np.float32(1 / p))
     gram = np.exp(-((rows[:, None].astype(float) - rows[None]) ** 2).sum(-1) / p)
@@ -258,7 +258,7 @@ def test_the_sum_of_the_coefficients_stays_in_float32(seed):
 
 
 def test_sums_that_drift_are_not_called_solved():
-    """A violation of 0 says nothing of a point that has left the plane on which the sums of the groups hold."""
+    """A violation of 0 says nothing about a point that violates the sums of the groups."""
     one, zero = np.ones(4, np.float32), np.zeros(4, np.float32)
 
     @jax.jit

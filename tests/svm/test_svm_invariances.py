@@ -1,4 +1,4 @@
-"""Support vector machines: what must not change a fit, and special cases of one machine that are another."""
+"""Support vector machines: changes that must not change a fit, and special cases of one machine that are another."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_affine_maps_of_y(row):
 
 @over([row for row in SUPPORT_VECTOR if "C" in row.hyper])
 def test_weights_are_in_units_of_c(row):
-    """C w is what counts, also where C is given for each row."""
+    """Only the product C w counts, also where C is given for each row."""
     C = row.hyper["C"]
     for fit in (row.solve(w=W / 4, C=4 * C), row.solve(w=None, C=C * W)):
         same(row, fit, row.base.params.coef, row.base.params.intercept)

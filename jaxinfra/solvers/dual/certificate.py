@@ -1,7 +1,7 @@
-"""The certificate of a dual's solution: an upper bound of its violation from values of f evaluated again.
+"""The certificate of a dual's solution: an upper bound of its violation from values of f that are evaluated again.
 
-f is evaluated in float64 where JAX allows it, else in pairs, for the variables at the two ends of the conditions, and
-for more of them until no other can matter, given twice the largest error seen so far.
+f is evaluated in float64 where JAX allows it, else in double-word arithmetic: first for the variables at the two ends
+of the conditions, then for more until no other can matter, even with twice the largest error seen so far.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def certify(exact: KernelMatrix, dual: Dual, b: jax.Array, g: Pair, tol: jax.Arr
         return rounded, ((hi - rounded.astype(wide)) + lo).astype(dtype)
 
     def bounds(check: Check) -> tuple[jax.Array, jax.Array]:
-        """The bound, and how far each row may go beyond what was seen (n,)."""
+        """The bound of the violation, and by how much each row may exceed the values that are exact (n,)."""
         sides = dual.sides(b, dual.gradient(check.g))
         seen = dual.tile(check.seen)
         beyond, bound = jnp.full((n,), -jnp.inf, dtype), jnp.zeros((), dtype)

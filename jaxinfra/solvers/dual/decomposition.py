@@ -31,15 +31,15 @@ from jaxinfra.solvers.dual import newton_block, smo
 from jaxinfra.solvers.dual.kernel_rows import KernelMatrix, Ring
 from jaxinfra.solvers.dual.problem import Dual
 
-SIZE = 512  # of the working set: its matrix in float32 is 1 MB, what a core's second cache holds
+SIZE = 512  # of the working set: its matrix in float32 is 1 MB and fits in the L2 cache of a core
 NEWTON = 2048  # variables that Newton's method works on
-PLAIN = 256  # variables up to which pairwise steps are so short that nothing else is worth compiling
+PLAIN = 256  # variables up to which pairwise steps are so fast that nothing else is worth compiling
 _STEPS = 8  # steps within a block for each of its variables
 _PATIENCE = 100  # blocks without a new smallest violation before rounding is suspected
 
 
 class State(NamedTuple):
-    """Where the method is."""
+    """The state of the iteration."""
 
     b: jax.Array
     g: Pair
@@ -48,8 +48,8 @@ class State(NamedTuple):
     violation: jax.Array
     best: jax.Array  # the smallest violation so far ...
     since: jax.Array  # ... the blocks since then ...
-    decrease: jax.Array  # ... and what the objective has fallen in them
-    rate: jax.Array  # at which the logarithm of the violation falls, a mean over some ten blocks
+    decrease: jax.Array  # ... and the decrease of the objective in them
+    rate: jax.Array  # decrease of the logarithm of the violation per block, a mean over some ten blocks
     wait: jax.Array  # blocks of pairwise steps before Newton's method ...
     patience: jax.Array  # ... and after it did not pay
 
@@ -64,10 +64,10 @@ def _select(dual: Dual, b: jax.Array, f: jax.Array, working: jax.Array) -> jax.A
     """The next working set: half of the last one, and the largest violators on each side of each group."""
     N, q, G = len(b), len(working), len(dual.total)
     half = q // 2
-    there = working < N
+    filled = working < N
     at = jnp.minimum(working, N - 1)
     rank = 2 * dual.free(b)[at].astype(jnp.float32) + jnp.arange(q, dtype=jnp.float32) / q
-    kept = working[lax.top_k(jnp.where(there, rank, -1), half)[1]]
+    kept = working[lax.top_k(jnp.where(filled, rank, -1), half)[1]]
     taken = jnp.zeros((N,), bool).at[kept].set(True, mode="drop")
     chosen, k = [kept], (q - half) // (2 * G)
     for side in dual.sides(b, f):
@@ -85,14 +85,14 @@ class _Change(NamedTuple):
     rows: jax.Array  # of the variables that may have changed
     change: jax.Array
     b: jax.Array  # (N,)
-    more: jax.Array | None  # (n,) the change of K b where all of K is at hand
+    more: jax.Array | None  # (n,) the change of K b where all of K is in memory
 
 
 def _within(work: KernelMatrix, dual: Dual, b: jax.Array, working: jax.Array) -> smo.Block:
-    """The problem of the working set; an empty slot stays where it is."""
+    """The problem of the working set; an empty slot is a fixed variable."""
     N = len(b)
-    there, at = working < N, jnp.minimum(working, N - 1)
-    lower, upper = (jnp.where(there, v[at], b[at]).astype(work.diagonal.dtype) for v in (dual.lower, dual.upper))
+    filled, at = working < N, jnp.minimum(working, N - 1)
+    lower, upper = (jnp.where(filled, v[at], b[at]).astype(work.diagonal.dtype) for v in (dual.lower, dual.upper))
     return smo.Block(work.block(at % work.n), lower, upper, dual.group[at])
 
 
@@ -101,12 +101,12 @@ def _moved(
 ) -> _Change:
     """The change as rows and factors, padded to a size that all kinds of blocks have."""
     N = len(b)
-    there, at = working < N, jnp.minimum(working, N - 1)
+    filled, at = working < N, jnp.minimum(working, N - 1)
     new = b.at[working].set(values, mode="drop")
-    change, rows = jnp.where(there, new[at] - b[at], 0), at % work.n
+    change, rows = jnp.where(filled, new[at] - b[at], 0), at % work.n
     more = None if work.values is None else work.product(None, rows, change)[1]
-    spare = (0, size - len(working))
-    return _Change(kept, jnp.pad(rows, spare), jnp.pad(change, spare), new, more)
+    padding = (0, size - len(working))
+    return _Change(kept, jnp.pad(rows, padding), jnp.pad(change, padding), new, more)
 
 
 def _pairwise(work: KernelMatrix, dual: Dual, target: jax.Array, size: int, state: State, skip: jax.Array) -> _Change:
@@ -141,7 +141,7 @@ def _newton(work: KernelMatrix, wide: KernelMatrix, dual: Dual, target: jax.Arra
     hi, lo = (dual.tile(v)[at].astype(wide.diagonal.dtype) for v in state.g)
     gradient = hi + lo + dual.c[at].astype(hi.dtype)
     values = newton_block.solve(block, b[at].astype(hi.dtype), gradient, tol=0.5 * target.astype(hi.dtype), groups=G)
-    # Rounded to the working precision, with the sums that they had.
+    # Round to the working precision and restore the sums of the groups.
     inside = (dual.group[at][None] == jnp.arange(G, dtype=jnp.int32)[:, None]) & (working < N)[None]
     inside = inside.astype(b.dtype)
     lower, upper = dual.lower[at], dual.upper[at]
@@ -161,7 +161,7 @@ def block(
     N = len(state.b)
     size = min(NEWTON, N)
     wide = exact if exact.diagonal.dtype == jnp.float64 else work
-    # Newton's method waits until the variables that matter fit in its block, and is spared where few blocks are left.
+    # Newton's method waits until the variables that matter fit in its block, and is skipped where few blocks are left.
     fits = (_violation_of(dual, state.b, dual.gradient(state.g)) > target).sum() <= size
     left = jnp.log(state.violation / target) > 2 * _wait(size) * state.rate
     tried = (state.wait <= 0) & fits & left
@@ -209,7 +209,7 @@ def _wait(size: int) -> int:
 
 
 def start(work: KernelMatrix, dual: Dual, b: jax.Array, *, near: bool = False) -> State:
-    """The state at b, K b from the rows of what is not zero; near the solution, Newton's method comes soon."""
+    """The state at b, with K b from the rows of its nonzero coefficients; near: Newton's method is tried early."""
     N, n = len(b), work.n
     q = min(SIZE, N)
     by_row = dual.by_row(b, n)

@@ -7,7 +7,7 @@ With F the free variables and the others at their bounds, b and rho solve
     sum_{v in g} b_v = total_g,  or rho_g = the middle of its interval for a group without free variables
 
 The linear system has the bordered matrix [K_FF -1; 1' 0].  The derivative of K b with respect to the kernel and the
-rows goes through blocks of rows, so that neither K nor its derivative is ever held.
+rows goes through blocks of rows, so that neither K nor its derivative is ever in memory as a whole.
 
 Source: Keerthi, Sindhwani and Chapelle 2007; the implicit function theorem.
 """
@@ -50,8 +50,8 @@ def _ends(dual: Dual, b: jax.Array, f: jax.Array, free: jax.Array) -> _Ends:
     for g in range(len(dual.total)):
         sides = [jnp.where(dual.group == g, side, -jnp.inf) for side in dual.sides(b, f)]
         variable.append(jnp.stack([side.argmax() for side in sides]))
-        there = jnp.stack([side.max() > -jnp.inf for side in sides]).astype(b.dtype)
-        share.append(there / jnp.maximum(there.sum(), 1))
+        present = jnp.stack([side.max() > -jnp.inf for side in sides]).astype(b.dtype)
+        share.append(present / jnp.maximum(present.sum(), 1))
         empty.append(~(free & (dual.group == g)).any())
     return _Ends(jnp.stack(variable), jnp.stack(share), jnp.stack(empty))
 
@@ -59,7 +59,7 @@ def _ends(dual: Dual, b: jax.Array, f: jax.Array, free: jax.Array) -> _Ends:
 def attach(
     live_matrix: KernelMatrix, live: Dual, matrix: KernelMatrix, b: jax.Array, rho: jax.Array, g: jax.Array
 ) -> Point:
-    """(b, rho) as they are, differentiable through the conditions.
+    """Attach derivatives to (b, rho) by the optimality conditions.
 
     live_matrix, live: the problem with the arrays to differentiate by; matrix: the same as constants, in the precision
     that the linear system is solved in; g = K b.
@@ -83,7 +83,7 @@ def attach(
     wide = matrix.diagonal.dtype
 
     def bordered(F: jax.Array, rhs_b: jax.Array, rhs_sum: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """z, s with K_FF z - s_g = rhs_b and sum_g z = rhs_sum where g has free variables."""
+        """Solve K_FF z - s_g = rhs_b and sum_g z = rhs_sum for z and s where g has free variables."""
         z, s = _solve_free(matrix, F, inside.astype(wide), rhs_b.astype(wide), rhs_sum.astype(wide))
         return z.astype(b.dtype), s.astype(b.dtype)
 
@@ -129,21 +129,21 @@ def _solve_free(
         size: int, matrix: KernelMatrix, free: Any, inside: Any, rhs_b: Any, rhs_sum: Any
     ) -> tuple[jax.Array, jax.Array]:
         index = jnp.nonzero(free, size=size, fill_value=N)[0]
-        there = (index < N).astype(rhs_b.dtype)
+        used = (index < N).astype(rhs_b.dtype)
         at = jnp.minimum(index, N - 1)
         rows = at % matrix.n
-        K = matrix.block(rows) * there[:, None] * there[None]
+        K = matrix.block(rows) * used[:, None] * used[None]
         ridge = 8 * eps(K.dtype) * jnp.abs(jnp.diagonal(K)).max()
         K = 0.5 * (K + K.T)
-        border = inside[:, at].T * there[:, None]
-        # Symmetric and, for an indefinite kernel, not positive: the bordered matrix as it is, by LU.
+        border = inside[:, at].T * used[:, None]
+        # K_FF is not positive definite for an indefinite kernel: LU of the bordered matrix.
         G = inside.shape[0]
         count = border.sum(0)
         A = jnp.block([
-            [K + jnp.diag(1 - there + ridge), -border],
+            [K + jnp.diag(1 - used + ridge), -border],
             [border.T, jnp.diag((count == 0).astype(K.dtype))],
         ])  # fmt: skip
-        rhs = jnp.concatenate([rhs_b[at] * there, jnp.where(count > 0, rhs_sum, 0)])
+        rhs = jnp.concatenate([rhs_b[at] * used, jnp.where(count > 0, rhs_sum, 0)])
         x = jnp.linalg.solve(A, rhs[:, None])[:, 0]
         return jnp.zeros_like(rhs_b).at[index].set(x[:size], mode="drop"), x[size : size + G]
 

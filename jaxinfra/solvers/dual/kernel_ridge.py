@@ -2,7 +2,7 @@ r"""Kernel ridge regression by one Cholesky factorisation and residual correctio
 
     (K + ridge W^-1) a + b = y,    sum a = 0,    ridge = l2 sum w
 
-the second equation and b with an intercept alone.
+where W holds the weights; b and the second equation only with an intercept.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class System(NamedTuple):
     centre: jax.Array
 
     def times(self, a: jax.Array) -> jax.Array:
-        """K a (n, k)."""
+        """The product K a (n, k)."""
         live = kernel_rows.of(self.kernel, self.X, precomputed=isinstance(self.kernel, Precomputed), full=False)
         return jax.vmap(live.times, 1, 1)(a)
 
@@ -53,7 +53,7 @@ class Solution(NamedTuple):
 
 
 def solve(live: System, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool) -> Fit:
-    """Fit(Solution, Info)."""
+    """Solve the system: Fit(Solution, Info)."""
     fixed = implicit.frozen(live)
     X, y, ridge, kernel, w, _ = fixed
     dtype = X.dtype
@@ -63,7 +63,7 @@ def solve(live: System, tol: jax.Array | None, max_iter: jax.Array, *, fit_inter
     K = work.values
     assert K is not None
     finite = jnp.array(True)
-    # The diagonal and the features are not where values overflow.
+    # Where kernel values overflow, the features or the diagonal are not finite.
     for leaf in jax.tree.leaves((X, jnp.where(w[:, None] > 0, y, 0), ridge, kernel, w, work.features, diagonal(K))):
         finite &= jnp.isfinite(leaf).all()
     # A row of weight w is one whose penalty is divided by w: with S = sqrt(w), (S K S + ridge) S^-1 a = S (y - b).
@@ -88,7 +88,7 @@ def solve(live: System, tol: jax.Array | None, max_iter: jax.Array, *, fit_inter
     size = _size(y, w)
 
     def correct(state: tuple[Solution, jax.Array]) -> tuple[tuple[Solution, jax.Array], Verdict]:
-        """The next solution if it is nearer, and no other after it unless by half: the rest is rounding."""
+        """One residual correction, kept if it lowers the residual; the last one unless it halves it."""
         s, before = state
         z, c = bordered(left(s), -s.a.sum(0))
         new = Solution(s.a + S * z, s.b + c)

@@ -1,8 +1,8 @@
-r"""The matrix of kernel values as far as it is asked for: all of it, or a ring of its rows.
+r"""The kernel matrix as far as it is needed: all of it, or a ring buffer of its rows.
 
 A block method changes few variables at a time and needs the sum of their rows.  Rows are computed when they are first
-needed, in groups, by one matrix product a group, and are kept in a ring of slots: what is asked for again is read from
-memory.  A row that no variable ever moves along is never computed.
+needed, in groups, by one matrix product a group, and are kept in a ring of slots, from which later uses read them.  The
+row of a variable that never changes is never computed.
 
 Source: the row caches of Joachims 1999 (SVMlight) and Wen et al. 2018 (ThunderSVM), with static shapes.
 """
@@ -31,7 +31,7 @@ _ROWS = 256  # in a block of the product with a vector
 
 
 class Ring(NamedTuple):
-    """Rows of the matrix, the oldest overwritten first."""
+    """A ring buffer of rows of the matrix: the oldest are overwritten first."""
 
     rows: jax.Array  # (slots, n)
     slot: jax.Array  # (n,) int32: where row i is, or -1
@@ -53,7 +53,7 @@ class KernelMatrix(NamedTuple):
         return self.diagonal.shape[0]
 
     def start(self) -> Ring | None:
-        """An empty ring."""
+        """An empty ring, or None where all values are in memory."""
         if self.values is not None:
             return None
         n, dtype = self.n, self.diagonal.dtype
@@ -72,13 +72,13 @@ class KernelMatrix(NamedTuple):
         return self.between(rows, rows)
 
     def product(self, ring: Ring | None, rows: jax.Array, factors: jax.Array) -> tuple[Ring | None, jax.Array]:
-        """sum_k factors_k K[rows_k], (n,), over those of the (q,) rows whose factor is not 0."""
+        """The sum of factors_k K[rows_k], (n,), over those of the (q,) rows whose factor is not 0."""
         if self.values is not None:
             return None, dot(factors, self.values[rows])
         assert ring is not None
         slot, used = ring.slot[rows], factors != 0
         hits, misses = used & (slot >= 0), used & (slot < 0)
-        # What is known is read before anything is overwritten.
+        # Rows in the ring are read before new ones overwrite any.
         total = _known(ring, slot, factors, hits)
         return self._unknown(ring, rows, factors, misses, total)
 
@@ -124,7 +124,7 @@ class KernelMatrix(NamedTuple):
         return self.kernel.between(self.take(rows), self.take(columns))
 
     def times(self, v: jax.Array) -> jax.Array:
-        """K v, (n,), in blocks of rows that are computed again where a derivative needs them."""
+        """The product K v, (n,), in blocks of rows that are computed again where a derivative needs them."""
         if self.values is not None:
             return dot(self.values, v)
         if (short := self.kernel.times(self.features, v)) is not None:
@@ -141,7 +141,7 @@ class KernelMatrix(NamedTuple):
         return lax.map(block, rows).reshape(-1)[:n]
 
     def exactly(self, rows: jax.Array, columns: jax.Array, factors: jax.Array) -> Pair:
-        """sum over columns of factor K, (len(rows),): in float64, or in pairs of float32."""
+        """The sum over the columns of factor times K, (len(rows),), in float64 or in double-word float32."""
         if self.diagonal.dtype == jnp.float64:
             value = dot(self.between(rows, columns), factors)
             return value, jnp.zeros_like(value)
@@ -154,7 +154,7 @@ class KernelMatrix(NamedTuple):
         return high[:, 0], low[:, 0]
 
     def among(self, rows: jax.Array) -> KernelMatrix:
-        """The same of some rows alone."""
+        """The kernel matrix of some rows alone."""
         values = None if self.values is None else self.values[rows[:, None], rows[None]]
         return KernelMatrix(
             self.kernel, None if self.values is not None else self.take(rows), values, self.diagonal[rows]
@@ -183,7 +183,7 @@ def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> 
 
 
 def pairs(kernel: Any, X: jax.Array) -> KernelMatrix:
-    """The Gram matrix whose values between rows are asked for as `kernel.pairs`."""
+    """The Gram matrix with features for `kernel.pairs`, which gives its values as pairs."""
     about = kernel.middle(X)
     features = kernel.features(X, about)
     return KernelMatrix(kernel, kernel.pair_features(X, about), None, kernel.diagonal(features))
@@ -200,7 +200,7 @@ def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full:
         return KernelMatrix(kernel, None, X, jnp.diagonal(X).astype(dtype))
     wide = np.promote_types(X.dtype, dtype)
     X, kernel = X.astype(wide), jax.tree.map(lambda v: v.astype(wide), kernel)
-    # Rows are centred before digits are dropped.
+    # Rows are centred before the conversion to `dtype` drops digits.
     about = kernel.middle(X) if wide == dtype else bulk(X)
     features, kernel = jax.tree.map(lambda v: v.astype(dtype), (kernel.features(X, about), kernel))
     if full is None:

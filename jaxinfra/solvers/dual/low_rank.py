@@ -8,7 +8,7 @@ solves (ZZ' + Theta) db - drho = r,  Theta = z/s + v/u diagonal, by the m x m ma
     M = I + Z' Theta^-1 Z,    (ZZ' + Theta)^-1 r = Theta^-1 (r - Z M^-1 Z' Theta^-1 r)
 
 so the cost is one product n m^2 and a few passes over Z.  The start meets all linear conditions, and equal steps in
-both spaces keep them.  At the end, what is nearer to its bound than its multiplier is to zero is put onto the bound.
+both spaces keep them.  At the end, a variable nearer to its bound than its multiplier is to zero is set to the bound.
 
 Source: Ferris and Munson 2002; Fine and Scheinberg 2001; Nocedal and Wright, Numerical Optimization, algorithm 16.4.
 """
@@ -39,22 +39,22 @@ class _State(NamedTuple):
 
 
 def solve(Z: jax.Array, c: jax.Array, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """b (n,) on or between its bounds, and the iterations; Z (n, m), the others (n,), lower <= 0 <= upper."""
+    """Solve for b (n,), on or between its bounds: (b, iterations).  Z (n, m), the others (n,), lower <= 0 <= upper."""
     n, dtype = len(c), Z.dtype
-    there = upper > lower
-    width = jnp.where(there, upper - lower, 1)
-    count = 2 * jnp.maximum(there.sum(), 1).astype(dtype)
+    free = upper > lower
+    width = jnp.where(free, upper - lower, 1)
+    count = 2 * jnp.maximum(free.sum(), 1).astype(dtype)
 
     def times(b: jax.Array) -> jax.Array:
         return dot(Z, dot(b, Z))
 
     def gap_of(b: jax.Array, z: jax.Array, v: jax.Array) -> jax.Array:
-        return jnp.where(there, (b - lower) * z + (upper - b) * v, 0).sum()
+        return jnp.where(free, (b - lower) * z + (upper - b) * v, 0).sum()
 
     # Half of the smaller side, and as much of the other.
     above, below = jnp.maximum(upper, 0), jnp.maximum(-lower, 0)
     level = 0.5 * jnp.minimum(above.sum(), below.sum())
-    b = jnp.where(there, above * (level / positive(above.sum())) - below * (level / positive(below.sum())), 0)
+    b = jnp.where(free, above * (level / positive(above.sum())) - below * (level / positive(below.sum())), 0)
     f = times(b) + c
     unit = jnp.maximum(jnp.abs(c).max(), jnp.finfo(dtype).tiny)
     z, v = jnp.maximum(f, 0) + unit, jnp.maximum(-f, 0) + unit
@@ -62,8 +62,8 @@ def solve(Z: jax.Array, c: jax.Array, lower: jax.Array, upper: jax.Array) -> tup
 
     def step(state: _State) -> tuple[_State, Verdict]:
         b, rho, z, v, gap = state
-        s, u = jnp.where(there, b - lower, 1), jnp.where(there, upper - b, 1)
-        inverse = jnp.where(there, 1 / (z / s + v / u), 0)
+        s, u = jnp.where(free, b - lower, 1), jnp.where(free, upper - b, 1)
+        inverse = jnp.where(free, 1 / (z / s + v / u), 0)
         residual = -(times(b) + c - rho - z + v)
         T = inverse_factor((jnp.eye(Z.shape[1], dtype=dtype) + dot((Z * inverse[:, None]).T, Z))[None])[0]
 
@@ -75,14 +75,14 @@ def solve(Z: jax.Array, c: jax.Array, lower: jax.Array, upper: jax.Array) -> tup
         denominator = jnp.maximum(border.sum(), jnp.finfo(dtype).tiny)
 
         def direction(low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-            """low and high: target changes of the complementarity products s z and u v."""
+            """The Newton direction for given changes low and high of the complementarity products s z and u v."""
             db = reduced(residual + low / s - high / u)
             drho = (-b.sum() - db.sum()) / denominator
             db = db + drho * border
             return db, drho, (low - z * db) / s, (high + v * db) / u
 
         def longest(db: jax.Array, dz: jax.Array, dv: jax.Array) -> jax.Array:
-            limit = [jnp.where(there & (d < 0), -x / d, jnp.inf) for x, d in ((s, db), (u, -db), (z, dz), (v, dv))]
+            limit = [jnp.where(free & (d < 0), -x / d, jnp.inf) for x, d in ((s, db), (u, -db), (z, dz), (v, dv))]
             return jnp.minimum(1, jnp.min(jnp.stack(limit)))
 
         db, drho, dz, dv = direction(-s * z, -u * v)
@@ -107,4 +107,4 @@ def solve(Z: jax.Array, c: jax.Array, lower: jax.Array, upper: jax.Array) -> tup
     low = (end.b - lower) / width < end.z / unit
     high = (upper - end.b) / width < end.v / unit
     b = jnp.where(low & (end.z >= end.v), lower, jnp.where(high, upper, end.b))
-    return jnp.where(there, b, lower), n_iter
+    return jnp.where(free, b, lower), n_iter

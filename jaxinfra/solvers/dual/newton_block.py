@@ -1,4 +1,4 @@
-r"""Newton's method on the dual within a block of variables: what pairwise steps need thousands of steps for.
+r"""Newton's method on the dual within a block of variables, where pairwise steps would take thousands.
 
 The primal-dual active set.  A guess A of the variables at bounds gives the others, F, by one system
 
@@ -44,7 +44,7 @@ class _State(NamedTuple):
 
 
 def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: int) -> jax.Array:
-    """b (q,) whose objective is not above that of the given one, with the same sums; f = K b + c there."""
+    """A point (q,) whose objective is not above that of b, with the same sums; f = K b + c at b."""
     K, lower, upper, group = block
     dtype = b.dtype
     member = group[None] == jnp.arange(groups, dtype=jnp.int32)[:, None]  # (G, q)
@@ -52,14 +52,14 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
     sums, fixed = dot(inside, b), ~(lower < upper)
 
     def middle(f: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> jax.Array:
-        """rho (G,) in the middle of the interval that what may go down and what may go up leave."""
+        """The multiplier rho (G,): the middle of the interval that variables that may go down or up leave."""
         low = jnp.where(member & ~to_lower[None], f[None], -jnp.inf).max(1)
         high = jnp.where(member & ~(to_upper | fixed)[None], f[None], jnp.inf).min(1)
         low, high = jnp.where(jnp.isfinite(low), low, high), jnp.where(jnp.isfinite(high), high, low)
         return jnp.where(jnp.isfinite(low), 0.5 * (low + high), 0)
 
     def guess(b: jax.Array, pull: jax.Array, to_lower: jax.Array, to_upper: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """pull: rho - f, the direction that each variable wants to go; below tol it is noise (duplicated rows)."""
+        """The next guess from pull = rho - f, the descent direction of each variable: noise below tol (equal rows)."""
         stays_low, stays_up = to_lower & (pull <= 0.5 * tol), to_upper & (pull >= -0.5 * tol)
         return fixed | (b < lower) | stays_low, ~fixed & ((b > upper) | stays_up)
 
@@ -100,26 +100,26 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
     many, inf, none = jnp.int32(len(b) + 1), jnp.asarray(jnp.inf, dtype), jnp.array(False)
     start = _State(b, f, *guess(b, pull, at_lower, at_upper), many, many, jnp.int32(0), inf, none, jnp.int32(0))
     end = lax.while_loop(lambda s: ~s.done & (s.n_iter < _MOST), step, start)
-    there = jnp.clip(end.b, lower, upper)
-    solved = (end.changed == 0) & (there == end.b).all()
-    there = jnp.where(solved, there, project(there, ~end.to_lower & ~end.to_upper))
-    move = balance(there, lower, upper, inside, sums) - b
+    feasible = jnp.clip(end.b, lower, upper)
+    solved = (end.changed == 0) & (feasible == end.b).all()
+    feasible = jnp.where(solved, feasible, project(feasible, ~end.to_lower & ~end.to_upper))
+    move = balance(feasible, lower, upper, inside, sums) - b
     slope, curvature = dot(move, f), dot(move, dot(K, move))
     t = jnp.where(curvature > 0, -slope / positive(curvature), 1)
-    # Up to twice the best length the objective falls; the whole step keeps what is at a bound there.
+    # The objective decreases up to twice the best length; a full step keeps the variables at bounds exactly there.
     t = jnp.where(t > 0.5, 1, t)
     # Where too few variables move, the sums may be out of reach.
     kept = (jnp.abs(dot(inside, move)) <= 64 * eps(dtype) * dot(inside, jnp.abs(b) + jnp.abs(move))).all()
-    falls = (slope < 0) & jnp.isfinite(curvature) & kept
-    return jnp.where(falls, jnp.clip(b + t * move, lower, upper), b)
+    descends = (slope < 0) & jnp.isfinite(curvature) & kept
+    return jnp.where(descends, jnp.clip(b + t * move, lower, upper), b)
 
 
 def balance(b: jax.Array, lower: jax.Array, upper: jax.Array, inside: jax.Array, sums: jax.Array) -> jax.Array:
     """Restore the equality constraints: free variables move in proportion to their distance to the bounds."""
     need = sums - dot(inside, b)
     free = (b > lower) & (b < upper)
-    wanted = dot(need, inside)
-    room = jnp.where(free, jnp.where(wanted > 0, upper - b, lower - b), 0)
+    direction = dot(need, inside)
+    room = jnp.where(free, jnp.where(direction > 0, upper - b, lower - b), 0)
     total = jnp.abs(dot(inside, room))
     share = jnp.where(total > 0, jnp.minimum(jnp.abs(need) / positive(total), 1), 0)
     return b + room * dot(share, inside)
@@ -128,22 +128,25 @@ def balance(b: jax.Array, lower: jax.Array, upper: jax.Array, inside: jax.Array,
 def _system(
     K: jax.Array, F: jax.Array, inside: jax.Array, rhs: jax.Array, rhs_sum: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """d (q,), zero outside F, and rho (G,) with K_FF d - rho = rhs and the sums of d; other rows are the identity's."""
-    there = F.astype(K.dtype)
-    A = K * there[:, None] * there[None]
-    # Duplicated rows make it singular; the next step corrects what this changes.
+    """Solve K_FF d - rho = rhs with the sums rhs_sum of d: d (q,), zero outside F, and rho (G,).
+
+    The other rows of the matrix are those of the identity.
+    """
+    mask = F.astype(K.dtype)
+    A = K * mask[:, None] * mask[None]
+    # Duplicated rows make K_FF singular; the next step corrects the effect of the ridge.
     ridge = (1e-10 if K.dtype == jnp.float64 else 8 * eps(K.dtype)) * jnp.abs(jnp.diagonal(A)).max()
     A = A + jnp.diag(jnp.where(F, ridge, 1))
-    border = inside.T * there[:, None]  # (q, G)
-    solved = cholesky.solve(A, jnp.concatenate([(rhs * there)[:, None], border], 1))
+    border = inside.T * mask[:, None]  # (q, G)
+    solved = cholesky.solve(A, jnp.concatenate([(rhs * mask)[:, None], border], 1))
     plain, across = solved[:, 0], solved[:, 1:]
-    lack = rhs_sum - dot(border.T, plain)
-    rho = _small(dot(border.T, across), lack)
-    return (plain + dot(across, rho)) * there, rho
+    missing = rhs_sum - dot(border.T, plain)
+    rho = _small(dot(border.T, across), missing)
+    return (plain + dot(across, rho)) * mask, rho
 
 
 def _small(S: jax.Array, rhs: jax.Array) -> jax.Array:
-    """S^-1 rhs for one or two groups; a group without variables in F has a row of zeros and takes no part."""
+    """The solution S^-1 rhs for one or two groups; a group without variables in F has a row of zeros, here made 1."""
     S = S + jnp.diag((jnp.diagonal(S) <= 0).astype(S.dtype))
     if len(rhs) == 1:
         return rhs / S[0]

@@ -35,20 +35,20 @@ class Dual(NamedTuple):
     total: jax.Array  # (G,)
 
     def tile(self, g: jax.Array) -> jax.Array:
-        """g (n,) by rows as (N,) by variables."""
+        """Values g (n,) of the rows as values (N,) of the variables."""
         return g if len(self.c) == len(g) else jnp.concatenate([g, g])
 
     def by_row(self, b: jax.Array, n: int) -> jax.Array:
-        """b (N,) as the coefficients of the n rows: b, or b+ + b-."""
+        """The coefficients of the n rows for b (N,): b, or b+ + b-."""
         return b.reshape(-1, n).sum(0)
 
     def gradient(self, g: Pair) -> jax.Array:
-        """f (N,) for K b as a pair (n,)."""
+        """The gradient f (N,) from K b as a pair (n,)."""
         hi, lo = compensated.add((self.tile(g[0]), self.tile(g[1])), (self.c, jnp.zeros_like(self.c)))
         return hi + lo
 
     def sides(self, b: jax.Array, f: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """-f where a variable may go up and f where it may go down, else -inf: (N,) each."""
+        """The two sides of the conditions, (N,) each: -f where a variable may go up, f where down, else -inf."""
         return jnp.where(b < self.upper, -f, -jnp.inf), jnp.where(b > self.lower, f, -jnp.inf)
 
     def extremes(self, b: jax.Array, f: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -68,7 +68,7 @@ class Dual(NamedTuple):
         return (b > self.lower) & (b < self.upper)
 
     def multiplier(self, b: jax.Array, f: jax.Array) -> jax.Array:
-        """rho (G,)."""
+        """The multipliers rho (G,)."""
         up, down = self.extremes(b, f)
         # A side without variables bounds nothing: then the other end is taken.
         low, high = jnp.where(jnp.isfinite(down), down, -up), jnp.where(jnp.isfinite(up), -up, down)
@@ -82,12 +82,12 @@ class Dual(NamedTuple):
         return jnp.stack(rho)
 
     def objective(self, b: jax.Array, f: jax.Array) -> jax.Array:
-        """F(b) = 1/2 b'(f + c)."""
+        """The objective F(b) = 1/2 b'(f + c)."""
         hi, lo = compensated.dot(b, f + self.c)
         return 0.5 * (hi + lo)
 
     def balanced(self, b: jax.Array) -> jax.Array:
-        """Whether the groups have their sums but for what thousands of rounded steps may add up to, eps^(2/3)."""
+        """Whether the groups have their sums up to the rounding of thousands of steps, a relative eps^(2/3)."""
         sums = jnp.stack([jnp.where(self.group == g, b, 0).sum() for g in range(len(self.total))])
         return (jnp.abs(sums - self.total) <= eps(b.dtype) ** (2 / 3) * jnp.abs(b).sum()).all()
 
@@ -100,8 +100,8 @@ class Dual(NamedTuple):
     def feasible(self, b: jax.Array) -> jax.Array:
         """A point near b within the bounds and with the sums of the groups, if there is one.
 
-        The free variables give way first, in proportion to their room, if half of it is enough: what is at a bound
-        stays there.  Then towards zero in proportion, which keeps what is zero; then away from zero in the order of the
+        First the free variables move, in proportion to their room, if half of it is enough: variables at a bound stay
+        at it.  Then all move towards zero in proportion, which keeps zeros; then away from zero in the order of the
         variables, as libsvm fills the start of its nu machines.
         """
         b = self.snapped(jnp.clip(b, self.lower, self.upper))

@@ -33,7 +33,7 @@ class Block(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where the variables are."""
+    """The variables and their gradient, and the violation before the last step."""
 
     b: jax.Array  # (q,)
     f: jax.Array  # (q,)
@@ -42,7 +42,7 @@ class State(NamedTuple):
 
 
 def _argmax(values: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(index, whether there is any) of the largest valid value, none below 0, to the digits that the index leaves."""
+    """(index, whether one exists) of the largest valid value, none below 0, to the digits that the index leaves."""
     q = values.shape[0]
     mask = 2 ** max(q - 1, 1).bit_length() - 1
     key = lax.bitcast_convert_type(values.astype(jnp.float32), jnp.int32)
@@ -52,7 +52,7 @@ def _argmax(values: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter: jax.Array | int, groups: int) -> State:
-    """Steps until the violation within the block is below `tol`, or `max_iter` of them."""
+    """Take steps until the violation within the block is below `tol`, at most `max_iter`."""
     K, lower, upper, group = block
     q, dtype = b.shape[0], b.dtype
     index, diagonal = lax.iota(jnp.int32, q), jnp.diagonal(K)
@@ -70,7 +70,7 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
         gap = jnp.zeros((), dtype)
         gain, eta, row, first = jnp.zeros((q,), dtype), jnp.ones((q,), dtype), [], []
         for g in range(groups):
-            # The violation of i against the largest f: what is compared is small where little is left.
+            # Violations against the largest f: near the solution these are small, so the shortened keys resolve them.
             beyond = jnp.where(down & inside[g], f, -jnp.inf).max() - f
             i, some = _argmax(beyond, up & inside[g] & (beyond >= 0))
             gap = jnp.where(some, jnp.maximum(gap, at(beyond, i)), gap)
@@ -79,7 +79,7 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
             row.append(Ki)
             first.append(i)
             curvature = jnp.maximum(at(diagonal, i) + diagonal - 2 * Ki, at(floor, i) + floor + tiny)
-            # Of a group that cannot go up, the gain is minus infinity.
+            # In a group without a variable that may go up, the gain is minus infinity.
             gain, eta = jnp.where(inside[g], top + f, gain), jnp.where(inside[g], curvature, eta)
         better = down & (gain > 0)
         j, some = _argmax(gain * gain / eta, better)
@@ -93,8 +93,8 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
         t = jnp.where(some & (gap >= tol), t, 0)
         Kj = lax.dynamic_slice(K, (j, jnp.int32(0)), (1, q))[0]
         is_i, is_j = index == i, index == j
-        # A bound that is reached is reached exactly; else both variables move by what both can hold, and the sum of the
-        # group stays: thousands of roundings of one variable alone add up.
+        # A bound is reached exactly.  Otherwise both variables move by an amount that neither rounds, which keeps the
+        # sum of the group: over thousands of steps the roundings of one variable alone would add up.
         b_i, b_j = at(b, i), at(b, j)
         held = (b_i + t) - b_i
         held = b_j - (b_j - held)

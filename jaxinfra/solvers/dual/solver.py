@@ -4,8 +4,9 @@ r"""The dual of support vector machines to a certified violation: block decompos
              evaluate f again where it matters (`certificate`);  halve the target
     until the certified violation is below tol
 
-With float64 data the kernel matrix is first that in float32, as libsvm's is, which takes half of the time and memory.
-What the certificate does not accept goes on in float64 from there: tight tolerances, large C, kernels beyond float32.
+With float64 data the kernel matrix is first in float32, as libsvm's is, which takes half of the time and memory.  Where
+the certificate does not accept the result (tight tolerances, large C, kernels beyond the range of float32), the method
+goes on from it in float64.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _ROUNDS = 3  # certificates before a fit counts as stalled
 
 
 class Solution(NamedTuple):
-    """Where the solver ended."""
+    """The last point of the solver, with its certificate."""
 
     b: jax.Array  # (N,)
     g: Pair  # K b by rows, (n,)
@@ -42,7 +43,7 @@ class Solution(NamedTuple):
 def _solution(
     dual: Dual, b: jax.Array, g: Pair, violation: jax.Array, tol: jax.Array, status: jax.Array, n_iter: jax.Array
 ) -> Solution:
-    # What the certificate says, whatever the method thought, of a point that is feasible.
+    # The certificate decides, whatever the method returned, and only a feasible point is accepted.
     status = jnp.where(status == Status.CONVERGED, Status.STALLED, status)
     status = jnp.where((violation < tol) & dual.balanced(b), Status.CONVERGED, status).astype(jnp.int32)
     f = dual.gradient(g)
@@ -66,10 +67,10 @@ def _rounds(
 
     def one(r: _Round) -> _Round:
         step = partial(decomposition.block, work, exact, dual, r.target, rough=rough)
-        there = r.state.violation < r.target
-        state, status, n_iter = drive(step, r.state, max_iter=jnp.where(there, 0, max_iter - r.n_iter))
+        met = r.state.violation < r.target
+        state, status, n_iter = drive(step, r.state, max_iter=jnp.where(met, 0, max_iter - r.n_iter))
         check = certificate.certify(exact, dual, state.b, state.g, tol)
-        status = jnp.where(there | (check.bound < tol), Status.CONVERGED, status).astype(jnp.int32)
+        status = jnp.where(met | (check.bound < tol), Status.CONVERGED, status).astype(jnp.int32)
         inf = jnp.asarray(jnp.inf, b.dtype)
         state = state._replace(g=check.g, violation=check.bound, best=inf, since=jnp.int32(0))
         return _Round(state, 0.5 * r.target, check.bound, status, r.n_iter + n_iter, r.rounds + 1)
@@ -93,7 +94,7 @@ def _float32(
     start = quick.feasible(b.astype(dtype))
     # A little below tol, for what the rounding back changes.
     s = _rounds(work, exact, quick, start, tol=(0.95 * tol).astype(dtype), max_iter=max_iter, rough=True)
-    # What did not move keeps its digits, and a bound is that of float64.
+    # Variables that did not move keep their float64 digits, and those at a bound take the bound of float64.
     moved = jnp.where(s.b != start, s.b.astype(wide), b)
     moved = jnp.where(s.b <= quick.lower, dual.lower, jnp.where(s.b >= quick.upper, dual.upper, moved))
     b = dual.feasible(jnp.where(jnp.isfinite(s.b).all(), moved, b))

@@ -43,7 +43,7 @@ def moments(
 ) -> Moments:  # fmt: skip
     """One pass over X (n, p), y (n, k), w (n,).  `single` forms the products in float32; parts: see `sum_blocks`.
 
-    All moments come from one product V'WV with V = [X - x0, 1, y - y0]: sums of their own would cost 10 % more time at
+    All moments come from one product V'WV with V = [X - x0, 1, y - y0]: separate sums would cost 10 % more time at
     200000 x 50 and a third more at 1000 x 20.
     """
     dtype = X.dtype
@@ -76,15 +76,15 @@ def moments(
         total = M[p]
         mean = total / positive(weight)
         M = M - mean[:q, None] * total[None]
-        # Of a constant column centring leaves the rounding of its origin, which is no column.
+        # Centring leaves of a constant column only the rounding of its origin, which must not count as a column.
         constant = rounded(scale[:p], origin[:p]) & (diagonal(M[:p, :p]) <= eps(dtype) ** 0.5 * raw)
         M = jnp.where(jnp.pad(constant, (0, 1))[:, None] | jnp.pad(constant, (0, 1 + k))[None], 0, M)
         yy = jnp.maximum(yy - mean[q:] * total[q:], 0)
         origin = origin + mean
         left = jnp.maximum(diagonal(M[:p, :p]), jnp.finfo(dtype).eps * raw)
         cancellation = jnp.where(raw > 0, raw / left, 1).max()
-    # The barrier: recomputed in two programs, one of them with a fused multiply-add, a mean would not be one number and
-    # the intercept would not belong to the residuals.
+    # The barrier: recomputed in two programs, one of them with a fused multiply-add, a mean would have two values, and
+    # the intercept would not match the residuals.
     origin = lax.optimization_barrier(origin)
     return Moments(M[:p, :p], M[:p, q:], yy, origin[:p], origin[q:], weight, cancellation)
 
@@ -92,7 +92,7 @@ def moments(
 def weighted_means(
     X: jax.Array, y: jax.Array, w: jax.Array | None, centre: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """sum w and the weighted column means of X and y (zero without centre)."""
+    """The sum of w and the weighted column means of X and y (zero without centre)."""
     weight = jnp.asarray(X.shape[0], X.dtype) if w is None else w.sum()
     if not centre:
         return weight, jnp.zeros_like(X[0]), jnp.zeros_like(y[0])
@@ -108,9 +108,9 @@ def weighted_means(
 def centred(
     X: jax.Array, y: jax.Array, w: jax.Array | None, centre: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
-    """sum w, the means, and sqrt(W)(X - x_mean), sqrt(W)(y - y_mean) as arrays.
+    """The sum of w, the means, and sqrt(W)(X - x_mean), sqrt(W)(y - y_mean) as arrays.
 
-    Centred twice: the first mean is rounded, and that rounding would pass for one more singular value.
+    Centred twice: the first mean is rounded, and that rounding would appear as one more singular value.
     """
     X, w = masked(X, w)
     (y,) = present(w, y)
@@ -128,9 +128,9 @@ def centred(
 def gram(
     X: jax.Array, w: jax.Array | None, m: jax.Array, T: jax.Array | None, *, centre: bool, blocked: bool
 ) -> jax.Array:
-    """T'(Z'WZ)T (p, p) in one pass, T = I if None.
+    """The Gram matrix T'(Z'WZ)T (p, p) in one pass, T = I if None.
 
-    The mean of ZT is taken out again, so the rounding of m does no harm.
+    The mean of ZT is subtracted once more, so the rounding of m does no harm.
     """
 
     def sums(X: jax.Array, w: jax.Array | None) -> tuple[jax.Array, ...]:

@@ -1,4 +1,4 @@
-r"""Residual correction of a least-squares solution: when it is done, how good it is, and its derivatives."""
+r"""Residual correction of a least-squares solution: its stopping rule, certificate and derivatives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Data = tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]  # X, y, 
 
 class State(NamedTuple):
     """The state of the corrections.  `size` is that of the last one, `objective` belongs to `coef`, `optimality` to the
-    iterate before it; `paired` says that residuals are now summed in pairs."""
+    iterate before it; `paired`: whether residuals are now in double-word arithmetic."""
 
     coef: jax.Array  # (p, k), or the dual variables (n, k)
     shift: jax.Array  # (k,): intercept - (y_mean - x_mean'coef)
@@ -38,7 +38,7 @@ def start(coef: jax.Array, shift: jax.Array, *, paired: bool = False) -> State:
 
 
 def solvable(w: jax.Array | None, l2: jax.Array | None, weight: jax.Array) -> jax.Array:
-    """Some weight, none negative, no negative penalty."""
+    """Whether there is some weight, no negative weight and no negative penalty."""
     valid = weight > 0
     if w is not None:
         valid &= (w >= 0).all()
@@ -59,19 +59,19 @@ def relative(d: jax.Array, coef: jax.Array, norms: jax.Array, norm_y: jax.Array)
     """
     step, size = norms.T * jnp.abs(d), norms.T * jnp.abs(coef)
     each = (step / jnp.maximum(size, eps(d.dtype) ** 0.4 * norm_y[None] + jnp.finfo(d.dtype).tiny)).max()
-    whole = (step.max(0) / jnp.maximum(size.max(0), 1e-3 * norm_y + jnp.finfo(d.dtype).tiny)).max()
-    return jnp.maximum(whole, 0.01 * each)
+    overall = (step.max(0) / jnp.maximum(size.max(0), 1e-3 * norm_y + jnp.finfo(d.dtype).tiny)).max()
+    return jnp.maximum(overall, 0.01 * each)
 
 
 def scaled_gradient(g: jax.Array, norms: jax.Array, norm_y: jax.Array) -> jax.Array:
-    """max_j |g_j| / (|z_j| |y|): the cosine between the residual and a column if the residual were y."""
+    """The largest |g_j| / (|z_j| |y|): the cosine between the residual and a column if the residual were y."""
     return jnp.where(g != 0, jnp.abs(g) / (norms.T * positive(norm_y)[None]), 0).max()
 
 
 def judge(before: State, after: State) -> tuple[State, Verdict]:
     """Done when the next correction would be below rounding, or when rounding already stops the corrections.
 
-    Where it stops them with too few digits right and residuals were plain, they continue in pairs.
+    Where it stops them with too few digits right and residuals were plain, they continue in double-word arithmetic.
     """
     unit = eps(after.coef.dtype)
     size = after.size
@@ -85,12 +85,12 @@ def judge(before: State, after: State) -> tuple[State, Verdict]:
 
 
 def attach(q: jax.Array, coef: jax.Array, f: Factor, live: Data, centre: bool) -> jax.Array:
-    """`coef`, differentiable.  With H, c live and P0 the projector on the null space of H, the minimum-norm solution is
+    """Attach derivatives to coef.  With P0 the projector on the null space of H, the minimum-norm solution satisfies
 
         P (c - H coef) - P0 q = 0,    coef - H q = 0        (P = I - P0, q = H^+ coef)
 
-    The second equation says that coef is in the row space, which stays true as X moves at constant rank.  The
-    Jacobian [[-P0, -H], [-H, I]] is symmetric, with the inverse that `inverse` applies.
+    The second equation keeps coef in the row space, which holds as X changes at constant rank.  The Jacobian
+    [[-P0, -H], [-H, I]] is symmetric, with the inverse that `inverse` applies.
     """
     X, y, w, l2 = live
     X, w = masked(X, w)

@@ -8,10 +8,9 @@ Where the corrections show that rounding leaves fewer than 11 digits (5 in float
 one and a half times the working precision, which recovers digits that QR loses on the same data.
 n < p (`wide`): the same on the n x n kernel ZZ'.
 
-Derivatives: `_core.implicit` with the normal equations and the minimum-norm condition as residual (see
-`refinement.attach`).
-Sources: Bjorck, Numerical Methods for Least Squares Problems (2024), 2.5 (corrected seminormal equations);
-Demmel, Hida, Li and Riedy 2009 (extra-precise refinement); Golub and Pereyra 1973 (derivative of the pseudoinverse).
+Derivatives: `_core.implicit` with the normal equations and the minimum-norm condition (see `refinement.attach`).
+Sources: Bjorck, Numerical Methods for Least Squares Problems (2024), 2.5 (corrected seminormal equations); Demmel,
+Hida, Li and Riedy 2009 (extra-precise refinement); Golub and Pereyra 1973 (derivative of the pseudoinverse).
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ def solve(
 
 
 def _penalty(l2: jax.Array | None, p: int, y: jax.Array) -> jax.Array | None:
-    """l2, broadcastable to the shape of coef, as (t, f): t = 1 or one row a target, f = 1 or one column a feature."""
+    """The penalty l2, broadcastable to coef, as (t, f): t is 1 or the number of targets, f 1 or that of features."""
     if l2 is None:
         return None
     if y.ndim == 1:
@@ -115,7 +114,7 @@ def _primal(
         g = res.g - ridge.T * coef
         d = apply(f.T, g)
         offset = res.total / weight if centre else jnp.zeros_like(res.total)
-        # The objective after the correction: that of a quadratic falls by g'd / 2.
+        # The objective after the correction: that of a quadratic decreases by g'd / 2.
         objective = 0.5 * (res.square.sum() - (g * d).sum() - (res.total * offset).sum()) / weight
         if l2 is not None:
             objective += 0.5 * (ridge.T * coef * coef).sum() / weight
@@ -127,7 +126,7 @@ def _primal(
     begin = refinement.start(apply(f.T, c), jnp.zeros_like(m.y_mean))
     state, status, n_iter = drive(step, begin, max_iter=max_iter)
 
-    coef = project_out(f.null, state.coef)  # rounding again
+    coef = project_out(f.null, state.coef)  # removes the rounding of the corrections
     coef = refinement.attach(apply(f.T, coef), coef, f, live, centre)
     value, _ = residual.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), state.shift)
     intercept = refinement.intercept(value, coef, live, centre)
@@ -153,6 +152,6 @@ def gradient(
     params: Linear, X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array | None, *,
     fit_intercept: bool,
 ) -> Linear:  # fmt: skip
-    """Its gradient; zero for the intercept where there is none to fit."""
+    """The gradient of `objective`; zero for the intercept where none is fitted."""
     g = jax.grad(objective)(params, X, y, w, l2)
     return g if fit_intercept else g._replace(intercept=jnp.zeros_like(g.intercept))

@@ -21,7 +21,7 @@ from jaxinfra.solvers.linalg.rank_revealing import rank_tol, svd
 def path(
     X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array, *, fit_intercept: bool
 ) -> tuple[jax.Array, ...]:
-    """coef (m, p, k), intercept (m, k), loo (m, k), gcv (m, k), dof (m,) for y (n, k) and l2 (m,)."""
+    """Solve for y (n, k) and l2 (m,): coef (m, p, k), intercept (m, k), loo (m, k), gcv (m, k), dof (m,)."""
     n, p = X.shape
     w = in_units(w)
     weight, x_mean, y_mean, A, v = centred(X, y, w, fit_intercept)
@@ -31,7 +31,7 @@ def path(
     A = jnp.where(finite, A, 0)
     U, s, Vt = svd(A)
     mu = weight * l2
-    # Without a penalty the rank policy of ols holds: values below rounding are zero.
+    # Without a penalty singular values below rounding count as zero, as in ols.
     counts = (mu > 0)[:, None] | (s > rank_tol(X.dtype, n, p) * s[0])[None]  # (m, r)
     total = (s * s)[None] + mu[:, None]
     inverse = jnp.where(counts & (total > 0), 1 / positive(total), 0)

@@ -57,7 +57,7 @@ def solve(
     column = products.norms(A0.T)[None]
     column = positive(column)
 
-    # Beside a the corrections add up in coef: next to a large column what they change is below the rounding of a.
+    # The corrections are added to coef as well as to a: beside a large column their effect is below the rounding of a.
     def step(carry: tuple[State, jax.Array]) -> tuple[tuple[State, jax.Array], Verdict]:
         state, a = carry
         coef = state.coef
@@ -72,7 +72,7 @@ def solve(
         state, verdict = refinement.judge(state, new)
         return (state, a + d), verdict
 
-    # The kernel has no residual in pairs: the corrections start as if they were, and end where rounding stops them.
+    # The kernel has no double-word residual: the corrections start as if paired, and end where rounding stops them.
     a = apply(f.T, target0)
     begin = refinement.start(dot(A0, a), jnp.zeros_like(y_mean), paired=True)
     (state, a), status, n_iter = drive(step, (begin, a), max_iter=max_iter)

@@ -25,7 +25,7 @@ from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
 
 class Loss(Protocol):
-    """A loss of the linear predictor, elementwise.  `losses.Likelihood` is one."""
+    """A loss of the linear predictor, elementwise, such as `losses.Likelihood`."""
 
     @property
     def convex(self) -> bool:
@@ -51,19 +51,19 @@ class Loss(Protocol):
         ...
 
     def value(self, y: jax.Array, eta: jax.Array) -> jax.Array:
-        """The loss; infinite where eta has none."""
+        """The loss; infinite where eta is outside its domain."""
         ...
 
     def slope(self, y: jax.Array, eta: jax.Array) -> jax.Array:
-        """First derivative with respect to eta."""
+        """The first derivative with respect to eta."""
         ...
 
     def curvature(self, y: jax.Array, eta: jax.Array) -> jax.Array:
-        """Second derivative."""
+        """The second derivative with respect to eta."""
         ...
 
     def safe_curvature(self, y: jax.Array, eta: jax.Array) -> jax.Array:
-        """Second derivative, or its expectation where that is not positive."""
+        """The second derivative, or its expectation where that is not positive."""
         ...
 
 
@@ -83,7 +83,7 @@ def _predictor(Z: jax.Array, theta: jax.Array, offset: jax.Array | None) -> jax.
 
 
 def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: bool) -> Sums:
-    """F without penalty, and its gradient with respect to theta."""
+    """The value of F without penalty, and its gradient with respect to theta."""
     p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> Sums:
@@ -103,7 +103,7 @@ def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: boo
 def hessian(
     data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: bool, safe: bool, single: bool = False
 ) -> jax.Array:
-    """The Hessian (q, q) of F without penalty.  `safe`: of rows that are concave the expected one.
+    """The Hessian (q, q) of F without penalty.  `safe`: with the expected one for rows whose loss is concave.
 
     `single`: products in float32, for a preconditioner.
     """
@@ -122,41 +122,41 @@ def hessian(
     return mirror(H) / positive(data.weight)
 
 
-# Of the slopes' sum, and of a predictor: see `recedes`.
+# Thresholds of `recedes`: the sum of the slopes as a share of their sizes, and the change of a predictor.
 _LEFT, _MOVED = 0.02, 0.01
 
 
 def recedes(slopes: jax.Array, change: jax.Array, penalty: jax.Array) -> jax.Array:
-    """Whether the objective falls for ever along a direction: (), bool; of the slopes along it of each row's loss with
-    its weight, (n,), and of the penalty, (), and the change of each row's predictor, (n,), at the end of a fit whose
-    gradient has all but vanished.
+    """Whether the objective decreases without bound along a direction, (), bool, at the end of a fit whose gradient has
+    almost vanished; slopes (n,): of each row's loss along the direction, with its weight; penalty (): the slope of the
+    penalty; change (n,): of each row's predictor.
 
-    At a minimum the slopes cancel to the tolerance.  Where there is none each vanishes by itself, all of one sign but
-    for rows that the direction barely moves; the curvature vanishes with them, so that a Newton step still moves a
-    predictor by 1 (logit), 1 / eta (probit) or exp(-eta) (cloglog) and not by next to nothing.
+    At a minimum the slopes cancel to the tolerance.  Without a minimum each of them vanishes, all of one sign except in
+    rows that the direction hardly moves; the curvature vanishes with them, so that a Newton step still moves a
+    predictor by 1 (logit), 1 / eta (probit) or exp(-eta) (cloglog), and not by almost 0.
     """
-    whole, size = slopes.sum() + penalty, jnp.abs(slopes).sum() + jnp.abs(penalty)
-    return (jnp.abs(whole) > _LEFT * size) & (jnp.abs(change).max() > _MOVED)
+    total, size = slopes.sum() + penalty, jnp.abs(slopes).sum() + jnp.abs(penalty)
+    return (jnp.abs(total) > _LEFT * size) & (jnp.abs(change).max() > _MOVED)
 
 
 def last_look(
     data: Data, f: Frame, loss: Loss, theta: jax.Array, d: jax.Array, penalty: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """`recedes` at theta along d, with the slope of the penalty; and the mean |slope_i z_ij| of each column (q,), of
-    which the gradient at theta is known to a few eps only."""
+    """The result of `recedes` at theta along d, with the slope of the penalty; and the mean |slope_i z_ij| of each
+    column (q,), a few eps of which is the error of the gradient at theta."""
     Z, w = masked(f.columns(data.X), data.w)
     change = _predictor(Z, d, None)
     r = weighted(w, loss.slope(data.y, _predictor(Z, theta, data.offset)))
-    falls = recedes(r * change, change if w is None else jnp.where(w > 0, change, 0), data.weight * penalty)
+    diverges = recedes(r * change, change if w is None else jnp.where(w > 0, change, 0), data.weight * penalty)
     size = jnp.abs(r)
     terms = jnp.append(dot(size, jnp.abs(Z)), jnp.broadcast_to(size.sum(), (len(theta) - Z.shape[1],)))
-    return falls, terms / positive(data.weight)
+    return diverges, terms / positive(data.weight)
 
 
 @jax.jit
 @replicated
 def objective(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Array) -> jax.Array:
-    """F with the L1 penalty at any params."""
+    """The objective F with the L1 penalty at any params."""
     coef, data = params.coef, data.masked()
     value = weighted(data.w, loss.value(data.y, _predictor(data.X, coef, data.offset) + params.intercept)).sum()
     return value / positive(data.weight) + (l1 * jnp.abs(coef) + 0.5 * l2 * coef * coef).sum()
@@ -165,7 +165,7 @@ def objective(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Arr
 @partial(jax.jit, static_argnames="fit_intercept")
 @replicated
 def subgradient(params: Linear, data: Data, loss: Loss, l1: jax.Array, l2: jax.Array, *, fit_intercept: bool) -> Linear:
-    """The subgradient of `objective` of smallest norm; zero for the intercept where there is none to fit."""
+    """The subgradient of `objective` of smallest norm; zero for the intercept where none is fitted."""
     coef, data = params.coef, data.masked()
     r = weighted(data.w, loss.slope(data.y, _predictor(data.X, coef, data.offset) + params.intercept))
     r = r / positive(data.weight)

@@ -3,10 +3,10 @@ r"""Cumulative link models of ordered classes, from data to `Fit`.
     P(y <= k | x) = F(t_k - x'coef - offset),    t_0 < t_1 < ... < t_(K-2)
     minimise  -sum_i w_i log P(y_i | x_i) / sum w + sum_j l2_j coef_j^2 / 2
 
-A row knows two thresholds, a = t_y - eta above it and b = t_(y-1) - eta below, one of them infinite for the first and
-the last class.  With the derivatives of -log(F(a) - F(b)) by a and b, two numbers and three a row, gradient and Hessian
-are sums over rows as for any other linear predictor.  The likelihood is log-concave for every link here (Pratt 1981),
-so Newton's method needs only steps that keep the order of the thresholds.
+The loss of a row depends on two thresholds, a = t_y - eta above and b = t_(y-1) - eta below, one of them infinite for
+the first and the last class.  With the derivatives of -log(F(a) - F(b)) by a and b, two first and three second ones a
+row, gradient and Hessian are sums over rows as for any other linear predictor.  The likelihood is log-concave for every
+link here (Pratt 1981), so Newton's method needs only steps that keep the order of the thresholds.
 
 Source: McCullagh 1980; Agresti, Analysis of Ordinal Categorical Data (2nd ed. 2010), section 5.1.
 """
@@ -36,14 +36,14 @@ from jaxinfra.solvers.methods import newton
 
 
 def _log1mexp(x: jax.Array) -> jax.Array:
-    """log(1 - exp(-x)) for x > 0, NaN below: an order of the thresholds that has no likelihood."""
+    """The value log(1 - exp(-x)) for x > 0; NaN below, where the thresholds are out of order."""
     return jnp.where(x > 0.7, jnp.log1p(-jnp.exp(-x)), jnp.log(-jnp.expm1(-x)))
 
 
 def log_probability(a: jax.Array, b: jax.Array, y: jax.Array, K: int, link: Link) -> jax.Array:
-    """log P(y) from the thresholds above and below; those of the outer classes are not looked at beyond them."""
+    """The log probability of y from the thresholds above and below; the outer classes have only one of them."""
     first, last = y == 0, y == K - 1
-    # From the side where the smaller tail is, so that no digits cancel.
+    # From the side of the smaller tail, so that no digits cancel.
     high = a + b > 0
     a_, b_ = jnp.where(first | last, 1, a), jnp.where(first | last, -1, b)
     near, far = (
@@ -59,7 +59,7 @@ def log_probability(a: jax.Array, b: jax.Array, y: jax.Array, K: int, link: Link
 
 
 class Setup(NamedTuple):
-    """y holds whole numbers; its offset is a part of the predictor."""
+    """The problem without penalty: the y of data holds whole numbers, its offset is a part of the predictor."""
 
     data: Data
     link: Link
@@ -69,7 +69,7 @@ class Setup(NamedTuple):
 
 
 def _around(t: jax.Array, y: jax.Array, eta: jax.Array, K: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """a, b, and which threshold is above and below: (n, K - 1) of 0 and 1 each."""
+    """The distances a, b, and which threshold is above and below: (n, K - 1) of 0 and 1 each."""
     each = jnp.arange(K - 1, dtype=y.dtype)[None]
     above, below = (y[:, None] == each).astype(t.dtype), (y[:, None] - 1 == each).astype(t.dtype)
     return dot(above, t) - eta, dot(below, t) - eta, above, below
@@ -84,7 +84,7 @@ def _slopes(a: jax.Array, b: jax.Array, y: jax.Array, K: int, link: Link) -> tup
 def _predictor(
     f: Frame, theta: jax.Array, X: jax.Array, w: jax.Array | None, offset: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """Z, eta and w."""
+    """The scaled columns Z, the predictor eta and the weights w."""
     Z, w = masked(f.columns(X), w)
     eta = dot(Z, theta[: X.shape[1]])
     return Z, eta if offset is None else eta + offset, w
@@ -104,7 +104,7 @@ def _evaluate(setup: Setup, theta: jax.Array) -> newton.Evaluation:
 
     value, gradient = sum_blocks(sums, tuple(data), blocked=blocked)
     weight = positive(data.weight)
-    # Not NaN, which would stop everything: a step back.
+    # Infinite and not NaN: the search then shortens the step, where NaN would end it.
     return newton.Evaluation(jnp.where(jnp.isnan(value), jnp.inf, value) / weight, gradient / weight)
 
 
@@ -119,7 +119,7 @@ def _hessian(setup: Setup, theta: jax.Array) -> jax.Array:
         one, none = jnp.ones_like(a), jnp.zeros_like(a)
         haa, hab = (weighted(w, h) for h in jax.jvp(slopes, (a, b), (one, none))[1])
         hbb = weighted(w, jax.jvp(slopes, (a, b), (none, one))[1][1])
-        # d eta is -1 in a and in b.
+        # The derivative of a and of b by eta is -1.
         cross = (haa + hab)[:, None] * above + (hab + hbb)[:, None] * below
         mixed = dot((hab[:, None] * above).T, below)
         corner = dot((haa[:, None] * above).T, above) + dot((hbb[:, None] * below).T, below) + mixed + mixed.T
@@ -152,7 +152,7 @@ def solve(
         return newton.Evaluation(e.value + 0.5 * (ridge * theta * theta).sum(), e.gradient + ridge * theta)
 
     def longest(theta: jax.Array, d: jax.Array) -> jax.Array:
-        """The step that takes two thresholds most of the way to each other."""
+        """Length of the first trial: a full step, or what closes 99 % of a gap between thresholds if it would cross."""
         gap, change = jnp.diff(theta[p:]), jnp.diff(d[p:])
         limits = jnp.where(gap + change > 0.01 * gap, 1, -0.99 * gap / jnp.where(change < 0, change, -1))
         return jnp.append(limits, jnp.ones(1, dtype)).min()
@@ -165,7 +165,7 @@ def solve(
 
     # As in `penalised._judge`.
     long = newton.strides(state.last, tol) & ~(l2.min() > 0)
-    falls, terms = when(
+    diverges, terms = when(
         ((status == Status.CONVERGED) & long) | (status == Status.STALLED),
         lambda _: _last_look(setup, state.theta, state.last, (ridge * state.theta * state.last).sum()),
         (jnp.array(False), jnp.zeros_like(state.theta)),
@@ -173,7 +173,7 @@ def solve(
     rounded = (jnp.abs(state.gradient) / (unit + newton.rounding(terms, tol))).max()
     status, optimality = newton.resolved(status, state.optimality, rounded, tol)
     state = state._replace(optimality=optimality)
-    separable = (falls & long & (status == Status.CONVERGED)) | (counts <= 0).any()
+    separable = (diverges & long & (status == Status.CONVERGED)) | (counts <= 0).any()
     status = jnp.where(separable, Status.SEPARABLE, status)
     coef = state.theta[:p] * f.scale
     params = _attach(Thresholds(coef, state.theta[p:] + dot(f.centre, coef), link), live, setup)
@@ -193,19 +193,19 @@ def _last_look(setup: Setup, theta: jax.Array, d: jax.Array, penalty: jax.Array)
     most = jnp.maximum(jnp.abs(up) * above.sum(1), jnp.abs(down) * below.sum(1))
     most = most if w is None else jnp.where(w > 0, most, 0)
     ga, gb = weighted(w, ga), weighted(w, gb)
-    falls = linear_loss.recedes(ga * up + gb * down, most, data.weight * penalty)
+    diverges = linear_loss.recedes(ga * up + gb * down, most, data.weight * penalty)
     sizes = jnp.abs(ga)[None] * above.T + jnp.abs(gb)[None] * below.T
     terms = jnp.append(dot(sizes.sum(0), jnp.abs(Z)), sizes.sum(1))
-    return falls, terms / positive(data.weight)
+    return diverges, terms / positive(data.weight)
 
 
 def _start(init: Thresholds | None, setup: Setup, counts: jax.Array) -> jax.Array:
-    """init, or no columns and thresholds that give the shares of the classes."""
+    """The theta of init, or zero coefficients with thresholds that give the shares of the classes."""
     f = setup.frame
     if init is not None:
         coef, t = (jnp.asarray(a, counts.dtype) for a in init[:2])
         return jnp.append(coef / f.scale, t - dot(f.centre, coef))
-    some = counts + 1e-3 * counts.sum()  # of an absent class too
+    some = counts + 1e-3 * counts.sum()  # positive for an absent class too
     share = jnp.cumsum(some)[:-1] / some.sum()
     offset = setup.data.offset
     mean = 0 if offset is None else dot(or_ones(setup.data.w, setup.data.X[:, 0]), offset) / positive(counts.sum())
@@ -213,7 +213,7 @@ def _start(init: Thresholds | None, setup: Setup, counts: jax.Array) -> jax.Arra
 
 
 def _attach(params: Thresholds, live: Any, setup: Setup) -> Thresholds:
-    """params, differentiable: the gradient vanishes."""
+    """Attach derivatives to params: the gradient vanishes."""
     data, link, l2 = live
     data = data.masked()
     f, K, p = setup.frame, setup.K, data.X.shape[1]
@@ -228,7 +228,7 @@ def _attach(params: Thresholds, live: Any, setup: Setup) -> Thresholds:
         return params._replace(coef=l2 * params.coef - dot(ga + gb, data.X), thresholds=dot(ga, above) + dot(gb, below))
 
     def inverse(b: Thresholds) -> Thresholds:
-        """In the coordinates of the passes: coef = scale u, thresholds = t + centre'coef."""
+        """Solve in the scaled coordinates of the passes: coef = scale u, thresholds = t + centre'coef."""
         _, _, l2_ = implicit.frozen(live)
         theta = jnp.append(params.coef / f.scale, params.thresholds - dot(f.centre, params.coef))
         ridge = jnp.append(l2_ * f.scale**2, jnp.zeros(K - 1, theta.dtype))
@@ -278,7 +278,7 @@ def objective(params: Thresholds, data: Data, l2: jax.Array, *, K: int) -> jax.A
 
 
 def probability_of(params: Thresholds, eta: jax.Array, k: int) -> jax.Array:
-    """log P(y = k) of each row, (n,)."""
+    """The log probability of y = k of each row, (n,)."""
     y, K = jnp.full(eta.shape, k, jnp.int32), len(params.thresholds) + 1
     a, b, _, _ = _around(params.thresholds.astype(eta.dtype), y, eta, K)
     return log_probability(a, b, y, K, params.link)

@@ -1,7 +1,7 @@
 r"""Penalised likelihood of a linear predictor, from data to `Fit`: what logistic regression and the GLMs share.
 
-    minimise sum_i w_i loss(y_i, x_i'coef + intercept + offset_i) / sum w + sum_j l1_j |coef_j| + sum_j l2_j coef_j^2 /
-    2
+    minimise  sum_i w_i loss(y_i, x_i'coef + intercept + offset_i) / sum w
+              + sum_j l1_j |coef_j| + sum_j l2_j coef_j^2 / 2
 
 Small data: Newton's method.  Large data: the minimum over a subsample of the rows is the start, its Hessian the metric,
 and L-BFGS on all rows removes the rest (`newton`).  Derivatives: `_core.implicit` on the gradient, with the observed
@@ -33,7 +33,7 @@ from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
 
 class Setup(NamedTuple):
-    """All that no penalty changes: data, loss, coordinates, the unit of gradients, a subsample or None."""
+    """The problem without penalties: data, loss, coordinates, the unit of gradients, a subsample or None."""
 
     data: Data
     loss: Loss
@@ -44,12 +44,12 @@ class Setup(NamedTuple):
     blocked: bool
 
     def penalties(self, l1: jax.Array | None, l2: jax.Array) -> tuple[jax.Array | None, jax.Array]:
-        """l1 and l2 in the coordinates of theta; none on the intercept."""
+        """The penalties l1 and l2 in the coordinates of theta; none on the intercept."""
         lasso = None if l1 is None else self.frame.penalty(l1, self.fit_intercept, 1)
         return lasso, self.frame.penalty(l2, self.fit_intercept, 2)
 
     def hessian(self, rows: Data, theta: jax.Array, ridge: jax.Array, *, single: bool = False) -> jax.Array:
-        """The Hessian with the ridge; of a loss that is not convex the observed one where it is positive definite."""
+        """The Hessian with the ridge: the observed one, or for a loss that is not convex the safe one if indefinite."""
         at = partial(linear_loss.hessian, rows, self.frame, self.loss, theta, blocked=self.blocked, single=single)
         diagonal = ridge[:, None] * jnp.eye(theta.shape[0], dtype=theta.dtype)
         H = at(safe=False) + diagonal
@@ -95,7 +95,7 @@ def path(
 
 
 def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:
-    """The smallest l1 with l1 * weight (p,) at which coef = 0: the largest |gradient_j| / weight_j without columns."""
+    """The smallest l1 for which l1 * weight (p,) gives coef = 0: the largest |g_j| / weight_j of the null model."""
     nothing = data._replace(X=jnp.zeros_like(data.X[:, :1]))
     zero = jnp.zeros(1, data.X.dtype)
     null = solve(
@@ -163,13 +163,13 @@ def _solve(
 
 
 def _null(data: Data, loss: Loss) -> jax.Array:
-    """eta of the model without columns."""
+    """The predictor eta of the intercept-only model, without the offset."""
     eta = loss.start(_mean(data))
     return eta if data.offset is None else eta - _mean(data._replace(y=data.offset))
 
 
 def _mean(data: Data) -> jax.Array:
-    """The weighted mean of y; exact where all y are the same: rounding would make one class two."""
+    """The weighted mean of y; exact where all y are the same: rounding would hide that only one class is present."""
     w = or_ones(data.w, data.y)
     low, high = jnp.where(w > 0, data.y, jnp.inf).min(), jnp.where(w > 0, data.y, -jnp.inf).max()
     mean = dot(w, data.y) / positive(data.weight)
@@ -177,19 +177,19 @@ def _mean(data: Data) -> jax.Array:
 
 
 def _null_slope(data: Data, loss: Loss) -> jax.Array:
-    """Root mean square of the loss's slope without columns: the unit of gradients."""
+    """The root mean square of the loss's slope in the intercept-only model: the unit of gradients."""
     eta = _null(data, loss) + (jnp.zeros_like(data.y) if data.offset is None else data.offset)
     slope = loss.slope(data.y, eta)
     w = or_ones(data.w, data.y)
     slope = jnp.where(w > 0, slope, 0)
-    top = jnp.abs(slope).max()  # of which the square may leave the range
+    top = jnp.abs(slope).max()  # divided out, since the square may overflow or underflow
     top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
     square = dot(w, (slope / top) ** 2) / positive(data.weight)
     return top * jnp.sqrt(jnp.where((square > 0) & jnp.isfinite(square), square, 1))
 
 
 def _start(setup: Setup, init: Linear | None) -> jax.Array:
-    """theta to start from: init, or the model without columns."""
+    """The start in theta: init, or the intercept-only model."""
     data, loss, f = setup.data, setup.loss, setup.frame
     dtype = data.X.dtype
     if init is not None:
@@ -200,7 +200,7 @@ def _start(setup: Setup, init: Linear | None) -> jax.Array:
         return jnp.append(zero, _null(data, loss))
     if not loss.needs_positive:
         return zero
-    # coef = 0 has no mean: begin with the least-squares fit of the null model's eta.
+    # At coef = 0 the loss is not finite: start with the least-squares fit of the null model's eta.
     Z, w = masked(data.X * f.scale[None], data.w)
     Zw = Z if w is None else Z * w[:, None]
     T = cholesky.inverse_root(dot(Zw.T, Z))
@@ -211,28 +211,28 @@ def _judge(
     setup: Setup, state: newton.State, status: jax.Array, penalised: jax.Array, slope: jax.Array,
     residual: jax.Array, tol: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-    """(status, optimality): SEPARABLE where the gradient has all but vanished and the loss still falls along the last
-    step, CONVERGED where rounding is all that is left.
+    """The (status, optimality): SEPARABLE where the gradient has almost vanished and the loss still decreases along the
+    last step, CONVERGED where only rounding is left.
 
-    Towards infinity steps stay long; to a finite maximum each is about the square of the one before.
+    Towards infinity steps stay long; towards a finite minimum each is about the square of the one before.
     """
     if not setup.loss.may_separate:
         return status, state.optimality
     data, f = setup.data, setup.frame
     long = newton.strides(state.last, tol) & ~penalised
-    # Where all columns are penalised only the intercept can diverge, and only if no intercept has the mean of y.
+    # Where all columns are penalised only the intercept can diverge, and only if no finite one gives the mean of y.
     alone = ~setup.loss.attains(_mean(data)) & setup.fit_intercept
     look = lambda _: linear_loss.last_look(data, f, setup.loss, state.theta, state.last, slope)  # noqa: E731
     nothing = (jnp.array(False), jnp.zeros_like(state.theta))
     ask = ((status == Status.CONVERGED) & long) | (status == Status.STALLED)
-    falls, terms = when(ask, look, nothing)
+    diverges, terms = when(ask, look, nothing)
     rounded = (jnp.abs(residual) / (setup.unit + newton.rounding(terms, tol))).max()
     status, optimality = newton.resolved(status, state.optimality, rounded, tol)
-    return jnp.where(alone | (falls & long & (status == Status.CONVERGED)), Status.SEPARABLE, status), optimality
+    return jnp.where(alone | (diverges & long & (status == Status.CONVERGED)), Status.SEPARABLE, status), optimality
 
 
 def _attach(params: Linear, live: Any, setup: Setup) -> Linear:
-    """params, differentiable: the gradient vanishes on the support, coef off it."""
+    """Attach derivatives to params: the gradient vanishes on the support, coef off it."""
     data, loss, l1, l2 = live
     data = data.masked()
     f, fit_intercept = setup.frame, setup.fit_intercept
@@ -258,7 +258,7 @@ def _attach(params: Linear, live: Any, setup: Setup) -> Linear:
         return Linear(support * g + (1 - support) * params.coef, r.sum() if fit_intercept else params.intercept)
 
     def inverse(b: Linear) -> Linear:
-        """In the coordinates of the passes: theta = A params, so H^-1 = A^-1 H_theta^-1 A^-T."""
+        """Solve in the scaled coordinates of the passes: theta = A params, so H^-1 = A^-1 H_theta^-1 A^-T."""
         rows, loss_, _, l2_ = implicit.frozen(live)
         one = jnp.ones(1 if fit_intercept else 0, params.coef.dtype)
         mask = jnp.append(support, one)

@@ -31,7 +31,7 @@ def _eye_like(a: jax.Array) -> jax.Array:
 
 
 def _pad(a: jax.Array, size: int) -> jax.Array:
-    """a (..., p, p) as the leading block of a matrix of `size`, continued by the identity."""
+    """Pad a (..., p, p) to a matrix of `size` with the identity."""
     p = a.shape[-1]
     if size == p:
         return a
@@ -51,7 +51,7 @@ def _cholesky(C: jax.Array) -> jax.Array:
 def _blocks(L: jax.Array, size: int, row: int, column: int, step: int) -> jax.Array:
     """The blocks (row + i * step, column + i * step) of L, stacked (t, i, size, size).
 
-    A masked sum: as one slice a block it would be many small programs to compile.
+    A masked sum, because one slice for each block would be many small programs to compile.
     """
     t, p = L.shape[:2]
     count = p // size // step
@@ -67,7 +67,7 @@ def _place(block: jax.Array, i: int, j: int) -> jax.Array:
 
 
 def _invert(L: jax.Array) -> jax.Array:
-    """L^-1 for lower triangular L (t, p, p): small diagonal blocks first, then joined in pairs."""
+    """The inverse of lower triangular L (t, p, p): small diagonal blocks first, then joined two by two."""
     p, levels = L.shape[-1], 0
     while -(-p // 2**levels) > _SOLVE:
         levels += 1
@@ -83,7 +83,7 @@ def _invert(L: jax.Array) -> jax.Array:
 
 
 def _blocked(C: jax.Array) -> jax.Array:
-    """L^-1 for C (t, p, p), p large: one loop, whose every trip eliminates a block of columns from [C, I]."""
+    """The inverse factor L^-1 of C (t, p, p), p large: a loop that eliminates a block of columns of [C, I] a time."""
     t, p = C.shape[:2]
     count = -(-p // _FACTOR)
     size = -(-p // count)
@@ -104,7 +104,7 @@ def _blocked(C: jax.Array) -> jax.Array:
 
 
 def inverse_factor(C: jax.Array) -> jax.Array:
-    """L^-1 (t, p, p), lower triangular, of the symmetric C (t, p, p); NaN where C is not positive definite."""
+    """The inverse factor L^-1 (t, p, p) of the symmetric C (t, p, p); NaN where C is not positive definite."""
     plain = lambda C: _solve(_cholesky(C))  # noqa: E731
     p = C.shape[-1]
     if p <= _SOLVE or p > _LARGE:
@@ -122,7 +122,7 @@ def _panels(p: int) -> tuple[int, int]:
 def _eliminate(C: jax.Array) -> jax.Array:
     """The factor by panels of columns, left-looking: a panel is written once, when all before it are done.
 
-    The inverse of a diagonal block's factor takes its place.
+    Each diagonal block is replaced by the inverse of its factor.
     """
     size, count = _panels(len(C))
     C, zero = _pad(C, size * count), jnp.int32(0)
@@ -149,7 +149,7 @@ def _eliminate(C: jax.Array) -> jax.Array:
 
 
 def _substitute(F: jax.Array, rhs: jax.Array) -> jax.Array:
-    """Forward and backward, by the panels of `_eliminate`."""
+    """Forward and backward substitution by the panels of `_eliminate`."""
     p, zero = len(rhs), jnp.int32(0)
     size, count = _panels(p)
     rhs = jnp.pad(rhs, ((0, len(F) - p), (0, 0)))
@@ -186,7 +186,7 @@ def factor(C: jax.Array) -> jax.Array:
 
 
 def substitute(F: jax.Array, rhs: jax.Array) -> jax.Array:
-    """C^-1 rhs, rhs (p, k), with F = factor(C)."""
+    """The solution C^-1 rhs, rhs (p, k), with F = factor(C)."""
 
     def plain(F: jax.Array, rhs: jax.Array) -> jax.Array:
         p = len(rhs)
@@ -196,19 +196,19 @@ def substitute(F: jax.Array, rhs: jax.Array) -> jax.Array:
 
 
 def solve(C: jax.Array, rhs: jax.Array) -> jax.Array:
-    """C^-1 rhs for symmetric positive definite C (p, p), rhs (p, k); NaN where C is not."""
+    """The solution C^-1 rhs for symmetric positive definite C (p, p), rhs (p, k); NaN where C is not."""
     return substitute(factor(C), rhs)
 
 
-# Units of rounding, a parameter, that replace missing curvature.
+# Units of rounding per parameter that replace missing curvature.
 RIDGE = 10
 
 
 def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
-    """T (q, q) with TT' = H^-1, for H symmetric and positive semidefinite up to rounding.
+    """A root T (q, q) with TT' = H^-1, for H symmetric and positive semidefinite up to rounding.
 
-    A tiny ridge replaces missing curvature (duplicated or constant columns, along which the gradient is 0
-    as well); if rounding defeats it, a larger one.  `single`: H was formed in float32 and is factored in it.
+    A tiny ridge replaces missing curvature (duplicated or constant columns, along which the gradient is 0 as well); if
+    that factorisation fails by rounding, a larger one.  `single`: H was formed in float32 and is factored in it.
     """
     dtype = jnp.float32 if single else H.dtype
     q, unit = H.shape[0], eps(dtype)
@@ -222,5 +222,5 @@ def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
 
 
 def solve_root(T: jax.Array, b: jax.Array) -> jax.Array:
-    """H^-1 b from T with TT' = H^-1."""
+    """The solution H^-1 b from T with TT' = H^-1."""
     return dot(T, dot(T.T, b))

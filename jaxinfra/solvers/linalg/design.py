@@ -18,11 +18,11 @@ from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import Linear
 from jaxinfra.solvers.linalg.products import power_of_two
 
-_FAR = 6  # mean absolute values of a column from 0 on which rows are far: 4.8 standard deviations of normal ones
+_FAR = 6  # rows beyond so many mean absolute values of a column are far: 4.8 standard deviations of normal ones
 
 
 class Data(NamedTuple):
-    """X (n, p), y (n,), weights (n,) or None, offset (n,) or None; all in one dtype."""
+    """Rows: X (n, p), y (n,), weights (n,) or None, offset (n,) or None; all in one dtype."""
 
     X: jax.Array
     y: jax.Array
@@ -45,7 +45,7 @@ class Data(NamedTuple):
 
 
 def with_ones(Z: jax.Array) -> jax.Array:
-    """[Z, 1]."""
+    """The columns of Z and a last one of ones."""
     return jnp.concatenate([Z, jnp.ones_like(Z[:, :1])], 1)
 
 
@@ -54,19 +54,19 @@ class Frame(NamedTuple):
 
         theta = (coef / scale, intercept + centre'coef).
 
-    centre (p,), 0 without an intercept; scale (p,), powers of two from `frame`, so that nothing rounds.  Of one
-    predictor coef is (p,) and theta (q,), q = p or p + 1; of K predictors (p, K) and (K, q).
+    centre (p,), 0 without an intercept; scale (p,), powers of two from `frame`, so that nothing rounds.  For one
+    predictor coef is (p,) and theta (q,), q = p or p + 1; for K predictors they are (p, K) and (K, q).
     """
 
     centre: jax.Array
     scale: jax.Array
 
     def columns(self, X: jax.Array) -> jax.Array:
-        """Z (n, p)."""
+        """The scaled columns Z (n, p)."""
         return (X - self.centre[None]) * self.scale[None]
 
     def design(self, X: jax.Array, fit_intercept: bool) -> jax.Array:
-        """Z, and a column of ones where there is an intercept: (n, q)."""
+        """The scaled columns Z, and a column of ones where there is an intercept: (n, q)."""
         Z = self.columns(X)
         return with_ones(Z) if fit_intercept else Z
 
@@ -87,13 +87,13 @@ class Frame(NamedTuple):
         return Linear(coef, theta[..., p] - dot(self.centre, coef))
 
     def gradient_of(self, g: Linear, fit_intercept: bool) -> jax.Array:
-        """A gradient by params of one predictor as one by theta (q,): the transpose of `params_of`."""
+        """The gradient by theta (q,) from that by the params of one predictor: the transpose of `params_of`."""
         if not fit_intercept:
             return self.scale * g.coef
         return _joined(self.scale * (g.coef - self.centre * g.intercept), g.intercept)
 
     def penalty(self, penalty: jax.Array, fit_intercept: bool, power: int) -> jax.Array:
-        """A penalty of |coef|^power, like coef, as one of theta; 0 for the intercept."""
+        """The penalty of theta from one of |coef|^power, shaped like coef; 0 for the intercept."""
         scaled = penalty.T * self._scale(penalty.T) ** power
         return _joined(scaled, jnp.zeros(scaled.shape[:-1], scaled.dtype)) if fit_intercept else scaled
 
@@ -114,8 +114,8 @@ def frame(X: jax.Array, w: jax.Array | None, fit_intercept: bool, blocked: bool)
 def provisional(A: jax.Array, w: jax.Array | None, centre: bool, blocked: bool = False) -> tuple[jax.Array, jax.Array]:
     """Centre (p,) and power-of-two scale (p,) of the columns of A (n, p), of the rows that count.
 
-    Any values near the mean and the spread do: they keep Z'WZ from cancelling, overflowing or underflowing, and are
-    undone exactly afterwards.  So `blocked` takes them from some 64 rows on a CPU, where one read of A must do;
+    Any values near the mean and the spread will do: they keep Z'WZ from cancelling, overflowing or underflowing, and
+    are undone exactly afterwards.  So with `blocked` they come from some 64 rows on a CPU, which saves a read of A;
     elsewhere a strided sample of sharded rows would gather them all.
     """
 
@@ -134,8 +134,8 @@ def provisional(A: jax.Array, w: jax.Array | None, centre: bool, blocked: bool =
 
 
 def _about(A: jax.Array, mean: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The mean and the scale of what A is away from it.  Of a column that is constant but for the rounding of the mean
-    one of its values is taken: else that rounding, scaled up, is a second intercept."""
+    """The mean, and the scale of the deviations from it.  For a column that is constant up to the rounding of the mean
+    one of its values replaces the mean: that rounding, scaled up, would act as a second intercept."""
     top = jnp.where(counts, A, -jnp.inf).max(0)
     spread, below = (jnp.where(counts, jnp.abs(A - c[None]), 0).max(0) for c in (mean, top))
     flat = rounded(spread, mean) & jnp.isfinite(top)
@@ -145,13 +145,13 @@ def _about(A: jax.Array, mean: jax.Array, counts: jax.Array) -> tuple[jax.Array,
 @cache
 def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
     """`provisional` with weights, from one row in `step` and the first that counts.  Lanes that share A share its
-    centre and scale, those of the rows that count in any: else each fold of a cross-validation would have an X of its
-    own."""
+    centre and scale, from the rows that count in any lane: else each fold of a cross-validation would need a scaled X
+    of its own."""
 
     def alone(A: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
         here = w > 0
         if step > 1:
-            # Of weights of 1 that it knows the compiler would work this out itself, in 1.5 s at 200000 rows.
+            # The barrier: for constant weights of 1 the compiler would fold this itself, in 1.5 s at 200000 rows.
             first = jnp.argmax(lax.optimization_barrier(here))
             A, w, here = (jnp.concatenate([a[first][None], a[::step]]) for a in (A, w, here))
         counts = here[:, None] & jnp.isfinite(A)
@@ -176,29 +176,29 @@ def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple
 
 
 def in_range(square: jax.Array, scale: jax.Array, origin: jax.Array) -> jax.Array:
-    """scale where square (sums of squares of what it divided) times its square is a normal number or 0; else NaN: such
-    a column would pass for a constant one.  One that is constant but for the rounding of its origin is."""
+    """The scale, or NaN where square (the sums of squares of what it divided) is not 0 but scale^2 times it underflows:
+    such a column would pass for a constant one.  One that is constant up to the rounding of its origin keeps it."""
     normal = jnp.abs(square) * scale**2 >= jnp.finfo(square.dtype).tiny
     constant = (square == 0) | rounded(scale, origin)
     return jnp.where(constant | normal, scale, jnp.nan)
 
 
 def in_units(w: jax.Array | None) -> jax.Array | None:
-    """The weights w (n,) by the power of two below their largest, for what depends on their ratios alone: a root of
-    theirs times a residual then underflows only where the residual does."""
+    """The weights w (n,) divided by the largest power of two not above their maximum, where only their ratios matter: a
+    root of them times a residual then underflows only where the residual does."""
     return None if w is None else w / power_of_two(frozen(w.max()))
 
 
 def rounded(scale: jax.Array, origin: jax.Array) -> jax.Array:
-    """Whether a column whose spread is `scale` is constant but for the rounding of its origin, or all but constant."""
+    """Whether a column whose spread is `scale` is constant up to the rounding of its origin."""
     return scale <= 16 * eps(scale.dtype) * jnp.abs(origin)
 
 
 def column_norms(data: Data, f: Frame, centre: bool, *, bulk: bool = False) -> jax.Array:
-    """Root mean squares of the columns of Z (p,), about their means if `centre`; 1 where there is nothing.
+    """Root mean squares of the columns of Z (p,), about their means if `centre`; 1 where they are 0.
 
-    bulk: of the rows that are not far from all others.  A loss that vanishes on one side has no slope there, however
-    far, so that its minimum is the other rows', and their gradient would pass for 0 in units of the far row's.
+    bulk: without the rows that are far from all others.  A loss that vanishes on one side has no slope there, however
+    far the row: the others alone determine the minimum, and in units of the far row their gradient would pass for 0.
     """
     Z, w = masked(f.columns(data.X), data.w)
     w = or_ones(w, Z[:, 0])
@@ -210,14 +210,15 @@ _Trim = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 
 
 def root_mean_squares(Z: jax.Array, w: jax.Array, *, centre: bool, noise: jax.Array | None) -> jax.Array:
-    """Those of the columns (p,), about their means if `centre`.
+    """Root mean squares of the columns (p,), about their means if `centre`.
 
-    noise: None, or (p,): without rows beyond 6 mean absolute values, and again until none is left; of all rows where
-    what is left is not above the noise, since a column that is constant but for such rows says nothing without them.
+    noise: None for all rows, or (p,): rows beyond 6 mean absolute values are left out, repeatedly until there are none.
+    Where the result is not above the noise, all rows count: a column that is constant except in such rows has no other
+    scale.
     """
 
     def of(limit: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The norms of the rows up to a limit (p,), and the limit of the next."""
+        """Root mean squares over the rows within a limit (p,), and the next limit."""
         away = jnp.abs(Z)
         share = jnp.where(away <= limit[None], w[:, None], 0)
         total = positive(share.sum(0))

@@ -1,6 +1,6 @@
 r"""Factors of H = A'A + diag(ridge) as a basis T with T'HT = I on the range of H: then H^+ = TT'.
 
-Two rungs:
+Two methods, the second where the first fails:
 
     cholesky   T = D^-1 R^-1 from the equilibrated Gram matrix.  One p x p Cholesky; the error of TT' grows as
                cond^2, which the residual correction of `ridge` removes while cond^2 * eps < 1e-3.
@@ -39,16 +39,16 @@ _EIGH, _SVD = 25, 40
 def rank_tol(dtype: jnp.dtype, n: int, p: int) -> float:
     """Singular values of X (n, p) below this times the largest are rounding.
 
-    LAPACK's eps * max(n, p) is what sums over n rows could lose; those in blocks of rows lose no more for a million
-    rows than for some dozens.
+    LAPACK's eps * max(n, p) is what sums over n rows could lose; sums in blocks of rows lose no more for a million rows
+    than for some dozens.
     """
     return eps(dtype) * min(max(n, p), 64 + 8 * min(n, p))
 
 
 class Factor(NamedTuple):
-    """T (t, p, p) with H^+ = TT'; null (t, p, p): orthonormal basis of the null space in its first p - rank columns,
-    zero elsewhere; norms (t, p): of the columns; rank (t,); condition (t,) of the equilibrated A; error (t,): the
-    expected relative error of TT'."""
+    """The factor T (t, p, p) with H^+ = TT'; null (t, p, p): an orthonormal basis of the null space in its first
+    p - rank columns, zero elsewhere; norms (t, p): of the columns; rank (t,); condition (t,) of the equilibrated A;
+    error (t,): the expected relative error of TT'."""
 
     T: jax.Array
     null: jax.Array
@@ -65,7 +65,7 @@ def column_scale(H: jax.Array) -> jax.Array:
 
 
 def cholesky(H: jax.Array, cancellation: jax.Array, *, single: bool = False, equilibrate: bool = True) -> Factor:
-    """The fast rung.  `single`: H was formed in float32 and is factored in it; `cancellation`: what centring cost H.
+    """The fast method.  `single`: H was formed in float32 and is factored in it; `cancellation`: see `Moments`.
 
     A failed factorisation has error = inf.
     """
@@ -86,7 +86,7 @@ def cholesky(H: jax.Array, cancellation: jax.Array, *, single: bool = False, equ
 
 
 def _eigenvectors(G: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """V and s with G = V diag(s) V' for symmetric G, positive semidefinite but for rounding."""
+    """Eigenvectors V and eigenvalues s, G = V diag(s) V', of symmetric G, positive semidefinite up to rounding."""
     if _EIGH < G.shape[-1] <= _SVD:
         V, s, _ = lax.linalg.svd(G, full_matrices=False)
         return V, s
@@ -94,10 +94,10 @@ def _eigenvectors(G: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _orthonormal(gram: Callable[[jax.Array], jax.Array], scale: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """T and R (t, p, p) with orthonormal columns of AT and AT R = A D, from gram(T) = (AT)'(AT); scale (t, p) of D.
+    """Factors T, R (t, p, p): AT has orthonormal columns and AT R = A D, from gram(T) = (AT)'(AT); scale (t, p) of D.
 
-    Where AD is zero beside its largest singular value, AT is rounding and may be anything; R shows which directions
-    these are by its singular values, which are those of AD.
+    In directions in which AD is negligible beside its largest singular value, AT is rounding; the singular values of
+    R, which are those of AD, show which directions these are.
     """
     p, dtype = scale.shape[-1], scale.dtype
     floor = 8 * p * eps(dtype)
@@ -133,7 +133,7 @@ def svd(A: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     _, R = _orthonormal(lambda T: squared(dot(frozen, T[0])), 1 / d)
     _, s, Vt = implicit.frozen(lax.linalg.svd(R[0] * d, full_matrices=False))
     keep = s > rank_tol(A.dtype, *A.shape) * s[0]
-    # A V = Q diag(s).  One round more, of Cholesky and open to derivatives: Q'Q is the identity, but for rounding.
+    # A V = Q diag(s).  One more round, by Cholesky and differentiable: Q'Q is the identity up to rounding.
     Q = dot(A / unit, Vt.T) * jnp.where(keep, 1 / jnp.where(keep, s, 1), 0)[None]
     G = dot(Q.T, Q) + jnp.diag(jnp.where(keep, 0, 1).astype(A.dtype))
     L_inv = inverse_factor(G[None])[0]
@@ -149,16 +149,16 @@ def eigen(
     *,
     equilibrate: bool = True,
 ) -> Factor:
-    """The robust rung.  gram(T) = (AT)'(AT) for T (t, p, p), from the data; ridge (t, p).
+    """The robust method.  gram(T) = (AT)'(AT) for T (t, p, p), from the data; ridge (t, p).
 
     Singular values of the equilibrated A below `rank_tol` times the largest count as zero; the basis leaves their
     directions out.
     """
     p, dtype = H.shape[-1], H.dtype
     d = column_scale(H) if equilibrate else jnp.ones(H.shape[:2], dtype)
-    # A column that is zero in H is left out: what `gram` makes of it is the rounding of its mean.
-    there = diagonal(H) > 0
-    inverse = jnp.where(there, 1 / d, 0) if equilibrate else d
+    # A column that is zero in H is left out: in `gram` it is the rounding of its mean.
+    nonzero = diagonal(H) > 0
+    inverse = jnp.where(nonzero, 1 / d, 0) if equilibrate else d
     T, R = _orthonormal(lambda T: gram(T) + dot(T.mT * ridge[:, None, :], T), inverse)
     # Now A D^-1 = Q R with orthonormal Q, so R has its singular values and right singular vectors.
     _, s, Vt = lax.linalg.svd(R, full_matrices=False)
@@ -168,9 +168,9 @@ def eigen(
     V = Vt.mT
     T = V * jnp.where(keep, 1 / jnp.where(keep, s, 1), 0)[:, None, :] * inverse[:, :, None]
     # Null space of A = D^-1 (null space of A D^-1), orthonormalised; reversed so that its columns come first in QR.
-    # A zero column's direction gets the smallest scale, beside which the rounding of the others' stays small.
-    smallest = jnp.where(there, d, jnp.inf).min(-1, keepdims=True)
-    scale = jnp.where(there | (smallest == jnp.inf), d, smallest)
+    # A zero column's direction gets the smallest scale, relative to which the rounding of the others stays small.
+    smallest = jnp.where(nonzero, d, jnp.inf).min(-1, keepdims=True)
+    scale = jnp.where(nonzero | (smallest == jnp.inf), d, smallest)
     N = jnp.where(keep[:, None, :], 0, V / scale[:, :, None])[:, :, ::-1]
     Q, _ = jnp.linalg.qr(N)
     null = jnp.where(jnp.arange(p, dtype=jnp.int32)[None, None, :] < (p - rank)[:, None, None], Q, 0)
@@ -180,12 +180,12 @@ def eigen(
 
 
 def apply(T: jax.Array, g: jax.Array) -> jax.Array:
-    """TT'g for g (p, k), with one T for all targets or one per target."""
+    """The product TT'g for g (p, k), with one T for all targets or one per target."""
     if T.shape[0] == 1:
         return solve_root(T[0], g)
     return jnp.einsum("kij,kj->ik", T, jnp.einsum("kij,ik->kj", T, g, precision=HIGHEST), precision=HIGHEST)
 
 
 def project_out(null: jax.Array, g: jax.Array) -> jax.Array:
-    """g minus its component in the null space."""
+    """Remove from g its component in the null space."""
     return g - apply(null, g)

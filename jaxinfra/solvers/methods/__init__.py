@@ -1,1 +1,1 @@
-"""Methods of optimisation that know no loss: Newton and L-BFGS, active sets, proximal gradients, semismooth Newton."""
+"""Methods of optimisation that do not depend on a loss: (semismooth) Newton, L-BFGS, active sets, prox-gradients."""

@@ -6,14 +6,15 @@ One step (`newton`).  With g = c - Hw, t_j = 1 / H_jj and u = w + t g, the prox-
 are active, A = {|u_j| > t_j l1_j}, and their signs s.  The candidate solves  H_AA z_A = c_A - l1_A s_A: a semismooth
 Newton step on the optimality conditions.  When A and s of the candidate are those it was made from, it is the solution.
 
-It always converges: where the candidate does not lower q, the step is repeated for
-q(z) + damping sum_j H_jj (z_j - w_j)^2 / 2 with a damping that grows until it does; a large one makes it a short
-prox-gradient step, which lowers q unless w is optimal.
+It always converges: where the candidate does not lower q, the step is repeated for q(z) + damping sum_j H_jj (z_j -
+w_j)^2 / 2 with a damping that grows until it does; a large one makes it a short prox-gradient step, which lowers q
+unless w is optimal.
 
-Many columns, few of them active (`rounds`): steps on a working set W of the columns with the largest |g_j| / l1_j, in
-a few capacities; what violates the conditions outside joins W for the next round, where W grows by no more
-than it has in use.  Several penalties share W, and one product checks them all.  Large W are solved by accelerated
-gradient steps (`proximal_gradient`); Newton steps follow only where those stop short of tol and W has settled.
+Many columns, few of them active (`rounds`): steps on a working set W of the columns with the largest |g_j| / l1_j, in a
+few capacities; columns outside that violate the conditions join W for the next round, in which W grows by no more than
+the number of its columns in use.  Several penalties share W, and one product checks them all.  Large W are solved by
+accelerated gradient steps (`proximal_gradient`); Newton steps follow only where those stop short of tol and W has
+settled.
 
 Sources: Hintermueller, Ito and Kunisch 2003 (active set = semismooth Newton); Fan, Jiao and Lu 2014 (along a path);
 Massias, Gramfort and Salmon 2018 (growth of working sets).
@@ -50,9 +51,9 @@ class _Step(NamedTuple):
 
 
 def violation(w: jax.Array, g: jax.Array, d: jax.Array, l1: jax.Array) -> jax.Array:
-    """max_j |subgradient of least norm|_j / sqrt(d_j), d the diagonal of H.
+    """The largest |subgradient of least norm|_j / sqrt(d_j), d the diagonal of H.
 
-    Half its square is what one coefficient could still lower q by.
+    Half its square is the decrease of q that one coefficient could still give.
     """
     l1, d = jnp.broadcast_to(l1, w.shape), jnp.broadcast_to(d, w.shape)
     v = jnp.where(w == 0, soft(g, l1), g - l1 * jnp.sign(w))
@@ -62,10 +63,10 @@ def violation(w: jax.Array, g: jax.Array, d: jax.Array, l1: jax.Array) -> jax.Ar
 def reduced(
     H: jax.Array, A: jax.Array, damping: jax.Array | float = 0.0, l2: jax.Array | None = None
 ) -> Callable[[jax.Array], jax.Array]:
-    """b -> (H + diag(l2))_AA^-1 b_A, zero elsewhere, for a mask A (p,), with a relative damping of the diagonal."""
+    """The map b -> (H + diag(l2))_AA^-1 b_A, zero off the mask A (p,), with a relative damping of the diagonal."""
     p = H.shape[-1]
     eye = jnp.eye(p, dtype=H.dtype)
-    # Duplicated columns make H_AA singular: so much of a ridge, which a correction takes out again.
+    # Duplicated columns make H_AA singular, hence a ridge of the size of rounding; a correction removes its effect.
     ridge = 16 * eps(H.dtype)
     M = H if l2 is None else H + eye * l2[:, None]
     M = jnp.where(A[:, None] & A[None, :], M * (1 + (ridge + damping) * eye), eye)
@@ -123,8 +124,8 @@ def newton(
         e = w - x.w
         terms = jnp.stack([-0.5 * e * (x.g + g), l1 * (jnp.abs(w) - jnp.abs(x.w))])
         change, rounding = terms.sum(), 8 * eps(dtype) * jnp.abs(terms).sum()
-        falls = (change < -rounding) | ((change <= rounding) & (error < 0.5 * x.error))
-        accept = solved | falls
+        descends = (change < -rounding) | ((change <= rounding) & (error < 0.5 * x.error))
+        accept = solved | descends
         less = jnp.where(x.damping > 1e-2, 0.1 * x.damping, 0)
         more = jnp.maximum(4 * x.damping, 0.1)
         new = _Step(
@@ -142,21 +143,21 @@ def newton(
 
 
 class Block(NamedTuple):
-    """B problems that differ in l1 (and c) on the way to their solutions."""
+    """The state of B problems that differ in l1 (and c)."""
 
     w: jax.Array  # (B, p)
     g: jax.Array  # (B, p): minus the gradient of the smooth part
-    extra: jax.Array  # (B,): what the oracle says beside g
-    error: jax.Array  # (B,): what has to fall to tol
+    extra: jax.Array  # (B,): the second result of the oracle's gradient
+    error: jax.Array  # (B,): compared with tol
     n_iter: jax.Array  # (B,)
-    need: jax.Array  # columns wanted in the working set
+    need: jax.Array  # target number of columns in the working set
     waited: jax.Array  # rounds without progress
 
 
 class Oracle(NamedTuple):
     """The smooth part without l2 as functions of a working set: idx (K,), or None for all columns.
 
-    pick(idx) -> (rows, H_WW); image(w_W (B, K), rows, idx) -> (B, width), all that the gradient has to know of w;
+    pick(idx) -> (rows, H_WW); image(w_W (B, K), rows, idx) -> (B, width), all that the gradient needs of w;
     gradient(w (B, p), image) -> (minus the gradient (B, p), extra (B,)).
     """
 
@@ -167,7 +168,7 @@ class Oracle(NamedTuple):
 
 
 def capacities(p: int, most: int) -> list[int]:
-    """Sizes of working sets: 100, 256, 512, 1024, 4096, ... up to p: few, each is a program of its own to compile."""
+    """Sizes of working sets: 100, 256, 512, 1024, 4096, ... up to p: few, since each is another program to compile."""
     if p <= SMALL:
         return [p]
     sizes, size = [SMALL], _EXPENSIVE
@@ -178,7 +179,7 @@ def capacities(p: int, most: int) -> list[int]:
 
 
 def by_capacity(sizes: list[int], need: jax.Array, fn: Callable[[int, S], S], state: S) -> S:
-    """fn(size, state) for the smallest size that holds `need` columns, the largest if none does."""
+    """Call fn(size, state) for the smallest size that holds `need` columns, the largest if none does."""
     if len(sizes) == 1:
         return fn(sizes[0], state)
     for low, size in zip([-1, *sizes], sizes, strict=False):
@@ -201,7 +202,7 @@ def rounds(
     B, p = l1.shape
     sizes = capacities(p, most)
 
-    def wanted(w: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def demand(w: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Columns in use, and the target size of the working set W."""
         used = ((w != 0) | (l1 == 0)).any(0)
         likely = used | (jnp.abs(g) > 0.9 * l1).any(0)
@@ -236,7 +237,7 @@ def rounds(
             w, _, steps = newton(H, c[i], l1_W[i], ridge, start, origin[i], tol=inner_tol, max_iter=budget[i])
             return own.at[i].set(w), n_iter.at[i].add(steps)
 
-        # None of them, rather than each for no steps, where nobody has a budget.
+        # No loop at all where no problem has a budget left, instead of one with no steps for each.
         count = jnp.where((budget > 0).any(), B, 0)
         own, n_iter = lax.fori_loop(0, count, one, (own, b.n_iter))
         w = own if idx is None else jnp.zeros_like(b.w).at[:, idx].set(own)
@@ -244,7 +245,7 @@ def rounds(
 
     def step(state: tuple[Block, jax.Array]) -> tuple[tuple[Block, jax.Array], Verdict]:
         b, first = state
-        used, need = wanted(b.w, b.g)
+        used, need = demand(b.w, b.g)
         grown = first | (need > b.need)
         work = lambda size, new: visit(size, b, first, ~grown, used, new)  # noqa: E731
         w, image, n_iter = by_capacity(sizes, need, work, (b.w, jnp.zeros((B, oracle.width), b.w.dtype), b.n_iter))

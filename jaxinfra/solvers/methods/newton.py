@@ -10,7 +10,7 @@ frozen    the Hessian at an earlier point, perhaps of a subsample of the rows, i
 
 With l1 the step is that of the proximal Newton method: the quadratic model with the penalty is solved by
 `active_set`.  Steps are halved until Armijo's condition holds or, where rounding hides the change of F, until the
-optimality falls; infinite and NaN values are stepped back from, so that no loss overflows.
+optimality decreases; a step to an infinite or NaN value is shortened, so that no loss overflows.
 
 Source: Nocedal and Wright, Numerical Optimization (2nd ed. 2006), algorithms 3.1 and 7.4; Hager and Zhang 2005
 (approximate Wolfe condition); Lee, Sun and Saunders 2014 (proximal Newton).
@@ -34,20 +34,20 @@ from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
 MEMORY = 6  # pairs of limited-memory BFGS
 _TRIALS = 30  # halvings before a step counts as stalled
-_ROUNDING = 32  # eps of the mean size of its terms that a gradient may be off
+_ROUNDING = 32  # error of a gradient in eps times the mean size of its terms, at most
 _INNER = 50  # active sets tried for one quadratic model
 # Form the Hessian at each step while n p^2 is below this; a subsample holds 10 p rows, or a sixteenth of all.
 _EXACT = 2e7
 _ROWS, _SHARE = 10, 16
-# A Hessian is worth so many evaluations, by columns.  It takes as long as 3.3 at 50 columns, 18 at 500 (measured); in
-# a batch, which shares the products of the evaluations, as more.
+# A Hessian is worth one evaluation for every so many columns.  It takes as long as 3.3 evaluations at 50 columns, 18 at
+# 500 (measured); in a batch, which shares the products of the evaluations, as more.
 _COLUMNS_PER_EVALUATION = 10
-# Accuracy asked of the subsample: its minimum differs from that of all rows by more than this.
+# Tolerance of the fit to the subsample: its minimum differs from that of all rows by more than this.
 COARSE = 1e-2
 
 
 def subsample(n: int, p: int, *, blocked: bool) -> int | None:
-    """One row in how many of large data gives the start and the first metric; None: exact steps on all rows."""
+    """The stride of the rows of large data that give the start and the first metric; None: exact steps on all rows."""
     if not blocked or n * p * p < _EXACT:
         return None
     return max(1, min(n // (_ROWS * p), _SHARE))
@@ -59,7 +59,7 @@ def patience(p: int) -> int:
 
 
 class Evaluation(NamedTuple):
-    """f and its gradient."""
+    """The value of f and its gradient."""
 
     value: jax.Array
     gradient: jax.Array
@@ -87,9 +87,9 @@ class State(NamedTuple):
 
 
 def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
-    """Whether a step is far longer than Newton's last one to a finite minimum, which leaves its square: (), bool.
+    """Whether a step is far longer than the last Newton step to a finite minimum, which leaves its square: (), bool.
 
-    theta is in units in which columns are about 1.
+    The unit of theta is that in which columns are about 1.
     """
     return jnp.abs(last).max() > 0.003 + 2 * jnp.sqrt(tol)
 
@@ -103,13 +103,13 @@ def rounding(terms: jax.Array, tol: jax.Array) -> jax.Array:
 def resolved(
     status: jax.Array, optimality: jax.Array, rounded: jax.Array, tol: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """(status, optimality) of a fit that stalled, whose residual in units that allow for `rounding` is `rounded`."""
+    """The (status, optimality) of a fit; `rounded`: its residual in units that allow for `rounding`, if it stalled."""
     reached = (status == Status.STALLED) & (rounded <= tol)
     return jnp.where(reached, Status.CONVERGED, status), jnp.where(reached, rounded, optimality)
 
 
 def _two_loop(metric: jax.Array, steps: jax.Array, changes: jax.Array, g: jax.Array) -> jax.Array:
-    """The L-BFGS inverse Hessian times g, on top of TT'."""
+    """The product of the L-BFGS inverse Hessian with g, from the initial matrix TT'."""
     inner = (steps * changes).sum(1)
     rho = jnp.where(inner > 0, 1 / positive(inner), 0)  # empty places have rho 0
 
@@ -183,7 +183,7 @@ def minimise(
         trials = jnp.where(accept, 0, state.trials + 1)
         since = jnp.where(accept, state.since + 1, state.since)
 
-        # The next Hessian: always, or where the steps that are left at the present rate would cost more.
+        # Form the Hessian: at every step, or where the steps that are left at the present rate would cost more.
         small = (optimality <= tol) & ~(first & cautious)
         met = small & ~(cautious & strides(last, tol) & (optimality > jnp.sqrt(precision * tol))) if exact else small
         if exact:
@@ -197,7 +197,7 @@ def minimise(
         steps, changes = jnp.where(renew, 0, steps), jnp.where(renew, 0, changes)
         d, predicted = propose(theta, g, new_metric, steps, changes)
 
-        # The minimum of the parabola through what is known, within a tenth and a half of the rejected step.
+        # The minimum of the parabola by both values and the slope, between a tenth and half of the rejected step.
         bend = value - state.value - state.t * state.predicted
         ideal = jnp.where(bend > 0, -state.predicted * state.t**2 / (2 * positive(bend)), 0)
         shorter = jnp.where(jnp.isfinite(value), jnp.clip(ideal, 0.1 * state.t, 0.5 * state.t), 0.25 * state.t)
@@ -206,18 +206,18 @@ def minimise(
             better, 0, jnp.where(accept & (state.value - value <= noise), state.stagnant + 1, state.stagnant)
         )
         stalled = (trials > _TRIALS) | (stagnant > 8)
-        whole = one if longest is None else longest(theta, d)
+        full = one if longest is None else longest(theta, d)
         new = State(
             theta, pick(value, state.value), g, optimality, last, new_metric, steps, changes,
             jnp.where(renew, 0, since), jnp.where(renew | first, optimality, state.before), d, predicted,
-            jnp.where(accept | renew, whole, shorter), trials, jnp.where(better, optimality, state.best), stagnant,
+            jnp.where(accept | renew, full, shorter), trials, jnp.where(better, optimality, state.best), stagnant,
         )  # fmt: skip
         return new, Verdict(met | stalled, jnp.where(small, Status.CONVERGED, Status.STALLED))
 
-    whole, infinite = jnp.int32(0), jnp.asarray(jnp.inf, dtype)
+    none, infinite = jnp.int32(0), jnp.asarray(jnp.inf, dtype)
     begin = State(
         theta, infinite, jnp.zeros_like(theta), infinite, jnp.zeros_like(theta),
         jnp.eye(q, dtype=dtype) if metric is None else metric,
-        empty, empty, whole, one, jnp.zeros_like(theta), zero, one, whole, infinite, whole,
+        empty, empty, none, one, jnp.zeros_like(theta), zero, one, none, infinite, none,
     )  # fmt: skip
     return drive(step, begin, max_iter=max_iter)

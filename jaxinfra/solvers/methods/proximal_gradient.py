@@ -21,12 +21,12 @@ def soft(u: jax.Array, threshold: jax.Array) -> jax.Array:
 
 
 def least_norm(w: jax.Array, gradient: jax.Array, l1: jax.Array) -> jax.Array:
-    """Of the subdifferential  gradient + l1 d|w|  the element of smallest norm: zero where w is optimal."""
+    """The element of smallest norm of the subdifferential  gradient + l1 d|w|: zero where w is optimal."""
     return jnp.where(w == 0, soft(gradient, l1), gradient + l1 * jnp.sign(w))
 
 
 def product(H: jax.Array, l2: jax.Array | None, w: jax.Array) -> jax.Array:
-    """(H + diag(l2)) w for each row of w (B, p)."""
+    """The product (H + diag(l2)) w for each row of w (B, p)."""
     return dot(w, H) if l2 is None else dot(w, H) + l2 * w
 
 
@@ -41,14 +41,14 @@ def accelerated(
     momentum dropped where it points uphill (O'Donoghue and Candes 2015).  It ends at an error of tol, or below where
     that costs no more than a check.
 
-    The iterates are differences from w, which short steps do not lose in the rounding of w.  The products are in
-    float32 whatever the dtype, in units in which H has diagonal 1: each acts on what has moved since the last check,
-    where the gradient is computed in full, so that their rounding goes to zero with the steps.
+    The iterates are differences from w, so that short steps are not lost in the rounding of w.  The products are in
+    float32 whatever the dtype, in units in which H has diagonal 1: each acts on the change since the last check, where
+    the gradient is computed in full precision, so that their rounding goes to zero with the steps.
     """
     dtype, d = w.dtype, diagonal(H)
     root = jnp.sqrt(positive(d))[None]
     C = (H / (root.T * root)).astype(jnp.float32)
-    unit = jnp.abs(c / root).max()  # of the target, which float32 may not hold either
+    unit = jnp.abs(c / root).max()  # the size of c, which may be out of the range of float32
     unit = positive(unit)
 
     def quickly(v: jax.Array) -> jax.Array:
@@ -65,7 +65,7 @@ def accelerated(
     t = jnp.where(D > 0, 1 / jnp.where(D > 0, bound * D, 1), 0)
 
     def prox(v: jax.Array) -> jax.Array:
-        """soft(w + v, t l1) - w"""
+        """The prox as a difference from w: soft(w + v, t l1) - w."""
         x = w + v
         return jnp.where(jnp.abs(x) > t * l1, v - t * l1 * jnp.sign(x), -w)
 

@@ -8,9 +8,9 @@ the dual variable and V(U) = argmin_V h(V) + <HU - C, V> + |V - W|^2_D / (2 s), 
     e(U) = <U, HU> / 2 - <HU - C, V> - h(V) - |V - W|^2_D / (2 s),
 
 convex and continuously differentiable for every s, and solved where U = V(U).  Newton's step goes to the point N that
-solves the optimality conditions of the step linearised at V, with everything held that V has at zero; e decides how far
-to go, which takes no product with H but HN.  Then W moves to V and s grows.  No step size depends on the norm of H, so
-collinear columns cost few iterations more: 5 to 20 systems from a cold start.
+solves the optimality conditions of the step linearised at V, with the features fixed that V has at zero; e decides how
+far to go, which takes no product with H but HN.  Then W moves to V and s grows.  No step size depends on the norm of H,
+so collinear columns cost few additional iterations: 5 to 20 systems from a cold start.
 
 Source: Li, Sun and Toh 2018 (SsNAL, for the lasso), Zhang, Zhang, Sun and Toh 2020 (for groups), here on the Gram
 matrix; Rockafellar 1976, theorem 2.  For s = infinity and h = |.|_1 the step is that of the primal-dual active set
@@ -43,7 +43,7 @@ class Penalty(Protocol):
         """h(W), a scalar, for W that a prox returned."""
 
     def active(self, W: jax.Array) -> jax.Array:
-        """(p,) bool: the features that are not at zero."""
+        """The features that are not at zero: (p,) bool."""
 
     def slope(self, W: jax.Array) -> jax.Array:
         """The gradient of h at the active features of W; finite elsewhere."""
@@ -66,7 +66,7 @@ class Inverse(Protocol):
 
 
 class Quadratic(NamedTuple):
-    """H (p, p), C (p, k); d (p,), the diagonal of H, the largest of each group, 1 for columns of zeros."""
+    """The matrices H (p, p) and C (p, k); d (p,), the diagonal of H, the largest of each group, 1 for zero columns."""
 
     H: jax.Array
     C: jax.Array
@@ -91,20 +91,20 @@ _PATIENCE = 30
 
 
 def quadratic(H: jax.Array, C: jax.Array, penalty: Penalty) -> Quadratic:
-    """With the scale that the features of a group share."""
+    """The quadratic, with the scale that the features of a group share."""
     d = penalty.per_group(diagonal(H))
     return Quadratic(H, C, positive(d))
 
 
 def regulariser(d: jax.Array) -> jax.Array:
-    """The diagonal that Newton systems get: as much as rounding takes, so that duplicated columns do no harm."""
+    """The diagonal added to Newton systems: of the size of rounding, so that duplicated columns are harmless."""
     return (16 * d.shape[0] * eps(d.dtype)) * d
 
 
 def minimise(
     q: Quadratic, penalty: Penalty, start: jax.Array, *, max_iter: jax.Array | int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """W (p, k) with exact zeros, Status, iterations, from `start` (p, k).  It goes on to the rounding of HW - C."""
+    """Minimise from `start` (p, k) to the rounding of HW - C: (W (p, k) with exact zeros, Status, iterations)."""
     H, C, d = q
     dtype = H.dtype
     unit = eps(dtype)
@@ -113,7 +113,7 @@ def minimise(
     most = 1e5 if dtype == jnp.float64 else 3e3  # s amplifies the rounding of HU - C
 
     def dual(W: jax.Array, s: jax.Array, U: jax.Array, HU: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """V and e at U."""
+        """The point V and the dual value e at U."""
         t = s / d
         V = penalty.prox(W - t[:, None] * (HU - C), t)
         inner = ((0.5 * U - V) * HU).sum() + (C * V).sum()
@@ -132,9 +132,9 @@ def minimise(
 
         D, HD = N - z.U, HN - z.HU
         values = jax.vmap(lambda share: dual(W, s, z.U + share * D, z.HU + share * HD)[1])(shares)
-        # Below rounding the values cannot tell, and Newton's step is right.
-        whole = values[0] <= values.min() + 32 * unit * jnp.abs(values[0])
-        share = jnp.where(whole, 1, jnp.where(values <= values.min(), shares, 0).max())
+        # Where the values differ only by rounding, Newton's full step is taken.
+        full = values[0] <= values.min() + 32 * unit * jnp.abs(values[0])
+        share = jnp.where(full, 1, jnp.where(values <= values.min(), shares, 0).max())
 
         left = (jnp.abs(penalty.subgradient(N, HN - C)) / root).max()
         left = jnp.where((penalty.clip(N) == N).all(), left, jnp.inf)

@@ -21,8 +21,8 @@ from jaxinfra.solvers.multinomial.softmax import ScaledData, Units
 
 
 class Shares(NamedTuple):
-    """Rows in the working dtype: X (n, p), T (n, K), the weight of each row and class as a share of the whole, which
-    sums to 1, offset (n, K) or None, and the tests that the input passed."""
+    """Rows in the working dtype: X (n, p), T (n, K), the weight of each row and class as a share of the total, offset
+    (n, K) or None, and the tests that the input passed."""
 
     X: jax.Array
     T: jax.Array
@@ -33,7 +33,7 @@ class Shares(NamedTuple):
 
 
 def null(T: jax.Array, offset: jax.Array | None, fit_intercept: bool) -> jax.Array:
-    """The intercepts (K,) without columns: log class shares less the mean offset, in the symmetric gauge."""
+    """The intercepts (K,) of the null model: log class shares less the mean offset, in the symmetric gauge."""
     shares = T.sum(0)
     if not fit_intercept:
         return jnp.zeros_like(shares)
@@ -47,9 +47,9 @@ def solve(
     d: Shares, l1: jax.Array | None, l2: jax.Array, start: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
     fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    """Fit the rows d with penalties that broadcast against coef (p, K), l1 None for none, from `start` or from none."""
+    """Fit the rows d with penalties that broadcast against coef (p, K), l1 or None; start: None for the null model."""
     dtype, (p, K) = d.X.dtype, (d.X.shape[1], d.T.shape[1])
-    # Of all rows that count alike, so that lanes that differ in their weights share Z.
+    # One frame for all rows that count in any lane, so that lanes that differ only in their weights share Z.
     f = design.frame(*lax.stop_gradient((d.X, d.T.sum(1))), fit_intercept, blocked=False)
     l2 = jnp.broadcast_to(l2, (p, K))
     penalty, valid = l2, d.valid & (l2 >= 0).all()
@@ -95,8 +95,8 @@ def solve(
 
 
 def _last_look(data: ScaledData, W: jax.Array, ask: jax.Array, stalled: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Whether W puts every row on the side of its own class, if that is asked: then 2W, 3W, ... do so ever better.  And
-    if the fit stalled, the terms of `linear_loss.last_look` (K, q), with what rounding of eta does to the slopes."""
+    """Whether W classifies every row correctly, if `ask`: then the likelihood increases along 2W, 3W, ...  If the fit
+    stalled, also the terms of `linear_loss.last_look` (K, q), with the effect of rounding in eta on the slopes."""
 
     def look(_: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         T, eta = data.T.T, softmax.across(W, data.Z)
@@ -121,7 +121,7 @@ def path(
         l1_now, l2_now = (m if m is not None else f for m, f in zip(moving, (l1, l2), strict=True))
         assert l2_now is not None
         fit = solve(d, l1_now, l2_now, start, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked)
-        # A penalty without a solution leaves the next a sound start.
+        # A penalty without a solution passes on the start that it had.
         good = usable(fit.info.status)
         return jax.tree.map(lambda new, old: jnp.where(good, lax.stop_gradient(new), old), fit.params, start), fit
 
@@ -130,8 +130,8 @@ def path(
 
 
 def l1_max(d: Shares, u: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:
-    """max |g| / u of the gradient by coef of the model without columns, and a few units of rounding more: the sums of a
-    fit round otherwise, and with this penalty it has no coefficient that is not 0."""
+    """The largest |g| / u, g the gradient by coef of the intercept-only model, and a few units of rounding more: the
+    sums of a fit round differently, and with this penalty all its coefficients must be 0."""
     dtype, K = d.X.dtype, d.T.shape[1]
     zero = jnp.zeros((), dtype)
     b = null(d.T, d.offset, fit_intercept)

@@ -8,8 +8,8 @@ gradients finish what L-BFGS leaves.
 The search accepts a step that lowers f enough (Armijo) or, where the change is within rounding of f, one that does not
 raise the gradient; float32 stalls without the second rule.
 
-Without a finite maximiser, Newton steps move some eta by about 1 for ever while the gradient vanishes; so a small
-gradient counts only when the last step was small too.
+Without a finite maximiser, every Newton step moves some eta by about 1 while the gradient vanishes; so a small gradient
+counts only when the last step was small too.
 Sources: Hastie, Tibshirani and Friedman, 4.4; Nocedal and Wright, 3.1, 7.1, 7.2; Albert and Anderson 1984.
 """
 
@@ -35,16 +35,16 @@ from jaxinfra.solvers.multinomial.softmax import Curvature, ScaledData, Units
 
 # Pairs that L-BFGS remembers, and iterations before its initial matrix is renewed.
 _MEMORY, _FIRST = 20, 8
-# Iterations of L-BFGS where the maximiser may lie at infinity.
+# Iterations of L-BFGS where the maximiser may be at infinity.
 _UNBOUNDED = 30
-# Accepted steps without gain after which rounding is all there is.
+# Accepted steps without progress after which only rounding is left.
 _PATIENCE = 20
 # A step that moves an eta by more than this does not count as the last.
 _MOVES = 0.1
 
 
 class Point(NamedTuple):
-    """W (K, q) with the objective, the gradient of its smooth part, and the scaled residual."""
+    """A point W (K, q) with the objective, the gradient of its smooth part, and the scaled residual."""
 
     W: jax.Array
     f: jax.Array
@@ -61,13 +61,13 @@ class Stagnation(NamedTuple):
 
     @classmethod
     def at(cls, start: Point) -> Stagnation:
-        """None yet."""
+        """The record before the first step."""
         return cls(start.f, start.optimality, jnp.int32(0))
 
     def after(self, new: Point) -> Stagnation:
-        """With a step to new.  Where changes of f are within rounding, the residual falls in the long run only."""
-        falls = new.f < self.least - 16 * eps(new.f.dtype) * jnp.abs(self.least)
-        better = falls | (new.optimality < 0.9 * self.best)
+        """The record after a step to new.  Where f changes by rounding alone, the residual decreases only slowly."""
+        decreased = new.f < self.least - 16 * eps(new.f.dtype) * jnp.abs(self.least)
+        better = decreased | (new.optimality < 0.9 * self.best)
         least, best = jnp.minimum(new.f, self.least), jnp.minimum(new.optimality, self.best)
         return Stagnation(least, best, jnp.where(better, 0, self.steps + 1))
 
@@ -91,7 +91,7 @@ Direction = Callable[[Point], jax.Array]
 
 
 def evaluator(data: ScaledData, units: Units, blocked: bool) -> Evaluate:
-    """W -> Point, in the symmetric gauge: from it, rounding is all that leads away."""
+    """The map W -> Point, which first moves W to the symmetric gauge: steps leave it only by rounding."""
 
     def evaluate(W: jax.Array) -> Point:
         W = softmax.symmetric(data, W)
@@ -116,14 +116,14 @@ def search(evaluate: Evaluate, here: Point, d: jax.Array) -> tuple[Point, jax.Ar
         level = (jnp.abs(new.f - here.f) <= tiny) & (new.optimality <= here.optimality)
         return new, t, enough | level
 
-    # Along what does not descend, or is NaN, nothing is tried and nothing accepted.
+    # Along a direction that does not descend, or is NaN, no step is tried or accepted.
     new, t, accepted = lax.while_loop(cond, body, (here, jnp.full_like(here.f, 2), ~(slope < 0)))
     accepted &= slope < 0
     return jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, here), t, accepted
 
 
 class Trend(NamedTuple):
-    """How far the last step moved eta, where the gradient is small and yet the loss falls along it; 0 before that."""
+    """How far the last step moved eta, where the gradient is small but the loss still decreases along it; else 0."""
 
     moved: jax.Array
 
@@ -132,7 +132,7 @@ class Trend(NamedTuple):
     ) -> tuple[Trend, Verdict]:
         """The verdict on a step (K, q) to a new point.
 
-        As `newton.minimise`, a fit that seems on its way to infinity goes on down to sqrt(eps * tol).
+        As in `newton.minimise`, a fit that seems to diverge goes on down to sqrt(eps * tol).
         """
         W, small, deep = new.W, new.optimality <= tol, new.optimality <= jnp.sqrt(eps(tol.dtype) * tol)
 
@@ -146,7 +146,7 @@ class Trend(NamedTuple):
             return jnp.where(recedes(slopes, change, penalty), change.max(), 0)
 
         moved = when(small & accepted & ~bounded, movement, jnp.zeros_like(self.moved))
-        # Twice a step that is neither small nor much smaller than the one before, though the gradient vanishes.
+        # The second such step, neither small nor much smaller than the one before, though the gradient vanishes.
         separable = deep & (moved > _MOVES) & (moved > self.moved / 2) & (self.moved > 0)
         separable |= ~accepted & (self.moved > _MOVES)  # rounding came first
         done = (small & (moved <= _MOVES)) | separable | ~accepted
@@ -161,11 +161,11 @@ def newton(
     """Newton's method from `start`."""
 
     def step(state: tuple[Point, Trend, Stagnation]) -> tuple[tuple[Point, Trend, Stagnation], Verdict]:
-        here, trend, idle = state
+        here, trend, stagnation = state
         new, _, accepted = search(evaluate, here, direction(here))
-        idle = idle.after(new)
-        trend, verdict = trend.judge(data, new, new.W - here.W, tol, accepted & ~idle.over, bounded)
-        return (new, trend, idle), verdict
+        stagnation = stagnation.after(new)
+        trend, verdict = trend.judge(data, new, new.W - here.W, tol, accepted & ~stagnation.over, bounded)
+        return (new, trend, stagnation), verdict
 
     begin = (start, Trend(jnp.zeros_like(start.f)), Stagnation.at(start))
     (here, *_), status, n_iter = drive(step, begin, max_iter=max_iter)
@@ -174,13 +174,13 @@ def newton(
 
 class _Memory(NamedTuple):
     here: Point
-    near: jax.Array  # N g, N the initial matrix
+    near: jax.Array  # the product N g, N the initial matrix
     S: jax.Array  # (m, Kq): steps, changes of the gradient, and N times those; zeros where there is no pair
     Y: jax.Array
     NY: jax.Array
     gamma: jax.Array  # N is right up to this factor, that of the newest pair
     made: jax.Array
-    idle: Stagnation
+    stagnation: Stagnation
 
 
 def lbfgs(
@@ -213,8 +213,10 @@ def lbfgs(
         gamma = jnp.where(keep, dot(s, y) / dot(y, ny), m.gamma)
         small = new.optimality <= tol
         status = jnp.where(small, Status.CONVERGED, Status.STALLED)
-        idle = m.idle.after(new)
-        return _Memory(new, r, S, Y, NY, gamma, m.made + 1, idle), Verdict(small | ~accepted | idle.over, status)
+        stagnation = m.stagnation.after(new)
+        return _Memory(new, r, S, Y, NY, gamma, m.made + 1, stagnation), Verdict(
+            small | ~accepted | stagnation.over, status
+        )
 
     m, status, n_iter = drive(step, begin, max_iter=max_iter)
     return Solution(m.here, status, n_iter)
@@ -240,17 +242,17 @@ def solve(
     def part(carry: _Parts, phase: jax.Array) -> tuple[_Parts, None]:
         here, used, status, _ = carry
         full = phase > 0
-        # On its way to infinity L-BFGS creeps; Newton steps take a factor e off the gradient each.
+        # Towards infinity L-BFGS is slow, while each Newton step divides the gradient by e.
         most = jnp.where(full, jnp.where(bounded, max_iter, _UNBOUNDED), _FIRST)
         most = jnp.where(status == Status.CONVERGED, 0, jnp.minimum(most, max_iter - used))
         near = curvature(here.W, full & ((most > 0) | ~bounded))
-        there = lbfgs(evaluate, near.solve, here, tol, most)
-        return (there.point, used + there.n_iter, jnp.where(most > 0, there.status, status), near), None
+        end = lbfgs(evaluate, near.solve, here, tol, most)
+        return (end.point, used + end.n_iter, jnp.where(most > 0, end.status, status), near), None
 
     some = jax.tree.map(jnp.zeros_like, jax.eval_shape(curvature, start.W, bounded))
     begin: _Parts = (start, jnp.int32(0), jnp.int32(Status.MAX_ITER), some)
     (here, used, _, near), _ = lax.scan(part, begin, jnp.arange(2, dtype=jnp.int32))
-    # Newton steps where L-BFGS could not go on, and to see by their size whether the maximiser is finite.
+    # Newton steps where L-BFGS could not go on; their size also shows whether the maximiser is finite.
     small = here.optimality <= tol
     left = jnp.where(small & bounded, 0, max_iter - used)
 
@@ -263,7 +265,7 @@ def solve(
 
 
 def attach(live: ScaledData, W: jax.Array, *, blocked: bool) -> jax.Array:
-    """W as the root of the optimality conditions of `live`, differentiable; with L1 on its support, signs fixed.
+    """Attach derivatives to W, the root of the optimality conditions of `live`; with L1 on its support, signs fixed.
 
     The Jacobian is the Hessian: factored for few parameters, else solved with by conjugate gradients.
     """

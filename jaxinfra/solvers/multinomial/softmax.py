@@ -3,9 +3,9 @@ r"""The multinomial likelihood on scaled columns: one pass for value and gradien
     f(W) = sum_i a_i logsumexp(eta_i) - sum_ik T_ik eta_ik + sum l2 W^2 / 2,   eta = Z W' + offset
     dloss/deta = a p - T,    H = sum_i a_i (diag(p_i) - p_i p_i') (x) z_i z_i' + diag(l2)
 
-T (n, K) holds sample weight times class weight times label and sums to 1, a is its row sums, so weights, class weights
-and soft labels are one thing.  Classes come first, W (K, q) and eta (K, n): the softmax then runs over the major axis,
-where it vectorises.  Columns are centred and scaled by a power of two, and the intercept is the last column.
+T (n, K) holds sample weight times class weight times label and sums to 1, a is its row sums: one array represents
+weights, class weights and soft labels.  Classes come first, W (K, q) and eta (K, n): the softmax then runs over the
+major axis, where it vectorises.  Columns are centred and scaled by a power of two; the intercept is the last column.
 
 Adding a constant to a column of W over all classes leaves p as it is.  Where no penalty fixes that constant, the
 symmetric gauge does: the classes sum to zero.  Adding the projector on that constant to H makes it regular there and
@@ -30,7 +30,7 @@ from jaxinfra.solvers.linalg.cholesky import inverse_factor
 from jaxinfra.solvers.linalg.design import root_mean_squares
 from jaxinfra.solvers.linalg.products import diagonal, mirror, symmetric_product
 
-# Up to so many parameters the Hessian is formed; beyond, its products with vectors are.
+# Up to so many parameters the Hessian is formed; beyond, only its products with vectors.
 DENSE = 640
 # Columns up to which their matrix is formed and factored for a preconditioner.
 FACTORED = 4096
@@ -39,7 +39,7 @@ _STRIPS = 8
 
 
 class ScaledData(NamedTuple):
-    """Z (n, q), T (n, K), offset (n, K) or None, l2 (K, q), and l1 (K, q) or None where the penalty is smooth."""
+    """Scaled rows Z (n, q), T (n, K), offset (n, K) or None; l2 (K, q), and l1 (K, q) or None if there is none."""
 
     Z: jax.Array
     T: jax.Array
@@ -49,12 +49,12 @@ class ScaledData(NamedTuple):
 
 
 def across(W: jax.Array, Z: jax.Array) -> jax.Array:
-    """WZ' (K, n)."""
+    """The product WZ' (K, n)."""
     return lax.dot_general(W, Z, (((1,), (1,)), ((), ())), precision=HIGHEST)
 
 
 def log_softmax(W: jax.Array, Z: jax.Array, offset: jax.Array | None) -> jax.Array:
-    """log p (K, n), never positive."""
+    """The log probabilities (K, n), never positive."""
     eta = across(W, Z)
     if offset is not None:
         eta = eta + offset.T
@@ -63,7 +63,7 @@ def log_softmax(W: jax.Array, Z: jax.Array, offset: jax.Array | None) -> jax.Arr
 
 
 def value_and_gradient(data: ScaledData, W: jax.Array, *, blocked: bool) -> tuple[jax.Array, jax.Array]:
-    """f and its gradient (K, q), the smooth part of the objective, in one pass."""
+    """The smooth part f of the objective and its gradient (K, q), in one pass."""
 
     def sums(Z: jax.Array, T: jax.Array, offset: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         T = T.T
@@ -77,13 +77,13 @@ def value_and_gradient(data: ScaledData, W: jax.Array, *, blocked: bool) -> tupl
 
 
 def gauge(data: ScaledData, size: jax.Array) -> jax.Array:
-    """(q,): `size` where no penalty fixes the constant over classes, else 0."""
+    """The array (q,) with `size` where no penalty fixes the constant over classes, else 0."""
     penalty = data.l2 if data.l1 is None else data.l2 + data.l1
     return jnp.where(penalty.sum(0) == 0, size, 0)
 
 
 def symmetric(data: ScaledData, W: jax.Array) -> jax.Array:
-    """W in the symmetric gauge, where no penalty or a smooth one decides it: least |W|^2, or the least penalty."""
+    """Move W to the symmetric gauge, where no penalty or a smooth one decides it: least |W|^2, or the least penalty."""
     if data.l1 is not None:
         return W - W.mean(0)[None] * gauge(data, jnp.ones_like(W[0]))[None]
     total = data.l2.sum(0)[None]
@@ -92,7 +92,7 @@ def symmetric(data: ScaledData, W: jax.Array) -> jax.Array:
 
 
 def hessian(data: ScaledData, W: jax.Array, *, blocked: bool) -> jax.Array:
-    """H with the gauge term (Kq, Kq), classes first, in one pass.
+    """The Hessian with the gauge term (Kq, Kq), classes first, in one pass.
 
     Only the blocks -sum_i a_i p_ik p_il z_i z_i' between classes k < l are summed.  A row of blocks adds up to zero, so
     they give those on the diagonal too, at a third of the flops and without cancellation where p is near 0 or 1.
@@ -125,9 +125,9 @@ def hessian(data: ScaledData, W: jax.Array, *, blocked: bool) -> jax.Array:
 
 
 def solver(H: jax.Array, free: jax.Array | None = None) -> Callable[[jax.Array], jax.Array]:
-    """b -> H^-1 b for H (Kq, Kq), b (K, q); on the `free` (K, q) parameters alone, zero elsewhere.
+    """The map b -> H^-1 b for H (Kq, Kq), b (K, q); on the `free` (K, q) parameters alone, zero elsewhere.
 
-    Scaled to a unit diagonal; a ridge of the size of rounding makes what duplicated columns leave singular regular.
+    H is scaled to a unit diagonal; a ridge of the size of rounding makes it regular where columns are duplicated.
     """
     m = H.shape[0]
     eye = jnp.eye(m, dtype=H.dtype)
@@ -136,7 +136,7 @@ def solver(H: jax.Array, free: jax.Array | None = None) -> Callable[[jax.Array],
     keep &= size > 0
     scale = jnp.where(keep, lax.rsqrt(jnp.where(keep, size, 1)), 0)
     A = H * scale[:, None] * scale[None] + jnp.diag(jnp.where(keep, 0, 1).astype(H.dtype))
-    # A larger ridge where the sums over rows have rounded more than the first makes good.
+    # A larger ridge where the sums over rows have rounded more than the first compensates.
     ridges = 8 * eps(H.dtype) * jnp.array([1, 30 * m**0.5], H.dtype)
     # With one right-hand side a small factor serves as it is.
     small = m <= 100
@@ -159,7 +159,7 @@ def solver(H: jax.Array, free: jax.Array | None = None) -> Callable[[jax.Array],
 
 
 def product(data: ScaledData, W: jax.Array) -> Callable[[jax.Array], jax.Array]:
-    """V -> HV with the gauge term, for V (K, q): two products with Z."""
+    """The map V -> HV with the gauge term, for V (K, q): two products with Z."""
     P = jnp.exp(log_softmax(W, data.Z, data.offset))
     a = data.T.sum(1)[None]
     unit = gauge(data, jnp.ones_like(W[0]))[None]
@@ -182,8 +182,8 @@ class Curvature(NamedTuple):
         """At W (K, q): the diagonal alone or, where `full`, the q x q matrix, in float32.
 
         H is I (x) Z' diag(a s) Z + l2 with s_i the mean eigenvalue (1 - sum_k p_ik^2) / (K - 1) of diag(p_i) - p_i p_i'
-        off the constants.  Rows that are classified beyond doubt count for nothing in it, unlike in the bound s = 1/2
-        of Boehning 1992: on handwritten digits (5000 x 784, 10 classes) the bound takes 4 times as many iterations.
+        off the constants.  Rows that are classified with certainty contribute nothing, unlike in the bound s = 1/2 of
+        Boehning 1992: on handwritten digits (5000 x 784, 10 classes) the bound takes 4 times as many iterations.
         """
         K, q = W.shape
         P = jnp.exp(log_softmax(W, data.Z, data.offset))
@@ -202,7 +202,7 @@ class Curvature(NamedTuple):
             G = mirror(sum_blocks(sums, (data.Z, s), blocked=blocked)) + jnp.diag(
                 (l2 * scale * scale).astype(jnp.float32)
             )
-            # The ridge leaves no eigenvalue to rounding.
+            # The ridge keeps every eigenvalue above rounding.
             return inverse_factor((G + 1e-5 * jnp.eye(q, dtype=jnp.float32))[None])[0]
 
         return cls(scale, when(full, factor, jnp.eye(q, dtype=jnp.float32)))
@@ -219,7 +219,7 @@ def iterative(
     data: ScaledData, W: jax.Array, near: Callable[[jax.Array], jax.Array], free: jax.Array | None, tol: float,
     limit: int,
 ) -> Callable[[jax.Array], jax.Array]:  # fmt: skip
-    """b -> H^-1 b by conjugate gradients with `near` as preconditioner, on the `free` parameters alone."""
+    """The map b -> H^-1 b by conjugate gradients with `near` as preconditioner, on the `free` parameters alone."""
     times = product(data, W)
     on = (lambda v: v) if free is None else (lambda v: jnp.where(free, v, 0))
 
@@ -231,13 +231,13 @@ def iterative(
 
 class Units(NamedTuple):
     """Units in which a gradient is scale-free: rms of the columns, without rows far from all others as in
-    `column_norms`, times the rms of dloss/deta at the start without columns."""
+    `column_norms`, times the rms of dloss/deta in the intercept-only model."""
 
     column: jax.Array
 
     @classmethod
     def of(cls, data: ScaledData, intercept: jax.Array, noise: jax.Array) -> Units:
-        """intercept (K,): the start without columns; noise (q,): what may be rounding in the columns."""
+        """The units from intercept (K,), of the intercept-only model, and noise (q,), the rounding of the columns."""
         a = data.T.sum(1)
         eta = jnp.broadcast_to(intercept[:, None], data.T.T.shape)
         if data.offset is not None:
@@ -247,7 +247,7 @@ class Units(NamedTuple):
         return cls(root_mean_squares(data.Z, a, centre=False, noise=noise) * jnp.sqrt(square))
 
     def largest(self, v: jax.Array, more: jax.Array | None = None) -> jax.Array:
-        """max |v_kj| / unit_j, where a column of zeros counts for nothing.  more (K, q): added to the units."""
+        """The largest |v_kj| / unit_j, without columns of zeros.  more (K, q): added to the units."""
         unit = positive(self.column)[None]
         unit = unit if more is None else unit + more
         return jnp.where(self.column[None] > 0, jnp.abs(v) / unit, 0).max()

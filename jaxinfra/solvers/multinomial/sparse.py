@@ -2,9 +2,9 @@ r"""The multinomial likelihood with an L1 part: proximal gradient steps, each fo
 
     F(W) = f(W) + sum l1 |W|,    f smooth (`softmax`)
 
-A proximal gradient step in a diagonal metric, whose length the descent lemma checks, alone converges and decides which
-coefficients leave zero.  The Newton step keeps their signs, a coefficient that would change its own stops at zero, and
-it is taken only where it lowers F further; so it never harms the convergence of the other, and it makes the end
+Proximal gradient steps in a diagonal metric, of lengths that the descent lemma allows, converge by themselves and
+decide which coefficients leave zero.  The Newton step keeps the signs, a coefficient that would change its sign stops
+at zero, and the step is taken only where it lowers F further: it never harms the convergence of the other, and makes it
 quadratic once signs and support are those of the solution.
 Sources: Beck and Teboulle 2009, eq. 2.5 and lemma 2.3; Bertsekas 1982, section 2 (projected Newton).
 """
@@ -28,7 +28,7 @@ from jaxinfra.solvers.multinomial.softmax import ScaledData, Units
 class _State(NamedTuple):
     here: Point
     L: jax.Array  # curvature of the proximal step in its metric
-    idle: Stagnation
+    stagnation: Stagnation
     trend: Trend
 
 
@@ -49,7 +49,7 @@ def solve(
         return Point(W, f + (l1 * jnp.abs(W)).sum(), g, units.largest(least_norm(W, g, l1)))
 
     def proximal(here: Point, L: jax.Array) -> tuple[Point, jax.Array]:
-        """The step of the least L = L, 2L, 4L, ... that the descent lemma holds for."""
+        """The step with the smallest of L, 2L, 4L, ... for which the descent lemma holds."""
 
         def body(carry: tuple[Point, jax.Array, jax.Array]) -> tuple[Point, jax.Array, jax.Array]:
             L = 2 * carry[1]
@@ -58,7 +58,7 @@ def solve(
             new, s = evaluate(V), V - here.W
             model = (here.g * s + l1 * (jnp.abs(V) - jnp.abs(here.W)) + 0.5 * L * metric * s * s).sum()
             below = new.f <= here.f + model + tiny * jnp.abs(here.f)
-            # The same to second order from gradients, which still tells where the change is within rounding of F.
+            # The same to second order from gradients, which still decides where the change is within rounding of F.
             return new, L, below & (((new.g - here.g) * s).sum() <= L * (metric * s * s).sum())
 
         def cond(carry: tuple[Point, jax.Array, jax.Array]) -> jax.Array:
@@ -100,9 +100,9 @@ def solve(
         here = state.here
         near, L = proximal(here, state.L)
         new, _ = newton(near)
-        idle = state.idle.after(new)
-        trend, verdict = state.trend.judge(data, new, new.W - here.W, tol, ~idle.over, bounded)
-        return _State(new, 0.7 * L, idle, trend), verdict
+        stagnation = state.stagnation.after(new)
+        trend, verdict = state.trend.judge(data, new, new.W - here.W, tol, ~stagnation.over, bounded)
+        return _State(new, 0.7 * L, stagnation, trend), verdict
 
     start = evaluate(softmax.symmetric(data, W))
     begin = _State(start, jnp.ones_like(start.f), Stagnation.at(start), Trend(jnp.zeros_like(start.f)))

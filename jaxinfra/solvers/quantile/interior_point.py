@@ -1,4 +1,4 @@
-r"""Interior-point method for sums of absolute values with slopes of their own: quantile regression as a linear program.
+r"""Interior-point method for sums of asymmetric absolute values: quantile regression as a linear program.
 
     minimise over b    sum_i max(low_i r_i, high_i r_i),    r = y - V b,    low < 0 < high
     maximise over d    y'd    subject to  V'd = 0,  low <= d <= high
@@ -8,7 +8,7 @@ coefficient, so the normal matrix has it on the diagonal alone.
 
 Mehrotra's predictor and corrector.  With s = d - low, u = high - d and their multipliers z and v, r + z - v = 0, each
 iteration solves V'QV db = ...,  Q = 1 / (z/s + v/u) diagonal: one product n q^2 and a few passes over V.  d = 0 and any
-b are a feasible start, and steps keep feasibility, so the gap sum(s z + u v) bounds what the objective can still fall.
+b are a feasible start, and steps keep feasibility, so the gap sum(s z + u v) bounds the decrease still possible.
 
 Source: Portnoy and Koenker 1997, section 4; Koenker, Quantile Regression (2005), section 6.5.
 """
@@ -32,9 +32,9 @@ _PATIENCE = 4  # iterations without a smaller gap after which no progress is exp
 
 
 class Program(NamedTuple):
-    """V (n, q) and y (n,) with low and high (n,): both 0 in rows that are absent; l1 (q,), the bounds of the penalty.
+    """The rows V (n, q), y (n,), low and high (n,), both 0 in rows that are absent; l1 (q,), the bounds of the penalty.
 
-    In the units of the rows, weights included: scaling row i by w_i scales its loss by w_i.
+    The rows include their weights: scaling row i by w_i scales its loss by w_i.
     """
 
     V: jax.Array
@@ -44,11 +44,11 @@ class Program(NamedTuple):
     l1: jax.Array
 
     def residual(self, b: jax.Array) -> jax.Array:
-        """y - V b."""
+        """The residual y - V b."""
         return self.y - dot(self.V, b)
 
     def loss(self, r: jax.Array) -> jax.Array:
-        """max(low r, high r), row by row."""
+        """The loss max(low r, high r), row by row."""
         return jnp.maximum(self.low * r, self.high * r)
 
     def value(self, b: jax.Array) -> jax.Array:
@@ -57,9 +57,9 @@ class Program(NamedTuple):
 
 
 class _Side(NamedTuple):
-    """The box of the rows, or of the penalty: where it is not empty, distances and multipliers."""
+    """The box of the rows, or of the penalty: whether it has a width, the distances to its bounds, the multipliers."""
 
-    there: jax.Array
+    wide: jax.Array
     s: jax.Array
     u: jax.Array
     z: jax.Array
@@ -67,11 +67,11 @@ class _Side(NamedTuple):
 
     @property
     def gap(self) -> jax.Array:
-        return jnp.where(self.there, self.s * self.z + self.u * self.v, 0).sum()
+        return jnp.where(self.wide, self.s * self.z + self.u * self.v, 0).sum()
 
 
 class Point(NamedTuple):
-    """b (q,) with its dual values: d (n,) of the rows, e (q,) of the penalty; and what the iteration needs."""
+    """The point b (q,) with its dual values d (n,) of the rows and e (q,) of the penalty, and the iteration's state."""
 
     b: jax.Array
     d: jax.Array
@@ -83,14 +83,14 @@ class Point(NamedTuple):
 
 
 def _begin(low: jax.Array, high: jax.Array, r: jax.Array, unit: jax.Array) -> _Side:
-    there = high > low
+    wide = high > low
     return _Side(
-        there, jnp.where(there, -low, 1), jnp.where(there, high, 1), jnp.maximum(-r, 0) + unit, jnp.maximum(r, 0) + unit
+        wide, jnp.where(wide, -low, 1), jnp.where(wide, high, 1), jnp.maximum(-r, 0) + unit, jnp.maximum(r, 0) + unit
     )
 
 
 def _gram(program: Program, q: jax.Array, *, blocked: bool) -> jax.Array:
-    """V'QV for diagonal Q."""
+    """The product V'QV for diagonal Q."""
 
     def sums(V: jax.Array, q: jax.Array) -> jax.Array:
         return symmetric_product(V * q[:, None], V)
@@ -102,8 +102,8 @@ def begin(program: Program, b: jax.Array) -> Point:
     """The feasible point at b with d = 0."""
     dtype = program.V.dtype
     r = program.residual(b)
-    there = program.high > program.low
-    size = jnp.where(there, jnp.abs(r), 0).sum() / jnp.maximum(there.sum(), 1).astype(dtype)
+    present = program.high > program.low
+    size = jnp.where(present, jnp.abs(r), 0).sum() / jnp.maximum(present.sum(), 1).astype(dtype)
     # A fifth of the mean residual took the fewest iterations (of a tenth, a third and more).
     unit = jnp.maximum(0.2 * size, eps(dtype) * jnp.abs(program.y).max())
     unit = positive(unit)
@@ -116,30 +116,30 @@ def begin(program: Program, b: jax.Array) -> Point:
 def solve(
     program: Program, point: Point, *, goal: jax.Array, max_iter: jax.Array, blocked: bool
 ) -> tuple[Point, jax.Array, jax.Array]:
-    """(point, status, iterations) from a feasible point, until the gap is at most `goal` or no longer falls."""
+    """Iterate from a feasible point until the gap is at most `goal` or stagnates: (point, status, iterations)."""
     dtype = program.V.dtype
     tiny = jnp.finfo(dtype).tiny
-    there = program.high > program.low
-    pairs = 2 * (there.sum() + (program.l1 > 0).sum()).astype(dtype)
+    present = program.high > program.low
+    pairs = 2 * (present.sum() + (program.l1 > 0).sum()).astype(dtype)
 
     def normal(q_rows: jax.Array, q_penalty: jax.Array) -> jax.Array:
         H = _gram(program, q_rows, blocked=blocked)
         return inverse_root(H + jnp.diag(q_penalty))
 
     def quasi(side: _Side) -> jax.Array:
-        return jnp.where(side.there, 1 / (side.z / side.s + side.v / side.u), 0)
+        return jnp.where(side.wide, 1 / (side.z / side.s + side.v / side.u), 0)
 
     def step(point: Point) -> tuple[Point, Verdict]:
         rows, penalty = point.rows, point.penalty
         Q, P = quasi(rows), quasi(penalty)
         T = normal(Q, P)
-        # What rounding has left of the two linear conditions.
+        # The residuals of the linear conditions, which rounding leaves.
         r = program.residual(point.b)
         left_rows, left_penalty = r + rows.z - rows.v, -point.b + penalty.z - penalty.v
         left_dual = dot(point.d, program.V) + point.e
 
         def direction(low: jax.Array, high: jax.Array, low_p: jax.Array, high_p: jax.Array) -> tuple[jax.Array, ...]:
-            """low and high: target changes of the complementarity products s z and u v."""
+            """The Newton direction for given changes low and high of the complementarity products s z and u v."""
             f, g = left_rows + low / rows.s - high / rows.u, left_penalty + low_p / penalty.s - high_p / penalty.u
             db = solve_root(T, dot(Q * f, program.V) + P * g + left_dual)
             dd, de = Q * (f - dot(program.V, db)), P * (g - db)
@@ -149,7 +149,7 @@ def solve(
             return (low - side.z * d) / side.s, (high + side.v * d) / side.u
 
         def longest(*pairs: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-            """The largest step to 1 at which x + t dx is not negative."""
+            """The largest step t up to 1 at which no x + t dx is negative."""
             limits = [jnp.where(ok & (dx < 0), -x / jnp.where(dx < 0, dx, 1), jnp.inf).min() for x, dx, ok in pairs]
             return jnp.minimum(1, jnp.min(jnp.stack(limits)))
 
@@ -159,17 +159,17 @@ def solve(
             db, dd, de = direction(low, high, low_p, high_p)
             dz, dv = multipliers(rows, low, high, dd)
             dz_p, dv_p = multipliers(penalty, low_p, high_p, de)
-            ok, ok_p = rows.there, penalty.there
+            ok, ok_p = rows.wide, penalty.wide
             dual = longest((rows.s, dd, ok), (rows.u, -dd, ok), (penalty.s, de, ok_p), (penalty.u, -de, ok_p))
             primal = longest((rows.z, dz, ok), (rows.v, dv, ok), (penalty.z, dz_p, ok_p), (penalty.v, dv_p, ok_p))
             return primal, dual, (db, dd, de, dz, dv, dz_p, dv_p)
 
         def moved(side: _Side, d: jax.Array, dz: jax.Array, dv: jax.Array, tp: jax.Array, td: jax.Array) -> _Side:
-            """Where a box is not empty, what was inside stays there in spite of rounding."""
+            """The box after a step; in spite of rounding its distances and multipliers stay positive."""
             s, u = side.s + td * d, side.u - td * d
             z, v = side.z + tp * dz, side.v + tp * dv
-            keep = lambda x, at: jnp.where(side.there, jnp.maximum(x, tiny), at)  # noqa: E731
-            return _Side(side.there, keep(s, side.s), keep(u, side.u), keep(z, side.z), keep(v, side.v))
+            keep = lambda x, at: jnp.where(side.wide, jnp.maximum(x, tiny), at)  # noqa: E731
+            return _Side(side.wide, keep(s, side.s), keep(u, side.u), keep(z, side.z), keep(v, side.v))
 
         gap = rows.gap + penalty.gap
         aims = (-rows.s * rows.z, -rows.u * rows.v, -penalty.s * penalty.z, -penalty.u * penalty.v)
@@ -196,7 +196,7 @@ def solve(
 
 
 def least_squares(program: Program, *, blocked: bool) -> jax.Array:
-    """b of the least squares of the rows: where to start."""
+    """The start: b of the least squares of the rows."""
     present = (program.high > program.low).astype(program.y.dtype)
     T = inverse_root(_gram(program, present, blocked=blocked))
     return solve_root(T, dot(program.y, program.V))

@@ -33,7 +33,7 @@ def solve(
     live: tuple[jax.Array, jax.Array], X: jax.Array, y: jax.Array, w: jax.Array, l1: jax.Array, init: Linear | None,
     tol: jax.Array | None, max_iter: jax.Array, fit_intercept: bool, blocked: bool, tau: jax.Array,
 ) -> Fit:  # fmt: skip
-    """One quantile; X, y, w, l1 are constants, `live` are X and y once more."""
+    """Fit one quantile; X, y, w, l1 are constants, `live` holds X and y for the derivatives."""
     n, dtype = len(y), X.dtype
     X, w = masked(X, w)
     tau = implicit.frozen(tau)
@@ -47,11 +47,11 @@ def solve(
     mean = w / jnp.where(total > 0, total / n, 1)
     V = f.design(X, fit_intercept)
     level = order.quantile(y, w, tau) if fit_intercept else jnp.zeros((), dtype)
-    there = (mean > 0).astype(dtype)
+    present = (mean > 0).astype(dtype)
     ridge = f.penalty(l1 * n, fit_intercept, 1)
     program = interior_point.Program(
         jnp.where(mean[:, None] > 0, V * mean[:, None], 0), jnp.where(mean > 0, (y - level) * mean, 0),
-        (tau - 1) * there, tau * there, ridge,
+        (tau - 1) * present, tau * present, ridge,
     )  # fmt: skip
     null = program.loss(program.y).sum()
     null = positive(null)
@@ -59,29 +59,29 @@ def solve(
     start = _start(program, init, f, level, tau, fit_intercept, blocked)
 
     def attempt(state: _State) -> tuple[_State, Verdict]:
-        """Near an optimal vertex its exchanges are faster; where none is found, all the way."""
+        """The interior point to a gap near the optimum, then exchanges to a vertex; the second time down to tol."""
         goal = jnp.where(state.tried, jnp.minimum(tol, _NEAR), jnp.asarray(_NEAR, dtype))
         goal = null * jnp.maximum(goal, 64 * eps(dtype))
         most = max_iter - state.n_iter
         point, status, n_iter = interior_point.solve(program, state.point, goal=goal, max_iter=most, blocked=blocked)
-        # Exchanges that lead nowhere leave half of the iterations for the way inside.
+        # Exchanges that find no optimal vertex leave half of the iterations to the interior point.
         most = jnp.where(state.tried, most - n_iter, (most - n_iter) // 2)
         corner, exchanges = vertex.solve(program, point, max_iter=most)
         new = _State(point, corner, jnp.array(True), state.n_iter + n_iter + exchanges)
         return new, Verdict(corner.optimal | state.tried, status)
 
-    nowhere = vertex.Vertex(start, jnp.zeros(start.shape, jnp.int32), jnp.array(False))
-    state = _State(interior_point.begin(program, start), nowhere, jnp.array(False), jnp.int32(0))
+    none = vertex.Vertex(start, jnp.zeros(start.shape, jnp.int32), jnp.array(False))
+    state = _State(interior_point.begin(program, start), none, jnp.array(False), jnp.int32(0))
     (point, corner, _, n_iter), status, _ = drive(attempt, state, max_iter=2)
 
-    # The better of the two points; an optimal vertex by preference, if there is no more than rounding between them.
+    # The better of the two points; an optimal vertex where they differ only by rounding.
     values = jnp.stack([program.value(corner.b), program.value(point.b)])
     values = jnp.where(jnp.isfinite(values), values, jnp.inf)
     at_corner = values[0] <= values[1] * jnp.where(corner.optimal, 1 + 64 * eps(dtype), 1)
     theta, value = jnp.where(at_corner, corner.b, point.b), jnp.where(at_corner, values[0], values[1])
-    # An optimal vertex has the least value but for rounding; else it is the dual value inside that says what may be.
-    # What rounding has left of V'd + e = 0 may be worth as much as the best parameters are large: as these, or as the
-    # last vertex, which goes far where data hold a direction to few digits.
+    # An optimal vertex has the least value up to rounding; else the dual value of the interior point bounds it.  The
+    # rounding in V'd + e = 0 counts times the size of the best parameters: of these, or of the last vertex, which is
+    # large where the data determine a direction to few digits.
     size = jnp.maximum(jnp.abs(theta), jnp.where(jnp.isfinite(corner.b), jnp.abs(corner.b), 0))
     infeasible = dot(size, jnp.abs(dot(point.d, program.V) + point.e))
     inside = jnp.maximum(value - dot(program.y, point.d), 0) + infeasible
@@ -104,7 +104,7 @@ def _start(
     program: interior_point.Program, init: Linear | None, f: design.Frame, level: jax.Array, tau: jax.Array,
     fit_intercept: bool, blocked: bool,
 ) -> jax.Array:  # fmt: skip
-    """init, or least squares moved up or down to the quantile."""
+    """The theta of init, or of least squares with the intercept moved to the quantile."""
     if init is not None:
         coef, intercept = (jnp.asarray(a, level.dtype) for a in init)
         return f.theta_of(Linear(coef, intercept - level), fit_intercept)
@@ -117,7 +117,7 @@ def _start(
 
 
 def _attach(params: Linear, live: tuple[jax.Array, jax.Array], basis: jax.Array, fit_intercept: bool) -> Linear:
-    """params, differentiable: the rows of the basis have residual 0; those of the penalty, a coefficient of 0."""
+    """Attach derivatives to params: the rows of the basis have residual 0; those of the penalty, a coefficient of 0."""
     X, y = live
     p = X.shape[1]
 

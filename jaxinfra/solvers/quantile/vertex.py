@@ -1,9 +1,9 @@
-r"""From the inside of a linear program to a vertex of it: the exact solution that `interior_point` comes near.
+r"""From an interior point of a linear program to a vertex: the exact solution that `interior_point` approximates.
 
-At a vertex q rows, the basis, have residual 0: b solves V_B b = y_B, the other rows have the dual value that the sign
-of their residual says, and d_B = -V_B'^-1 V_N'd_N.  Where d_B is within its bounds the vertex is optimal.  If the
-basis that the interior point suggests is not, exchanges of one row follow: the row whose d_B is furthest outside
-leaves, along that edge the objective falls to a kink of another row, and that one enters.  L1 penalties are rows too.
+At a vertex q rows, the basis, have residual 0: b solves V_B b = y_B, the sign of their residual gives the dual value of
+the other rows, and d_B = -V_B'^-1 V_N'd_N.  Where d_B is within its bounds the vertex is optimal.  If the basis that
+the interior point suggests is not, exchanges of one row follow: the row whose d_B is furthest outside leaves, along
+that edge the objective decreases up to a kink of another row, and that one enters.  L1 penalties are rows too.
 
 Source: Barrodale and Roberts 1973; Koenker, Quantile Regression (2005), section 6.2.
 """
@@ -22,11 +22,11 @@ from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.quantile.interior_point import Point, Program
 
-_INDEPENDENT = 32  # eps of a row's length: less of it beside others is rounding
+_INDEPENDENT = 32  # eps of a row's length: a smaller part of it independent of other rows is rounding
 
 
 class Vertex(NamedTuple):
-    """b (q,), the rows of the basis (q,) with those of the penalty after the n others, and whether it is optimal."""
+    """The point b (q,), its basis (q,), in which rows of the penalty follow the n others, and whether it is optimal."""
 
     b: jax.Array
     basis: jax.Array
@@ -40,16 +40,16 @@ def rows(V: jax.Array, basis: jax.Array) -> jax.Array:
 
 
 def values(y: jax.Array, basis: jax.Array) -> jax.Array:
-    """y (n,) in the rows of the basis, 0 in those of the penalty."""
+    """The values of y (n,) in the rows of the basis, 0 in those of the penalty."""
     return jnp.where(basis < len(y), y[jnp.minimum(basis, len(y) - 1)], 0)
 
 
 def _basis(program: Program, point: Point) -> jax.Array:
-    """q independent rows, those furthest from their bounds first.
+    """A basis of q independent rows, those furthest from their bounds first.
 
-    Where the rows determine fewer than q parameters, rows of the penalty make up the rest, even those without width: of
-    the combinations of columns that are 0 in all rows, one coefficient each stays 0.  Without them such a basis is
-    singular, its vertex NaN or rounding, and no exchange leads on.
+    Where the rows determine fewer than q parameters, rows of the penalty supply the rest, even those without width: for
+    each combination of columns that is 0 in all rows, one coefficient stays 0.  Without them such a basis would be
+    singular, its vertex NaN or rounding, and no exchange could follow.
     """
     n, q = program.V.shape
     low, high = jnp.append(program.low, -program.l1), jnp.append(program.high, program.l1)
@@ -62,12 +62,12 @@ def _basis(program: Program, point: Point) -> jax.Array:
     least = jnp.where(jnp.arange(len(R)) < len(first), (_INDEPENDENT * eps(R.dtype)) ** 2 * (R * R).sum(1), jnp.inf)
 
     def take(k: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        """The rows without their part along the directions U of those taken."""
+        """Take one row, and subtract from all rows their part along its direction."""
         R, U, chosen = carry
         left = (R * R).sum(1)
         independent = left > least
         row = jnp.argmax(jnp.where(independent.any(), independent.astype(left.dtype), left))
-        # Once more against U: of a row that is nearly dependent, rounding is a part of what is left.
+        # Orthogonalised once more against U: in a nearly dependent row, rounding is a large part of the remainder.
         u = R[row] - dot(dot(U, R[row]), U)
         u = u / jnp.sqrt(dot(u, u))
         return R - dot(R, u)[:, None] * u[None], U.at[k].set(u), chosen.at[k].set(candidates[row])
@@ -90,18 +90,18 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
     noise = 16 * unit * jnp.abs(program.y).max()
     wide = high > low
     size = jnp.append(jnp.sqrt((program.V * program.V).sum(1)), jnp.ones(len(program.l1), program.V.dtype))
-    # How far outside its bounds d_B may be.  In a row without width it is what V'd leaves over, worth as much as a
-    # coefficient is large that data hold to few digits: there no more than the rounding of n terms.
+    # How far outside its bounds d_B may be.  In a row without width this is the residual of V'd, which counts times a
+    # coefficient that may be large where data determine it to few digits: no more than the rounding of n terms.
     slack = unit * (high - low).max() * jnp.where(wide, 1e3, 4 * n**0.5)
 
     def at(basis: jax.Array) -> tuple[jax.Array, ...]:
-        """b, and what the optimality of the vertex says: residuals, dual values, and how far d_B is outside."""
+        """The point b, its residuals, the dual values, those of the basis d_B, and the factors of the basis."""
         B, y = rows(program.V, basis), values(program.y, basis)
         lu = jax.scipy.linalg.lu_factor(B)
         b = jax.scipy.linalg.lu_solve(lu, y)
         b = b + jax.scipy.linalg.lu_solve(lu, y - dot(B, b))
         r = jnp.append(program.residual(b), -b).at[basis].set(0)
-        # Rows that happen to have no residual keep what they have inside.
+        # Other rows with residual 0 keep the dual value of the interior point.
         d = jnp.where(r > noise, high, jnp.where(r < -noise, low, jnp.clip(inner, low, high))).at[basis].set(0)
         d_basis = -jax.scipy.linalg.lu_solve(lu, dot(d[:n], program.V) + d[n:], trans=1)
         return b, r, d, d_basis, lu
@@ -124,7 +124,7 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
         rise = jnp.where(dr < 0, (low - d) * dr, (high - d) * dr)
         t = order.smallest(kink, rise, outside[worst])
         enters = jnp.argmax((kink == t) & (rise > 0)).astype(state.basis.dtype)
-        # At an optimal vertex no edge leads down, and there is no t.
+        # At an optimal vertex the objective decreases along no edge, and there is no t.
         failed = ~optimal & ~(jnp.isfinite(b).all() & (jnp.isfinite(t) | void.any()))
         basis = jnp.where(leaves & ~void & ~optimal & ~failed, enters, state.basis)
         return _State(b, basis, state.void | void), Verdict(

@@ -34,7 +34,7 @@ from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.robust import residual_scale as scales
 
-# A scale below this share of the spread of y is 0: rounding alone is left of the residuals.
+# A scale below this many eps of the spread of y counts as 0: the residuals are then rounding alone.
 _NOTHING = 64
 
 
@@ -49,7 +49,7 @@ class Setup(NamedTuple):
 
 
 def _residuals(Z: jax.Array, y: jax.Array, theta: jax.Array) -> jax.Array:
-    """In units of the scale."""
+    """Residuals in units of the scale."""
     p = Z.shape[1]
     eta = dot(Z, theta[:p])
     return (y - (eta + theta[-2] if len(theta) > p + 1 else eta)) / theta[-1]
@@ -122,8 +122,8 @@ def solve(
     ridge = jnp.pad(f.penalty(l2 * unit, fit_intercept, 2), (0, 1))
 
     def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
-        # Rows beyond delta have a slope but no curvature: where few rows are within, a step goes far too far.  The
-        # curvature of their majoriser bounds the step and vanishes with the gradient, so the last steps are Newton's.
+        # Rows beyond delta have a slope but no curvature: where few rows are within, a Newton step is far too long.
+        # The curvature of their majoriser bounds the step and vanishes with the gradient: the last steps are Newton's.
         g = _evaluate(setup, rows, theta).gradient + ridge * theta
         outside = jnp.minimum((jnp.abs(g) / gradient_unit).max(), 1)
         H = _hessian(setup, rows, theta, outside=outside, single=single)
@@ -155,8 +155,8 @@ def solve(
 
 
 def _frame(y: jax.Array, w: jax.Array, fit_intercept: bool, blocked: bool) -> tuple[jax.Array, jax.Array]:
-    """A centre and a unit of y: its mean and deviation, of which rounding is least, unless outliers make nothing of the
-    other rows."""
+    """A centre and a unit of y: the mean and the standard deviation, which leave the least rounding, or those of
+    `residual_scale.frame` where outliers make the deviation more than 100 times as large as that unit."""
     total = w.sum()
     mean = dot(w, y) / positive(total) if fit_intercept else jnp.zeros((), y.dtype)
     spread = jnp.sqrt(dot(w, (y - mean) ** 2) / positive(total))
@@ -166,13 +166,13 @@ def _frame(y: jax.Array, w: jax.Array, fit_intercept: bool, blocked: bool) -> tu
 
 
 def _longest(theta: jax.Array, direction: jax.Array) -> jax.Array:
-    """The step that takes the scale most of the way to 0, if a whole one went beyond."""
+    """Length of the first trial: a full step, or what takes the scale 99 % of the way to 0 if that would go further."""
     s, ds = theta[-1], direction[-1]
     return jnp.where(s + ds > 0.01 * s, 1, -0.99 * s / jnp.where(ds < 0, ds, -1))
 
 
 def _start(init: Scaled | None, f: Frame, centre: jax.Array, unit: jax.Array, fit_intercept: bool) -> jax.Array:
-    """init, or no columns and the scale of all residuals."""
+    """The theta of init, or zero coefficients with the unit of y as scale."""
     one = jnp.ones(1, unit.dtype)
     if init is None:
         zero = jnp.zeros(len(f.scale) + (1 if fit_intercept else 0), unit.dtype)
@@ -183,7 +183,7 @@ def _start(init: Scaled | None, f: Frame, centre: jax.Array, unit: jax.Array, fi
 
 
 def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked: bool) -> Scaled:
-    """params, differentiable: the gradient of the objective vanishes."""
+    """Attach derivatives to params: the gradient of the objective vanishes."""
     data, delta, l2 = live
     data = data.masked()
     params = implicit.frozen(params)
@@ -199,7 +199,7 @@ def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked:
         )  # fmt: skip
 
     def inverse(b: Scaled) -> Scaled:
-        """In the coordinates of the passes, as in `penalised`."""
+        """Solve in the scaled coordinates of the passes, as `penalised` does."""
         rows, delta_, l2_ = implicit.frozen(live)
         setup = Setup(rows, delta_, f, fit_intercept, blocked)
         theta = jnp.append(f.theta_of(Linear(params.coef, params.intercept), fit_intercept), params.scale)

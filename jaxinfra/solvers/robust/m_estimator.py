@@ -34,11 +34,11 @@ from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.robust import residual_scale
 
-# Steps of Huber's norm before one that is not monotone, at most, and the optimality at which they end.
+# Most steps of Huber's norm before one whose psi is not monotone, and the optimality that ends them earlier.
 _FIRST, _COARSE = 20, 1e-2
-_NOTHING = 64  # units of rounding of the spread of y: a scale below is 0
-_FAR = 10  # units of y, beyond which a row says nothing of where to start
-_PATIENCE = 20  # steps without a smaller optimality after which it no longer falls
+_NOTHING = 64  # a scale below this many eps of the spread of y counts as 0
+_FAR = 10  # units at which y is clipped for the least-squares start
+_PATIENCE = 20  # steps without progress after which the fit counts as stalled
 
 
 class _State(NamedTuple):
@@ -83,7 +83,7 @@ def solve(
         return constant / unit if estimator == "known" else residual_scale.proposal2(r, w, q, constant)
 
     def normal(h: jax.Array, r: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """V'hV and V'hr in one pass."""
+        """The normal equations V'hV and V'hr in one pass."""
 
         def sums(X: jax.Array, h: jax.Array, r: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
             V, w = masked(f.design(X, fit_intercept), w)
@@ -102,12 +102,12 @@ def solve(
             h = jnp.where(state.first, Huber().weight(z), h)
         H, g = normal(w * h, r)
         optimality = jnp.abs(g / norms).max() / (weight * positive(s))
-        # Huber's norm, if it comes first, until it is nearly done.
+        # Huber's norm, where it comes first, until it has nearly converged.
         ending = state.first & ((optimality <= _COARSE) | (state.steps >= _FIRST))
         met = ~state.first & (optimality <= tol)
         T = cholesky.inverse_root(H)
         theta = jnp.where(met, state.theta, state.theta + solve_root(T, g))
-        # A scale on its way to 0 is progress too.
+        # A clearly smaller scale counts as progress too: it may be on its way to 0.
         better = (optimality < 0.9 * state.best) | (s < 0.9 * state.s)
         best = jnp.minimum(optimality, state.best)
         stagnant = jnp.where(better | state.first, 0, state.stagnant + 1)
@@ -139,7 +139,7 @@ def _start(
     init: Linear | None, f: Frame, centre: jax.Array, unit: jax.Array, q: int,
     normal: Callable[..., tuple[jax.Array, jax.Array]], w: jax.Array, y: jax.Array,
 ) -> jax.Array:  # fmt: skip
-    """init, or least squares of y without its outliers."""
+    """The theta of init, or of least squares on y clipped at `_FAR`."""
     if init is not None:
         coef, intercept = (jnp.asarray(a, y.dtype) for a in (init.coef, init.intercept))
         return f.theta_of(Linear(coef, intercept - centre), q > len(coef)) / unit
@@ -149,7 +149,7 @@ def _start(
 
 
 def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str, q: int) -> Scaled:
-    """params, differentiable: the equations of the coefficients and of the scale."""
+    """Attach derivatives to params by the equations of the coefficients and of the scale."""
     params = implicit.frozen(params)
     rows = residual_scale.mad_rows(r, jnp.ones_like(r) if live[0].w is None else implicit.frozen(live[0].w))
     p = len(params.coef)
@@ -169,8 +169,8 @@ def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str,
         return Scaled(dot(share, data.X), share.sum() if q > p else params.intercept, at)
 
     def inverse(b: Scaled, trans: int = 0) -> Scaled:
-        """In the coordinates of the passes, as in `penalised`; with the ridge of `inverse_root`, for
-        directions along which the columns say nothing."""
+        """Solve in the scaled coordinates of the passes, as `penalised` does, with the ridge of `inverse_root` for
+        directions that the columns leave undetermined."""
         data, norm, constant = implicit.frozen(live)
         data = data.masked()
         data = data._replace(X=f.columns(data.X))
@@ -178,7 +178,7 @@ def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str,
         theta = f.theta_of(Linear(params.coef, params.intercept), True)  # without an intercept the centre is 0
         at = jnp.append(theta, params.scale)
         J = jax.jacfwd(lambda v: ravel_pytree(residual(unravel(v), (data, norm, constant)))[0])(at)
-        # The curvature that the weights psi(z) / z of the steps give a column, above 0 where psi' need not be.
+        # The curvature of each column by the weights psi(z) / z of the steps: positive where psi' need not be.
         h = norm.weight((data.y - dot(data.X, theta[:p]) - theta[p]) / params.scale)
         h = h if data.w is None else h * data.w
         curvature = dot(h, data.X**2) / (data.weight * params.scale)

@@ -1,7 +1,7 @@
 r"""RANSAC: least squares on the largest consensus set, found by trials from small random subsets.
 
-A trial is the least squares of a subset; the rows whose residual is at most the threshold agree with it.  The trial on
-which the most agree is refitted on them as long as more come to agree.
+A trial is the least-squares fit of a subset; the rows whose residual is at most the threshold are its consensus set.
+The trial with the largest consensus set is refitted on that set for as long as the set grows.
 
 Source: Fischler and Bolles 1981.
 """
@@ -25,7 +25,7 @@ from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.linalg.design import Data
 from jaxinfra.solvers.robust import subsets
 
-_TOGETHER = 64  # trials whose residuals are held at the same time
+_TOGETHER = 64  # trials whose residuals are in memory at the same time
 
 
 @short_repr
@@ -54,7 +54,7 @@ def solve(
     live: Data, key: jax.Array, threshold: jax.Array | None, confidence: jax.Array, init: Linear | None,
     tol: jax.Array | None, max_iter: jax.Array, *, n_trials: int, size: int, fit_intercept: bool, blocked: bool,
 ) -> Fit:  # fmt: skip
-    """From data, the offset already taken from y, to Fit(Linear, ConsensusInfo)."""
+    """Fit data, the offset already taken from y: Fit(Linear, ConsensusInfo)."""
     X, y, w, _ = implicit.frozen(live)
     X, w = absent.masked(X, w)
     w = or_ones(w, y)
@@ -68,14 +68,14 @@ def solve(
     draws = jnp.where(sound & finite, w, 1)
 
     def block(best: _Best) -> tuple[_Best, Verdict]:
-        """Some more trials, and whether they are enough."""
+        """The next `_TOGETHER` trials, and whether the confidence is reached."""
         drawn = subsets.draw(jax.random.fold_in(key, best.trials), draws, _TOGETHER, size)
         trials, regular = subsets.solve(V, y, drawn)
         regular &= best.trials + jnp.arange(_TOGETHER, dtype=jnp.int32) < n_trials
         new = _best(V, y, w, c, trials, regular, jnp.minimum(best.trials + _TOGETHER, n_trials))
         better = (new.agreed > best.agreed) | ((new.agreed == best.agreed) & (new.square < best.square))
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, best)._replace(trials=new.trials)
-        # log(1 - share^size) is 0 where nobody agrees, and -inf where all do.
+        # log(1 - share^size) is 0 where no row agrees, and -inf where all do.
         clean = (jnp.maximum(best.agreed, 0) / jnp.where(sound, w.sum(), 1)) ** size
         enough = best.trials.astype(y.dtype) * jnp.log1p(-jnp.minimum(clean, 1)) <= jnp.log1p(-confidence)
         return best, Verdict(enough & (confidence < 1), jnp.int32(Status.CONVERGED))
@@ -91,7 +91,7 @@ def solve(
         return jnp.where(jnp.abs(y - dot(V, theta)) <= c, w, 0)
 
     def refit(state: tuple[jax.Array, jax.Array]) -> tuple[tuple[jax.Array, jax.Array], Verdict]:
-        """From the consensus of the last fit to the next, as long as it grows."""
+        """Refit on the consensus set; done when the set no longer grows."""
         theta, inside = state
         T = cholesky.inverse_root(dot(V.T, inside[:, None] * V))
         fitted = solve_root(T, dot(inside * y, V))

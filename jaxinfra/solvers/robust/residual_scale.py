@@ -1,8 +1,8 @@
 r"""Scales of residuals for M-estimators: the median absolute deviation, and Huber's proposal 2.
 
-mad         median |r| / 0.6745, about 0
-proposal2   the root s of  sum_i w_i min((r_i / s)^2, k^2) / 2 = h sum w, where h is what normal errors expect times
-            (sum w - q) / sum w for q parameters
+    mad         median |r| / 0.6745, about 0
+    proposal2   the root s of  sum_i w_i min((r_i / s)^2, k^2) / 2 = h sum w, where h is E min(z^2, k^2) / 2 of a
+                standard normal z times (sum w - q) / sum w, for q parameters
 
 Both are 1 for standard normal residuals.  Source: Huber, Robust Statistics (1981), sections 5.1 and 7.8; statsmodels'
 HuberScale for the constants.
@@ -22,7 +22,7 @@ from jaxinfra._core.precision import dot, positive
 NORMAL = 0.6744897501960817  # the upper quartile of the standard normal distribution
 K2 = 2.5  # statsmodels' d; MASS::rlm has 1.345
 _HALVINGS = 60
-_SAMPLE = 4096  # rows that a centre and a unit are taken from: bisection over all rows would take longer than the fit
+_SAMPLE = 4096  # rows that give a centre and a unit: bisection over all rows would take longer than the fit
 
 
 def mad(r: jax.Array, w: jax.Array) -> jax.Array:
@@ -33,7 +33,7 @@ def mad(r: jax.Array, w: jax.Array) -> jax.Array:
 
 def frame(y: jax.Array, w: jax.Array, fit_intercept: bool, blocked: bool) -> tuple[jax.Array, jax.Array]:
     """A centre and a unit of y (n,) that outliers of any size do not move: the median, 0 without an intercept, and the
-    median absolute deviation; the root mean square about it where half of the rows do not deviate."""
+    median absolute deviation; the root mean square about it where half of the rows equal the median."""
     step = -(-len(y) // _SAMPLE) if blocked else 1
     some, weight = y[::step], w[::step]
     centre = 0.5 * sum(order.median(some, weight)) if fit_intercept else jnp.zeros((), y.dtype)
@@ -60,12 +60,12 @@ def expected(w: jax.Array, q: int, k: jax.Array) -> jax.Array:
 
 
 def proposal2(r: jax.Array, w: jax.Array, q: int, k: jax.Array) -> jax.Array:
-    """Huber's proposal 2 of r (n,) with weights w (n,), q parameters and the cutoff k (); 0 where too few residuals are
-    not 0."""
+    """Huber's proposal 2 of r (n,) with weights w (n,), q parameters and the cutoff k (); 0 where too few residuals
+    differ from 0."""
     aim = 2 * expected(w, q, k) * w.sum()
     square = r * r
     top = jnp.sqrt(dot(w, square) / positive(aim))
-    there = (aim > 0) & (jnp.where(r != 0, w, 0).sum() * k**2 > aim)
+    solvable = (aim > 0) & (jnp.where(r != 0, w, 0).sum() * k**2 > aim)
 
     def halve(_: int, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = ends
@@ -74,14 +74,14 @@ def proposal2(r: jax.Array, w: jax.Array, q: int, k: jax.Array) -> jax.Array:
         return jnp.where(more, s, low), jnp.where(more, high, s)
 
     s = lax.fori_loop(0, _HALVINGS, halve, (jnp.zeros_like(top), top))[1]
-    # Exact for the rows that are inside.
+    # Bisection settles which rows are within the cutoff; given these, the equation has a closed solution.
     inside = jnp.abs(r) <= k * s
     left = aim - k**2 * jnp.where(inside, 0, w).sum()
     exact = jnp.sqrt(jnp.where(inside, w * square, 0).sum() / positive(left))
-    return jnp.where(there, jnp.where(left > 0, exact, s), 0)
+    return jnp.where(solvable, jnp.where(left > 0, exact, s), 0)
 
 
 def proposal2_equation(r: jax.Array, w: jax.Array, q: int, k: jax.Array, s: jax.Array) -> jax.Array:
-    """Residual of the equation of Huber's proposal 2 at scale s."""
+    """The residual of the equation of Huber's proposal 2 at scale s."""
     z = r / s
     return 0.5 * dot(w, jnp.minimum(z * z, k**2)) / w.sum() - expected(w, q, k)

@@ -2,8 +2,8 @@ r"""Weighted medians of points: of numbers, and of vectors, the point of the sma
 
     minimise over theta  sum_t v_t |theta - theta_t|_2 / sum v
 
-Weiszfeld's step, the mean of the points weighted by their inverse distances, with Newton's where that is lower.  At a
-point of the data the steps of Vardi and Zhang 2000 go on, or find that it is the median.
+Each step is Weiszfeld's, the mean of the points weighted by their inverse distances, or Newton's where that gives a
+lower value.  At a data point the step of Vardi and Zhang 2000 moves on, or shows that the point is the median.
 
 Source: Weiszfeld 1937; Vardi and Zhang 2000.
 """
@@ -30,29 +30,29 @@ def median(v: jax.Array, w: jax.Array) -> jax.Array:
 
 
 class _View(NamedTuple):
-    """The points from one of them or from between: what pulls, and what holds."""
+    """The terms of the gradient at theta, without the points that coincide with theta."""
 
     away: jax.Array  # unit vectors of theta - theta_t, (m, q)
-    inverse: jax.Array  # v_t / distance, 0 of the points that theta is
+    inverse: jax.Array  # v_t / distance, 0 for the points that coincide with theta
     pull: jax.Array  # the gradient without those points
-    rest: jax.Array  # its length beyond what those points hold
-    share: jax.Array  # of its length
+    rest: jax.Array  # its length less the weight of those points, at least 0: the length of the smallest subgradient
+    share: jax.Array  # rest / |pull|
 
 
 def _view(points: jax.Array, v: jax.Array, theta: jax.Array) -> _View:
     away = theta[None] - points
     length = norms(away.T)
-    there = length > eps(points.dtype) * jnp.abs(theta).max()
-    length = jnp.where(there, length, 1)
-    inverse, away = jnp.where(there, v / length, 0), away / length[:, None]
-    pull = dot(jnp.where(there, v, 0), away)
+    apart = length > eps(points.dtype) * jnp.abs(theta).max()
+    length = jnp.where(apart, length, 1)
+    inverse, away = jnp.where(apart, v / length, 0), away / length[:, None]
+    pull = dot(jnp.where(apart, v, 0), away)
     size = jnp.sqrt(dot(pull, pull))
-    rest = jnp.maximum(size - jnp.where(there, 0, v).sum(), 0)
+    rest = jnp.maximum(size - jnp.where(apart, 0, v).sum(), 0)
     return _View(away, inverse, pull, rest, rest / positive(size))
 
 
 def _curvature(view: _View) -> jax.Array:
-    """The Hessian, without the points that theta is."""
+    """The Hessian, without the points that coincide with theta."""
     eye = jnp.eye(view.away.shape[1], dtype=view.away.dtype)
     return view.inverse.sum() * eye - dot(view.away.T, view.inverse[:, None] * view.away)
 
@@ -72,8 +72,8 @@ def distance(points: jax.Array, weight: jax.Array, theta: jax.Array) -> tuple[ja
 def solve(
     points: jax.Array, weight: jax.Array, start: jax.Array | None, *, tol: jax.Array, max_iter: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(theta, status, iterations) for points (m, q) with weights (m,); theta is differentiable in the points."""
-    if points.shape[1] == 1:  # no curvature, and any number between two may be the median
+    """Solve for points (m, q) with weights (m,): (theta, status, iterations), theta differentiable in the points."""
+    if points.shape[1] == 1:  # no curvature, and any number between two points may be the median
         return median(points[:, 0], weight)[None], jnp.int32(Status.CONVERGED), jnp.int32(1)
     fixed, v = implicit.frozen((points, _shares(weight)))
     # The medians of the coordinates are a start that no outlier moves far.
@@ -92,13 +92,13 @@ def solve(
     theta, status, n_iter = drive(step, theta, max_iter=max_iter)
 
     view = _view(fixed, v, theta)
-    there = view.inverse > 0
-    held = jnp.where(there, 0, v)
-    holds = (view.rest == 0) & (held.sum() > 0)  # the median is a point of the data and moves as that does
+    apart = view.inverse > 0
+    held = jnp.where(apart, 0, v)
+    holds = (view.rest == 0) & (held.sum() > 0)  # the median is a data point and moves with it
 
     def residual(theta: jax.Array) -> jax.Array:
-        away = jnp.where(there[:, None], theta[None] - points, 1)
-        pull = dot(jnp.where(there, v / norms(away.T), 0), away)
+        away = jnp.where(apart[:, None], theta[None] - points, 1)
+        pull = dot(jnp.where(apart, v / norms(away.T), 0), away)
         return jnp.where(holds, theta - dot(_shares(held), jnp.where(held[:, None] > 0, points, 0)), pull)
 
     def inverse(b: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-r"""Least squares on many small subsets of the rows at once: what RANSAC and the Theil-Sen estimator are made of."""
+r"""Least squares on many small subsets of the rows at once, for RANSAC and the Theil-Sen estimator."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from jaxinfra._core.precision import dot, eps
 
 
 def draw(key: jax.Array, w: jax.Array, count: int, size: int) -> jax.Array:
-    """`count` subsets of `size` different rows, (count, size) int32: one row after the other, by the weights w (n,).
+    """Draw `count` subsets of `size` different rows, (count, size) int32, row by row in proportion to weights w (n,).
 
-    Row k of a subset is found on the line of all weights from which the pieces of the rows before it are cut out.
+    The weights divide an interval of length sum w into one piece for each row.  Row k of a subset is that of a uniform
+    point of the interval from which the pieces of the rows before it are cut out.
     """
     cumulative = jnp.cumsum(w)
     total = cumulative[-1]
 
     def subset(key: jax.Array) -> jax.Array:
         def one(k: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-            chosen, starts, sizes = carry  # in the order of the line; rows that are not chosen yet are beyond its end
+            chosen, starts, sizes = carry  # pieces in ascending order; those of rows not chosen yet start at infinity
             place = jax.random.uniform(jax.random.fold_in(key, k), dtype=w.dtype) * (total - sizes.sum())
             shift = lambda place, piece: (place + jnp.where(place >= piece[0], piece[1], 0), None)  # noqa: E731
             place = lax.scan(shift, place, (starts, sizes))[0]
@@ -42,7 +43,7 @@ def draw(key: jax.Array, w: jax.Array, count: int, size: int) -> jax.Array:
 
 
 def all_of(n: int, size: int, most: int) -> np.ndarray | None:
-    """All subsets of `size` of n rows if there are at most so many, else None."""
+    """All subsets of `size` of n rows if there are at most `most` of them, else None."""
     if math.comb(n, size) > most:
         return None
     if size == 2:  # half a million pairs are made in milliseconds this way
@@ -62,7 +63,7 @@ def shares(w: jax.Array, rows: jax.Array | np.ndarray) -> jax.Array:
 def solve(V: jax.Array, y: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Least squares of each subset: (count, q), and whether its rows determine it.
 
-    By its condition, not by the pivots: after a small pivot that of a dependent column is rounding over it.
+    The test is the condition of R, not its pivots: a small pivot magnifies the rounding in that of a dependent column.
     """
     Q, R = jnp.linalg.qr(V[rows])
     eye = jnp.eye(V.shape[1], dtype=V.dtype)[None]

@@ -1,6 +1,8 @@
-r"""The Theil-Sen estimator: the spatial median of the fits of many small subsets, of one column that of their slopes.
+r"""The Theil-Sen estimator: the spatial median of the fits of many small subsets; for one column, of their slopes.
 
-minimise over theta  sum_t v_t |D (theta - theta_t)|_2
+    minimise over theta  sum_t v_t |D (theta - theta_t)|_2
+
+theta_t is the fit of subset t, v_t its weight, and D the change to the coordinates of `Frame`, in equal units.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ def solve(
     live: Data, key: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, n_subsets: int,
     size: int, fit_intercept: bool,
 ) -> Fit:  # fmt: skip
-    """From data, the offset already taken from y, to Fit(Linear, Info)."""
+    """Fit data, the offset already taken from y: Fit(Linear, Info)."""
     X, y, w, _ = implicit.frozen(live)
     X, w = masked(X, w)
     dtype = X.dtype
@@ -57,16 +59,16 @@ def solve(
 def values(
     params: Linear, data: Data, key: jax.Array, *, n_subsets: int, size: int, fit_intercept: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """The mean distance of any params to the subsets' fits, and how far it is from its minimum."""
+    """The mean distance of any params to the subsets' fits, and the length of its smallest subgradient."""
     f, fits = _fits(data, key, n_subsets, size, fit_intercept)
     theta = f.theta_of(Linear(*(jnp.asarray(a, data.X.dtype) for a in params)), fit_intercept)
     return _look(fits, theta, classical=_is_classical(data.X.shape[1], size, fit_intercept))
 
 
 class _Fits(NamedTuple):
-    """The subsets' fits as points in equal units (m, q), and how much each counts (m,): 0 if not determined.
+    """The subsets' fits as points in equal units (m, q), and their weights (m,): 0 where the rows do not determine one.
 
-    Of the classical estimator the slopes alone (m, 1).
+    For the classical estimator, of one column and pairs of rows, only the slopes (m, 1).
     """
 
     points: jax.Array
@@ -107,7 +109,7 @@ def _classical(f: Frame, fits: _Fits, data: Data, w: jax.Array) -> jax.Array:
 
 
 def _look(fits: _Fits, theta: jax.Array, *, classical: bool) -> tuple[jax.Array, jax.Array]:
-    """The mean distance to the subsets' fits, and how far it is from its minimum."""
+    """The mean distance to the subsets' fits, and the length of its smallest subgradient."""
     points, weight = implicit.frozen(fits)
     if classical:
         theta = theta[:1]

@@ -15,9 +15,9 @@ With r = v - Aw, g = A'r - l2 w and a = min(1, min_j l1_j / |g_j|) the point a r
     gap = (1 - a)^2 (|r|^2 + sum l2 w^2) / 2 + sum_j (l1_j |w_j| - a w_j g_j)
 
 which has no cancellation (elastic net as a lasso with sqrt(l2_j) e_j below the columns).  Columns without an L1 penalty
-have no place in a; they add p_0 g_j^2 / (2 H_jj), p_0 their number, for what they can still gain.  In the tall case r
-and g come from the moments where their rounding is far below tol, else from a pass over the data, and the penalties
-that miss tol are solved again with the gradient of that pass.
+do not enter a; they add p_0 g_j^2 / (2 H_jj), p_0 their number, for the decrease that they still allow.  In the tall
+case r and g come from the moments where their rounding is far below tol, else from a pass over the data, and the
+penalties that miss tol are solved again with the gradient of that pass.
 
 Derivatives: `_core.implicit` with the gradient conditions on the support, signs frozen; zero off it.
 Sources: Massias, Gramfort and Salmon 2018; Kim et al. 2007, eq. 12 (gap); Bertrand et al. 2022 (derivative).
@@ -44,7 +44,7 @@ from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.sparse import lasso_problem
 from jaxinfra.solvers.sparse.lasso_problem import Origin, Solved, Statistics
 
-# Penalties that share a working set, and what it can hold at the least.
+# Penalties that share a working set, and columns for which the largest working set has room at the least.
 _BLOCK, _ROOM = 10, 1024
 
 Live = tuple[jax.Array, jax.Array, jax.Array | None, jax.Array, jax.Array | None]  # X, y, w, l1, l2 (m, p)
@@ -54,7 +54,7 @@ def fit(
     X: jax.Array, y: jax.Array, w: jax.Array | None, l1: jax.Array, l2: jax.Array | None, init: Linear | None,
     **options: Any,
 ) -> Fit:  # fmt: skip
-    """One penalty: l1, l2 scalar or (p,)."""
+    """Solve for one penalty: l1, l2 scalar or (p,)."""
     l2 = None if l2 is None else l2[None]
     out = path(X, y, w, l1[None], l2, init, **options)
     return jax.tree.map(lambda a: a[0], Fit(out.params, out.info))
@@ -64,8 +64,10 @@ def path(
     X: jax.Array, y: jax.Array, w: jax.Array | None, l1: jax.Array, l2: jax.Array | None, init: Linear | None, *,
     fit_intercept: bool, blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
 ) -> Fit:  # fmt: skip
-    """X (n, p), y (n,), w (n,) or None, all in the working dtype; l1, l2 (m,) or (m, p), or scalar if the other is not;
-    l2 None means 0."""
+    """Solve for m penalties: l1, l2 (m,) or (m, p), or scalar if the other is not; l2 None means 0.
+
+    X (n, p), y (n,), w (n,) or None, all in the working dtype.
+    """
     m = l1.shape[0] if l1.ndim else l2.shape[0]  # type: ignore[union-attr]
 
     def full(penalty: jax.Array) -> jax.Array:
@@ -135,7 +137,7 @@ def path(
 
         def step(state: tuple[Solved, jax.Array]) -> tuple[tuple[Solved, jax.Array], Verdict]:
             s, first = state
-            # From the start the moments cannot tell a gap below their rounding; from a known point they can.
+            # From the start the moments do not resolve a gap below their rounding; from a known point they do.
             reach = jnp.where(first & ~trusted, jnp.maximum(bound, 4 * q.rounding * null), bound)
             new = when(~trusted, true, solve(s, first, reach))
             better = first | (new.gap < s.gap)
@@ -166,7 +168,7 @@ def _most(shape: tuple[int, ...], l2: jax.Array | None) -> int:
 
 
 def _attach(coef: jax.Array, live: Live, q: Statistics, centre: bool) -> jax.Array:
-    """coef (m, p), differentiable with its support and signs frozen."""
+    """Attach derivatives to coef (m, p), with its support and signs frozen."""
     X, y, w, l1, l2 = live
     X, w = masked(X, w)
     frozen_l1, frozen_l2 = implicit.frozen((l1, l2))
@@ -205,7 +207,7 @@ def _attach(coef: jax.Array, live: Live, q: Statistics, centre: bool) -> jax.Arr
 
 
 def _intercept(coef: jax.Array, live: Live, q: Statistics, centre: bool) -> jax.Array:
-    """(m,) intercepts y_mean - x_mean'coef."""
+    """The intercepts y_mean - x_mean'coef, (m,)."""
     if not centre:
         return jnp.zeros_like(coef[:, 0])
     X, y, w, *_ = live
@@ -251,7 +253,7 @@ def subgradient(
     params: Linear, X: jax.Array, y: jax.Array, w: jax.Array | None, l1: jax.Array, l2: jax.Array | None, *,
     fit_intercept: bool,
 ) -> Linear:  # fmt: skip
-    """Its subgradient of least norm; zero for the intercept where there is none to fit."""
+    """The subgradient of `objective` of least norm; zero for the intercept where none is fitted."""
     g = ridge.gradient(params, X, y, w, l2, fit_intercept=fit_intercept)
     l1 = jnp.broadcast_to(l1, params.coef.shape)
     return g._replace(coef=least_norm(params.coef, g.coef, l1))

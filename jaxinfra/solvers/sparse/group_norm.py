@@ -18,14 +18,14 @@ from jaxinfra.solvers.methods.semismooth_newton import Inverse, regulariser
 
 
 class GroupNorm(NamedTuple):
-    """lam (p,), each feature that of its group; same (p, p), 1 where two features share a group, for W (p, 1), or None
-    where every row of W (p, k) is a group of its own."""
+    """The penalty: lam (p,), for each feature that of its group; same (p, p), 1 where two features share a group, for
+    W (p, 1), or None where every row of W (p, k) is its own group."""
 
     lam: jax.Array
     same: jax.Array | None
 
     def norms(self, W: jax.Array) -> jax.Array:
-        """|W_g| of each feature's group, (p,).  Differentiable but at zero, where it has the derivative zero."""
+        """The norm |W_g| of each feature's group, (p,).  Differentiable except at zero, where the derivative is 0."""
         square = (W * W).sum(1)
         square = square if self.same is None else dot(self.same, square)
         return jnp.where(square > 0, jnp.sqrt(positive(square)), 0)
@@ -35,13 +35,13 @@ class GroupNorm(NamedTuple):
         return d if self.same is None else (self.same * d[None]).max(1)
 
     def prox(self, U: jax.Array, t: jax.Array) -> jax.Array:
-        """Each group shortened by t lam."""
+        """The prox: each group shortened by t lam."""
         size = self.norms(U)
         left = jnp.maximum(size - t * self.lam, 0) / positive(size)
         return U * left[:, None]
 
     def value(self, W: jax.Array) -> jax.Array:
-        """sum_g lam_g |W_g|, by features: |W_g| = sum_j |W_j|^2 / |W_g|."""
+        """The penalty sum_g lam_g |W_g|, by features: |W_g| = sum_j |W_j|^2 / |W_g|."""
         size = self.norms(W)
         return (self.lam * (W * W).sum(1) / positive(size)).sum()
 
@@ -50,7 +50,7 @@ class GroupNorm(NamedTuple):
         return self.norms(W) > 0
 
     def slope(self, W: jax.Array) -> jax.Array:
-        """lam_g W_g / |W_g|, zero for groups at zero."""
+        """The gradient lam_g W_g / |W_g|, zero for groups at zero."""
         size = self.norms(W)
         return W * (self.lam / positive(size))[:, None]
 
@@ -70,8 +70,8 @@ class GroupNorm(NamedTuple):
             factor = inverse_factor((H * both + rest[:, None] * eye)[None])[0]
             return lambda b: dot(factor.T, dot(factor, b))
 
-        # k columns share P = H_AA + diag(m); the blocks m v v' have rank one each, so Woodbury's identity takes them
-        # away by a second p x p system.  A larger m would leave it no digits; it belongs to a group next to zero.
+        # k columns share P = H_AA + diag(m); the blocks m v v' have rank one each, so Woodbury's identity subtracts
+        # them by a second p x p system.  A larger m, of a group close to zero, would leave that system no digits.
         m = jnp.minimum(self.lam / jnp.where(a, size, 1), eps(H.dtype) ** -0.4 * diagonal(H))
         m = jnp.where(a, m, 0)
         factor = inverse_factor((H * both + jnp.where(a, m + shift, 1)[:, None] * eye)[None])[0]
@@ -97,8 +97,8 @@ class GroupNorm(NamedTuple):
 
             gap(s) = square (1 - s)^2 / 2 + sum_g (lam_g |W_g| - s <W_g, g_g>),    both parts >= 0.
 
-        Where lam is 0, g must be 0: it is made so by the step of those features that minimises the objective, and what
-        the objective falls by in this step adds to the gap.
+        Where lam is 0, g must be 0: the step of those features that minimises the objective makes it so, and the
+        decrease of the objective in this step adds to the gap.
         """
         free = (self.lam <= 0) & (diagonal(H) > 0)
 

@@ -1,6 +1,6 @@
 r"""The data of a lasso in the form its solver needs, the oracle of its smooth part, and the duality gap.
 
-See `elastic_net` for what A, v, g and the two cases are.
+A, v, g and the two cases are defined in `elastic_net`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxinfra.solvers.least_squares import moments, refinement, residual
 from jaxinfra.solvers.linalg import design, products
 from jaxinfra.solvers.methods.active_set import Oracle
 
-# Tall: few columns, or rows and penalties enough that moments cost less than products for every block of penalties.
+# Tall: few columns, or so many rows and penalties that moments cost less than products for every block of penalties.
 _FEW, _TALL, _MOST = 200, 8, 4096
 
 
@@ -80,14 +80,14 @@ class Origin(NamedTuple):
 
 
 def oracle(q: Statistics, at: Origin) -> Oracle:
-    """The smooth part without l2: from the data if wide, else from the moments and what is known at the origin."""
+    """The smooth part without l2: from the data if wide, else from the moments and the values at the origin."""
 
     def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         rows = q.M if idx is None else q.M[idx]
         return rows, dot(rows, rows.T) if q.v is not None else rows if idx is None else rows[:, idx]
 
     def image(w: jax.Array, rows: jax.Array, idx: jax.Array | None) -> jax.Array:
-        """Aw if wide, else A'A(w - origin)"""
+        """The image of w: Aw if wide, else A'A(w - origin)."""
         return dot(w if q.v is not None else w - (at.w if idx is None else at.w[:, idx]), rows)
 
     def gradient(w: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -100,7 +100,7 @@ def oracle(q: Statistics, at: Origin) -> Oracle:
 
 
 def square_near(at: Origin, w: jax.Array, g: jax.Array, idx: jax.Array | None) -> jax.Array:
-    """|v - Aw|^2 for w (B, K) on the columns idx, where A'(v - Aw) is g."""
+    """The squared residual |v - Aw|^2 for w (B, K) on the columns idx, where A'(v - Aw) is g."""
     take = (lambda a: a) if idx is None else (lambda a: a[:, idx])
     return jnp.maximum(at.square - ((w - take(at.w)) * (take(at.g) + g)).sum(1), 0)
 
@@ -136,7 +136,7 @@ def from_data(
     X: jax.Array, y: jax.Array, w: jax.Array | None, l1: jax.Array, l2: jax.Array | None, q: Statistics, blocked: bool,
     s: Solved,
 ) -> Solved:  # fmt: skip
-    """s with g, |r|^2 and the gap of a pass over the data."""
+    """Replace g, |r|^2 and the gap of s by those of a pass over the data."""
     share = 1 / positive(q.weight)
     shift = jnp.zeros_like(s.gap)
     res = residual.plain(X, y[:, None], w, q.x_mean, q.y_mean[None], s.w.T, shift, blocked=blocked)

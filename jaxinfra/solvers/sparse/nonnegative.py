@@ -1,4 +1,4 @@
-r"""The constraint w >= 0 with a linear cost lam'w (the L1 penalty there) for `semismooth_newton`.
+r"""The constraint w >= 0 with a linear cost lam'w (the L1 penalty of feasible w) for `semismooth_newton`.
 
 Newton's step on the features that are not at zero is the step of the primal-dual active set method (Hintermüller, Ito
 and Kunisch 2003); proximal point steps around it make it converge from any start.
@@ -17,7 +17,7 @@ from jaxinfra.solvers.methods.semismooth_newton import Inverse
 
 
 class Nonnegative(NamedTuple):
-    """lam (p,)."""
+    """The constraint with its linear cost lam (p,)."""
 
     lam: jax.Array
 
@@ -26,11 +26,11 @@ class Nonnegative(NamedTuple):
         return d
 
     def prox(self, U: jax.Array, t: jax.Array) -> jax.Array:
-        """max(U - t lam, 0)."""
+        """The prox max(U - t lam, 0)."""
         return jnp.maximum(U - (t * self.lam)[:, None], 0)
 
     def value(self, W: jax.Array) -> jax.Array:
-        """lam'W."""
+        """The linear cost lam'W."""
         return (self.lam[:, None] * W).sum()
 
     def active(self, W: jax.Array) -> jax.Array:
@@ -38,7 +38,7 @@ class Nonnegative(NamedTuple):
         return W[:, 0] > 0
 
     def slope(self, W: jax.Array) -> jax.Array:
-        """lam."""
+        """The gradient lam."""
         return jnp.broadcast_to(self.lam[:, None], W.shape)
 
     def newton(self, H: jax.Array, shift: jax.Array, V: jax.Array) -> Inverse:
@@ -54,6 +54,6 @@ class Nonnegative(NamedTuple):
         return jnp.maximum(W, 0)
 
     def subgradient(self, W: jax.Array, gradient: jax.Array) -> jax.Array:
-        """The element of least norm of gradient + lam + the normal cone at W: what of it a feasible step can lower."""
+        """The element of least norm of gradient + lam + the normal cone at W: what a feasible step can lower."""
         gradient = gradient + self.lam[:, None]
         return jnp.where(W > 0, gradient, jnp.minimum(gradient, 0))

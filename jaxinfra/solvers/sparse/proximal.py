@@ -4,8 +4,8 @@ r"""Least squares with a penalty whose prox is known, from data to `Fit`: group 
 
 One pass over the rows gives the Gram matrix, `semismooth_newton` the solution of each of m penalties in turn.  Its
 certificate comes from the residual of the data; where rounding of the Gram matrix leaves it above the tolerance, that
-residual corrects the linear term and the solver goes on (as in `ridge`).  Derivatives: `_core.implicit` on
-the optimality conditions of the features that are not at zero.
+residual corrects the linear term and the solver goes on (as in `ridge`).  Derivatives: `_core.implicit` on the
+optimality conditions of the features that are not at zero.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def path(
         q = semismooth_newton.quadratic(H, C, h)
 
         def certify(s: _State) -> _State:
-            """The certificate at W from the data, and the linear term that it belongs to."""
+            """The certificate at W from the data, and the linear term with the gradient of the data at W."""
             res = residual.plain(X, y, w, m.x_mean, m.y_mean, s.W, s.shift, blocked=blocked)
             g = res.g / weight - l2[:, None] * s.W
             offset = res.total / weight if fit_intercept else jnp.zeros_like(res.total)
@@ -100,7 +100,7 @@ def path(
             )
             spent = status == Status.MAX_ITER
             new = certify(s._replace(W=W, n_iter=s.n_iter + n_iter, spent=spent))
-            # A correction is worth while as long as it helps.
+            # Another correction is worthwhile as long as the last one halved the optimality.
             better = new.optimality < 0.5 * s.optimality
             new = jax.tree.map(lambda a, b: jnp.where(new.optimality <= s.optimality, a, b), new, s)._replace(
                 n_iter=new.n_iter, spent=spent
@@ -111,7 +111,7 @@ def path(
         begin = _State(h.clip(start), C, jnp.zeros_like(m.y_mean), big, big, big, jnp.int32(0), jnp.array(False))
         s, _, _ = drive(step, begin, max_iter=_CORRECTIONS)
         if isinstance(h, GroupNorm):
-            # A group that rounding alone keeps from zero, as at l1_max, is at zero: 1 / |W_g| would mean nothing.
+            # A group that only rounding keeps from zero, as at l1_max, is set to zero: 1 / |W_g| would be meaningless.
             rounding = q.d * h.norms(s.W) <= 8 * eps(dtype) * h.norms(C).max()
             s = s._replace(W=jnp.where(rounding[:, None], 0, s.W))
         status = jnp.where(s.optimality <= tol, Status.CONVERGED, jnp.where(s.spent, Status.MAX_ITER, Status.STALLED))
@@ -132,7 +132,7 @@ def _attach(
     W: jax.Array, live: refinement.Data, h: GroupNorm | Nonnegative, frozen: GroupNorm | Nonnegative, H: jax.Array,
     centre: bool,
 ) -> jax.Array:  # fmt: skip
-    """W, differentiable: the gradient vanishes where W is not at zero, W where it is."""
+    """Attach derivatives to W: the gradient vanishes in the features that are not at zero, W in the others."""
     X, y, w, l2 = live
     X, w = masked(X, w)
     assert l2 is not None
@@ -189,5 +189,5 @@ def single(fit: Fit) -> Fit:
 
 
 def one_target(fit: Fit) -> Fit:
-    """coef (..., p, 1) and intercept (..., 1) as (..., p) and (...)."""
+    """The fit of one target without its axis: coef (..., p) and intercept (...)."""
     return fit._replace(params=Linear(fit.params.coef[..., 0], fit.params.intercept[..., 0]))
