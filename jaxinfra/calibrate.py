@@ -77,8 +77,8 @@ def fit(
     Raises:
       TypeError for a model that is not one of these, labels that are not integers, an argument that the model's `fit`
       does not have.  ValueError for another method, shapes that do not match, labels that are negative, too large or
-      have gaps, a negative weight, a third class for `logistic`, and an offset:
-      it is no part of a decision.
+      have gaps, a negative weight, a third class for `logistic`, and an offset,
+      which is no part of a decision.
 
     Status: in the result, since the fits are compiled: the worst of all.
 
@@ -102,10 +102,11 @@ def fit(
     _check(verb, model)
     if fixed.get("offset") is not None:
         raise ValueError(f"{verb}: an offset is no part of a decision: calibrate a fit without one")
-    n_classes = fixed.pop("n_classes", None) if n_classes is None else n_classes
+    own = fixed.pop("n_classes", None)
+    n_classes = own if n_classes is None else n_classes
     if method not in ("platt", "temperature"):
         raise ValueError(f'{verb}: method must be "platt" or "temperature", got {method!r}')
-    X, y, K, _ = labels.design(verb, X, y, n_classes, sample_weight)
+    X, y, K, _ = labels.design(verb, X, y, n_classes, sample_weight, soft=False)
     if model is logistic and K > 2:
         raise ValueError(f"{verb}: logistic is for two classes, got {K}: use multinomial")
     folds = checks.array(verb, "folds", folds)
@@ -190,7 +191,8 @@ def _temperature(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) ->
     """The slope that minimises the log loss, by bisection on the log of it: the loss is convex in the slope."""
     scores = _scores(values, classes)
     own = jnp.take_along_axis(scores, jnp.clip(y, 0, classes - 1)[:, None], 1)[:, 0]
-    unit = jnp.maximum(jnp.abs(scores).max(), jnp.finfo(scores.dtype).tiny)
+    largest = jnp.abs(scores).max()
+    unit = jnp.where(largest == 0, 1, largest)
 
     def rises(log: jax.Array) -> jax.Array:
         mean = (jax.nn.softmax(jnp.exp(log) / unit * scores, 1) * scores).sum(1)
@@ -205,8 +207,9 @@ def _temperature(values: jax.Array, y: jax.Array, w: jax.Array, classes: int) ->
     # From a slope at which all classes are equally likely to one at which the largest score decides.
     ends = jnp.asarray(-10, scores.dtype), jnp.asarray(12, scores.dtype)
     low, high = lax.fori_loop(0, 60, halve, ends)
-    fine = jnp.isfinite(unit)
-    slope = jnp.where(fine, jnp.exp(0.5 * (low + high)) / unit, jnp.nan)
+    slope = jnp.exp(0.5 * (low + high)) / unit
+    fine = jnp.isfinite(unit) & jnp.isfinite(slope)
+    slope = jnp.where(fine, slope, jnp.nan)
     return Calibration(slope, None, jnp.where(fine, Status.CONVERGED, Status.NONFINITE).astype(jnp.int32))
 
 

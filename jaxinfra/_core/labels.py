@@ -33,9 +33,8 @@ def design(
     if y.ndim == 2:
         return X, y, _soft(verb, X, y, n_classes, counts), dtype
     if jnp.issubdtype(y.dtype, jnp.floating):
-        raise TypeError(
-            f"{verb}: y {y.shape} has dtype {y.dtype}; it must hold integers 0..K-1 (y.astype(int)) or be (n, K)"
-        )
+        more = " or be (n, K)" if soft else ""
+        raise TypeError(f"{verb}: y {y.shape} has dtype {y.dtype}; it must hold integers 0..K-1 (y.astype(int)){more}")
     if n_classes is None:
         if isinstance(y, jax.core.Tracer):
             raise ValueError(f"{verb}: the values of y {y.shape} are traced, so n_classes must be given")

@@ -103,10 +103,11 @@ def public(fn: Callable[P, R], *, path_axis: tuple[str, ...] = ("l1", "l2", "C")
             wrong = _wrong(fn, args, kwargs)
             if wrong is None:
                 raise
-        except AttributeError as error:  # params or init of another model, or none at all
+        except AttributeError as error:  # of params or an init of another model
             place = "params" if of_params else "init"
             passed: Any = args[0] if of_params and args else kwargs.get(place)
-            if type(error.obj) is not type(passed) or hasattr(passed, str(error.name)):
+            theirs = error.name is not None and type(error.obj) is type(passed) and (of_params or passed is not None)
+            if not theirs or hasattr(passed, str(error.name)):
                 raise
             name, kind = verb.partition(".")[0], type(passed).__name__
             wrong = f"{verb}: {place} must be the params of a fit of {name}, got {kind}, which has no {error.name}"

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Fitted(NamedTuple):
-    """The params of a fit and its arguments, checked; `traced` has its hyper-parameters by name."""
+    """The params of a fit and its arguments, checked; `traced` has its hyper-parameters, and the exposure, by name."""
 
     params: Any
     X: Any

@@ -1,4 +1,4 @@
-"""Level 2: linear models, one a module, all with the verbs fit, decision, predict, objective, optimality."""
+"""Level 4: linear models, one a module, all with the verbs fit, decision, predict, objective, optimality."""
 
 from jaxinfra.linear import (
     elastic_net,

@@ -182,7 +182,7 @@ def _path(
 def decision(params: GLM, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,).
 
-    Raises: ValueError for an X or offset whose shape does not fit the params.
+    Raises: TypeError if params are not those of a fit of glm; ValueError for an X or offset of another shape.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -54,10 +54,11 @@ def fit(
       TypeError: an argument that does not hold real numbers (strings, a sparse matrix), groups that are not integers, a
         max_iter that is not an integer, a fit_intercept that is not a bool.
       ValueError: shapes that do not match; a negative label of a group, group_weight, l1, l2, sample_weight or tol on
-        the host (Python or NumPy).  Values in a jax.Array do not raise.
+        the host (Python or NumPy).  Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  STALLED or MAX_ITER if the optimality misses tol.  NONFINITE with NaN parameters if the input
-      holds NaN or inf.  SINGULAR with NaN for a negative weight or penalty in compiled code, or if all weights are 0.
+      holds NaN or inf.  SINGULAR with NaN for a negative weight, penalty or group_weight in compiled code, or if all
+      weights are 0.
 
     Duplicated and constant columns are allowed: the coefficients of a group share its norm.
 
@@ -85,8 +86,7 @@ def fit(
         raise ValueError(f"{verb}: l1 must be a scalar (group_weight tells groups apart), got l1 {np.shape(l1)}")
     return _fit(
         given, groups, checks.hyper(verb, "l1", l1, dtype), l2, group_weight, init, checks.tolerance(verb, tol, dtype),
-        checks.count(verb, "max_iter", max_iter),
-        **_input.options(verb, given, fit_intercept),
+        checks.count(verb, "max_iter", max_iter), **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
 
@@ -179,8 +179,7 @@ def path(
     checks.init(verb, init, given.X, given.y)
     return _path(
         given, groups, checks.grid(verb, "l1", l1, dtype), l2, group_weight, init, checks.tolerance(verb, tol, dtype),
-        checks.count(verb, "max_iter", max_iter),
-        **_input.options(verb, given, fit_intercept),
+        checks.count(verb, "max_iter", max_iter), **_input.options(verb, given, fit_intercept),
     )  # fmt: skip
 
 
@@ -199,10 +198,7 @@ def l1_max(
     """
     verb = "group_lasso.l1_max"
     given, groups, _, group_weight, _ = _check(verb, X, y, sample_weight, offset, groups, 0.0, group_weight)
-    return _l1_max(
-        given, groups, group_weight,
-        **_input.options(verb, given, fit_intercept),
-    )  # fmt: skip
+    return _l1_max(given, groups, group_weight, **_input.options(verb, given, fit_intercept))
 
 
 @_compiled

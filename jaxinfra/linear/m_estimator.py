@@ -72,8 +72,7 @@ def fit(
         sample_weight or tol.  Values in a jax.Array do not raise: they become a Status.
 
     Status: CONVERGED.  MAX_ITER; STALLED if the steps make no progress: loosen tol.  ZERO_SCALE with NaN if the scale
-      is
-      0: half of the rows are fitted exactly, so give a scale or use `quantile`.  SINGULAR with NaN if the rows whose
+      is 0: half of the rows are fitted exactly, so give a scale or use `quantile`.  SINGULAR with NaN if the rows whose
       weight psi(z) / z is not 0 are fewer than the parameters (all are outliers: another start, a larger constant or
       scale), for a negative weight or constant, or if all weights are 0.  NONFINITE with NaN if the input is not
       finite.

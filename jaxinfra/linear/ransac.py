@@ -54,19 +54,21 @@ def fit(
 
     Returns:
       Fit(params, info): params.coef (p,), params.intercept ().  info.inliers is the weight of the rows in the
-      consensus, info.threshold their largest residual, info.trials the number of trials; `inliers(params, X, y,
-      threshold=...)` says which rows they are.  info.objective is half their mean squared residual.
+      consensus, info.threshold the residual up to which a row is in it, info.trials the number of trials;
+      `inliers(params, X, y, threshold=...)` says which rows they are.  info.objective is half their mean squared
+      residual.
 
     Raises:
       TypeError: an argument that does not hold real numbers (strings, a sparse matrix), a key not from `jax.random`, a
         max_iter that is not an integer, a fit_intercept that is not a bool.
       ValueError: shapes that do not match, an n_trials that is not a positive integer, a subset_size below the number
         of parameters or above n; on the host (Python or NumPy) also a threshold that is not above 0, a confidence
-        outside (0, 1], or a negative sample_weight or tol.  Values in a jax.Array do not raise.
+        outside (0, 1], or a negative sample_weight or tol.  Values in a jax.Array do not
+        raise: they become a Status.
 
     Status: CONVERGED.  SINGULAR with NaN if no consensus is larger than the subset it was fitted to (raise threshold or
-      n_trials), for a threshold or weights below 0 or if all weights are 0.  NONFINITE with NaN if the input holds NaN
-      or inf.
+      n_trials), for a threshold or weights below 0, a confidence outside (0, 1] or if all weights are 0.  NONFINITE
+      with NaN if the input holds NaN or inf.
 
     Derivatives: params with respect to X, y, sample_weight and offset, those of least squares on the consensus, exact
       where it does not change.

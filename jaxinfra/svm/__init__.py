@@ -1,4 +1,4 @@
-"""Level 2: machines with a kernel, one a module, all with the verbs fit, decision, predict, objective, optimality."""
+"""Level 4: machines with a kernel, one a module, all with the verbs fit, decision, predict, objective, optimality."""
 
 from jaxinfra.svm import kernel_ridge, linear_svm, nu_svc, nu_svr, one_class, svc, svr
 

@@ -200,7 +200,7 @@ def _fit(
 def decision(params: LinearMachine, X: ArrayLike) -> jax.Array:
     """The linear predictor X @ coef + intercept: (m,), positive for class 1, or (m, K).
 
-    Raises: ValueError for an X whose shape does not fit the params.
+    Raises: TypeError if params are not those of a fit; ValueError for an X whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -64,6 +64,20 @@ def test_messages_name_the_verb_and_the_way_out(call, message):
         call()
 
 
+def attribute_of_none(x, z):
+    return None.size  # type: ignore[attr-defined]
+
+
+def attribute_in_words(x, z):
+    raise AttributeError("of the user's own")
+
+
+@pytest.mark.parametrize("function", [attribute_of_none, attribute_in_words])
+def test_errors_of_a_users_function_are_left_as_they_are(function):
+    with pytest.raises(AttributeError, match="has no attribute 'size'|of the user's own"):
+        ji.svc.fit(X, LABELS, kernel=ji.kernels.Custom(function))
+
+
 def test_errors_from_within_are_left_as_they_are():
     with pytest.raises(TypeError, match="fit_intercept is static and must be True or False, got 1"):
         ji.ols.fit(X, Y, fit_intercept=1)

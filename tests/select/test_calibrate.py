@@ -72,6 +72,25 @@ def test_logistic_is_a_regression_on_its_decisions():
     close(np.append(found.slope, found.offset), np.append(params.coef, params.intercept), 1e-5)
 
 
+def test_decisions_that_are_all_0_have_equal_probabilities():
+    """Whatever the temperature."""
+    y = LABELS[2]
+    fit = ji.logistic.fit(0 * X, y, fit_intercept=False, l2=0.1)
+    found = ji.calibrate.fit(fit, 0 * X, y, folds=folds(y), method="temperature")
+    assert found.status == ji.Status.CONVERGED and np.isfinite(found.slope)
+    close(ji.calibrate.predict_proba(fit, found, 0 * X), np.full((120, 2), 0.5), 1e-12)
+
+
+def test_labels_are_whole_numbers_and_their_number_may_be_given():
+    y = LABELS[2]
+    with pytest.raises(ValueError, match=r"y must have shape \(n,\)"):
+        ji.calibrate.fit(ji.multinomial, X, np.eye(2)[y], folds=folds(y))
+    with pytest.raises(TypeError, match=r"it must hold integers 0..K-1 \(y.astype\(int\)\)$"):
+        ji.calibrate.fit(ji.svc, X, y + 0.0, folds=folds(y))
+    fit = ji.multinomial.fit(X, y, l2=0.1)  # of two classes
+    assert ji.calibrate.fit(fit, X, y, folds=folds(y), n_classes=3).slope.shape == (3,)
+
+
 @pytest.mark.parametrize("name, message", [
     ("ordinal", "got 'jaxinfra.linear.ordinal', which has probabilities of its own"),
     ("ols", "got 'jaxinfra.linear.ols'"),
