@@ -252,7 +252,7 @@ for j in range(10):
     right.semilogy(np.exp(logs["scale"][:, j]), color=color, ls=style, lw=1.4, label=label if j in (0, 9) else None)
     if j < 5:
         right.annotate(j + 1, (steps, np.exp(logs["scale"][-1, j])), va="center")
-right.set(title="length scales", xlabel="step of the descent", ylabel="length scale (columns lie in 0 to 1)")
+right.set(title="length scales", xlabel="step of the descent", ylabel="length scale (columns from 0 to 1)")
 right.legend(title="columns that")
 plt.show()
 

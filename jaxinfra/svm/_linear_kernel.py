@@ -40,7 +40,7 @@ def warn_of_units(verb: str, X: Any, weights: Any, kernel: Any) -> None:
     if not (spread > (_FAST_INSIDE if inside else _FAST)).any() or not np.isfinite(spread).all():
         return
     widest = int(spread.argmax())
-    other = "" if inside or verb[:3] != "svc" else ", or use linear_svm, which bears 10 times as much"
+    other = "" if inside or verb[:3] != "svc" else ", or use linear_svm, which allows 10 times as much"
     warnings.warn(
         f"{verb}: column {widest} of X has a standard deviation of {spread[widest]:.0e}: without a small C the fit "
         f"takes very long in these units and may stop at max_iter; scale the columns{other}",
