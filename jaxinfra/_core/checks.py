@@ -170,19 +170,21 @@ def penalty(
 
 
 def penalty_path(
-    verb: str, X: Any, y: Any, dtype: np.dtype, *, classes: int | None = None, **penalties: ArrayLike
-) -> list[Any]:
+    verb: str, X: Any, y: Any, dtype: np.dtype, *, classes: int | None = None, optional: str | None = None,
+    **penalties: ArrayLike,
+) -> list[Any]:  # fmt: skip
     """Traced penalties of a path: (m,) or (m, ...) with the rest as in `penalty`; those without axis m are scalars.
 
-    At least one has a leading axis; None stays None.
+    At least one has a leading axis.  optional: the name of one that is None where it is the number 0.
     """
     found: dict[str, Any] = {}
     for name, value in penalties.items():
-        if value is not None:
-            value = hyper(verb, name, value, dtype)
-            if value.ndim and value.shape[0]:
-                penalty(verb, name, value[0], X, y, dtype, classes=classes)
-        found[name] = value
+        if name == optional and is_zero(value):
+            found[name] = None
+            continue
+        found[name] = value = hyper(verb, name, value, dtype)
+        if value.ndim and value.shape[0]:
+            penalty(verb, name, value[0], X, y, dtype, classes=classes)
     lengths = {v.shape[0] for v in found.values() if v is not None and v.ndim}
     if len(lengths) != 1 or 0 in lengths:
         names = " or ".join(penalties)

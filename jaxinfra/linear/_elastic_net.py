@@ -54,8 +54,6 @@ def path(
     """Fits for the penalties l1 and, for the elastic net, l2."""
     given, dtype = _input.check(verb, X, y, sample_weight, offset)
     checks.init(verb, init, given.X, given.y)
-    if any(value is None for value in penalties.values()):
-        raise TypeError(f"{verb}: {' and '.join(penalties)} must be numbers or arrays of numbers, got None")
     l1, l2 = (*checks.penalty_path(verb, given.X, given.y, dtype, **penalties), None)[:2]
     return _path(
         given, l1, l2, init, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),

@@ -154,7 +154,7 @@ def path(
     """
     verb = "glm.path"
     given, loss, dtype = check(verb, X, y, family, link, exposure, sample_weight, offset)
-    l1, l2 = checks.penalty_path(verb, given.X, given.y, dtype, l1=None if checks.is_zero(l1) else l1, l2=l2)
+    l1, l2 = checks.penalty_path(verb, given.X, given.y, dtype, optional="l1", l1=l1, l2=l2)
     fit = _path(
         given, loss, l1, l2, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
         **options(verb, given, fit_intercept),

@@ -142,7 +142,7 @@ def path(
     """
     verb = "logistic.path"
     given, balanced, dtype = check_two(verb, X, y, class_weight, sample_weight, offset)
-    l1, l2 = checks.penalty_path(verb, given.X, given.y, dtype, l1=None if checks.is_zero(l1) else l1, l2=l2)
+    l1, l2 = checks.penalty_path(verb, given.X, given.y, dtype, optional="l1", l1=l1, l2=l2)
     return _path(
         given, l1, l2, checks.tolerance(verb, tol, dtype), checks.count(verb, "max_iter", max_iter),
         **options(verb, given, fit_intercept), balanced=balanced,

@@ -3,7 +3,6 @@ r"""Multinomial logistic regression without penalty or with L2, L1 or elastic ne
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -141,10 +140,9 @@ def path(
     """
     verb = "multinomial.path"
     given, static, dtype = check_several(verb, X, y, n_classes, class_weight, sample_weight, offset)
-    penalties: dict[str, Any] = {"l1": None if checks.is_zero(l1) else l1, "l2": l2}
     fitted = _path(
         given,
-        *checks.penalty_path(verb, given.X, given.y, dtype, classes=static["K"], **penalties),
+        *checks.penalty_path(verb, given.X, given.y, dtype, classes=static["K"], optional="l1", l1=l1, l2=l2),
         checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
         **options(verb, given, fit_intercept),

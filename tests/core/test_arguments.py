@@ -47,7 +47,9 @@ MODELS = [name for name in ji.__all__ if inspect.ismodule(m := getattr(ji, name)
     (lambda: ji.linear_svm.decision(X, X), r"linear_svm\.decision: params must be the params of a fit"),
     (lambda: ji.ordinal.fit(X, LABELS, init=ji.Linear(Y[:2], 0.0)), r"of ordinal, got Linear, which has no thresholds"),
     (lambda: ji.elastic_net.fit(X, Y, l1=1.0, l2=None), r"elastic_net\.fit: l2 must be a number or an array"),
-    (lambda: ji.elastic_net.path(X, Y, l1=np.ones(2), l2=None), r"l1 and l2 must be numbers or arrays of numbers"),
+    (lambda: ji.elastic_net.path(X, Y, l1=np.ones(2), l2=None), r"elastic_net\.path: l2 must be a number or an array"),
+    (lambda: ji.logistic.path(X, LABELS, l1=np.ones(2), l2=None), r"logistic\.path: l2 must be a number or an array"),
+    (lambda: ji.multinomial.path(X, LABELS, l1=None, l2=np.ones(2)), r"multinomial\.path: l1 must be a number or"),
     (lambda: ji.svr.fit(X, Y, epsilon=Y), r"svr\.fit: epsilon must be a number, got shape \(6,\)"),
     (lambda: ji.svc.fit(X, np.eye(2)[LABELS]), r"svc\.fit: y must have shape \(n,\), got X \(6, 2\) and y \(6, 2\)"),
     (lambda: ji.ordinal.fit(X, X), r"ordinal\.fit: y must have shape \(n,\), got"),
@@ -65,7 +67,7 @@ def test_messages_name_the_verb_and_the_way_out(call, message):
 
 
 def attribute_of_none(x, z):
-    return None.size  # type: ignore[attr-defined]
+    return None.size
 
 
 def attribute_in_words(x, z):
