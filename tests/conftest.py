@@ -92,13 +92,23 @@ def nist_folder() -> Path:
     return folder
 
 
+def git(*arguments: str) -> str:
+    """What git prints about this checkout; an unpacked archive has none of it."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("an unpacked archive, not a git checkout")
+    return subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def tracked_files() -> list[Path]:
+    """Files that git tracks, or would with `git add`."""
+    names = git("ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    return [path for name in names if (path := ROOT / name).is_file()]
+
+
 @pytest.fixture
-def head():
-    """The commit of this checkout; an unpacked archive has none."""
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    if found.returncode:
-        pytest.skip(f"not a git clone: {found.stderr.strip()}")
-    return found.stdout.strip()
+def head() -> str:
+    """The commit of this checkout."""
+    return git("rev-parse", "HEAD").strip()
 
 
 @pytest.fixture

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import pytest
 
 import jaxinfra as ji
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def deviation(actual: Any, expected: Any, floor: float = 1e-8) -> float:
@@ -37,12 +32,3 @@ def of(model: Any, params: Any, fixed: dict[str, Any] | None = None) -> ji.Fit:
     """Parameters, or those of a fit, as the fit of a model with these arguments, which they need not be."""
     fit = params if isinstance(params, ji.Fit) else ji.Fit(params, None)
     return fit._replace(problem=ji.Problem.of(model, **(fixed or {})))
-
-
-def tracked_files() -> list[Path]:
-    """Files that git tracks, or would with `git add`."""
-    if not (ROOT / ".git").exists():
-        pytest.skip("an unpacked archive, not a git checkout: which files are tracked is not known")
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-    return [path for name in names if (path := ROOT / name).is_file()]

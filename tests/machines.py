@@ -70,12 +70,13 @@ class Machine:
 
     def fit(self, X: Any, y: Any, w: Any, **kwargs: Any) -> ji.Fit:
         """The module's fit of any rows; kernel and tolerance are the defaults unless `kwargs` has others."""
-        given = {"sample_weight": w, **self.given, **kwargs}
-        return self.module.fit(X, *(y,) * self.takes_y, **accepted(self.module.fit, given))
+        given = accepted(self.module.fit, {"sample_weight": w, **self.given})
+        return self.module.fit(X, *(y,) * self.takes_y, **{**given, **kwargs})
 
     def solve(self, X: Any = X, y: Any = None, w: Any = W, gamma: Any = GAMMA, **kwargs: Any) -> ji.Fit:
         """The fit of the rows of this file, unless there are others, with an RBF kernel and a tight tolerance."""
-        tight = {"kernel": kernels.RBF(gamma), "tol": 1e-11 if X.dtype == np.float64 else 1e-4}
+        kernel = {"kernel": kernels.RBF(gamma)} if self.has_kernel else {}
+        tight = {**kernel, "tol": 1e-11 if X.dtype == np.float64 else 1e-4}
         return self.fit(X, self.y if y is None else y, w, **{**tight, **kwargs})
 
     def verb(self, name: str, params: Any, X: Any = X, y: Any = None, w: Any = W) -> jax.Array:

@@ -35,8 +35,9 @@ def rows_of(model, X):
     return accepted(model.module.fit, each)
 
 
-# The others repeat what these show with other arguments.
-QUICK = {"ols", "ridge", "lasso", "group_lasso", "glm_poisson", "multinomial", "huber", "quantile"}
+# One model an engine, and `logistic`; `make test-all` has the others.
+QUICK = {"ols", "ridge", "lasso", "group_lasso", "logistic", "glm_poisson", "multinomial", "huber", "quantile"}
+assert {m.name for m in distinct()} >= QUICK
 MODELS = [pytest.param(m, marks=[pytest.mark.slow] * (m.name not in QUICK), id=m.name) for m in distinct()]
 
 

@@ -76,7 +76,7 @@ def test_no_intercept(hyper):
     X, y = problem()
     fit = ji.check(multinomial.fit(X, y, **of_one_shape(hyper), fit_intercept=False))
     expected = reference.fit(X, y, n_classes=3, **hyper, fit_intercept=False)
-    close(fit.params, expected, 5e-7)
+    close(fit.params, expected, 1e-6)
     assert (np.asarray(fit.params.intercept) == 0).all()
 
 
@@ -134,8 +134,8 @@ def test_weights_are_the_mask(dtype):
         a = multinomial.fit(X, y, sample_weight=w, **hyper).params
         b = multinomial.fit(X[keep], y[keep], sample_weight=np.ones(len(keep), dtype), **hyper).params
         c = multinomial.fit(X, y, sample_weight=5 * w, **hyper).params
-        close(a, b, 5e-7 if dtype == np.float64 else 2.5e-3)
-        close(a, c, 5e-7 if dtype == np.float64 else 2.5e-3)
+        close(a, b, 1e-6 if dtype == np.float64 else 3e-3)
+        close(a, c, 1e-6 if dtype == np.float64 else 3e-3)
     X[1] = 1e6  # a row of weight 0 is absent, even from a test of its label
     y[1] = 17
     fit = multinomial.fit(X, jnp.asarray(y), n_classes=3, sample_weight=w, l2=0.01)
@@ -149,7 +149,7 @@ def test_soft_labels():
     close(multinomial.fit(X, np.eye(3)[y], l2=0.01).params, hard, 1e-12)
     soft = np.random.default_rng(0).dirichlet(np.ones(3), len(y))
     expected = reference.fit(X, soft, n_classes=3, l2=0.01, class_weight=[1.0, 2.0, 3.0])
-    close(multinomial.fit(X, soft, l2=0.01, class_weight=np.array([1.0, 2.0, 3.0])).params, expected, 5e-7)
+    close(multinomial.fit(X, soft, l2=0.01, class_weight=np.array([1.0, 2.0, 3.0])).params, expected, 1e-6)
 
 
 @pytest.mark.slow
@@ -189,7 +189,7 @@ def test_absent_class():
         ji.check(fit)
     # Without a free intercept the penalty keeps it finite.
     fit = ji.check(multinomial.fit(X, y, n_classes=4, l2=0.1, fit_intercept=False))
-    close(fit.params, reference.fit(X, y, n_classes=4, l2=0.1, fit_intercept=False), 5e-7)
+    close(fit.params, reference.fit(X, y, n_classes=4, l2=0.1, fit_intercept=False), 1e-6)
     assert multinomial.fit(X, 0 * y).info.status == ji.Status.SEPARABLE
 
 

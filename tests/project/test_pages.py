@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 import jaxinfra as ji
-from tests.conftest import ROOT
-from tests.helpers import tracked_files
+from tests.conftest import ROOT, tracked_files
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

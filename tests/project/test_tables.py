@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ from sklearn import kernel_ridge, linear_model, svm
 
 import jaxinfra as ji
 from jaxinfra import families, kernels, links, norms
+from tests.conftest import ROOT
 from tests.helpers import close, of
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ COUNTS = RNG.poisson(np.exp(0.5 * ETA)).astype(float)
 CLASSES = np.digitize(ETA + RNG.logistic(size=N), [-0.5, 1.0])
 W = RNG.integers(1, 4, N).astype(float)
 ONE = sm.add_constant(X, prepend=False)
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "hyperparameters.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "hyperparameters.md").read_text(encoding="utf-8")
 ROWS = {}
 
 
