@@ -62,7 +62,10 @@ def place(implementation):
 
 
 def error(found, exact):
-    """The certificate: the largest error over the largest entry of all arrays; some gradients are 0, a key's bias."""
+    """The certificate: the largest error over the largest entry of all arrays.
+
+    Of all, since some gradients are 0, such as that of a key's bias.
+    """
     if set(found) != set(exact):
         return float("inf")
     scale = max(np.abs(array).max() for array in exact.values())

@@ -77,8 +77,8 @@ def fit(
     Raises:
       TypeError for a model that is not one of these, labels that are not integers, an argument that the model's `fit`
       does not have.  ValueError for another method, shapes that do not match, labels that are negative, too large or
-      have gaps, a negative weight, a third class for `logistic`, and an offset,
-      which is no part of a decision.
+      have gaps, a negative weight, a third class for `logistic`, and an offset, which is
+      no part of a decision.
 
     Status: in the result, since the fits are compiled: the worst of all.
 
@@ -98,21 +98,20 @@ def fit(
     sklearn.calibration.CalibratedClassifierCV, SVC(probability=True), libsvm -b 1.
     """
     verb = "calibrate.fit"
+    if (fixed or {}).get("offset") is not None or _has_offset(model):
+        raise ValueError(f"{verb}: an offset is no part of a decision: calibrate a fit without one")
     model, fixed = unpacked(verb, model, fixed, sample_weight)
     _check(verb, model)
-    if fixed.get("offset") is not None:
-        raise ValueError(f"{verb}: an offset is no part of a decision: calibrate a fit without one")
     own = fixed.pop("n_classes", None)
     n_classes = own if n_classes is None else n_classes
     if method not in ("platt", "temperature"):
         raise ValueError(f'{verb}: method must be "platt" or "temperature", got {method!r}')
-    X, y, K, _ = labels.design(verb, X, y, n_classes, sample_weight, soft=False)
+    X, y, weights, K, _ = labels.design(verb, X, y, n_classes, sample_weight, soft=False)
     if model is logistic and K > 2:
         raise ValueError(f"{verb}: logistic is for two classes, got {K}: use multinomial")
     folds = checks.array(verb, "folds", folds)
     if folds.ndim != 2 or folds.shape[1] != np.shape(X)[0]:
         raise ValueError(f"{verb}: folds must have shape (F, n) = (F, {np.shape(X)[0]}), got folds {folds.shape}")
-    weights = checks.weights(verb, sample_weight, X, y)
     traced, static = checks.split(fixed)
     return _fit(X, y, folds, weights, traced, model=model, classes=K, method=method, static=static)
 
@@ -139,6 +138,10 @@ def _fit(
     learn = _platt if method == "platt" else _temperature
     found = learn(values, jnp.asarray(y).astype(jnp.int32), w, classes)
     return found._replace(status=worst(jnp.append(found.status, status)))
+
+
+def _has_offset(fit: Any) -> bool:
+    return isinstance(fit, Fit) and fit.problem is not None and "offset" in fit.problem.given
 
 
 def _check(verb: str, model: Any) -> None:
@@ -233,7 +236,9 @@ def predict_proba(fit: Fit, calibration: Calibration, X: ArrayLike) -> jax.Array
     [[0.5 0.5]]
     """
     verb = "calibrate.predict_proba"
-    model, _ = asked(verb, fit, {"offset": None})
+    if _has_offset(fit):
+        raise ValueError(f"{verb}: an offset is no part of a decision: calibrate a fit without one")
+    model, _ = asked(verb, fit, {})
     _check(verb, model)
     return _probabilities(_by_pair(model, model.decision(fit, X)), calibration)
 

@@ -314,7 +314,7 @@ def kernel_ridge(problem, params, kernel, l2):
 
 
 def hinge(problem, params, C, tol):
-    """The primal minus the dual value, over the primal value of the intercept-only model.
+    """The primal minus the dual value, over what tol, in units of the value at zero parameters, and rounding allow.
 
     Weak duality about the mean m of the rows: primal >= |a|_1 - |(X - m)'a|^2 / 2 - level sum(a), where level is the
     intercept at m.  About 0 the sum, which is 0 but for its rounding, would be taken times the rows' squares.

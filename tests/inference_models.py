@@ -1,4 +1,4 @@
-"""What `test_infer_columns.py` and `test_infer_edges.py` share: every model that has errors, with its rows."""
+"""Every model that has errors, with rows, for `test_infer_columns.py` and `test_infer_edges.py`."""
 
 from __future__ import annotations
 

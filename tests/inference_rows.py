@@ -1,4 +1,4 @@
-"""What `test_infer.py` and `test_infer_published.py` share: rows whose errors grow with a column, labels, groups."""
+"""Data of `test_infer.py` and `test_infer_published.py`: rows whose errors grow with a column, labels, groups."""
 
 from __future__ import annotations
 

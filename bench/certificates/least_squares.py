@@ -101,7 +101,7 @@ def reference(task, steps=8):
 
 
 def certify(task, answer, exact):
-    """The lost digits of the coefficients, the excess objective relative to the intercept-only model, and the gradient.
+    """The lost digits of coef, the excess objective relative to the model without columns, and the gradient.
 
     The excess is the exact quadratic form of the error, so that it does not drown in rounding.
     """

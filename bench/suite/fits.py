@@ -1,4 +1,5 @@
-"""How the models of the suite are fitted: `fit(ji, X, y, hyper, **options)`, or what makes such a function.
+"""The fits of the models of the suite: functions `fit(ji, X, y, hyper, **options)`, makers of such functions, and
+compiled functions of the arrays; with the folds, groups and subsets that they use.
 
 hyper: the hyper-parameter or an array of them, by the name of the one that it is where there is one.
 """

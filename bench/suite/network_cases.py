@@ -1,4 +1,4 @@
-"""The networks that are measured, and their steps. Fresh processes import this file alone, beside jaxinfra.
+"""The networks that are measured, and their steps. Workers import this file alone, beside jaxinfra.
 
 All start from the same parameters and see the same batches. A training step is forward, backward and Adam's update.
 """

@@ -1,4 +1,4 @@
-"""What the models of the suite are given: numbers, and hyper-parameters `hyper(X, y)`, a number or an array."""
+"""Numbers and hyper-parameters of the models of the suite: `hyper(X, y)`, a number or an array."""
 
 import numpy as np
 

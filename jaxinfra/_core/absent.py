@@ -6,9 +6,10 @@
     replaced  every row of weight 0, where a result depends on the values of all rows
     weighted  values of the rows times their weights
 
-All but `replaced` keep values whose product with 0 is 0, so that the derivative with respect to a weight of 0 is that
-of a row that enters.  Lanes of a batch that differ in their weights, such as the folds of a cross-validation, still
-share one X: where a row that would make a sum NaN counts in some of them, those lanes get a weight of NaN.
+All but `replaced`, and `filled` for values far away, keep values whose product with 0 is 0, so that the derivative with
+respect to a weight of 0 is that of a row that enters.  Lanes of a batch that differ in their weights, such as the folds
+of a cross-validation, still share one X: where a row that would make a sum NaN counts in some of them, those lanes get
+a weight of NaN.
 """
 
 from __future__ import annotations

@@ -253,7 +253,7 @@ def static_count(verb: str, name: str, value: Any, minimum: int = 1) -> int:
 
 
 def groups(verb: str, value: ArrayLike, n: int, n_groups: int | None) -> tuple[Any, int]:
-    """Group numbers (n,) from 0 without gaps, and the largest number of groups, static.
+    """Group numbers (n,) from 0 without gaps, and an upper bound of how many groups there are, static.
 
     On the host any whole numbers are accepted, and None counts them.
     """
@@ -306,6 +306,11 @@ def linear_params(verb: str, params: Any, X: ArrayLike) -> Any:
 
 
 def split(fixed: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
-    """Arguments split into traced ones and static ones, the latter hashable."""
-    static = {k: v for k, v in fixed.items() if v is None or isinstance(v, bool | int | str)}
+    """Arguments split into traced ones and static ones, the latter hashable.
+
+    An l1 that is the number 0 is static: it leaves the L1 penalty out of the program.
+    """
+    static = {
+        k: v for k, v in fixed.items() if v is None or isinstance(v, bool | int | str) or (k == "l1" and is_zero(v))
+    }
     return {k: v for k, v in fixed.items() if k not in static}, tuple(sorted(static.items()))

@@ -8,7 +8,8 @@ from typing import NamedTuple
 class Facts(NamedTuple):
     """Facts of a model that has standard errors; its module holds them under the name FACTS.
 
-    one_predictor: each row has one linear predictor, and coef is (p,); otherwise it has one for each class.
+    one_predictor: the loss of a row depends on one linear predictor alone, and coef is (p,); otherwise on one for each
+      class, or on thresholds too.
     smooth: the loss has the second derivatives that errors are made of; otherwise they need the density of residuals.
     likelihood: how the log likelihood follows from a fit: "gaussian", from the residuals; "loss", minus the sum of the
       losses; "family", the density of a family; None, where the loss is no likelihood.

@@ -16,22 +16,23 @@ from jaxinfra._core import checks
 
 def design(
     verb: str, X: Any, y: Any, n_classes: int | None, sample_weight: Any, *, soft: bool = True
-) -> tuple[Any, Any, int, np.dtype]:
-    """X (n, p), y (n,) labels or, if soft, (n, K) soft labels, K and the working dtype.
+) -> tuple[Any, Any, Any, int, np.dtype]:
+    """X (n, p), y (n,) labels or, if soft, (n, K) soft labels, the weights, K and the working dtype.
 
-    Rows of weight 0 are not checked.
+    Labels of rows of weight 0 are not checked.
     """
     X, y, dtype = checks.design(verb, X, y)
     if y.ndim != 1 and not soft:
         raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {y.shape}")
-    counts = checks.counting(checks.weights(verb, sample_weight, X, y))
+    weights = checks.weights(verb, sample_weight, X, y)
+    counts = checks.counting(weights)
     if n_classes is not None:
         if isinstance(n_classes, bool) or not isinstance(n_classes, int | np.integer):
             raise TypeError(f"{verb}: n_classes is static and must be a whole number or None, got {n_classes!r}")
         if n_classes < 2:
             raise ValueError(f"{verb}: n_classes must be at least 2, got {n_classes}")
     if y.ndim == 2:
-        return X, y, _soft(verb, X, y, n_classes, counts), dtype
+        return X, y, weights, _soft(verb, X, y, n_classes, counts), dtype
     if jnp.issubdtype(y.dtype, jnp.floating):
         more = " or be (n, K)" if soft else ""
         raise TypeError(f"{verb}: y {y.shape} has dtype {y.dtype}; it must hold integers 0..K-1 (y.astype(int)){more}")
@@ -44,7 +45,7 @@ def design(
         if bad.any():
             i = int(np.argmax(bad))
             raise ValueError(f"{verb}: labels must lie in 0..{n_classes - 1}, got y[{i}] = {y[i]}")
-    return X, y, int(n_classes), dtype
+    return X, y, weights, int(n_classes), dtype
 
 
 def _number(verb: str, y: np.ndarray, counts: Any) -> int:
@@ -75,7 +76,7 @@ def _soft(verb: str, X: Any, y: Any, n_classes: int | None, counts: Any) -> int:
 
 
 def counted(verb: str, model: Any, y: Any, fixed: Mapping[str, Any], sample_weight: Any = None) -> dict[str, Any]:
-    """The arguments of `model.fit`, where it has n_classes with the classes of y, for a caller that will trace y."""
+    """The arguments of `model.fit`, with the n_classes of y where it has that argument, for a caller that traces y."""
     known = inspect.signature(model.fit).parameters
     if "n_classes" not in known or "n_classes" in fixed or jnp.issubdtype(y.dtype, jnp.floating) or y.ndim != 1:
         return dict(fixed)

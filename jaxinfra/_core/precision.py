@@ -79,3 +79,8 @@ def tolerance(tol: jax.Array | None, dtype: Any) -> jax.Array:
 def positive(a: jax.Array) -> jax.Array:
     """The values a where they are positive, else 1: a divisor."""
     return jnp.where(a > 0, a, 1)
+
+
+def per_weight(size: jax.Array, weight: jax.Array) -> jax.Array:
+    """The ratio size / weight of penalty weights: 0 where the weight is 0, NaN where it is negative or NaN."""
+    return jnp.where(weight > 0, size / positive(weight), jnp.where(weight == 0, 0, jnp.nan))

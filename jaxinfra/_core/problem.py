@@ -118,7 +118,7 @@ def recorder(
 ) -> Callable[[Fit, Mapping[str, Any]], Fit]:
     """The function (fit, keyword arguments) -> fit with its problem, for a verb with these names and defaults.
 
-    The arguments that the model itself has settled (number of classes, link, threshold) are in `fit.problem` before.
+    The arguments that the model itself has settled (number of classes, link, threshold) come in as `fit.problem`.
     path_axis: the hyper-parameters along which a path goes, else None.
     """
     kept = {name: default for name, default in names.items() if name not in _OF_THE_RUN and name not in ROWS}

@@ -21,7 +21,7 @@ def compile_small_loops(limit: int = 4_000_000) -> None:
 
     Raises:
       ValueError for a limit that is not a positive integer.  RuntimeError if JAX has started a device already, or if
-      the flag has another value.
+      XLA_FLAGS has other xla_backend_extra_options.
 
     >>> import jaxinfra as ji
     >>> ji.compile_small_loops(-1)

@@ -177,8 +177,8 @@ def likelihood_ratio_test(
     data determine of the larger model, less those of the smaller.
 
     Args:
-      smaller, larger: fits of one model, ols, logistic, glm (not Tweedie), multinomial or ordinal, traced; without
-        penalty, since the statistic of penalised fits has another distribution.
+      smaller, larger: fits of one model, ols, ridge (l2 = 0), logistic, glm (not Tweedie), multinomial or ordinal,
+        traced; without penalty, since the statistic of penalised fits has another distribution.
       X_smaller, X_larger: (n, p0) and (n, p1), traced, of the same rows; a column of zeros makes a model of the
         intercept alone.
       y: as in `fit`, traced.
@@ -229,7 +229,7 @@ def likelihood_ratio_test(
         likelihood.counted(f"{verb}: {name}", fit, X, y, offset=moved, dispersion=dispersion, **given)
         for name, fit, X, moved in pair
     ))  # fmt: skip
-    return jax.tree.map(lambda v: jnp.where(unpenalised, v, jnp.nan), test)
+    return test if unpenalised is True else jax.tree.map(lambda v: jnp.where(unpenalised, v, jnp.nan), test)
 
 
 @jax.jit

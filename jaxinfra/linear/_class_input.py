@@ -54,9 +54,9 @@ def check_several(
     verb: str, X: Any, y: Any, n_classes: int | None, class_weight: Any, sample_weight: Any, offset: Any
 ) -> tuple[Given, dict[str, Any], np.dtype]:
     """The checked data of K classes, their static settings (K, balanced), and the working dtype."""
-    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight)
+    X, y, weights, K, dtype = labels.design(verb, X, y, n_classes, sample_weight)
     balanced, class_weight = labels.class_weight(verb, class_weight, K, dtype)
-    weights, offset = checks.weights(verb, sample_weight, X, y), labels.offset(verb, offset, X, K)
+    offset = labels.offset(verb, offset, X, K)
     return Given(X, y, weights, offset, class_weight), {"K": K, "balanced": balanced}, dtype
 
 
@@ -100,9 +100,8 @@ def check_ordered(
     verb: str, X: Any, y: Any, n_classes: int | None, sample_weight: Any, offset: Any
 ) -> tuple[Given, int, np.dtype]:
     """The checked data of classes in an order, their number, and the working dtype."""
-    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight, soft=False)
-    weights, offset = checks.weights(verb, sample_weight, X, y), checks.rows_like(verb, "offset", offset, X, y)
-    return Given(X, y, weights, offset), K, dtype
+    X, y, weights, K, dtype = labels.design(verb, X, y, n_classes, sample_weight, soft=False)
+    return Given(X, y, weights, checks.rows_like(verb, "offset", offset, X, y)), K, dtype
 
 
 def read_ordered(given: Given) -> Data:

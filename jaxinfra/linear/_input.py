@@ -17,7 +17,10 @@ from jaxinfra.solvers.linalg.design import Data
 
 
 class Given(NamedTuple):
-    """The data as they were given: X (n, p), y (n,) or (n, k), class_weight (K,), the others (n,); None is absent."""
+    """The data as they were given: X (n, p), y (n,), (n, k) or soft labels (n, K); None is absent.
+
+    class_weight: (K,); offset: (n,), or a column for each target or class; the others: (n,).
+    """
 
     X: Any
     y: Any

@@ -182,7 +182,7 @@ def _path(
 def decision(params: GLM, X: ArrayLike, *, offset: ArrayLike | None = None) -> jax.Array:
     """The linear predictor X @ coef + intercept (+ offset): (n,).
 
-    Raises: TypeError if params are not those of a fit of glm; ValueError for an X or offset of another shape.
+    Raises: TypeError if params are not those of a fit; ValueError for an X or offset whose shape does not fit them.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji
@@ -208,7 +208,7 @@ def predict(
     mean = params.link.inverse(affine.decision("glm.predict", params, X, offset))
     if exposure is None:
         return mean
-    exposure = checks.rows_like("glm.predict", "exposure", exposure, X, mean)
+    exposure = checks.rows_like("glm.predict", "exposure", exposure, checks.array("glm.predict", "X", X), mean)
     return mean * jnp.asarray(exposure, mean.dtype)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
-from jaxinfra._core.precision import positive
+from jaxinfra._core.precision import per_weight
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -210,7 +210,7 @@ def _l1_max(
 
     def size(C: jax.Array) -> jax.Array:
         h = _norm(groups, group_weight, jnp.ones((), C.dtype))
-        return jnp.where(h.lam < 0, jnp.nan, jnp.where(h.lam > 0, h.norms(C) / positive(h.lam), 0))
+        return per_weight(h.norms(C), h.lam)
 
     return proximal.l1_max(X, y[:, None], w, size, fit_intercept=fit_intercept, blocked=blocked)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
-from jaxinfra._core.precision import positive
+from jaxinfra._core.precision import per_weight
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -87,7 +87,7 @@ def fit(
 
 
 def _one_target(given: Given) -> np.ndarray:
-    """The shape of one target: penalties are of the rows of coef, scalar or (p,)."""
+    """A stand-in for one target, (n,): a penalty is a scalar or (p,), one for each row of coef."""
     return np.broadcast_to(np.float32(0), given.y.shape[:1])
 
 
@@ -194,7 +194,7 @@ def _l1_max(
     u = jnp.broadcast_to(weight, (X.shape[1],))
 
     def size(C: jax.Array) -> jax.Array:
-        return jnp.where(u > 0, GroupNorm(u, None).norms(C) / positive(u), 0)
+        return per_weight(GroupNorm(u, None).norms(C), u)
 
     return proximal.l1_max(X, y, w, size, fit_intercept=fit_intercept, blocked=blocked)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
-from jaxinfra._core.precision import positive
+from jaxinfra._core.precision import per_weight
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -186,7 +186,7 @@ def _l1_max(
     u = jnp.broadcast_to(weight, (X.shape[1],))
 
     def size(C: jax.Array) -> jax.Array:
-        return jnp.where(u > 0, jnp.maximum(C[:, 0], 0) / positive(u), 0)
+        return per_weight(jnp.maximum(C[:, 0], 0), u)
 
     return proximal.l1_max(X, y[:, None], w, size, fit_intercept=fit_intercept, blocked=blocked)
 

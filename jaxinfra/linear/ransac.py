@@ -63,8 +63,8 @@ def fit(
         max_iter that is not an integer, a fit_intercept that is not a bool.
       ValueError: shapes that do not match, an n_trials that is not a positive integer, a subset_size below the number
         of parameters or above n; on the host (Python or NumPy) also a threshold that is not above 0, a confidence
-        outside (0, 1], or a negative sample_weight or tol.  Values in a jax.Array do not
-        raise: they become a Status.
+        outside (0, 1], or a negative sample_weight or tol.  Values in a jax.Array do not raise:
+        they become a Status.
 
     Status: CONVERGED.  SINGULAR with NaN if no consensus is larger than the subset it was fitted to (raise threshold or
       n_trials), for a threshold or weights below 0, a confidence outside (0, 1] or if all weights are 0.  NONFINITE
@@ -100,7 +100,7 @@ def fit(
     fitted = _fit(
         given, key, threshold, confidence, init, checks.tolerance(verb, tol, dtype),
         checks.count(verb, "max_iter", max_iter),
-        n_trials=n_trials, size=size, fit_intercept=fit_intercept, blocked=not rows.on_mesh(given.X, given.y),
+        n_trials=n_trials, size=size, fit_intercept=fit_intercept, blocked=_input.blocked(given),
     )  # fmt: skip
     return fitted._replace(problem={"threshold": fitted.info.threshold})
 

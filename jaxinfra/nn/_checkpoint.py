@@ -72,10 +72,10 @@ class Checkpoints:
         return None
 
     def read(self, like: Any, expected: dict[str, Any]) -> tuple[int, Any, dict[str, Any]] | None:
-        """The (epoch, arrays, record) of the newest valid checkpoint; None without any.
+        """The (epoch, arrays, record) of the newest valid checkpoint; None in an empty folder.
 
         A damaged checkpoint is named in a warning and skipped.  One of another run, with another `fingerprint`, is an
-        error that names the differences.
+        error that names the differences.  Damaged ones alone are a ValueError.
         """
         epochs = sorted(self.manager.all_steps(), reverse=True)
         flat = _flat(like)
@@ -113,7 +113,7 @@ class Checkpoints:
 
     def _arrays(self, epoch: int, shapes: Any) -> Any:
         items = ocp.args.Composite(arrays=ocp.args.StandardRestore(shapes))
-        with warnings.catch_warnings():  # one that a checkpoint of host arrays has no sharding
+        with warnings.catch_warnings():  # the warning that a checkpoint of host arrays has no sharding
             warnings.simplefilter("ignore")
             return self.manager.restore(epoch, args=items)["arrays"]
 

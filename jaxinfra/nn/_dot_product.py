@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 def allowed(mask: jax.Array | None, steps: int, causal: bool) -> jax.Array | None:
-    """The allowed pairs of query (third axis) and key (last axis), broadcast against (n, heads, t, t); None: all."""
+    """The allowed pairs of query (third axis) and key (last), to broadcast with (n, heads, t, t); None: all."""
     seen = None if mask is None else mask[:, None, None, :]
     if not causal:
         return seen

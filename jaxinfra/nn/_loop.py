@@ -40,14 +40,14 @@ class Saved(NamedTuple):
 
 
 def begin(params: Any, optimizer: Any, average: bool) -> Saved:
-    """The state before the first step, in copies: steps overwrite its buffers, none of which may be the caller's."""
+    """The state before the first step, in copies: steps overwrite its buffers, which must be ours, each there once."""
 
     def copy(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
 
     # A narrow average would not change: 0.001 of a difference is less than the last bit.
     moving = copy(_step.wide(params)) if average else None
-    state = _step.State(copy(params), optimizer, moving, jnp.int32(0), jnp.int32(-1))
+    state = _step.State(copy(params), copy(optimizer), moving, jnp.int32(0), jnp.int32(-1))
     record = {"epoch": 0, "best_epoch": 0, "best": float("nan"), "since": 0, "history": {}}
     return Saved(state, copy(params), record)
 
@@ -106,7 +106,7 @@ def fingerprint(settings: Settings, saved: Saved, rows: Data, held: Data | None,
 
 
 def resume(folder: Checkpoints, saved: Saved, expected: dict[str, Any]) -> Saved:
-    """The newest valid checkpoint of this run, or `saved` without any."""
+    """The newest valid checkpoint of this run, or `saved` where the folder is empty."""
     saved.record["fingerprint"] = expected
     found = folder.read((saved.state, saved.best), expected)
     if found is None:
@@ -118,7 +118,7 @@ def resume(folder: Checkpoints, saved: Saved, expected: dict[str, Any]) -> Saved
 
 
 def run(settings: Settings, saved: Saved, rows: Data, held: Data | None, key: Any, folder: Any, report: Report) -> Any:
-    """Run the epochs: (saved, status, message) after the last one, an early stop, or a loss that was not finite."""
+    """Run the epochs: (saved, status, message) after the last, an early stop, or a loss or update not finite."""
     plan, order = settings.plan, settings.order
     state, best, record = saved
     state = _step.place(plan, state, rows=False)

@@ -95,7 +95,7 @@ def plan(
 
 
 def _stepwise(plan: _step.Plan, params: Any, rows: Data, logits: Any) -> bool:
-    """Whether each step has a prediction: with one step less in x (or one more) the logits have one less too."""
+    """Whether each step has a prediction: with another number of steps in x the logits have that number too."""
     x, mask = rows.x, rows.mask
     if x.ndim < 2 or logits.shape[1:2] != x.shape[1:2] or (mask is not None and mask.shape != x.shape[:2]):
         return False

@@ -45,8 +45,9 @@ class Config:
       dropout: the rate after embedding, attention and dense layers, from 0 to below 1.
 
     Raises:
-      ValueError for a size that is not a positive integer, a name or a rate that is not allowed, and for both features
-      and vocabulary or neither.
+      ValueError for a size that is not a positive integer, a name or a rate that is not allowed, both features and
+      vocabulary or neither, heads that do not divide width, learned positions without length, sinusoidal ones with an
+      odd width.
     """
 
     width: int = 128

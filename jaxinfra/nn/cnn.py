@@ -270,7 +270,7 @@ def predict_proba(params: Params, x: ArrayLike) -> jax.Array:
 
 
 def predict(params: Params, x: ArrayLike) -> jax.Array:
-    """The likeliest class of each image, int32 (n,): the first of the largest logits.
+    """The likeliest class of each image, int32 (n,): the first of the largest logits, or whether a single one is > 0.
 
     Args:
       params, x: as in `apply`.

@@ -262,7 +262,8 @@ def pool_steps(h: Array, mask: Array | None, pool: str) -> Array:
       pool: "mean", "max", "first", "last" or "none" (h as it is), static.
 
     Returns:
-      (n, d).  Without any real step the mean and the maximum are 0, the first and the last are those of position 0.
+      (n, d), or h with "none".  Without any real step the mean and the maximum are 0, the first and the last are those
+      of position 0.
     """
     if pool == "none":
         return h

@@ -230,7 +230,7 @@ def apply(params: Params, x: ArrayLike, *, mask: ArrayLike | None = None, key: j
       products); the backward pass is written by hand, so plain forward mode (`jax.jvp` of `apply`) does not exist.
 
     Cost: n t G hidden (features + hidden) multiplications a layer and direction, G the gates of the cell, twice that
-      backward; the gradient keeps G + 2 arrays (t, n, hidden).
+      backward; the gradient keeps G + 2 arrays (t, n, hidden), of the plain cell G + 1.
 
     >>> import jax
     >>> import jax.numpy as jnp

@@ -29,8 +29,8 @@ class Result(NamedTuple):
 
     params: the parameters after the last step.
     best: those after the epoch in which the monitored metric was best (of the moving average, where there is one); the
-      last ones with `keep_best=False`, or where there is none.
-    best_epoch: that epoch, from 1; 0 where there is none.
+      last ones with `keep_best=False`, or where no epoch is best.
+    best_epoch: that epoch, from 1; 0 where the metric was never a number.
     average: the moving average of the parameters, or None.
     history: {name: array with one entry an epoch}.
     status: CONVERGED after the last epoch or an early stop, NONFINITE after a loss or an update that was not finite.
@@ -66,9 +66,9 @@ def predict(
       A NumPy array with the output of `apply` for each row.
 
     Raises:
-      ValueError for a mask that does not match X or that `apply` does not take, a batch_size that is not a positive
-      integer or does not divide among the devices, an `apply` whose output does not have n rows.  TypeError for an
-      `apply` that is no function, an X without real numbers.
+      ValueError for a mask that is not boolean, does not match X or that `apply` does not take, a batch_size that is
+      not a positive integer or does not divide among the devices, an `apply` whose output does not have n rows.
+      TypeError for an `apply` that is no function, an X without real numbers.
 
     Cost: that of `apply`; the logits of all rows are on the device at once.
 
@@ -215,10 +215,10 @@ def fit(
 
     Raises:
       ValueError for shapes that do not match, a size, share, rate or name that is not allowed, weights that are
-      negative, not finite or all 0, y that the loss does not take, a mask that `apply` does not take, a checkpoint
-      folder of another run or with damaged checkpoints alone.  TypeError for an `apply` or `loss` that is no function,
-      a key that is none, arrays without real numbers, y that are no integers under the softmax loss.  ImportError for
-      a tensorboard folder without tensorboardX.
+      negative, not finite or all 0, y that the loss does not take, a mask that is not boolean or that `apply` does not
+      take, a checkpoint folder of another run or with damaged checkpoints alone.  TypeError for an `apply` or `loss`
+      that is no function, a key that is none, arrays without real numbers, y that are no integers under the softmax
+      loss.  ImportError for a tensorboard folder without tensorboardX.
 
     Status: CONVERGED after the last epoch or an early stop.  NONFINITE when a loss or an update was not finite: the run
       stops, the parameters are those before that step, no checkpoint is written, and a RuntimeWarning names the step.

@@ -87,8 +87,8 @@ def bootstrap(
 
     Raises:
       ValueError for shapes that do not match, a negative weight, class labels with gaps, fewer than 2 groups, an n
-      below 1, and row arguments (offset, exposure) that a Fit was given and fixed does not hold.  TypeError for an
-      argument that `fit` does not have, a Fit without its problem, a `bayesian` that is no boolean.
+      below 1, and row arguments (sample_weight, offset, exposure) that a Fit was given and this call is not.  TypeError
+      for an argument that `fit` does not have, a Fit without its problem, a `bayesian` that is no boolean.
 
     Status: one for each fit, as of the model's `fit`.
 

@@ -37,8 +37,7 @@ def check_real(
 
     y: (n,), or None; several: or (n, k).  any_units: the fit is as fast in any units of the columns.
     """
-    X = checks.array(verb, "X", X)
-    target = np.zeros(X.shape[:1], np.float32) if y is None else y
+    target = np.zeros(np.shape(X)[:1], np.float32) if y is None else y
     X, target, dtype = checks.design(verb, X, target)
     if target.ndim != 1 and not several:
         raise ValueError(f"{verb}: y must have shape (n,), got X {X.shape} and y {target.shape}")
@@ -57,7 +56,7 @@ def check_classes(
     verb: str, X: Any, y: Any, kernel: Any, class_weight: Any, sample_weight: Any, n_classes: int | None
 ) -> tuple[Given, dict[str, Any], np.dtype]:
     """The checked data without the hyper-parameters, what is static, and the working dtype."""
-    X, y, K, dtype = labels.design(verb, X, y, n_classes, sample_weight, soft=False)
+    X, y, weights, K, dtype = labels.design(verb, X, y, n_classes, sample_weight, soft=False)
     capacity = X.shape[0]
     if not isinstance(y, jax.core.Tracer):
         # How many rows the largest pair of classes has: a shape, so it is read from labels that are known.
@@ -66,7 +65,6 @@ def check_classes(
             raise ValueError(f"{verb}: y holds the class {int(counts.argmax())} alone; a machine needs at least two")
         capacity = int(np.sort(counts)[-2:].sum())
     balanced, class_weight = labels.class_weight(verb, class_weight, K, dtype)
-    weights = checks.weights(verb, sample_weight, X, y)
     kernel = check_kernel(verb, kernel, X, dtype)
     _linear_kernel.warn_of_units(verb, X, weights, kernel)
     X, weights = present(jnp.asarray(X, dtype), weights, kernel)

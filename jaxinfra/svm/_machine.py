@@ -185,7 +185,7 @@ def compact(verb: str, params: Any) -> Machine:
     coef = params.coef
     if isinstance(coef, jax.core.Tracer):
         raise TypeError(f"{verb}: the number of support vectors is a shape, so the machine must not be traced")
-    if coef.ndim > 2 or (coef.ndim == 2 and params.intercept.ndim == 0):
+    if params.vectors.ndim != 2 or coef.ndim > 2 or (coef.ndim == 2 and params.intercept.ndim == 0):
         raise ValueError(f"{verb}: one machine at a time, got coef {coef.shape}")
     keep = np.flatnonzero((np.asarray(coef) != 0).reshape(-1, coef.shape[-1]).any(0))
     keep = keep if keep.size else np.zeros(1, int)

@@ -21,7 +21,7 @@ from jaxinfra.svm._machine import Machine
 
 
 class Shifted(NamedTuple):
-    """The dual of y - level, and the kernel."""
+    """The dual of y - level, the kernel, and the level."""
 
     dual: Dual
     kernel: kernels.Kernel

@@ -126,7 +126,7 @@ def _fit(
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """The predicted y, sum_i coef_i k(vectors_i, x) + intercept: (m,) or (m, k).
 
-    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than those of the fit.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -138,9 +138,9 @@ def _fit(
 
 @public
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
-    """The value sum_i coef_i k(vectors_i, x) + intercept: (m,), positive for class 1, or (m, pairs), for the second.
+    """The value sum_i coef_i k(vectors_i, x) + intercept, positive for class 1 or a pair's second: (m,) or (m, pairs).
 
-    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than those of the fit.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

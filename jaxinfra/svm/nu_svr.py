@@ -98,7 +98,7 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, nu: jax.Array) -> Dual:
 def decision(params: Machine, X: ArrayLike) -> jax.Array:
     """The predicted y, sum_i coef_i k(vectors_i, x) + intercept: (m,).
 
-    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than the vectors.
+    Raises: TypeError if params are not those of a fit; ValueError for an X with other columns than those of the fit.
 
     >>> import jax.numpy as jnp
     >>> import jaxinfra as ji

@@ -312,6 +312,12 @@ def test_the_first_test_that_fails_decides_how_a_fit_ended():
     assert int(finish.settle(jnp.int32(Status.STALLED), tests[0])) == Status.STALLED
 
 
+def test_an_l1_of_0_is_no_part_of_a_program():
+    traced, static = checks.split({"l1": 0.0, "l2": 0.0, "n_classes": 3})
+    assert traced == {"l2": 0.0} and dict(static) == {"l1": 0.0, "n_classes": 3}
+    assert checks.split({"l1": np.zeros(2)})[1] == ()
+
+
 def test_the_worst_of_several_statuses_is_one_that_is_not_usable():
     pairs = np.array([[code, other] for code in Status for other in (Status.CONVERGED, Status.ONE_CLASS)], np.int32)
     expected = [max(a, b, key=lambda code: (not Status(code).usable, code)) for a, b in pairs]

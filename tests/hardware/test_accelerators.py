@@ -1,4 +1,4 @@
-"""What is asked of programs for TPU v5e and H100, see `platforms.py`, finds what is wrong with one."""
+"""The checks of `platforms.py` find the faults of a compiled program."""
 
 from __future__ import annotations
 

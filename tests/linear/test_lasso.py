@@ -69,6 +69,21 @@ def test_agrees_with_coordinate_descent_and_the_gap_is_true(shape, dtype):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["lasso", "elastic_net", "nnls", "multitask_lasso", "logistic", "multinomial"])
+def test_l1_max_of_negative_weights_and_of_no_rows_is_nan(name):
+    """Where only the device knows them."""
+    model, X = getattr(ji, name), np.random.default_rng(0).standard_normal((20, 3))
+    y = {"multitask_lasso": X[:, :2], "logistic": (X[:, 0] > 0) * 1, "multinomial": (X[:, 0] > 0) * 1}.get(
+        name, X[:, 0]
+    )
+    top = [
+        model.l1_max(X, y, penalty_weight=jnp.asarray(u), sample_weight=jnp.asarray(w * np.ones(20)))
+        for u, w in ((1.0, 1.0), (-1.0, 1.0), (1.0, 0.0), (1.0, -1.0))
+    ]
+    assert np.isfinite(top[0]) and np.isnan(top[1:]).all(), top
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(60, 8), (40, 300)], ids=str)
 def test_scikit_learn(shape):
     linear_model = pytest.importorskip("sklearn.linear_model")

@@ -162,6 +162,17 @@ def test_users_optimizer_and_loss(small):
     assert "accuracy" not in own.history
 
 
+def test_an_optimizer_may_keep_the_parameters_it_began_with(small):
+    """As prodigy of optax.contrib does: steps overwrite the state, which must be no array of the caller's."""
+    params, X, y = small
+    params = jax.tree.map(jnp.asarray, params)
+    keeps = optax.GradientTransformation(
+        lambda params: params, lambda g, state, params=None: (jax.tree.map(lambda v: -0.1 * v, g), state)
+    )
+    run((params, X, y), optimizer=keeps, epochs=1)
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))
+
+
 def test_networks_of_flax_train(digits):
     """A module of nnx, split into a pure function and its parameters."""
     from flax import nnx

@@ -1,7 +1,7 @@
 """Answers to the penalised and generalised linear models of the benchmarks, in NumPy alone.
 
 `lasso` and `newton` are second references beside `lasso.py`, `group_lasso.py`, `logistic.py` and `glm.py`: two short
-methods for all of these models, without weights and offsets, that share nothing with the certificates that they check
+methods for all of these models, without weights and offsets, that share no method with the certificates that they check
 and serve cross-validation, paths and the squared hinge too.
 """
 

@@ -1,4 +1,4 @@
-"""Answers to the robust, quantile and ordinal models of the benchmarks, by the references beside this file, in NumPy.
+"""Answers to the robust, quantile and ordinal models of the benchmarks, by the references beside this file.
 
 Theil and Sen's estimator, consensus and the errors of logistic regression have no other reference.
 """

@@ -82,7 +82,7 @@ def gradient(coef, intercept, X, y, *, l1, l2=0.0, groups=None, group_weight=Non
 
 
 def gap(coef, intercept, X, y, *, l1, l2=0.0, groups=None, group_weight=None, sample_weight=None, fit_intercept=True):
-    """The duality gap over the objective of the intercept-only model; the ridge penalty as rows of the data."""
+    """The duality gap over the objective of the model without columns; the ridge penalty as rows of the data."""
     A, B, x_mean, y_mean = _problem(X, y, sample_weight, None, fit_intercept)
     W = np.asarray(coef, float).reshape(A.shape[1], -1)
     blocks = _groups(len(W), groups, l1, group_weight)

@@ -52,8 +52,13 @@ def test_a_fit_knows_what_is_calibrated():
     close(jax.jit(ji.calibrate.predict_proba)(fit, found, X), ji.calibrate.predict_proba(fit, found, X), 1e-12)
     with pytest.raises(ValueError, match="the fit was given sample_weight, so sample_weight of these rows is needed"):
         ji.calibrate.fit(fit, X, y, folds=folds(y))
-    with pytest.raises(ValueError, match="an offset is no part of a decision"):
-        ji.calibrate.fit(ji.logistic, X, y, folds=folds(y), fixed={"offset": ETA})
+    moved = ji.logistic.fit(X, y, offset=ETA, l2=0.1)
+    for call in (
+        lambda: ji.calibrate.fit(ji.logistic, X, y, folds=folds(y), fixed={"offset": ETA}),
+        lambda: ji.calibrate.fit(moved, X, y, folds=folds(y)), lambda: ji.calibrate.predict_proba(moved, found, X),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="an offset is no part of a decision: calibrate a fit without one"):
+            call()
     with pytest.raises(TypeError, match="predict_proba: it takes what the fit of a model returned, got Linear"):
         ji.calibrate.predict_proba(fit.params, found, X)
 

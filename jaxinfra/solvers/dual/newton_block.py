@@ -146,7 +146,8 @@ def _system(
 
 
 def _small(S: jax.Array, rhs: jax.Array) -> jax.Array:
-    """The solution S^-1 rhs for one or two groups; a group without variables in F has a row of zeros, here made 1."""
+    """The solution S^-1 rhs for one or two groups; one without variables in F has a row of zeros, whose diagonal
+    becomes 1."""
     S = S + jnp.diag((jnp.diagonal(S) <= 0).astype(S.dtype))
     if len(rhs) == 1:
         return rhs / S[0]

@@ -127,7 +127,7 @@ _LEFT, _MOVED = 0.02, 0.01
 
 
 def recedes(slopes: jax.Array, change: jax.Array, penalty: jax.Array) -> jax.Array:
-    """Whether the objective decreases without bound along a direction, (), bool, at the end of a fit whose gradient has
+    """Whether the objective decreases for ever along a direction, (), bool, at the end of a fit whose gradient has
     almost vanished; slopes (n,): of each row's loss along the direction, with its weight; penalty (): the slope of the
     penalty; change (n,): of each row's predictor.
 

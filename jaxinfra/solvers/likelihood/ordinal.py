@@ -104,7 +104,7 @@ def _evaluate(setup: Setup, theta: jax.Array) -> newton.Evaluation:
 
     value, gradient = sum_blocks(sums, tuple(data), blocked=blocked)
     weight = positive(data.weight)
-    # Infinite and not NaN: the search then shortens the step, where NaN would end it.
+    # Infinite where the thresholds are out of order: the search shortens the step.
     return newton.Evaluation(jnp.where(jnp.isnan(value), jnp.inf, value) / weight, gradient / weight)
 
 
@@ -152,7 +152,7 @@ def solve(
         return newton.Evaluation(e.value + 0.5 * (ridge * theta * theta).sum(), e.gradient + ridge * theta)
 
     def longest(theta: jax.Array, d: jax.Array) -> jax.Array:
-        """Length of the first trial: a full step, or what closes 99 % of a gap between thresholds if it would cross."""
+        """The first trial: a full step, or what closes 99 % of a gap between thresholds if that would close more."""
         gap, change = jnp.diff(theta[p:]), jnp.diff(d[p:])
         limits = jnp.where(gap + change > 0.01 * gap, 1, -0.99 * gap / jnp.where(change < 0, change, -1))
         return jnp.append(limits, jnp.ones(1, dtype)).min()
@@ -246,11 +246,9 @@ def _finish(
     """The Fit: Status, and NaN where there is no solution."""
     data, _, l2 = implicit.frozen(live)
     state = implicit.frozen(state)
-    sound = (data.weight > 0) & (l2 >= 0).all()
+    sound = data.weights_valid & (l2 >= 0).all()
     total = data.weight + l2.sum() + (0 if data.offset is None else data.offset.sum())
-    if data.w is not None:
-        sound &= (data.w >= 0).all()
-        valid = valid | (data.w == 0)
+    valid = valid if data.w is None else valid | (data.w == 0)
     data = data.masked()
     total += 0 if data.w is None else data.w.sum()
     finite = jnp.isfinite(total) & jnp.isfinite(dot(jnp.ones_like(data.X[:, 0]), data.X)).all()

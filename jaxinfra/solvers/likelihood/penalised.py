@@ -21,7 +21,7 @@ from jaxinfra._core import absent, implicit
 from jaxinfra._core.absent import first_row, masked, or_ones
 from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
-from jaxinfra._core.precision import all_finite, dot, positive, tolerance
+from jaxinfra._core.precision import all_finite, dot, per_weight, positive, tolerance
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers.likelihood import linear_loss
 from jaxinfra.solvers.likelihood.linear_loss import Loss
@@ -104,8 +104,8 @@ def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, bl
     ).params  # fmt: skip
     at = Linear(jnp.zeros_like(data.X[0]), null.intercept)
     g = linear_loss.subgradient(at, data, loss, zero, zero, fit_intercept=fit_intercept).coef
-    weight = jnp.broadcast_to(weight, g.shape)
-    return jnp.where(weight > 0, jnp.abs(g) / positive(weight), 0).max()
+    largest = per_weight(jnp.abs(g), jnp.broadcast_to(weight, g.shape)).max()
+    return jnp.where(data.weights_valid, largest, jnp.nan)
 
 
 def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Setup:
@@ -278,12 +278,8 @@ def _finish(
     """The Fit: Status, and NaN where there is no solution."""
     data, _, l1, l2 = implicit.frozen(live)
     state = implicit.frozen(state)
-    present = data.weight > 0
-    allowed = valid
-    if data.w is not None:
-        present &= (data.w >= 0).all()
-        allowed = allowed | (data.w == 0)
-    present &= (l2 >= 0).all()
+    present = data.weights_valid & (l2 >= 0).all()
+    allowed = valid if data.w is None else valid | (data.w == 0)
     vectors = data.y.sum() + data.weight + l2.sum()
     if data.offset is not None:
         vectors += data.offset.sum()

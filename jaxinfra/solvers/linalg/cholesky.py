@@ -83,7 +83,7 @@ def _invert(L: jax.Array) -> jax.Array:
 
 
 def _blocked(C: jax.Array) -> jax.Array:
-    """The inverse factor L^-1 of C (t, p, p), p large: a loop that eliminates a block of columns of [C, I] a time."""
+    """The inverse factor L^-1 of C (t, p, p), p large: a loop, each trip of which eliminates some columns of [C, I]."""
     t, p = C.shape[:2]
     count = -(-p // _FACTOR)
     size = -(-p // count)
@@ -104,7 +104,7 @@ def _blocked(C: jax.Array) -> jax.Array:
 
 
 def inverse_factor(C: jax.Array) -> jax.Array:
-    """The inverse factor L^-1 (t, p, p) of the symmetric C (t, p, p); NaN where C is not positive definite."""
+    """The lower triangular L^-1 (t, p, p) of the symmetric C = LL' (t, p, p); NaN where C is not positive definite."""
     plain = lambda C: _solve(_cholesky(C))  # noqa: E731
     p = C.shape[-1]
     if p <= _SOLVE or p > _LARGE:

@@ -43,6 +43,12 @@ class Data(NamedTuple):
         """The sum of the weights."""
         return jnp.asarray(self.X.shape[0], self.X.dtype) if self.w is None else self.w.sum()
 
+    @property
+    def weights_valid(self) -> jax.Array:
+        """Whether some row has a weight and none a negative one: (), bool."""
+        valid = self.weight > 0
+        return valid if self.w is None else valid & (self.w >= 0).all()
+
 
 def with_ones(Z: jax.Array) -> jax.Array:
     """The columns of Z and a last one of ones."""

@@ -6,9 +6,9 @@ One step (`newton`).  With g = c - Hw, t_j = 1 / H_jj and u = w + t g, the prox-
 are active, A = {|u_j| > t_j l1_j}, and their signs s.  The candidate solves  H_AA z_A = c_A - l1_A s_A: a semismooth
 Newton step on the optimality conditions.  When A and s of the candidate are those it was made from, it is the solution.
 
-It always converges: where the candidate does not lower q, the step is repeated for q(z) + damping sum_j H_jj (z_j -
-w_j)^2 / 2 with a damping that grows until it does; a large one makes it a short prox-gradient step, which lowers q
-unless w is optimal.
+It always converges: where the candidate does not lower q, the step is repeated for
+q(z) + damping sum_j H_jj (z_j - w_j)^2 / 2 with a damping that grows until it does; a large one makes it a short
+prox-gradient step, which lowers q unless w is optimal.
 
 Many columns, few of them active (`rounds`): steps on a working set W of the columns with the largest |g_j| / l1_j, in a
 few capacities; columns outside that violate the conditions join W for the next round, in which W grows by no more than

@@ -60,11 +60,11 @@ def solve(
         penalty, valid, finite = l2 + l1, valid & (l1 >= 0).all(), finite & jnp.isfinite(l1.sum())
         live = live._replace(l1=f.penalty(l1, fit_intercept, 1))
     data = implicit.frozen(live)
-    shares = null(data.T, data.offset, fit_intercept)
+    intercepts = null(data.T, data.offset, fit_intercept)
     noise = 16 * eps(dtype) * jnp.abs(f.centre) * f.scale
-    units = Units.of(data, shares, jnp.append(noise, jnp.zeros(1 if fit_intercept else 0, dtype)))
+    units = Units.of(data, intercepts, jnp.append(noise, jnp.zeros(1 if fit_intercept else 0, dtype)))
     if start is None:
-        start = Linear(jnp.zeros((p, K), dtype), shares)
+        start = Linear(jnp.zeros((p, K), dtype), intercepts)
     W = f.theta_of(implicit.frozen(start), fit_intercept)
     # A class that is absent drives its free intercept to minus infinity.
     separable = (data.T.sum(0) <= 0).any() & fit_intercept
@@ -141,9 +141,9 @@ def l1_max(d: Shares, u: jax.Array, *, fit_intercept: bool, blocked: bool) -> ja
         b = fit.params.intercept
     params = Linear(jnp.zeros((d.X.shape[1], K), dtype), b)
     g = gradient(params, d, None, zero, fit_intercept=True, blocked=blocked).coef
-    usable = d.finite & d.valid & d.domain
+    known = d.finite & d.valid & d.domain & (u >= 0).all()
     largest = (jnp.abs(g) / jnp.broadcast_to(u, g.shape)).max()
-    return jnp.where(usable, largest * (1 + 32 * eps(dtype)), jnp.nan)
+    return jnp.where(known, largest * (1 + 32 * eps(dtype)), jnp.nan)
 
 
 def _unscaled(

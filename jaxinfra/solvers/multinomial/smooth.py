@@ -65,7 +65,8 @@ class Stagnation(NamedTuple):
         return cls(start.f, start.optimality, jnp.int32(0))
 
     def after(self, new: Point) -> Stagnation:
-        """The record after a step to new.  Where f changes by rounding alone, the residual decreases only slowly."""
+        """The record after a step to new.  Where f changes by rounding alone, the residual
+        decreases in the long run only."""
         decreased = new.f < self.least - 16 * eps(new.f.dtype) * jnp.abs(self.least)
         better = decreased | (new.optimality < 0.9 * self.best)
         least, best = jnp.minimum(new.f, self.least), jnp.minimum(new.optimality, self.best)

@@ -39,7 +39,7 @@ _STRIPS = 8
 
 
 class ScaledData(NamedTuple):
-    """Scaled rows Z (n, q), T (n, K), offset (n, K) or None; l2 (K, q), and l1 (K, q) or None if there is none."""
+    """Rows Z (n, q), scaled but for `objective`, T (n, K), offset (n, K) or None; l2 (K, q), l1 (K, q) or None."""
 
     Z: jax.Array
     T: jax.Array

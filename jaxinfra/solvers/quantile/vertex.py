@@ -1,9 +1,9 @@
 r"""From an interior point of a linear program to a vertex: the exact solution that `interior_point` approximates.
 
-At a vertex q rows, the basis, have residual 0: b solves V_B b = y_B, the sign of their residual gives the dual value of
-the other rows, and d_B = -V_B'^-1 V_N'd_N.  Where d_B is within its bounds the vertex is optimal.  If the basis that
-the interior point suggests is not, exchanges of one row follow: the row whose d_B is furthest outside leaves, along
-that edge the objective decreases up to a kink of another row, and that one enters.  L1 penalties are rows too.
+At a vertex q rows, the basis, have residual 0: b solves V_B b = y_B, every other row has the dual value that the sign
+of its residual gives, and d_B = -V_B'^-1 V_N'd_N.  Where d_B is within its bounds the vertex is optimal.  If the basis
+that the interior point suggests is not, exchanges of one row follow: the row whose d_B is furthest outside leaves,
+along that edge the objective decreases up to a kink of another row, and that one enters.  L1 penalties are rows too.
 
 Source: Barrodale and Roberts 1973; Koenker, Quantile Regression (2005), section 6.2.
 """

@@ -33,7 +33,7 @@ def mad(r: jax.Array, w: jax.Array) -> jax.Array:
 
 def frame(y: jax.Array, w: jax.Array, fit_intercept: bool, blocked: bool) -> tuple[jax.Array, jax.Array]:
     """A centre and a unit of y (n,) that outliers of any size do not move: the median, 0 without an intercept, and the
-    median absolute deviation; the root mean square about it where half of the rows equal the median."""
+    median absolute deviation from it; the root mean square about it where half of the rows equal the centre."""
     step = -(-len(y) // _SAMPLE) if blocked else 1
     some, weight = y[::step], w[::step]
     centre = 0.5 * sum(order.median(some, weight)) if fit_intercept else jnp.zeros((), y.dtype)

@@ -153,9 +153,11 @@ def l1_max(
     X: jax.Array, y: jax.Array, w: jax.Array | None, size: Callable[[jax.Array], jax.Array], *, fit_intercept: bool,
     blocked: bool,
 ) -> jax.Array:  # fmt: skip
-    """The largest of size(C) (p,), C = Z'W(y - y_mean) / sum w (p, k) the gradient at zero."""
+    """The largest of size(C) (p,), C = Z'W(y - y_mean) / sum w (p, k) the gradient at zero; NaN for weights
+    that are negative or all 0."""
     m = moments.moments(X, y, w, centre=fit_intercept, blocked=blocked)
-    return size(m.c / positive(m.weight)).max()
+    largest = size(m.c / positive(m.weight)).max()
+    return jnp.where(refinement.solvable(w, None, m.weight), largest, jnp.nan)
 
 
 @jax.jit
