@@ -207,7 +207,7 @@ CASES = {
     ),
     "linear_svm": Case(
         module="linear_svm", family="svm", name="LinearSVM", title="Linear SVM", target="clusters",
-        text="Hinge loss, C = 1. liblinear's intercept is penalised; its answers are compared with the free one.",
+        text="Hinge loss, C = 1. liblinear's intercept is penalised; its answers are held against the free one.",
         fit=fits.linear_svm("hinge"), hyper=lambda X, y: 1.0,
         problems=("1000x20", "20000x50"), standard=("1000x20", "20000x50"), compiled=_SMALL,
     ),
