@@ -2,13 +2,12 @@ r"""Ordinary and weighted least squares."""
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -95,14 +94,15 @@ def fit(
     )
 
 
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+@staged(static=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
     given: Given, tol: jax.Array | None,
-    max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
+    max_iter: jax.Array, *, fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     X, y, w, _ = _input.read(given)
-    return ridge.solve(X, y, w, None, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
+    options = {"fit_intercept": fit_intercept, "blocked": blocked}
+    return ridge.solve(X, y, w, None, tol=tol, max_iter=max_iter, rare=rare, **options)
 
 
 @public

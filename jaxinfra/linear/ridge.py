@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear, short_repr
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -88,14 +89,14 @@ def fit(
     )
 
 
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+@staged(static=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
     given: Given, l2: jax.Array,
-    tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
+    tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     X, y, w, _ = _input.read(given)
-    return ridge.solve(X, y, w, l2, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter)
+    return ridge.solve(X, y, w, l2, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter, rare=rare)
 
 
 @short_repr

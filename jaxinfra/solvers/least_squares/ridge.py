@@ -25,6 +25,7 @@ from jaxinfra._core import absent, affine, implicit
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import all_finite, dot, positive
 from jaxinfra._core.rows import replicated
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra.solvers.least_squares import moments, refinement, residual, wide
 from jaxinfra.solvers.least_squares.refinement import Data, State
@@ -37,7 +38,7 @@ _SINGLE_FROM = 192
 
 def solve(
     X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array | None, *, fit_intercept: bool, blocked: bool,
-    tol: jax.Array | None, max_iter: jax.Array,
+    tol: jax.Array | None, max_iter: jax.Array, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Fit X (n, p), y (n,) or (n, k), w (n,) or None, l2 broadcastable to coef or None (no penalty).
 
@@ -51,7 +52,7 @@ def solve(
     method = wide.solve if n < p and not by_feature else _primal
     if penalty is not None and method is _primal:
         penalty = jnp.broadcast_to(penalty, (penalty.shape[0], p))
-    fit = method(X, targets, w, penalty, fit_intercept, blocked, tol, max_iter)
+    fit = method(X, targets, w, penalty, fit_intercept, blocked, tol, max_iter, rare)
     if y.ndim == 1:
         coef, intercept = fit.params
         return Fit(Linear(coef[:, 0], intercept[0]), fit.info)
@@ -69,7 +70,7 @@ def _penalty(l2: jax.Array | None, p: int, y: jax.Array) -> jax.Array | None:
 
 def _primal(
     X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array | None, centre: bool, blocked: bool,
-    tol: jax.Array | None, max_iter: jax.Array,
+    tol: jax.Array | None, max_iter: jax.Array, rare: Rare,
 ) -> Fit:  # fmt: skip
     n, p = X.shape
     dtype = X.dtype
@@ -99,9 +100,9 @@ def _primal(
     f = rank_revealing.cholesky(H, m.cancellation, single=single)
     if single:
         in_double = lambda _: rank_revealing.cholesky(system(gram(None)), jnp.ones((), dtype))  # noqa: E731
-        f = when(~(f.error.max() < FACTOR_ERROR) & usable, in_double, f)
+        f = rare.when(~(f.error.max() < FACTOR_ERROR) & usable, in_double, f)
     robust = lambda _: rank_revealing.eigen(H, grams, ridge, rank_tol)  # noqa: E731
-    f = when(~(f.error.max() < FACTOR_ERROR) & usable, robust, f)
+    f = rare.when(~(f.error.max() < FACTOR_ERROR) & usable, robust, f)
 
     norm_y = jnp.sqrt(m.yy)
 
@@ -110,7 +111,8 @@ def _primal(
         X_, coef = lax.optimization_barrier((X, state.coef))
         here = (X_, y, w, m.x_mean, m.y_mean, coef, state.shift)
         res = residual.plain(*here, blocked=blocked)
-        res = when(state.paired, lambda _: residual.pairs(*here, centre=centre, blocked=blocked), res)
+        if not rare.lean:
+            res = when(state.paired, lambda _: residual.pairs(*here, centre=centre, blocked=blocked), res)
         g = res.g - ridge.T * coef
         d = apply(f.T, g)
         offset = res.total / weight if centre else jnp.zeros_like(res.total)
@@ -125,6 +127,7 @@ def _primal(
 
     begin = refinement.start(apply(f.T, c), jnp.zeros_like(m.y_mean))
     state, status, n_iter = drive(step, begin, max_iter=max_iter)
+    rare.note(state.paired)
 
     coef = project_out(f.null, state.coef)  # removes the rounding of the corrections
     coef = refinement.attach(apply(f.T, coef), coef, f, live, centre)

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxinfra._core import implicit
-from jaxinfra._core.loop import Verdict, drive, when
+from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import all_finite, dot, positive
+from jaxinfra._core.stages import Rare
 from jaxinfra._core.types import Fit
 from jaxinfra.solvers.least_squares import moments, refinement
 from jaxinfra.solvers.least_squares.refinement import State
@@ -25,7 +26,7 @@ from jaxinfra.solvers.linalg.rank_revealing import apply, project_out
 
 def solve(
     X: jax.Array, y: jax.Array, w: jax.Array | None, l2: jax.Array | None, centre: bool, blocked: bool,
-    tol: jax.Array | None, max_iter: jax.Array,
+    tol: jax.Array | None, max_iter: jax.Array, rare: Rare,
 ) -> Fit:  # fmt: skip
     """As `ridge.solve`, for y (n, k) and l2 (t, 1) or None."""
     n, p = X.shape
@@ -51,7 +52,7 @@ def solve(
     robust = lambda _: rank_revealing.eigen(  # noqa: E731
         H, gram, jnp.broadcast_to(ridge0, (ridge0.shape[0], n)), rank_revealing.rank_tol(dtype, n, p), equilibrate=False
     )
-    f = when(~(f.error.max() < rank_revealing.FACTOR_ERROR) & usable, robust, f)
+    f = rare.when(~(f.error.max() < rank_revealing.FACTOR_ERROR) & usable, robust, f)
 
     norm_y = products.norms(target0)
     column = products.norms(A0.T)[None]
