@@ -67,8 +67,8 @@ def warm(
     Threads do not see settings that hold for a `with` block alone, such as `jax.enable_x64(True)`: within such a block
     the calls are made one after the other.
 
-    Cost: that of the calls.  On 2 cores two at a time take a third less than one after the other: tracing, a fourth of
-      the time, is Python's.
+    Cost: that of the calls.  The cores share compiling, most of the time; tracing is Python's, one call at a time.  The
+      page "Not waiting for the compiler" has the seconds.
 
     >>> import numpy as np
     >>> import jaxinfra as ji
