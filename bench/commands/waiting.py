@@ -6,9 +6,13 @@ The text between <!-- NAME --> and <!-- end --> is written here, the rest of the
 
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
+
+from asv.machine import Machine
 
 from bench.commands import figures
 from bench.report import static_page, tables
@@ -18,6 +22,7 @@ PAGE = records.ROOT / "docs" / "compiling.md"
 CASES = [(model, 1000, 20) for model in ("ols", "ridge", "lasso", "logistic", "multinomial", "svc", "svr")]
 PREDICTED = ("ols", "logistic", "multinomial", "svc")
 AHEAD = ("ols", "lasso")
+BUSY = 0.5  # mean number of programs that want a core, above which the machine is not idle
 
 
 def _run(what, *arguments):
@@ -75,8 +80,24 @@ def at_once():
     return page.markdown()
 
 
+def _load():
+    """The programs that wanted a core in the last minute; None on Windows."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def conditions(before):
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "jaxlib", "numpy", "scikit-learn"))
+    lines = [f"Processor: {Machine.get_defaults().get('cpu', '?')}, {os.cpu_count()} cores", f"Versions: {versions}"]
+    if before is not None:
+        said = "the machine was left alone" if before < BUSY else "**other programs used the machine**: measure again"
+        lines.append(f"Load before the first process: {before:.1f}: {said}")
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def main():
+    before = _load()
     found = {"break-even": break_even(), "predictions": predictions(), "at once": at_once()}
+    found["conditions"] = conditions(before)
     records.write(PAGE, figures.fill(PAGE.read_text(encoding="utf-8"), found))
     print(f"bench: the figures are in\n{PAGE}")
     return 0

@@ -34,10 +34,12 @@ def test_the_tables_are_written(tmp_path, monkeypatch, capsys):
              "predictions": {"new": 0.02, "again": 1e-4}, "ahead": {"seconds": 8.0, "then": 2e-3}}  # fmt: skip
     monkeypatch.setattr(waiting, "_run", lambda what, *_: found[what])
     monkeypatch.setattr(waiting, "PAGE", page)
+    monkeypatch.setattr(waiting, "_load", lambda: 3.0)
     assert waiting.main() == 0 and str(page) in capsys.readouterr().out
     after = page.read_text(encoding="utf-8")
     assert "| `ols`, 1000x20 | 2 s | 2 s | 1 ms | 500 ms | 3 ms | 752 | 752 |" in after
     assert "| `svc` | 20 ms | 100 µs |" in after and "| `lasso` | 8 s | 8 s | 2 ms |" in after
+    assert "- Versions: jax " in after and "Load before the first process: 3.0: **other programs" in after
     assert after.splitlines()[:9] == before.splitlines()[:9] and after.splitlines()[-3:] == before.splitlines()[-3:]
 
 
