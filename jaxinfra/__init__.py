@@ -33,7 +33,7 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     check               raise on the host if a fit did not converge
     cache_programs      keep compiled programs on disk for the next process
     pad_rows            rows of weight 0, so that data of many lengths share a few programs
-    warm                compile ahead, several programs at a time
+    warm                compile ahead of the first call
     compile_small_loops an XLA flag for the loops of older versions of JAX
 
 Importing creates no array, starts no backend and changes no configuration.

@@ -1,4 +1,4 @@
-"""Programs compiled before they are needed, several at a time."""
+"""Programs compiled before they are needed."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ def warm(
     rows: Sequence[str] = (), dtype: Any = None, workers: int | None = None, progress: bool | None = None,
     **given: Any,
 ) -> list[float]:  # fmt: skip
-    """Compile what later calls of a verb need, several programs at a time, so that those calls only run.
+    """Compile what later calls of a verb need, so that those calls only run.
 
     Each call is made once, with drawn data of its shapes, exactly as the later one will be: whatever programs a verb is
-    made of are compiled, and how many of them a fit needs is found out by a fit.  XLA compiles without Python's lock,
-    so that threads share the cores; while they compile, the caller may read its data.
+    made of are compiled, and how many of them a fit needs is found out by a fit.
 
     Args:
       verb: a module of a model, whose `fit` it is; another verb (`ji.lasso.path`, `ji.select.cross_validate`); or a
@@ -48,7 +47,8 @@ def warm(
       rows: names of arguments with a value for each row: of "sample_weight", "offset", "exposure".  They get ones and
         zeros; with `pad_rows` it is ["sample_weight"].
       dtype: of the drawn numbers.  None: float32, or float64 where JAX is set to it.
-      workers: calls at a time; None: one for each core.
+      workers: calls at a time, in threads, because XLA compiles without Python's lock; None: half as many as there are
+        cores.  XLA uses several cores for one program too: on 2 cores two at a time gain little or nothing.
       progress: whether a line on stderr says what is done; None: where it takes more than 2 s, on a terminal.
       given: the verb's other arguments.  Numbers need not be the later ones; strings, booleans, counts, the shapes and
         dtypes of arrays and None belong to the program.
@@ -67,8 +67,7 @@ def warm(
     Threads do not see settings that hold for a `with` block alone, such as `jax.enable_x64(True)`: within such a block
     the calls are made one after the other.
 
-    Cost: that of the calls.  The cores share compiling, most of the time; tracing is Python's, one call at a time.  The
-      page "Not waiting for the compiler" has the seconds.
+    Cost: that of the calls.  The page "Not waiting for the compiler" has the seconds.
 
     >>> import numpy as np
     >>> import jaxinfra as ji
@@ -225,7 +224,7 @@ def _run(work: list[Callable[[], Any]], workers: int | None, progress: bool | No
         if progress or (said and perf_counter() - begun > _PATIENCE):
             print(f"warm: {label}, {done} of {len(work)} ready, {perf_counter() - begun:.1f} s", file=sys.stderr)
 
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or max((os.cpu_count() or 1) // 2, 1)) as pool:
         if not work or pool.submit(trace_context).result() != trace_context():
             for done, i in enumerate(range(len(work)), 1):
                 timed(i)
