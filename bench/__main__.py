@@ -5,6 +5,7 @@
     full             every size
     report           rebuild the report of the last run
     figures          write docs/figures.md and its chart from the last whole standard run
+    waiting          measure first and later calls, and write the tables of docs/compiling.md
     gate BASE HEAD   compare two commits: exit 1 a regression, 2 broken, 3 this machine is too noisy to tell
     history RANGE    compiled programs of the commits BASE..HEAD by asv, and the page of their history
 
@@ -19,7 +20,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = ["quick", "standard", "full", "report", "figures", "gate", "history"]
+    commands = ["quick", "standard", "full", "report", "figures", "waiting", "gate", "history"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("commits", nargs="*", help="gate: BASE HEAD; history: BASE..HEAD")
     parser.add_argument("--only", default="", metavar="TEXT", help="what has TEXT in its title; another one lists them")
@@ -29,7 +30,7 @@ def main(arguments=None):
     if len(options.commits) != count:
         needs = {"gate": "two commits: BASE HEAD", "history": "a range of commits: BASE..HEAD"}
         parser.error(f"{options.command} takes {needs.get(options.command, 'no commits')}")
-    from bench.commands import figures, gate, history, measure
+    from bench.commands import figures, gate, history, measure, waiting
     from bench.report import static_page
     from bench.runner import steps
 
@@ -39,6 +40,8 @@ def main(arguments=None):
                 return gate.main(*options.commits, options.only)
             if options.command == "history":
                 return history.main(*options.commits, options.only)
+            if options.command == "waiting":
+                return waiting.main()
     except steps.Interrupted as stop:
         print(f"bench: interrupted ({stop}); nothing was decided.")
         return 130

@@ -31,6 +31,9 @@ Each model is a module with the same verbs: `fit`, `decision`, `predict`, `objec
     Fit, Info, Status   what every fit returns, and how it ended
     Problem             what a fit was asked: model, settings, hyper-parameters
     check               raise on the host if a fit did not converge
+    cache_programs      keep compiled programs on disk for the next process
+    pad_rows            rows of weight 0, so that data of many lengths share a few programs
+    warm                compile ahead of the first call
     compile_small_loops an XLA flag for the loops of older versions of JAX
 
 Importing creates no array, starts no backend and changes no configuration.
@@ -40,8 +43,10 @@ from typing import TYPE_CHECKING, Any
 
 from jaxinfra import calibrate, families, infer, kernels, links, norms, select
 from jaxinfra._core import address
+from jaxinfra._core.padding import pad_rows
 from jaxinfra._core.precision import PrecisionWarning
 from jaxinfra._core.problem import Problem
+from jaxinfra._core.program_cache import cache_programs
 from jaxinfra._core.types import (
     Fit,
     FitError,
@@ -56,6 +61,7 @@ from jaxinfra._core.types import (
     check,
 )
 from jaxinfra._core.xla_flags import compile_small_loops
+from jaxinfra.ahead import warm
 from jaxinfra.fitted import decision, objective, optimality, predict, predict_proba
 from jaxinfra.linear import (
     elastic_net,
@@ -85,6 +91,7 @@ if TYPE_CHECKING:  # so that editors know what `__getattr__` finds
     from jaxinfra import nn
 
 __all__ = [
+    "cache_programs",
     "calibrate",
     "check",
     "compile_small_loops",
@@ -123,6 +130,7 @@ __all__ = [
     "one_class",
     "optimality",
     "ordinal",
+    "pad_rows",
     "PrecisionWarning",
     "predict",
     "predict_proba",
@@ -139,6 +147,7 @@ __all__ = [
     "svr",
     "theil_sen",
     "Thresholds",
+    "warm",
 ]
 
 __version__ = "0.1.0"

@@ -205,11 +205,14 @@ def predict(
     >>> print(ji.glm.predict(params, jnp.array([[0.0]]), exposure=jnp.array([5.0])))
     [5.]
     """
-    mean = params.link.inverse(affine.decision("glm.predict", params, X, offset))
-    if exposure is None:
-        return mean
-    exposure = checks.rows_like("glm.predict", "exposure", exposure, checks.array("glm.predict", "X", X), mean)
-    return mean * jnp.asarray(exposure, mean.dtype)
+    X = checks.linear_params("glm.predict", params, X)
+    exposure = checks.rows_like("glm.predict", "exposure", exposure, X, X)
+    return affine.decision("glm.predict", params, X, offset, _mean, params.link, exposure)
+
+
+def _mean(eta: jax.Array, link: Link, exposure: jax.Array | None) -> jax.Array:
+    mean = link.inverse(eta)
+    return mean if exposure is None else mean * jnp.asarray(exposure, mean.dtype)
 
 
 @public

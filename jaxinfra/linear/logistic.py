@@ -216,7 +216,11 @@ def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) ->
     >>> print(ji.logistic.predict(ji.Linear(jnp.array([2.0]), jnp.array(-1.0)), jnp.array([[0.0], [1.0]])))
     [0 1]
     """
-    return (affine.decision("logistic.predict", params, X, offset) > 0).astype(jnp.int32)
+    return affine.decision("logistic.predict", params, X, offset, _class)
+
+
+def _class(eta: jax.Array) -> jax.Array:
+    return (eta > 0).astype(jnp.int32)
 
 
 @public
@@ -228,7 +232,10 @@ def predict_proba(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = No
     >>> print(ji.logistic.predict_proba(ji.Linear(jnp.array([2.0]), jnp.array(-1.0)), jnp.array([[0.5]])))
     [[0.5 0.5]]
     """
-    eta = affine.decision("logistic.predict_proba", params, X, offset)
+    return affine.decision("logistic.predict_proba", params, X, offset, _shares)
+
+
+def _shares(eta: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(jnp.stack([-eta, eta], 1))
 
 

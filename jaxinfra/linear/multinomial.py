@@ -216,7 +216,11 @@ def predict(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = None) ->
     >>> ji.multinomial.predict(params, jnp.array([[2.0], [-2.0]])).tolist()
     [1, 0]
     """
-    return lax.argmax(affine.decision("multinomial.predict", params, X, offset), 1, jnp.int32)
+    return affine.decision("multinomial.predict", params, X, offset, _class)
+
+
+def _class(eta: jax.Array) -> jax.Array:
+    return lax.argmax(eta, 1, jnp.int32)
 
 
 @public
@@ -229,7 +233,11 @@ def predict_proba(params: Linear, X: ArrayLike, *, offset: ArrayLike | None = No
     >>> ji.multinomial.predict_proba(params, jnp.array([[2.0]])).round(4).tolist()
     [[0.25, 0.75]]
     """
-    return jax.nn.softmax(affine.decision("multinomial.predict_proba", params, X, offset), 1)
+    return affine.decision("multinomial.predict_proba", params, X, offset, _shares)
+
+
+def _shares(eta: jax.Array) -> jax.Array:
+    return jax.nn.softmax(eta, 1)
 
 
 @public

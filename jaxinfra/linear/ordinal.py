@@ -133,10 +133,13 @@ def decision(params: Thresholds, X: ArrayLike, *, offset: ArrayLike | None = Non
     >>> print(ji.ordinal.decision(at, jnp.array([[3.0]])))
     [6.]
     """
-    verb = "ordinal.decision"
-    rows_of_X = checks.linear_params(verb, params, X)
-    y = np.zeros(rows_of_X.shape[0], np.int32)
-    return _decision(params, rows_of_X, checks.rows_like(verb, "offset", offset, rows_of_X, y))
+    return _decision(params, *_checked("ordinal.decision", params, X, offset))
+
+
+def _checked(verb: str, params: Thresholds, X: ArrayLike, offset: ArrayLike | None) -> tuple[Any, Any]:
+    """The rows and their offset."""
+    X = checks.linear_params(verb, params, X)
+    return X, checks.rows_like(verb, "offset", offset, X, X)
 
 
 @jax.jit
@@ -157,7 +160,7 @@ def predict(params: Thresholds, X: ArrayLike, *, offset: ArrayLike | None = None
     >>> print(ji.ordinal.predict(at, jnp.array([[-3.0], [0.1], [3.0]])))
     [0 1 2]
     """
-    return jnp.argmax(predict_proba(params, X, offset=offset), axis=1).astype(jnp.int32)
+    return _likeliest(params, *_checked("ordinal.predict", params, X, offset))
 
 
 @public
@@ -170,12 +173,19 @@ def predict_proba(params: Thresholds, X: ArrayLike, *, offset: ArrayLike | None 
     >>> print([f"{v:.3f}" for v in ji.ordinal.predict_proba(at, jnp.array([[0.0]]))[0]])
     ['0.269', '0.462', '0.269']
     """
-    return _probabilities(params, decision(params, X, offset=offset))
+    return _probabilities(params, *_checked("ordinal.predict_proba", params, X, offset))
 
 
 @jax.jit
 @rows.replicated
-def _probabilities(params: Thresholds, eta: jax.Array) -> jax.Array:
+def _likeliest(params: Thresholds, X: jax.Array, offset: jax.Array | None) -> jax.Array:
+    return jnp.argmax(_probabilities(params, X, offset), axis=1).astype(jnp.int32)
+
+
+@jax.jit
+@rows.replicated
+def _probabilities(params: Thresholds, X: jax.Array, offset: jax.Array | None) -> jax.Array:
+    eta = _decision(params, X, offset)
     classes = range(params.thresholds.shape[0] + 1)
     return jnp.exp(jnp.stack([ordinal.probability_of(params, eta, k) for k in classes], 1))
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxinfra import kernels
@@ -169,16 +170,19 @@ def evaluate(
     return objective.sum(), violation.max()
 
 
+@jax.jit
 def votes(value: jax.Array) -> jax.Array:
     """Decisions (m,) or (m, pairs) as the number of pairs that each class wins, (m, classes)."""
     value = value[:, None] if value.ndim == 1 else value
     K = labels.classes_of(value.shape[1])
     first, second = labels.pairs(K)
     won = (value >= 0).astype(jnp.int32)
-    count = jnp.zeros((value.shape[0], K), jnp.int32)
-    return count.at[:, second].add(won).at[:, first].add(1 - won)
+    # Not by a scatter, which is many kernels: each pair gives one vote, to its first class or its second.
+    second, first = (np.eye(K, dtype=np.int32)[k] for k in (second, first))
+    return first.sum(0, dtype=np.int32)[None] + won @ (second - first)
 
 
+@jax.jit
 def winner(value: jax.Array) -> jax.Array:
     """The class of the most votes, the first of them on a tie, as in libsvm: (m,) int32."""
     return votes(value).argmax(1).astype(jnp.int32)

@@ -223,7 +223,10 @@ def predict(params: LinearMachine, X: ArrayLike) -> jax.Array:
     >>> print(ji.linear_svm.predict(fit.params, jnp.array([[3.0], [-0.1]])))
     [1 0]
     """
-    value = affine.decision("linear_svm.predict", params, X)
+    return affine.decision("linear_svm.predict", params, X, None, _class)
+
+
+def _class(value: jax.Array) -> jax.Array:
     return ((value > 0) if value.ndim == 1 else value.argmax(1)).astype(jnp.int32)
 
 

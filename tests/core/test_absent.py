@@ -30,6 +30,7 @@ def fits():
 
 
 FITS = {name: (fit, model) for name, fit, model in fits()}
+MACHINE_NAMES = [machine.name for machine in DISTINCT]
 QUICK = ("ols", "lasso", "logistic", "multinomial", "huber", "m_estimator", "quantile", "svc", "ordinal")
 
 
@@ -59,6 +60,37 @@ def test_whatever_it_holds(name):
     there[1] = 1.0
     if y.dtype.kind != "i":
         assert fit(*bad, jnp.asarray(there)).info.status == ji.Status.NONFINITE
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in FITS])
+def test_padded_rows(name):
+    """37 rows padded to 40 are 37 rows: by the reference on those where there is one, else by their own fit."""
+    fit, model = FITS[name]
+    X, y, w = (a[:37] for a in (*model.data(), model.weights()))
+    padded = ji.pad_rows(X, y, w)
+    assert len(padded[0]) == 40
+    found = fit(*padded)
+    assert found.info.status == ji.Status.CONVERGED
+    if name in BY_NAME:
+        expected = model.expected(X, y, sample_weight=w)
+        close(numbers(found)[: len(expected)], expected, 1e-5, floor=1e-2)
+    elif name == "theil_sen":  # of other subsets
+        close(numbers(found), numbers(fit(X, y, w)), 0.2)
+    else:
+        expected = numbers(fit(X, y, w))
+        found = tuple(v[..., :37] if v.shape[-1:] == (40,) else v for v in numbers(found))  # a machine's are of rows
+        close(found, expected, 1e-3 if name in MACHINE_NAMES else 1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [model for model in MODELS if model.n == 6], ids=lambda model: model.name)
+def test_padded_rows_that_become_more_than_the_columns(model):
+    """6 rows of 9 columns become 16, which another engine fits."""
+    X, y = model.data()
+    w = model.weights()
+    found = model.fit(*(padded := ji.pad_rows(X, y, w))[:2], sample_weight=padded[2])
+    assert len(padded[0]) == 16 and found.info.status == ji.Status.CONVERGED
+    close(tuple(found.params), model.expected(X, y, sample_weight=w), 1e-5)
 
 
 def numbers(fit):

@@ -35,7 +35,7 @@ LEVELS = [
     {"families", "norms", "kernels"},
     {"solvers", "losses", "penalties"},
     {"linear", "svm", "nn", "data"},
-    {"select", "calibrate", "infer", "fitted", "explain", "export"},
+    {"select", "calibrate", "infer", "fitted", "ahead", "explain", "export"},
     {"sklearn"},
     {"__init__"},
 ]

@@ -1,0 +1,59 @@
+"""Predictions: how many programs a new number of rows compiles, and the two ways to the linear predictor."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinfra as ji
+from jaxinfra._core import affine
+from jaxinfra.svm import _one_vs_one
+
+RNG = np.random.default_rng(0)
+COEF, INTERCEPT = RNG.standard_normal(3), np.float64(0.5)
+LINEAR = ji.Linear(jnp.asarray(COEF), jnp.asarray(INTERCEPT))
+SEVERAL = ji.Linear(jnp.asarray(RNG.standard_normal((3, 4))), jnp.zeros(4))
+VECTORS = jnp.asarray(RNG.standard_normal((6, 3)))
+PAIRS = ji.Machine(jnp.asarray(RNG.standard_normal((3, 6))), jnp.zeros(3), VECTORS, ji.kernels.Linear())
+PARAMS = [
+    ("ols", LINEAR, 1), ("logistic", LINEAR, 1), ("multinomial", SEVERAL, 1),
+    ("glm", ji.GLM(*LINEAR, ji.links.Log()), 1), ("linear_svm", SEVERAL, 1),
+    ("ordinal", ji.Thresholds(LINEAR.coef, jnp.array([-1.0, 1.0]), ji.links.Logit()), 1),
+    ("svc", PAIRS, 2), ("nu_svc", PAIRS, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, params, programs", PARAMS, ids=[row[0] for row in PARAMS])
+def test_programs_of_a_new_number_of_rows(name, params, programs, compilations):
+    model = getattr(ji, name)
+    for n in (7, 8):
+        X = RNG.standard_normal((n, 3))
+        with compilations() as count:
+            model.predict(params, X)
+        assert count[0] <= programs  # svc and nu_svc share theirs
+
+
+def test_few_rows_and_many_have_the_same_predictor():
+    X = RNG.standard_normal((affine._FEW // 3 + 1, 3))
+    expected = X @ COEF + INTERCEPT
+    for rows in (X[:100], X):
+        np.testing.assert_allclose(ji.ols.decision(LINEAR, rows), expected[: len(rows)], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(
+            jax.jit(ji.ols.decision)(LINEAR, rows), expected[: len(rows)], rtol=1e-12, atol=1e-12
+        )
+    found = ji.logistic.predict(LINEAR, X[:100], offset=np.full(100, 0.25))
+    np.testing.assert_array_equal(found, expected[:100] + 0.25 > 0)
+
+
+def test_votes_are_counted():
+    """Each pair's vote goes to its second class where its decision is not negative."""
+    value = RNG.standard_normal((20, 6))  # of four classes
+    expected = np.zeros((20, 4), int)
+    pairs = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    for row, of_row in enumerate(value):
+        for (first, second), v in zip(pairs, of_row, strict=True):
+            expected[row, second if v >= 0 else first] += 1
+    np.testing.assert_array_equal(_one_vs_one.votes(jnp.asarray(value)), expected)
+    np.testing.assert_array_equal(_one_vs_one.winner(jnp.asarray(value)), expected.argmax(1))
