@@ -12,10 +12,6 @@ import jax.numpy as jnp
 from jaxinfra._core import checks
 from jaxinfra._core.precision import dot
 
-# Values of X up to which its product with a vector is a sum: XLA's CPU compiler takes half the time for that, 22 ms in
-# place of 44.  It runs as fast then (2000 x 30 in 38 us for 31), with 100000 x 20 three times slower.
-_FEW = 2**16
-
 
 def decision(
     verb: str, params: Any, X: Any, offset: Any = None, then: Callable[..., jax.Array] | None = None, *more: Any
@@ -31,19 +27,17 @@ def decision(
         shape = (X.shape[0], *params.coef.shape[1:])
         if offset.shape not in (shape, shape[:1]):
             raise ValueError(f"{verb}: offset must have shape {shape} to match X {X.shape}, got offset {offset.shape}")
-    traced = isinstance(X, jax.core.Tracer) or isinstance(params.coef, jax.core.Tracer)
-    few = not traced and params.coef.ndim == 1 and X.size <= _FEW
-    return _decision(params.coef, params.intercept, X, offset, more, then=then, few=few)
+    return _decision(params.coef, params.intercept, X, offset, more, then=then)
 
 
-@partial(jax.jit, static_argnames=("then", "few"))
+@partial(jax.jit, static_argnames="then")
 def _decision(
     coef: jax.Array, intercept: jax.Array, X: jax.Array, offset: jax.Array | None, more: tuple[Any, ...], *,
-    then: Callable[..., jax.Array] | None, few: bool,
+    then: Callable[..., jax.Array] | None,
 ) -> jax.Array:  # fmt: skip
     dtype = checks.working_dtype(X, coef)
     X, coef, intercept = (jnp.asarray(a, dtype) for a in (X, coef, intercept))
-    eta = (X * coef[None]).sum(1) if few else dot(X, coef)
+    eta = dot(X, coef)
     eta = eta + jnp.broadcast_to(intercept, eta.shape)
     if offset is not None:
         eta = eta + as_rows(jnp.asarray(offset, dtype), eta)
