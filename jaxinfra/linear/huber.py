@@ -13,6 +13,7 @@ from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.absent import or_ones
 from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear, Scaled
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -99,15 +100,16 @@ def fit(
     )  # fmt: skip
 
 
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+@staged(static=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
     given: Given, delta: jax.Array, l2: jax.Array, init: Scaled | None, tol: jax.Array | None, max_iter: jax.Array, *,
-    fit_intercept: bool, blocked: bool,
+    fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     return huber.solve(
-        _input.read(given), delta, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
-    )
+        _input.read(given), delta, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter,
+        rare=rare,
+    )  # fmt: skip
 
 
 @public

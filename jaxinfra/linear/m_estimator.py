@@ -15,6 +15,7 @@ from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.absent import or_ones
 from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear, Scaled
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -133,15 +134,15 @@ def _scale(verb: str, scale: Any, k2: Any, dtype: np.dtype) -> tuple[str, Any]:
     return "known", _input.scalar(verb, "scale", scale, dtype, above=0.0)
 
 
-@partial(jax.jit, static_argnames=("estimator", "fit_intercept", "blocked"))
+@staged(static=("estimator", "fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
     given: Given, norm: Norm, constant: jax.Array | None, init: Linear | None, tol: jax.Array | None,
-    max_iter: jax.Array, *, estimator: str, fit_intercept: bool, blocked: bool,
+    max_iter: jax.Array, *, estimator: str, fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     return m_estimator.solve(
         _input.read(given), norm, constant, init, estimator=estimator, fit_intercept=fit_intercept, blocked=blocked,
-        tol=tol, max_iter=max_iter,
+        tol=tol, max_iter=max_iter, rare=rare,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.absent import or_ones
 from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot, eps
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -118,25 +119,30 @@ def _read(given: Given) -> tuple[jax.Array, jax.Array, jax.Array]:
     return X, y, or_ones(w, y)
 
 
-@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+@staged(static=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
     given: Given, tau: jax.Array, l1: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
-    fit_intercept: bool, blocked: bool,
+    fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
-    X, y, w = _read(given)
+    X, y, w, _ = _input.read(given)
     l1 = jnp.broadcast_to(l1, X.shape[1:])
 
-    def one(tau: jax.Array, init: Linear | None) -> Fit:
+    def one(tau: jax.Array, init: Linear | None, rare: Rare) -> Fit:
         data = (X, y), *implicit.frozen((X, y, w, l1))
-        return quantile.solve(*data, init, tol, max_iter, fit_intercept, blocked, tau)
+        return quantile.solve(*data, init, tol, max_iter, fit_intercept, blocked, tau, rare)
 
     if tau.ndim == 0:
-        return one(tau, init)
-    if init is not None and init.coef.ndim == 2:
-        fit = lax.map(lambda pair: one(*pair), (tau, Linear(init.coef.T, init.intercept)))
-    else:
-        fit = lax.map(lambda tau: one(tau, init), tau)
+        return one(tau, init, rare)
+    several = init is not None and init.coef.ndim == 2
+    inits = Linear(init.coef.T, init.intercept) if several else None  # type: ignore[union-attr]
+
+    def each(pair: tuple[jax.Array, Linear | None]) -> tuple[Fit, jax.Array]:
+        within = Rare(lean=rare.lean)
+        return one(pair[0], pair[1] if several else init, within), jnp.asarray(within.needed)
+
+    fit, needed = lax.map(each, (tau, inits))
+    rare.note(needed)
     return Fit(Linear(fit.params.coef.T, fit.params.intercept), fit.info)
 
 

@@ -2,7 +2,6 @@ r"""RANSAC: least squares on the largest consensus set, found by trials from sma
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.absent import or_ones
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -105,15 +105,16 @@ def fit(
     return fitted._replace(problem={"threshold": fitted.info.threshold})
 
 
-@partial(jax.jit, static_argnames=("n_trials", "size", "fit_intercept", "blocked"))
+@staged(static=("n_trials", "size", "fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
     given: Given, key: jax.Array, threshold: jax.Array | None, confidence: jax.Array, init: Linear | None,
     tol: jax.Array | None, max_iter: jax.Array, *, n_trials: int, size: int, fit_intercept: bool, blocked: bool,
+    rare: Rare,
 ) -> Fit:  # fmt: skip
     return ransac.solve(
         _input.read(given), key, threshold, confidence, init, tol, max_iter, n_trials=n_trials, size=size,
-        fit_intercept=fit_intercept, blocked=blocked,
+        fit_intercept=fit_intercept, blocked=blocked, rare=rare,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import jax
 from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -85,15 +86,16 @@ def fit(
     )  # fmt: skip
 
 
-@partial(jax.jit, static_argnames=("n_subsets", "size", "fit_intercept"))
+@staged(static=("n_subsets", "size", "fit_intercept"))
 @rows.replicated
 def _fit(
     given: Given, key: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, n_subsets: int,
-    size: int, fit_intercept: bool,
+    size: int, fit_intercept: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     return theil_sen.solve(
-        _input.read(given), key, init, tol, max_iter, n_subsets=n_subsets, size=size, fit_intercept=fit_intercept
-    )
+        _input.read(given), key, init, tol, max_iter, n_subsets=n_subsets, size=size, fit_intercept=fit_intercept,
+        rare=rare,
+    )  # fmt: skip
 
 
 @public

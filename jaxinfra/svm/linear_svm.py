@@ -13,6 +13,7 @@ from jaxinfra import kernels
 from jaxinfra._core import affine, checks, implicit, rows
 from jaxinfra._core.finish import worst
 from jaxinfra._core.precision import dot, positive
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Status, SupportInfo, short_repr
 from jaxinfra._core.verbs import public
 from jaxinfra.losses import SquaredHinge
@@ -129,25 +130,37 @@ class _One(NamedTuple):
     optimality: jax.Array
 
 
-def _hinge(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: Any, max_iter: jax.Array) -> _One:
-    """The interior point as the start of the block method, which makes it exact and certifies it."""
+def _hinge(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: Any, max_iter: jax.Array, rare: Rare) -> _One:
+    """The interior point as the start of the block method, which makes it exact and certifies it.
+
+    Rare: an interior point that is not optimal to the tolerance, which is all that the lean program evaluates.
+    """
     kernel = kernels.Linear()
     X, centre = _linear_kernel.centred(X, kernel)
     dual = _one_vs_one.hinge(sign, bound)
     fixed, Z = implicit.frozen((dual, X))
     wide = _machine.certificate_dtype(X.dtype)
     start, _ = low_rank.solve(*(v.astype(wide) for v in (Z, fixed.c, fixed.lower, fixed.upper)))
-    found = _machine.solve(
-        X, kernel, dual, start.astype(X.dtype), tol=tol, max_iter=max_iter,
-        matrices=_machine.kernel_matrices(Z, kernel, full=False),
-    )  # fmt: skip
-    coef = dot(found.b, X)
-    return _One(
-        coef, -found.rho[0] - dot(centre, coef), found.b, found.status, found.n_iter, -found.objective, found.violation
-    )
+    start = start.astype(X.dtype)
+    if rare.lean:
+        end = low_rank.certify(fixed, Z, start, tol, wide)
+        rare.note(~end.proven | (bound < 0).any())
+        b, rho, status = end.b, end.rho, jnp.int32(Status.CONVERGED)
+        n_iter, objective, violation = jnp.int32(0), end.objective, end.violation
+    else:
+        found = _machine.solve(
+            X, kernel, dual, start, tol=tol, max_iter=max_iter,
+            matrices=_machine.kernel_matrices(Z, kernel, full=False),
+        )  # fmt: skip
+        b, rho, status, n_iter = found.b, found.rho[0], found.status, found.n_iter
+        objective, violation = found.objective, found.violation
+    coef = dot(b, X)
+    return _One(coef, -rho - dot(centre, coef), b, status, n_iter, -objective, violation)
 
 
-def _squared(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: jax.Array | None, max_iter: jax.Array) -> _One:
+def _squared(
+    X: jax.Array, sign: jax.Array, bound: jax.Array, tol: jax.Array | None, max_iter: jax.Array, rare: Rare
+) -> _One:
     """Newton's method on the primal: 1/2 |w|^2 + sum C h^2 = sum C (mean of h^2 + |w|^2 / (2 sum C))."""
     total = bound.sum()
     safe = positive(total)
@@ -164,34 +177,44 @@ def _squared(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: jax.Array | N
     )
 
 
-@partial(jax.jit, static_argnames=("classes", "balanced", "loss"))
+@staged(static=("classes", "balanced", "loss"))
 @rows.replicated
 def _fit(
-    given: Given, tol: jax.Array | None, max_iter: jax.Array, *, classes: int, balanced: bool, loss: str
+    given: Given, tol: jax.Array | None, max_iter: jax.Array, *, classes: int, balanced: bool, loss: str, rare: Rare
 ) -> tuple[LinearMachine, SupportInfo]:
     data = _one_vs_one.bounds(given, given.hyper[0], classes, balanced)
     bound = data.limit
     X = given.X
     solve = _hinge if loss == "hinge" else _squared
 
-    def one(positive: jax.Array) -> _One:
+    def one(positive: jax.Array) -> tuple[_One, jax.Array]:
+        within = Rare(lean=rare.lean)
         sign = jnp.where(data.y == positive, 1, -1).astype(X.dtype)
-        found = solve(X, sign, bound, tol, max_iter)
-        alone = (~(sign * bound > 0).any() | ~(sign * bound < 0).any()) & (found.status == Status.CONVERGED)
-        return found._replace(status=jnp.where(alone, Status.ONE_CLASS, found.status).astype(jnp.int32))
+        found = solve(X, sign, bound, tol, max_iter, within)
+        alone = ~(sign * bound > 0).any() | ~(sign * bound < 0).any()
+        within.note(alone)
+        if not rare.lean:
+            alone &= found.status == Status.CONVERGED
+            found = found._replace(status=jnp.where(alone, Status.ONE_CLASS, found.status).astype(jnp.int32))
+        return found, jnp.asarray(within.needed)
 
+    rare.note(~data.valid)
     if classes == 2:
-        found = one(jnp.int32(1))
+        found, needed = one(jnp.int32(1))
+        rare.note(needed)
         coef, dual = found.coef, found.dual
     else:
-        each = jax.vmap(one)(jnp.arange(classes, dtype=jnp.int32))
+        each, needed = jax.vmap(one)(jnp.arange(classes, dtype=jnp.int32))
+        rare.note(needed)
         coef, dual = each.coef.T, each.dual.T
         found = each._replace(
             status=worst(each.status), n_iter=each.n_iter.sum(dtype=jnp.int32),
             objective=each.objective.sum(), optimality=each.optimality.max(),
         )  # fmt: skip
-    params = LinearMachine(*(jnp.where(data.valid, v, jnp.nan) for v in (coef, found.intercept, dual)))
-    status = jnp.where(data.valid, found.status, Status.DOMAIN).astype(jnp.int32)
+    params, status = LinearMachine(coef, found.intercept, dual), found.status
+    if not rare.lean:
+        params = LinearMachine(*(jnp.where(data.valid, v, jnp.nan) for v in params))
+        status = jnp.where(data.valid, status, Status.DOMAIN).astype(jnp.int32)
     support = (jnp.abs(params.dual) > 0).reshape(X.shape[0], -1).any(1).sum(dtype=jnp.int32)
     return params, SupportInfo(status, found.n_iter, found.objective, found.optimality, support)
 

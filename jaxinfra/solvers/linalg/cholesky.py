@@ -204,11 +204,12 @@ def solve(C: jax.Array, rhs: jax.Array) -> jax.Array:
 RIDGE = 10
 
 
-def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
+def inverse_root(H: jax.Array, *, single: bool = False, once: bool = False) -> jax.Array:
     """A root T (q, q) with TT' = H^-1, for H symmetric and positive semidefinite up to rounding.
 
     A tiny ridge replaces missing curvature (duplicated or constant columns, along which the gradient is 0 as well); if
     that factorisation fails by rounding, a larger one.  `single`: H was formed in float32 and is factored in it.
+    `once`: NaN where the first factorisation fails.
     """
     dtype = jnp.float32 if single else H.dtype
     q, unit = H.shape[0], eps(dtype)
@@ -217,8 +218,10 @@ def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
     eye = jnp.eye(q, dtype=dtype)
     C = (H / (d[:, None] * d[None])).astype(dtype) + jnp.where(diag > 0, 0, 1)[:, None].astype(dtype) * eye
     L = inverse_factor((C + RIDGE * q * unit * eye)[None])[0]
-    L = when(~jnp.isfinite(L.sum()), lambda _: inverse_factor((C + unit**0.5 * eye)[None])[0], L)
-    return jnp.where(jnp.isfinite(L.sum()), L.T, eye).astype(H.dtype) / d[:, None]
+    if not once:
+        L = when(~jnp.isfinite(L.sum()), lambda _: inverse_factor((C + unit**0.5 * eye)[None])[0], L)
+        L = jnp.where(jnp.isfinite(L.sum()), L, eye)
+    return L.T.astype(H.dtype) / d[:, None]
 
 
 def solve_root(T: jax.Array, b: jax.Array) -> jax.Array:

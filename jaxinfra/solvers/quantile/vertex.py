@@ -4,6 +4,7 @@ At a vertex q rows, the basis, have residual 0: b solves V_B b = y_B, every othe
 of its residual gives, and d_B = -V_B'^-1 V_N'd_N.  Where d_B is within its bounds the vertex is optimal.  If the basis
 that the interior point suggests is not, exchanges of one row follow: the row whose d_B is furthest outside leaves,
 along that edge the objective decreases up to a kink of another row, and that one enters.  L1 penalties are rows too.
+The inverse of V_B follows each exchange, and what rounding leaves of its solutions is solved for once more.
 
 Source: Barrodale and Roberts 1973; Koenker, Quantile Regression (2005), section 6.2.
 """
@@ -20,7 +21,8 @@ from jaxinfra._core import order
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.quantile.interior_point import Point, Program
+from jaxinfra.solvers.methods.mehrotra import Point
+from jaxinfra.solvers.quantile.interior_point import Program
 
 _INDEPENDENT = 32  # eps of a row's length: a smaller part of it independent of other rows is rounding
 
@@ -36,7 +38,8 @@ class Vertex(NamedTuple):
 def rows(V: jax.Array, basis: jax.Array) -> jax.Array:
     """The rows `basis` (q,) of V (n, q) over the identity."""
     n, q = V.shape
-    return jnp.where((basis < n)[:, None], V[jnp.minimum(basis, n - 1)], jnp.eye(q, dtype=V.dtype)[basis - n])
+    unit = (basis[:, None] - n == jnp.arange(q, dtype=basis.dtype)[None]).astype(V.dtype)
+    return jnp.where((basis < n)[:, None], V[jnp.minimum(basis, n - 1)], unit)
 
 
 def values(y: jax.Array, basis: jax.Array) -> jax.Array:
@@ -44,22 +47,21 @@ def values(y: jax.Array, basis: jax.Array) -> jax.Array:
     return jnp.where(basis < len(y), y[jnp.minimum(basis, len(y) - 1)], 0)
 
 
-def _basis(program: Program, point: Point) -> jax.Array:
-    """A basis of q independent rows, those furthest from their bounds first.
+def _basis(program: Program, d: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The q independent rows whose dual values d are furthest inside their bounds, and the inverse of their matrix.
 
-    Where the rows determine fewer than q parameters, rows of the penalty supply the rest, even those without width: for
-    each combination of columns that is 0 in all rows, one coefficient stays 0.  Without them such a basis would be
+    Rows are taken in that order if they are independent of those before, among 2 q and those of the penalty, which
+    come last: where a column is constant or 0 in all rows, one coefficient stays 0.  Without them such a basis would be
     singular, its vertex NaN or rounding, and no exchange could follow.
     """
     n, q = program.V.shape
-    low, high = jnp.append(program.low, -program.l1), jnp.append(program.high, program.l1)
-    d = jnp.append(point.d, point.e)
-    width = high - low
-    inside = jnp.where(width > 0, jnp.minimum(d - low, high - d) / positive(width), -1)
+    width = program.high - program.low
+    inside = jnp.where(width > 0, jnp.minimum(d - program.low, program.high - d) / positive(width), -1)
     first = lax.top_k(inside, min(2 * q, n + q))[1]
     candidates = jnp.concatenate([first, n + jnp.arange(q, dtype=first.dtype)])
-    R = rows(program.V, candidates)
-    least = jnp.where(jnp.arange(len(R)) < len(first), (_INDEPENDENT * eps(R.dtype)) ** 2 * (R * R).sum(1), jnp.inf)
+    start = rows(program.V, candidates)
+    least = (_INDEPENDENT * eps(start.dtype)) ** 2 * (start * start).sum(1)
+    least = jnp.where(jnp.arange(len(start), dtype=jnp.int32) < len(first), least, jnp.inf)
 
     def take(k: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         """Take one row, and subtract from all rows their part along its direction."""
@@ -70,67 +72,82 @@ def _basis(program: Program, point: Point) -> jax.Array:
         # Orthogonalised once more against U: in a nearly dependent row, rounding is a large part of the remainder.
         u = R[row] - dot(dot(U, R[row]), U)
         u = u / jnp.sqrt(dot(u, u))
-        return R - dot(R, u)[:, None] * u[None], U.at[k].set(u), chosen.at[k].set(candidates[row])
+        here = jnp.arange(q, dtype=jnp.int32) == k
+        return (
+            R - dot(R, u)[:, None] * u[None],
+            jnp.where(here[:, None], u[None], U),
+            jnp.where(here, row.astype(chosen.dtype), chosen),
+        )
 
-    return lax.fori_loop(0, q, take, (R, jnp.zeros((q, q), R.dtype), jnp.zeros(q, candidates.dtype)))[2]
+    zero = jnp.zeros((q, q), start.dtype), jnp.zeros(q, jnp.int32)
+    _, U, chosen = lax.fori_loop(0, q, take, (start, *zero))
+    # The basis is a lower triangle times U, whose rows are orthonormal.
+    triangle = dot(start[chosen], U.T)
+    inverse = lax.linalg.triangular_solve(triangle, U.T, lower=True)
+    return candidates[chosen].astype(jnp.int32), inverse
 
 
 class _State(NamedTuple):
     b: jax.Array
     basis: jax.Array
+    inverse: jax.Array  # (q, q) of the rows of the basis before the last exchange
+    entered: jax.Array  # (q,) 1 at the row that this exchange brought into the basis, 0 elsewhere
     void: jax.Array  # (q,) rows without width that stay in the basis, whatever their dual value
 
 
 def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Vertex, jax.Array]:
     """The vertex, and the exchanges that it took."""
-    n = len(program.y)
+    n, q = program.V.shape
     unit = eps(program.V.dtype)
-    low, high = jnp.append(program.low, -program.l1), jnp.append(program.high, program.l1)
-    inner = jnp.append(point.d, point.e)
+    low, high, wide = program.low, program.high, program.wide
+    inner = program.dual(point)
     noise = 16 * unit * jnp.abs(program.y).max()
-    wide = high > low
-    size = jnp.append(jnp.sqrt((program.V * program.V).sum(1)), jnp.ones(len(program.l1), program.V.dtype))
+    size = jnp.append(jnp.sqrt((program.V * program.V).sum(1)), jnp.ones(q, program.V.dtype))
+    index = jnp.arange(n + q, dtype=jnp.int32)
     # How far outside its bounds d_B may be.  In a row without width this is the residual of V'd, which counts times a
     # coefficient that may be large where data determine it to few digits: no more than the rounding of n terms.
-    slack = unit * (high - low).max() * jnp.where(wide, 1e3, 4 * n**0.5)
-
-    def at(basis: jax.Array) -> tuple[jax.Array, ...]:
-        """The point b, its residuals, the dual values, those of the basis d_B, and the factors of the basis."""
-        B, y = rows(program.V, basis), values(program.y, basis)
-        lu = jax.scipy.linalg.lu_factor(B)
-        b = jax.scipy.linalg.lu_solve(lu, y)
-        b = b + jax.scipy.linalg.lu_solve(lu, y - dot(B, b))
-        r = jnp.append(program.residual(b), -b).at[basis].set(0)
-        # Other rows with residual 0 keep the dual value of the interior point.
-        d = jnp.where(r > noise, high, jnp.where(r < -noise, low, jnp.clip(inner, low, high))).at[basis].set(0)
-        d_basis = -jax.scipy.linalg.lu_solve(lu, dot(d[:n], program.V) + d[n:], trans=1)
-        return b, r, d, d_basis, lu
+    bounds = jnp.stack([low, high, unit * (high - low).max() * jnp.where(wide, 1e3, 4 * n**0.5)])
 
     def step(state: _State) -> tuple[_State, Verdict]:
-        b, r, d, d_basis, lu = at(state.basis)
-        up, down = d_basis - high[state.basis], low[state.basis] - d_basis
-        outside, allowed = jnp.maximum(up, down), jnp.where(state.void, jnp.inf, slack[state.basis])
-        worst = jnp.argmax(outside / allowed)
-        optimal = jnp.isfinite(b).all() & (outside[worst] <= allowed[worst])
+        basis, entered = state.basis, state.entered
+        B, y = rows(program.V, basis), values(program.y, basis)
+        # Where a row entered, its column of the inverse is scaled, and multiples of it are taken from the others.
+        v = dot(dot(entered, B), state.inverse)
+        column = dot(state.inverse, entered) / jnp.where(entered.any(), dot(v, entered), 1)
+        inverse = state.inverse - column[:, None] * (v - entered)[None]
+        b = dot(inverse, y)
+        b = b + dot(inverse, y - dot(B, b))
+        within = (index[:, None] == basis[None]).any(1)
+        r = program.y - program.times(b)
+        # Other rows with residual 0 keep the dual value of the interior point.
+        d = jnp.where(r > noise, high, jnp.where(r < -noise, low, jnp.clip(inner, low, high)))
+        g = program.adjoint(jnp.where(within, 0, d))
+        d_basis = -dot(g, inverse)
+        d_basis = d_basis - dot(g + dot(d_basis, B), inverse)
+        lowest, highest, slack = bounds[:, basis]
+        up, down = d_basis - highest, lowest - d_basis
+        outside, allowed = jnp.maximum(up, down), jnp.where(state.void, jnp.inf, slack)
+        leaves = jnp.arange(q, dtype=jnp.int32) == jnp.argmax(outside / allowed).astype(jnp.int32)
+        excess = jnp.where(leaves, outside, 0).sum()
+        finite = jnp.isfinite(b).all()
+        optimal = finite & (outside <= allowed).all()
         # Along the edge: dr = +1 or -1 in the row that leaves, 0 in the rest of the basis.
-        sign = jnp.where(up[worst] > down[worst], 1, -1).astype(b.dtype)
-        leaves = jnp.arange(len(b), dtype=worst.dtype) == worst
-        db = -jax.scipy.linalg.lu_solve(lu, jnp.where(leaves, sign, 0))
-        dr = jnp.append(-dot(program.V, db), -db).at[state.basis].set(0)
+        db = dot(inverse, jnp.where(leaves, jnp.where(up > down, -1, 1), 0).astype(b.dtype))
+        dr = jnp.where(within, 0, -program.times(db))
         # A row without width whose edge changes none of the others: a combination of columns that is rounding, or 0.
         moves = wide & (jnp.abs(dr) > _INDEPENDENT * unit * size * jnp.sqrt(dot(db, db)))
-        void = leaves & ~wide[state.basis] & ~moves.any()
+        void = leaves & (highest <= lowest) & ~moves.any()
         kink = jnp.where(dr != 0, jnp.maximum(-r / jnp.where(dr != 0, dr, 1), 0), jnp.inf)
         rise = jnp.where(dr < 0, (low - d) * dr, (high - d) * dr)
-        t = order.smallest(kink, rise, outside[worst])
-        enters = jnp.argmax((kink == t) & (rise > 0)).astype(state.basis.dtype)
+        t = order.smallest(kink, rise, excess)
+        enters = jnp.argmax((kink == t) & (rise > 0)).astype(jnp.int32)
         # At an optimal vertex the objective decreases along no edge, and there is no t.
-        failed = ~optimal & ~(jnp.isfinite(b).all() & (jnp.isfinite(t) | void.any()))
-        basis = jnp.where(leaves & ~void & ~optimal & ~failed, enters, state.basis)
-        return _State(b, basis, state.void | void), Verdict(
-            optimal | failed, jnp.where(failed, Status.STALLED, Status.CONVERGED)
-        )
+        failed = ~optimal & ~(finite & (jnp.isfinite(t) | void.any()))
+        entered = leaves & ~void & ~optimal & ~failed
+        new = _State(b, jnp.where(entered, enters, basis), inverse, entered.astype(b.dtype), state.void | void)
+        return new, Verdict(optimal | failed, jnp.where(failed, Status.STALLED, Status.CONVERGED))
 
-    start = _State(point.b, _basis(program, point).astype(jnp.int32), jnp.zeros(point.b.shape, bool))
+    basis, inverse = _basis(program, inner)
+    start = _State(point.x, basis, inverse, jnp.zeros_like(point.x), jnp.zeros(q, bool))
     end, status, n_iter = drive(step, start, max_iter=max_iter)
     return Vertex(end.b, end.basis, status == Status.CONVERGED), n_iter

@@ -5,7 +5,7 @@ r"""Huber's regression with its scale as one more unknown, from data to `Fit`.
     rho(z) = z^2 / 2 where |z| <= delta, else delta |z| - delta^2 / 2
 
 jointly convex, so Newton's method takes all unknowns at once.  A row within delta has the curvature v v' / s with
-v = (x, 1, z), the others have none: one Gram matrix of p + 2 columns.  Small data: exact Newton steps.  Large data: the
+v = (x, 1, z), the others have none: one Gram matrix of p + 2 columns.  Small data: `huber_newton`.  Large data: the
 minimum over a subsample of the rows is the start, its Hessian the metric, L-BFGS on all rows removes the rest.
 
 Source: Huber, Robust Statistics (1981), section 7.7; Owen 2007, A robust hybrid of lasso and ridge regression, section
@@ -15,7 +15,6 @@ Source: Huber, Robust Statistics (1981), section 7.7; Owen 2007, A robust hybrid
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +24,7 @@ from jaxinfra._core.absent import masked, or_ones
 from jaxinfra._core.finish import finish
 from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
 from jaxinfra._core.rows import sum_blocks
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
 from jaxinfra.norms import Huber
 from jaxinfra.solvers.linalg import cholesky, design
@@ -32,20 +32,14 @@ from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.methods import newton
+from jaxinfra.solvers.robust import huber_newton
 from jaxinfra.solvers.robust import residual_scale as scales
+from jaxinfra.solvers.robust.huber_newton import Found, Setup, longest, outside_share
 
 # A scale below this many eps of the spread of y counts as 0: the residuals are then rounding alone.
 _NOTHING = 64
-
-
-class Setup(NamedTuple):
-    """Data without the penalty, y centred."""
-
-    data: Data
-    delta: jax.Array
-    frame: Frame
-    fit_intercept: bool
-    blocked: bool
+# The deviation of y over the unit of `residual_scale.rough` up to which the lean program's frame of y is its moments.
+_USUAL = 20
 
 
 def _residuals(Z: jax.Array, y: jax.Array, theta: jax.Array) -> jax.Array:
@@ -99,9 +93,12 @@ def _hessian(
 
 def solve(
     data: Data, delta: jax.Array, l2: jax.Array, init: Scaled | None, *, fit_intercept: bool, blocked: bool,
-    tol: jax.Array | None, max_iter: jax.Array,
+    tol: jax.Array | None, max_iter: jax.Array, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
-    """Fit data (its offset already taken from y) with l2 scalar or (p,).  Fit(Scaled, Info)."""
+    """Fit data (its offset already taken from y) with l2 scalar or (p,).  Fit(Scaled, Info).
+
+    Rare: outliers so far away that mean and standard deviation of y are no frame for it.
+    """
     live = (data, delta, jnp.broadcast_to(l2, data.X.shape[1:]))
     data, delta, l2 = implicit.frozen(live)
     n, p = data.X.shape
@@ -110,7 +107,7 @@ def solve(
 
     f = design.frame(data.X, data.w, fit_intercept, blocked)
     w = or_ones(data.w, data.y)
-    centre, unit = _frame(data.y, w, fit_intercept, blocked)
+    centre, unit = _frame(data, w, fit_intercept, blocked, rare)
     # The scale then starts at 1.
     setup = Setup(data._replace(y=(data.y - centre) / unit), delta, f, fit_intercept, blocked)
 
@@ -120,13 +117,29 @@ def solve(
     gradient_unit = jnp.append(design.column_norms(sample or setup.data, f, fit_intercept), one)
     # The objective is in units of `unit` as well, so the penalty on coef / unit is larger by it.
     ridge = jnp.pad(f.penalty(l2 * unit, fit_intercept, 2), (0, 1))
+    theta = _start(init, f, centre, unit, fit_intercept)
+    if sample is None:
+        found, status, n_iter = huber_newton.minimise(setup, theta, gradient_unit, ridge, tol, max_iter, rare)
+    else:
+        found, status, n_iter = _large(setup, sample, theta, gradient_unit, ridge, tol, max_iter, init is None)
+
+    s = found.theta[-1]
+    coef, intercept = f.params_of(found.theta[:-1] * unit, fit_intercept)
+    params = Scaled(coef, intercept + centre, s * unit)
+    if not rare.lean:
+        params = _attach(params, live, f, fit_intercept, blocked)
+    return _finish(params, found, status, n_iter, live, unit, s <= _NOTHING * eps(dtype), rare)
+
+
+def _large(
+    setup: Setup, sample: Data, theta: jax.Array, unit: jax.Array, ridge: jax.Array, tol: jax.Array,
+    max_iter: jax.Array, from_sample: bool,
+) -> tuple[Found, jax.Array, jax.Array]:  # fmt: skip
+    """L-BFGS for large data, with the Hessian of a subsample as its metric and the minimum over it as its start."""
 
     def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
-        # Rows beyond delta have a slope but no curvature: where few rows are within, a Newton step is far too long.
-        # The curvature of their majoriser bounds the step and vanishes with the gradient: the last steps are Newton's.
         g = _evaluate(setup, rows, theta).gradient + ridge * theta
-        outside = jnp.minimum((jnp.abs(g) / gradient_unit).max(), 1)
-        H = _hessian(setup, rows, theta, outside=outside, single=single)
+        H = _hessian(setup, rows, theta, outside=outside_share(g, unit), single=single)
         return cholesky.inverse_root(H + jnp.diag(ridge), single=single)
 
     def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: jax.Array) -> tuple:
@@ -134,41 +147,30 @@ def solve(
             e = _evaluate(setup, rows, theta)
             return newton.Evaluation(e.value + 0.5 * (ridge * theta * theta).sum(), e.gradient + ridge * theta)
 
-        form = partial(metric_at, rows, single=rows is sample)
         return newton.minimise(
-            evaluate, form, theta, gradient_unit, l1=None, metric=metric, exact=sample is None,
-            patience=newton.patience(p), cautious=jnp.array(False), tol=tol, max_iter=max_iter,
-            longest=_longest,
+            evaluate, partial(metric_at, rows, single=rows is sample), theta, unit, l1=None, metric=metric, exact=False,
+            patience=newton.patience(setup.data.X.shape[1]), cautious=jnp.array(False), tol=tol, max_iter=max_iter,
+            longest=longest,
         )  # fmt: skip
 
-    theta, metric = _start(init, f, centre, unit, fit_intercept), None
-    if sample is not None:
-        if init is None:
-            theta = run(sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
-        metric = metric_at(sample, theta, single=True)
-    state, status, n_iter = run(setup.data, theta, metric, tol)
-
-    s = state.theta[-1]
-    coef, intercept = f.params_of(state.theta[:-1] * unit, fit_intercept)
-    params = _attach(Scaled(coef, intercept + centre, s * unit), live, f, fit_intercept, blocked)
-    return _finish(params, state, status, n_iter, live, unit, s <= _NOTHING * eps(dtype))
+    if from_sample:
+        theta = run(sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, theta.dtype)))[0].theta
+    state, status, n_iter = run(setup.data, theta, metric_at(sample, theta, single=True), tol)
+    return Found(state.theta, state.value, state.optimality), status, n_iter
 
 
-def _frame(y: jax.Array, w: jax.Array, fit_intercept: bool, blocked: bool) -> tuple[jax.Array, jax.Array]:
+def _frame(data: Data, w: jax.Array, fit_intercept: bool, blocked: bool, rare: Rare) -> tuple[jax.Array, jax.Array]:
     """A centre and a unit of y: the mean and the standard deviation, which leave the least rounding, or those of
     `residual_scale.frame` where outliers make the deviation more than 100 times as large as that unit."""
-    total = w.sum()
+    y, total = data.y, data.weight
     mean = dot(w, y) / positive(total) if fit_intercept else jnp.zeros((), y.dtype)
     spread = jnp.sqrt(dot(w, (y - mean) ** 2) / positive(total))
+    if rare.lean:
+        rare.note(~((spread <= _USUAL * scales.rough(y, data.w, fit_intercept)) & (spread > 0)))
+        return mean, spread
     centre, unit = scales.frame(y, w, fit_intercept, blocked)
     usual = (spread <= 100 * unit) & (spread > 0)
     return jnp.where(usual, mean, centre), jnp.where(usual, spread, unit)
-
-
-def _longest(theta: jax.Array, direction: jax.Array) -> jax.Array:
-    """Length of the first trial: a full step, or what takes the scale 99 % of the way to 0 if that would go further."""
-    s, ds = theta[-1], direction[-1]
-    return jnp.where(s + ds > 0.01 * s, 1, -0.99 * s / jnp.where(ds < 0, ds, -1))
 
 
 def _start(init: Scaled | None, f: Frame, centre: jax.Array, unit: jax.Array, fit_intercept: bool) -> jax.Array:
@@ -213,21 +215,22 @@ def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked:
 
 
 def _finish(
-    params: Scaled, state: newton.State, status: jax.Array, n_iter: jax.Array, live: tuple, unit: jax.Array,
-    no_scale: jax.Array,
+    params: Scaled, found: Found, status: jax.Array, n_iter: jax.Array, live: tuple, unit: jax.Array,
+    no_scale: jax.Array, rare: Rare,
 ) -> Fit:  # fmt: skip
     """The Fit: Status, and NaN where there is no solution."""
     data, delta, l2 = implicit.frozen(live)
-    state = implicit.frozen(state)
+    found = implicit.frozen(found)
     sound = (data.weight > 0) & (l2 >= 0).all() & (delta > 0)
     if data.w is not None:
         sound &= (data.w >= 0).all()
     finite = jnp.isfinite(data.y.sum() + data.weight + l2.sum() + delta)
     return finish(
         params,
-        Info(status, n_iter, state.value * unit, state.optimality),
+        Info(status, n_iter, found.value * unit, found.optimality),
         (finite, Status.NONFINITE),
         (sound, Status.SINGULAR),
-        (all_finite(state.value, *implicit.frozen(params)), Status.NONFINITE),
+        (all_finite(found.value, *implicit.frozen(params)), Status.NONFINITE),
         (~no_scale & (delta > 1), Status.ZERO_SCALE),
+        rare=rare,
     )

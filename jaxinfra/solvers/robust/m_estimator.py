@@ -12,7 +12,6 @@ Source: Huber, Robust Statistics (1981), sections 7.8; Holland and Welsch 1977.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -23,9 +22,10 @@ from jax.flatten_util import ravel_pytree
 from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked, or_ones
 from jaxinfra._core.finish import finish
-from jaxinfra._core.loop import Verdict, drive
+from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
 from jaxinfra._core.rows import sum_blocks
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Info, Linear, Scaled, Status
 from jaxinfra.norms import Huber, Norm
 from jaxinfra.solvers.linalg import cholesky, design
@@ -43,21 +43,18 @@ _PATIENCE = 20  # steps without progress after which the fit counts as stalled
 
 class _State(NamedTuple):
     theta: jax.Array
-    s: jax.Array
-    optimality: jax.Array
-    first: jax.Array  # whether the norm is still Huber's
-    steps: jax.Array
-    best: jax.Array
-    stagnant: jax.Array
+    numbers: jax.Array  # the scale and the optimality of the last step, and the smallest optimality so far
+    counts: jax.Array  # whether the norm is still Huber's, steps made, and those without progress
 
 
 def solve(
     data: Data, norm: Norm, constant: jax.Array | None, init: Linear | None, *, estimator: str, fit_intercept: bool,
-    blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+    blocked: bool, tol: jax.Array | None, max_iter: jax.Array, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Fit data, its offset already taken from y.
 
-    estimator: "mad", "proposal2" (constant is its cutoff) or "known" (constant is the scale).
+    estimator: "mad", "proposal2" (constant is its cutoff) or "known" (constant is the scale).  Rare: normal equations
+    that need a second factorisation, and fits that do not converge.
     """
     live = (data, norm, constant)
     data, norm, constant = implicit.frozen(live)
@@ -93,59 +90,74 @@ def solve(
         H, g = sum_blocks(sums, (data.X, h, r, data.w), blocked=blocked)
         return mirror(H), g
 
+    two = norm.redescending and init is None  # Huber's norm comes first
+
     def step(state: _State) -> tuple[_State, Verdict]:
+        scale, before, best = state.numbers
+        first, steps, stagnant = state.counts[0] > 0, state.counts[1], state.counts[2]
         r = residual(state.theta)
         s = scale_of(r)
         z = r / positive(s)
         h = norm.weight(z)
         if norm.redescending:
-            h = jnp.where(state.first, Huber().weight(z), h)
+            h = jnp.where(first, Huber().weight(z), h)
+        if init is None:
+            # The first trip is the start: least squares on y clipped.
+            start = steps < 0
+            h, r = jnp.where(start, 1, h), jnp.where(start, jnp.clip(r, -_FAR, _FAR), r)
         H, g = normal(w * h, r)
         optimality = jnp.abs(g / norms).max() / (weight * positive(s))
         # Huber's norm, where it comes first, until it has nearly converged.
-        ending = state.first & ((optimality <= _COARSE) | (state.steps >= _FIRST))
-        met = ~state.first & (optimality <= tol)
-        T = cholesky.inverse_root(H)
-        theta = jnp.where(met, state.theta, state.theta + solve_root(T, g))
+        ending = first & ((optimality <= _COARSE) | (steps >= _FIRST))
         # A clearly smaller scale counts as progress too: it may be on its way to 0.
-        better = (optimality < 0.9 * state.best) | (s < 0.9 * state.s)
-        best = jnp.minimum(optimality, state.best)
-        stagnant = jnp.where(better | state.first, 0, state.stagnant + 1)
-        new = _State(theta, s, optimality, state.first & ~ending, state.steps + 1, best, stagnant)
-        stuck = (stagnant > _PATIENCE) | ~(s > 0) | ~jnp.isfinite(optimality)
-        return new, Verdict(met | stuck, jnp.where(met, Status.CONVERGED, Status.STALLED))
+        better = (optimality < 0.9 * best) | (s < 0.9 * scale)
+        stuck = ~(s > 0) | ~jnp.isfinite(optimality)
+        if init is None:
+            ending, better, stuck = ending & ~start, better | start, stuck & ~start
+            s, optimality = jnp.where(start, 1, s), jnp.where(start, jnp.inf, optimality)
+        met = ~first & (optimality <= tol)
+        T = cholesky.inverse_root(H, once=rare.lean)
+        theta = jnp.where(met, state.theta, state.theta + solve_root(T, g))
+        stagnant = jnp.where(better | first, 0, stagnant + 1)
+        new = _State(
+            theta, jnp.stack([s, optimality, jnp.minimum(optimality, best)]),
+            jnp.stack([(first & ~ending).astype(jnp.int32), steps + 1, stagnant]),
+        )  # fmt: skip
+        return new, Verdict(met | stuck | (stagnant > _PATIENCE), jnp.where(met, Status.CONVERGED, Status.STALLED))
 
     begin = _State(
-        _start(init, f, centre, unit, q, normal, w, y), jnp.ones((), dtype), jnp.asarray(jnp.inf, dtype),
-        jnp.array(norm.redescending and init is None), jnp.int32(0), jnp.asarray(jnp.inf, dtype), jnp.int32(0),
+        jnp.zeros(q, dtype) if init is None else _given(init, f, centre, unit, q),
+        jnp.array([1, jnp.inf, jnp.inf], dtype), jnp.array([two, 0 if init else -1, 0], jnp.int32),
     )  # fmt: skip
-    state, status, n_iter = drive(step, begin, max_iter=max_iter)
+    state, status, n_iter = drive(step, begin, max_iter=max_iter if init else max_iter + 1)
+    n_iter = n_iter if init else jnp.maximum(n_iter - 1, 0)
 
-    r = residual(state.theta)
-    s = scale_of(r)
+    r, s = residual(state.theta), state.numbers[0]
+    rare.note(status != Status.CONVERGED)
+    if not rare.lean:
+        # A step that did not end the iteration has left the scale behind.
+        s = when(status != Status.CONVERGED, lambda _: jnp.asarray(scale_of(r), dtype), s)
     coef, intercept = f.params_of(state.theta * unit, fit_intercept)
     params = Scaled(coef, intercept + centre, s * unit)
-    params = _attach(params, live, f, r, estimator, q)
+    if not rare.lean:
+        params = _attach(params, live, f, r, estimator, q)
     z = r / positive(s)
-    value = dot(w, norm.rho(z)) / weight * (s * unit) ** 2
+    parts = jnp.stack([w * norm.rho(z), ((w > 0) & (norm.weight(z) > 0)).astype(dtype)])
+    total, counting = dot(parts, jnp.ones_like(z))
+    value = total / weight * (s * unit) ** 2
     # The rows that count must determine the parameters.
-    counting = ((w > 0) & (norm.weight(z) > 0)).sum()
-    status = jnp.where(counting >= min(q, len(y)), status, Status.SINGULAR)
-    status = jnp.where(s > _NOTHING * eps(dtype), status, Status.ZERO_SCALE)
-    return _finish(params, value, state.optimality, status, n_iter, live)
+    enough, spread = counting >= min(q, len(y)), s > _NOTHING * eps(dtype)
+    rare.note(~(enough & spread))
+    if not rare.lean:
+        status = jnp.where(enough, status, Status.SINGULAR)
+        status = jnp.where(spread, status, Status.ZERO_SCALE)
+    return _finish(params, value, state.numbers[1], status, n_iter, live, rare)
 
 
-def _start(
-    init: Linear | None, f: Frame, centre: jax.Array, unit: jax.Array, q: int,
-    normal: Callable[..., tuple[jax.Array, jax.Array]], w: jax.Array, y: jax.Array,
-) -> jax.Array:  # fmt: skip
-    """The theta of init, or of least squares on y clipped at `_FAR`."""
-    if init is not None:
-        coef, intercept = (jnp.asarray(a, y.dtype) for a in (init.coef, init.intercept))
-        return f.theta_of(Linear(coef, intercept - centre), q > len(coef)) / unit
-    H, g = normal(w, jnp.clip(y, -_FAR, _FAR))
-    T = cholesky.inverse_root(H)
-    return solve_root(T, g)
+def _given(init: Linear, f: Frame, centre: jax.Array, unit: jax.Array, q: int) -> jax.Array:
+    """The theta of init."""
+    coef, intercept = (jnp.asarray(a, unit.dtype) for a in (init.coef, init.intercept))
+    return f.theta_of(Linear(coef, intercept - centre), q > len(coef)) / unit
 
 
 def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str, q: int) -> Scaled:
@@ -192,13 +204,16 @@ def _attach(params: Scaled, live: tuple, f: Frame, r: jax.Array, estimator: str,
 
 
 def _finish(
-    params: Scaled, value: jax.Array, optimality: jax.Array, status: jax.Array, n_iter: jax.Array, live: tuple
-) -> Fit:
+    params: Scaled, value: jax.Array, optimality: jax.Array, status: jax.Array, n_iter: jax.Array, live: tuple,
+    rare: Rare,
+) -> Fit:  # fmt: skip
     """The Fit: Status, and NaN where there is no solution."""
     data, norm, constant = implicit.frozen(live)
     sound = data.weight > 0
-    X, w = masked(data.X, data.w)
-    finite = jnp.isfinite(data.y.sum() + data.weight + (0 if w is None else w.sum()))
+    finite = jnp.isfinite(data.y.sum() + data.weight)
+    if not rare.lean:  # NaN and inf in X reach the value
+        X, w = masked(data.X, data.w)
+        finite &= jnp.isfinite(dot(jnp.ones_like(data.y), X)).all() & jnp.isfinite(0 if w is None else w.sum())
     if data.w is not None:
         sound &= (data.w >= 0).all()
     for leaf in (*jax.tree.leaves(norm), *([] if constant is None else [constant])):
@@ -207,7 +222,8 @@ def _finish(
     return finish(
         params,
         Info(status, n_iter, value, optimality),
-        (finite & jnp.isfinite(dot(jnp.ones_like(data.y), X)).all(), Status.NONFINITE),
+        (finite, Status.NONFINITE),
         (sound, Status.SINGULAR),
         (all_finite(value, *implicit.frozen(params)), Status.NONFINITE),
+        rare=rare,
     )

@@ -18,6 +18,7 @@ from jaxinfra._core.absent import or_ones
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Linear, Status, short_repr
 from jaxinfra.solvers.least_squares import ridge
 from jaxinfra.solvers.linalg import cholesky, design
@@ -53,6 +54,7 @@ class _Best(NamedTuple):
 def solve(
     live: Data, key: jax.Array, threshold: jax.Array | None, confidence: jax.Array, init: Linear | None,
     tol: jax.Array | None, max_iter: jax.Array, *, n_trials: int, size: int, fit_intercept: bool, blocked: bool,
+    rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Fit data, the offset already taken from y: Fit(Linear, ConsensusInfo)."""
     X, y, w, _ = implicit.frozen(live)
@@ -104,11 +106,13 @@ def solve(
     final = ridge.solve(
         live.X, live.y, inside if live.w is None else jnp.where(inside > 0, live.w, 0), None,
         fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=jnp.int32(10),
+        rare=rare,
     )  # fmt: skip
     together = ((inside > 0).sum() > size) & (best.agreed >= 0)
     status, _, value, optimality, *_ = final.info
     info = ConsensusInfo(status, n_iter + 1, value, optimality, inside.sum(), c, best.trials)
-    return finish(final.params, info, (finite, Status.NONFINITE), (together & sound, Status.SINGULAR))
+    tests = (finite, Status.NONFINITE), (together & sound, Status.SINGULAR)
+    return finish(final.params, info, *tests, rare=rare)
 
 
 def _spread(y: jax.Array, w: jax.Array) -> jax.Array:

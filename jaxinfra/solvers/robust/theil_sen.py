@@ -16,6 +16,7 @@ from jaxinfra._core import implicit
 from jaxinfra._core.absent import masked, or_ones
 from jaxinfra._core.finish import finish
 from jaxinfra._core.precision import all_finite, dot, positive, tolerance
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.robust import spatial_median, subsets
@@ -23,7 +24,7 @@ from jaxinfra.solvers.robust import spatial_median, subsets
 
 def solve(
     live: Data, key: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, n_subsets: int,
-    size: int, fit_intercept: bool,
+    size: int, fit_intercept: bool, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Fit data, the offset already taken from y: Fit(Linear, Info)."""
     X, y, w, _ = implicit.frozen(live)
@@ -53,6 +54,7 @@ def solve(
         (finite, Status.NONFINITE),
         ((fits.weight.sum() > 0) & sound, Status.SINGULAR),
         (all_finite(*implicit.frozen(params)), Status.NONFINITE),
+        rare=rare,
     )
 
 
