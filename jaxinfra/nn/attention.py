@@ -182,7 +182,8 @@ def _heads(block: Block, h: jax.Array, heads: int) -> list[jax.Array]:
 
 
 def _attention(block: Block, h: jax.Array, may: jax.Array | None, heads: int) -> jax.Array:
-    mixed = attend(*_heads(block, h, heads), may)
+    query, key, value = _heads(block, h, heads)
+    mixed = attend(query, key, value, may)
     n, steps, width = h.shape
     return layers.dense(block.output, mixed.swapaxes(1, 2).reshape(n * steps, width)).reshape(h.shape)
 
