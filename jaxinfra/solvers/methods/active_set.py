@@ -30,8 +30,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinfra._core.loop import Verdict, drive, when
+from jaxinfra._core.loop import Verdict, drive, strong, when
 from jaxinfra._core.precision import dot, eps, positive
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.linalg.products import diagonal
 from jaxinfra.solvers.methods.proximal_gradient import accelerated, soft
@@ -43,21 +44,24 @@ S = TypeVar("S")
 SMALL, _EXPENSIVE = 100, 256
 
 
-class _Step(NamedTuple):
-    w: jax.Array
-    g: jax.Array  # c - Hw
+class _Turn(NamedTuple):
+    """The state of B problems that are solved in turn."""
+
+    i: jax.Array  # the problem in hand
     damping: jax.Array
-    error: jax.Array
+    status: jax.Array  # of the last problem that ended
+    w: jax.Array  # (B, p): solutions of the problems before i, starts of the others
+    n_iter: jax.Array  # (B,)
 
 
-def violation(w: jax.Array, g: jax.Array, d: jax.Array, l1: jax.Array) -> jax.Array:
-    """The largest |subgradient of least norm|_j / sqrt(d_j), d the diagonal of H.
+def violations(w: jax.Array, g: jax.Array, d: jax.Array, l1: jax.Array) -> jax.Array:
+    """The |subgradient of least norm|_j / sqrt(d_j), d the diagonal of H.
 
-    Half its square is the decrease of q that one coefficient could still give.
+    Half the square is the decrease of q that this coefficient could still give.
     """
     l1, d = jnp.broadcast_to(l1, w.shape), jnp.broadcast_to(d, w.shape)
     v = jnp.where(w == 0, soft(g, l1), g - l1 * jnp.sign(w))
-    return jnp.where(d > 0, jnp.abs(v) / jnp.sqrt(positive(d)), 0).max(-1)
+    return jnp.where(d > 0, jnp.abs(v) / jnp.sqrt(positive(d)), 0)
 
 
 def reduced(
@@ -83,63 +87,79 @@ def reduced(
 
 def newton(
     H: jax.Array, c: jax.Array, l1: jax.Array, l2: jax.Array | None, w: jax.Array, origin: jax.Array, *,
-    tol: jax.Array, max_iter: jax.Array | int,
+    tol: jax.Array, budget: jax.Array, follow: jax.Array | bool = False,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
-    """The iteration on all columns of H + diag(l2) (p, p), for small p: (w, status, n_iter) from the start w (p,).
+    """The iteration for B problems in turn, on all columns of H + diag(l2), for small p: (w (B, p), status of the last,
+    steps (B,)).
 
-    c is minus the gradient of the smooth part at `origin`: near the solution g = c - H(w - origin) keeps its digits.
+    l1, l2, w: (B, p), w the starts.  c: minus the gradient of the smooth part at `origin`, both (B, p) or (1, p): near
+    the solution g = c - H(w - origin) keeps its digits.  budget: most steps of each problem, (B,); one that has none
+    keeps its start.  follow: each problem starts from the solution of the one before it.
     Ends CONVERGED when the active set repeats or the `violation` is at most tol; STALLED when rounding stops it.
     Columns with H_jj = 0 have w_j = 0.
     """
-    dtype = w.dtype
-    d = diagonal(H) if l2 is None else diagonal(H) + l2
-    live = d > 0
-    t = jnp.where(live, 1 / jnp.where(live, d, 1), 0)
-    per_column = jnp.sqrt(t)
+    (B, p), dtype = w.shape, w.dtype
+    diag = diagonal(H)
 
-    def gradient(w: jax.Array) -> jax.Array:
-        Hw = dot(H, w - origin)
-        return c - Hw if l2 is None else c - Hw - l2 * (w - origin)
+    def step(x: _Turn) -> _Turn:
+        # One loop for all problems: a loop in a loop would be a second set of states.
+        row = lambda a: a[0] if len(a) == 1 else lax.dynamic_index_in_dim(a, x.i, keepdims=False)  # noqa: E731
+        own, c_, o, l1_ = row(x.w), row(c), row(origin), row(l1)
+        l2_ = None if l2 is None else row(l2)
+        d = diag if l2_ is None else diag + l2_
+        live = d > 0
+        t = jnp.where(live, 1 / positive(d), 0)
 
-    def noise(g: jax.Array) -> jax.Array:
-        """The part of the violation that is rounding."""
-        return 8 * eps(dtype) * (per_column * (jnp.abs(g) + jnp.abs(c))).max()
+        def gradient(w: jax.Array) -> jax.Array:
+            Hw = dot(H, w - o)
+            return c_ - Hw if l2_ is None else c_ - Hw - l2_ * (w - o)
 
-    def predict(w: jax.Array, g: jax.Array, damping: jax.Array) -> tuple[jax.Array, jax.Array]:
-        t_ = t / (1 + damping)
-        u = w + t_ * g
-        A = live & (jnp.abs(u) > t_ * l1)
-        return A, jnp.where(A, jnp.sign(u), 0)
+        def predict(w: jax.Array, g: jax.Array, damping: jax.Array | float) -> tuple[jax.Array, jax.Array]:
+            t_ = t / (1 + damping)
+            u = w + t_ * g
+            A = live & (jnp.abs(u) > t_ * l1_)
+            return A, jnp.where(A, jnp.sign(u), 0)
 
-    def step(x: _Step) -> tuple[_Step, Verdict]:
-        A, s = predict(x.w, x.g, x.damping)
-        kept = jnp.where(A, x.w, 0)
-        w = kept + reduced(H, A, x.damping, l2)(gradient(kept) - l1 * s)
+        before = gradient(own)
+        A, s = predict(own, before, x.damping)
+        kept = jnp.where(A, own, 0)
+        w = kept + reduced(H, A, x.damping, l2_)(gradient(kept) - l1_ * s)
         g = gradient(w)
-        error = violation(w, g, d, l1)
-        B, r = predict(w, g, jnp.zeros_like(x.damping))
-        solved = ((x.damping == 0) & ((A == B) & (s == r)).all()) | (error <= jnp.maximum(tol, noise(g)))
+        B_, r = predict(w, g, 0.0)
 
-        # q(w) - q(x.w), and the size of its terms
-        e = w - x.w
-        terms = jnp.stack([-0.5 * e * (x.g + g), l1 * (jnp.abs(w) - jnp.abs(x.w))])
-        change, rounding = terms.sum(), 8 * eps(dtype) * jnp.abs(terms).sum()
-        descends = (change < -rounding) | ((change <= rounding) & (error < 0.5 * x.error))
-        accept = solved | descends
+        # Sums and maxima as rows of one array each: q(w) - q(own), the size of its terms, and the columns that the
+        # candidate predicts otherwise; the violations before and after, and the part of the latter that is rounding.
+        e = w - own
+        terms = -0.5 * e * (before + g), l1_ * (jnp.abs(w) - jnp.abs(own))
+        differs = ((A != B_) | (s != r)).astype(dtype)
+        change, size, different = jnp.stack([terms[0] + terms[1], sum(map(jnp.abs, terms)), differs]).sum(1)
+        noise = 8 * eps(dtype) * jnp.sqrt(t) * (jnp.abs(g) + jnp.abs(c_))
+        last, error, noise = jnp.stack([violations(own, before, d, l1_), violations(w, g, d, l1_), noise]).max(1)
+        rounding = 8 * eps(dtype) * size
+
+        in_budget = row(x.n_iter) < row(budget)
+        solved = ((x.damping == 0) & (different == 0)) | (error <= jnp.maximum(tol, noise))
+        descends = (change < -rounding) | ((change <= rounding) & (error < 0.5 * last))
+        accept = in_budget & (solved | descends)
         less = jnp.where(x.damping > 1e-2, 0.1 * x.damping, 0)
         more = jnp.maximum(4 * x.damping, 0.1)
-        new = _Step(
-            jnp.where(accept, w, x.w), jnp.where(accept, g, x.g), jnp.where(accept, less, more),
-            jnp.where(accept, error, x.error),
-        )  # fmt: skip
         stalled = ~solved & (more > 1e4)
-        return new, Verdict(solved | stalled, jnp.where(stalled, Status.STALLED, Status.CONVERGED))
+        done = solved | stalled | (row(x.n_iter) + 1 >= row(budget))
+        status = jnp.where(solved, Status.CONVERGED, jnp.where(stalled, Status.STALLED, Status.MAX_ITER))
+        damping = jnp.where(done, 0, jnp.where(accept, less, more))
+        end, at = jnp.where(accept, w, own), jnp.arange(B, dtype=jnp.int32)
+        ends = (at == x.i) | ((at == x.i + 1) & done & follow)
+        return _Turn(
+            x.i + done, damping, status.astype(jnp.int32), jnp.where(ends[:, None], end[None], x.w),
+            x.n_iter + ((at == x.i) & in_budget),
+        )  # fmt: skip
 
-    w = jnp.where(live, w, 0)
-    g = gradient(w)
-    start = _Step(w, g, jnp.zeros((), dtype), violation(w, g, d, l1))
-    end, status, n_iter = drive(step, start, max_iter=max_iter)
-    return end.w, status, n_iter
+    w = jnp.where((diag if l2 is None else diag + l2) > 0, w, 0)
+    # No loop at all where no problem has a budget left, instead of a step for each.
+    first = jnp.where((budget > 0).any(), 0, B).astype(jnp.int32)
+    start = _Turn(first, jnp.zeros((), dtype), jnp.int32(Status.MAX_ITER), w, jnp.zeros(B, jnp.int32))
+    end = lax.while_loop(lambda x: x.i < B, step, strong(start))
+    return end.w, end.status, end.n_iter
 
 
 class Block(NamedTuple):
@@ -191,7 +211,7 @@ def by_capacity(sizes: list[int], need: jax.Array, fn: Callable[[int, S], S], st
 def rounds(
     oracle: Oracle, l1: jax.Array, l2: jax.Array | None, w: jax.Array, g: jax.Array,
     measure: Callable[..., jax.Array], *, tol: jax.Array, inner_tol: jax.Array,
-    max_iter: jax.Array | int, most: int, chain: jax.Array | bool = True,
+    max_iter: jax.Array | int, most: int, chain: jax.Array | bool = True, rare: Rare = WHOLE,
 ) -> tuple[Block, jax.Array]:  # fmt: skip
     """Solve B problems on common working sets: (Block, status).
 
@@ -229,19 +249,9 @@ def rounds(
             hold |= ~settled | (error <= tol)
         budget = jnp.where(hold, 0, jnp.asarray(max_iter, jnp.int32) - b.n_iter)
         follow = first & chain & (size < _EXPENSIVE)
-
-        def one(i: jax.Array, x: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            own, n_iter = x
-            start = jnp.where(follow, own[jnp.maximum(i - 1, 0)], own[i])
-            ridge = None if l2_W is None else l2_W[i]
-            w, _, steps = newton(H, c[i], l1_W[i], ridge, start, origin[i], tol=inner_tol, max_iter=budget[i])
-            return own.at[i].set(w), n_iter.at[i].add(steps)
-
-        # No loop at all where no problem has a budget left, instead of one with no steps for each.
-        count = jnp.where((budget > 0).any(), B, 0)
-        own, n_iter = lax.fori_loop(0, count, one, (own, b.n_iter))
+        own, _, steps = newton(H, c, l1_W, l2_W, own, origin, tol=inner_tol, budget=budget, follow=follow)
         w = own if idx is None else jnp.zeros_like(b.w).at[:, idx].set(own)
-        return w, oracle.image(own, rows, idx), n_iter
+        return w, oracle.image(own, rows, idx), b.n_iter + steps
 
     def step(state: tuple[Block, jax.Array]) -> tuple[tuple[Block, jax.Array], Verdict]:
         b, first = state
@@ -267,6 +277,10 @@ def rounds(
 
     zero = jnp.zeros(B, w.dtype)
     start = Block(w, g, zero, zero + jnp.inf, jnp.zeros(B, jnp.int32), jnp.int32(0), jnp.int32(0))
+    if rare.lean and len(sizes) == 1:
+        # All columns from the start: another round is for what rounding left.
+        (end, _), verdict = step((start, jnp.array(True)))
+        return end, verdict.status
     (end, _), status, _ = drive(step, (start, jnp.array(True)), max_iter=100)
     return end, status
 
@@ -298,13 +312,18 @@ def solve(
     max_iter: most Newton steps (one Cholesky of |A| x |A| each).  Under `vmap`, lanes may share H or not.
     """
     if H.shape[0] <= SMALL:
-        return newton(H, c, l1, None, w0, jnp.zeros_like(w0), tol=tol, max_iter=max_iter)
+        budget = jnp.asarray(max_iter, jnp.int32)[None]
+        l1 = jnp.broadcast_to(l1, c.shape)
+        w, status, n_iter = newton(
+            H, c[None], l1[None], None, w0[None], jnp.zeros_like(c)[None], tol=tol, budget=budget
+        )
+        return w[0], status, n_iter[0]
     d = diagonal(H)
     oracle = gram_oracle(H, c[None])
     w0 = jnp.where(d > 0, w0, 0)
 
     def error(w: jax.Array, g: jax.Array, _: jax.Array | None, idx: jax.Array | None) -> jax.Array:
-        return violation(w, g, d, l1) if idx is None else violation(w, g, d[idx], l1[idx])
+        return violations(w, g, *((d, l1) if idx is None else (d[idx], l1[idx]))).max(-1)
 
     b, status = rounds(
         oracle, l1[None], None, w0[None], (c - dot(H, w0))[None], error,

@@ -37,6 +37,7 @@ from jaxinfra._core.absent import masked
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import default_tol, dot, eps, positive, tolerance
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, GapInfo, Linear, Status
 from jaxinfra.solvers.least_squares import moments, refinement, residual, ridge
 from jaxinfra.solvers.methods import active_set
@@ -62,7 +63,7 @@ def fit(
 
 def path(
     X: jax.Array, y: jax.Array, w: jax.Array | None, l1: jax.Array, l2: jax.Array | None, init: Linear | None, *,
-    fit_intercept: bool, blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+    fit_intercept: bool, blocked: bool, tol: jax.Array | None, max_iter: jax.Array, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Solve for m penalties: l1, l2 (m,) or (m, p), or scalar if the other is not; l2 None means 0.
 
@@ -109,7 +110,7 @@ def path(
 
             b, _ = active_set.rounds(
                 lasso_problem.oracle(q, at), l1, l2, w, g, measure, tol=bound, inner_tol=inner, max_iter=max_iter,
-                most=most, chain=chain,
+                most=most, chain=chain, rare=rare,
             )  # fmt: skip
             return (b.w[-1], b.g[-1]), Solved(b.w, b.g, b.extra, b.error, b.n_iter)
 
@@ -129,11 +130,12 @@ def path(
     zero, w0 = jnp.zeros(m, dtype), jnp.broadcast_to(w0[None], (m, p))
     g0 = jnp.broadcast_to(g0[None], (m, p)) if l2 is None else g0[None] - l2 * w0
     begin = Solved(w0, g0, zero + square, zero, jnp.zeros(m, jnp.int32))
-    if q.v is not None:
+    trusted = (q.rounding <= 0.1 * tol) | ~usable
+    if q.v is not None or rare.lean:
         out = solve(begin, True)
+        rare.note(usable & ~(trusted & (out.gap <= bound).all()))
     else:
         true = partial(lasso_problem.from_data, X, y, w, l1, l2, q, blocked)
-        trusted = (q.rounding <= 0.1 * tol) | ~usable
 
         def step(state: tuple[Solved, jax.Array]) -> tuple[tuple[Solved, jax.Array], Verdict]:
             s, first = state
@@ -148,8 +150,10 @@ def path(
 
         (out, _), _, _ = drive(step, (begin, jnp.array(True)), max_iter=4)
 
-    coef = _attach(out.w, live, q, fit_intercept)
-    intercept = _intercept(coef, live, q, fit_intercept)
+    coef, intercept = out.w, _intercept(out.w, q, fit_intercept)
+    if not rare.lean:
+        coef = _attach(coef, live, q, fit_intercept)
+        intercept = _attach_intercept(intercept, coef, live, fit_intercept)
     objective = 0.5 * out.square + (l1 * jnp.abs(out.w)).sum(1)
     if l2 is not None:
         objective += 0.5 * (l2 * out.w * out.w).sum(1)
@@ -206,13 +210,17 @@ def _attach(coef: jax.Array, live: Live, q: Statistics, centre: bool) -> jax.Arr
     return implicit.root(conditions, coef, lambda b: lax.map(inverse, (b, support, frozen_l2)))
 
 
-def _intercept(coef: jax.Array, live: Live, q: Statistics, centre: bool) -> jax.Array:
+def _intercept(coef: jax.Array, q: Statistics, centre: bool) -> jax.Array:
     """The intercepts y_mean - x_mean'coef, (m,)."""
+    return q.y_mean - dot(coef, q.x_mean) if centre else jnp.zeros_like(coef[:, 0])
+
+
+def _attach_intercept(value: jax.Array, coef: jax.Array, live: Live, centre: bool) -> jax.Array:
+    """The intercepts with the derivatives of y_mean - x_mean'coef."""
     if not centre:
-        return jnp.zeros_like(coef[:, 0])
+        return value
     X, y, w, *_ = live
     _, x_mean, y_mean = moments.weighted_means(X, y[:, None], w, centre)
-    value = q.y_mean - dot(implicit.frozen(coef), q.x_mean)
     return implicit.root(lambda b: y_mean - dot(coef, x_mean) - b, value, lambda b: -b)
 
 
