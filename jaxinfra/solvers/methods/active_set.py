@@ -65,16 +65,19 @@ def violations(w: jax.Array, g: jax.Array, d: jax.Array, l1: jax.Array) -> jax.A
 
 
 def reduced(
-    H: jax.Array, A: jax.Array, damping: jax.Array | float = 0.0, l2: jax.Array | None = None
-) -> Callable[[jax.Array], jax.Array]:
-    """The map b -> (H + diag(l2))_AA^-1 b_A, zero off the mask A (p,), with a relative damping of the diagonal."""
-    p = H.shape[-1]
-    eye = jnp.eye(p, dtype=H.dtype)
+    H: jax.Array, A: jax.Array, damping: jax.Array | float = 0.0, l2: jax.Array | None = None,
+    eye: jax.Array | None = None,
+) -> Callable[[jax.Array], jax.Array]:  # fmt: skip
+    """The map b -> (H + diag(l2))_AA^-1 b_A, zero off the columns A (p,), those that are not 0, with a relative damping
+    of the diagonal.  eye: the identity (p, p), of a caller that has one."""
+    A = A != 0
+    eye = jnp.eye(H.shape[-1], dtype=H.dtype) if eye is None else eye
     # Duplicated columns make H_AA singular, hence a ridge of the size of rounding; a correction removes its effect.
     ridge = 16 * eps(H.dtype)
     M = H if l2 is None else H + eye * l2[:, None]
     M = jnp.where(A[:, None] & A[None, :], M * (1 + (ridge + damping) * eye), eye)
-    L = lax.linalg.cholesky(M, symmetrize_input=False)
+    # Transposed, which changes nothing but that XLA keeps H, M and the identity by rows: LAPACK reads columns.
+    L = lax.linalg.cholesky(M.T, symmetrize_input=False)
 
     def solve(b: jax.Array) -> jax.Array:
         x = jnp.where(A, b, 0)[:, None]
@@ -86,75 +89,71 @@ def reduced(
 
 
 def newton(
-    H: jax.Array, c: jax.Array, l1: jax.Array, l2: jax.Array | None, w: jax.Array, origin: jax.Array, *,
+    H: jax.Array, d: jax.Array, c: jax.Array, l1: jax.Array, l2: jax.Array | None, w: jax.Array, origin: jax.Array, *,
     tol: jax.Array, budget: jax.Array, follow: jax.Array | bool = False,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
     """The iteration for B problems in turn, on all columns of H + diag(l2), for small p: (w (B, p), status of the last,
     steps (B,)).
 
-    l1, l2, w: (B, p), w the starts.  c: minus the gradient of the smooth part at `origin`, both (B, p) or (1, p): near
-    the solution g = c - H(w - origin) keeps its digits.  budget: most steps of each problem, (B,); one that has none
-    keeps its start.  follow: each problem starts from the solution of the one before it.
-    Ends CONVERGED when the active set repeats or the `violation` is at most tol; STALLED when rounding stops it.
-    Columns with H_jj = 0 have w_j = 0.
+    d: the diagonal of H.  l1, l2, w: (B, p), w the starts, 0 where d + l2 is.  c: minus the gradient of the smooth part
+    at `origin`, both (B, p) or (1, p): near the solution g = c - H(w - origin) keeps its digits.  budget: most steps of
+    each problem, (B,); one that has none keeps its start.  follow: each problem starts from the solution of the one
+    before it.
+    Ends CONVERGED when the active set repeats or the `violations` are at most tol; STALLED when rounding stops it.
     """
-    (B, p), dtype = w.shape, w.dtype
-    diag = diagonal(H)
+    B, dtype, eye = len(w), w.dtype, jnp.eye(w.shape[1], dtype=w.dtype)
 
     def step(x: _Turn) -> _Turn:
         # One loop for all problems: a loop in a loop would be a second set of states.
         row = lambda a: a[0] if len(a) == 1 else lax.dynamic_index_in_dim(a, x.i, keepdims=False)  # noqa: E731
-        own, c_, o, l1_ = row(x.w), row(c), row(origin), row(l1)
-        l2_ = None if l2 is None else row(l2)
-        d = diag if l2_ is None else diag + l2_
-        live = d > 0
-        t = jnp.where(live, 1 / positive(d), 0)
+        # The barrier: what XLA hoists out of the loop are kernels of their own, for a few operations on p numbers.
+        fixed = d, eye, row(c), row(origin), row(l1), None if l2 is None else row(l2)
+        own, (d_, eye_, c_, o, l1_, l2_) = lax.optimization_barrier((row(x.w), fixed))
 
-        def gradient(w: jax.Array) -> jax.Array:
-            Hw = dot(H, w - o)
-            return c_ - Hw if l2_ is None else c_ - Hw - l2_ * (w - o)
+        def curved(v: jax.Array) -> jax.Array:
+            return dot(H, v) if l2_ is None else dot(H, v) + l2_ * v
 
-        def predict(w: jax.Array, g: jax.Array, damping: jax.Array | float) -> tuple[jax.Array, jax.Array]:
-            t_ = t / (1 + damping)
-            u = w + t_ * g
-            A = live & (jnp.abs(u) > t_ * l1_)
-            return A, jnp.where(A, jnp.sign(u), 0)
+        D = d_ if l2_ is None else d_ + l2_
 
-        before = gradient(own)
-        A, s = predict(own, before, x.damping)
-        kept = jnp.where(A, own, 0)
-        w = kept + reduced(H, A, x.damping, l2_)(gradient(kept) - l1_ * s)
-        g = gradient(w)
-        B_, r = predict(w, g, 0.0)
+        def predict(w: jax.Array, g: jax.Array, damping: jax.Array | float) -> jax.Array:
+            """The signs of the columns that will be active, 0 for the others."""
+            u = (1 + damping) * D * w + g
+            return jnp.where((D > 0) & (jnp.abs(u) > l1_), jnp.sign(u), 0)
+
+        before = c_ - curved(own - o)
+        s = predict(own, before, x.damping)
+        dropped = jnp.where(s == 0, own, 0)
+        between = before + curved(dropped)
+        e = reduced(H, s, x.damping, l2_, eye_)(between - l1_ * s)
+        w, g = own - dropped + e, between - curved(e)
+        e = e - dropped
 
         # Sums and maxima as rows of one array each: q(w) - q(own), the size of its terms, and the columns that the
         # candidate predicts otherwise; the violations before and after, and the part of the latter that is rounding.
-        e = w - own
         terms = -0.5 * e * (before + g), l1_ * (jnp.abs(w) - jnp.abs(own))
-        differs = ((A != B_) | (s != r)).astype(dtype)
+        differs = (s != predict(w, g, 0.0)).astype(dtype)
         change, size, different = jnp.stack([terms[0] + terms[1], sum(map(jnp.abs, terms)), differs]).sum(1)
-        noise = 8 * eps(dtype) * jnp.sqrt(t) * (jnp.abs(g) + jnp.abs(c_))
-        last, error, noise = jnp.stack([violations(own, before, d, l1_), violations(w, g, d, l1_), noise]).max(1)
+        noise = jnp.where(D > 0, 8 * eps(dtype) * (jnp.abs(g) + jnp.abs(c_)) / jnp.sqrt(positive(D)), 0)
+        last, error, noise = jnp.stack([violations(own, before, D, l1_), violations(w, g, D, l1_), noise]).max(1)
         rounding = 8 * eps(dtype) * size
 
-        in_budget = row(x.n_iter) < row(budget)
+        left = row(budget) - row(x.n_iter)
         solved = ((x.damping == 0) & (different == 0)) | (error <= jnp.maximum(tol, noise))
         descends = (change < -rounding) | ((change <= rounding) & (error < 0.5 * last))
-        accept = in_budget & (solved | descends)
+        accept = (left > 0) & (solved | descends)
         less = jnp.where(x.damping > 1e-2, 0.1 * x.damping, 0)
         more = jnp.maximum(4 * x.damping, 0.1)
         stalled = ~solved & (more > 1e4)
-        done = solved | stalled | (row(x.n_iter) + 1 >= row(budget))
+        done = solved | stalled | (left <= 1)
         status = jnp.where(solved, Status.CONVERGED, jnp.where(stalled, Status.STALLED, Status.MAX_ITER))
         damping = jnp.where(done, 0, jnp.where(accept, less, more))
         end, at = jnp.where(accept, w, own), jnp.arange(B, dtype=jnp.int32)
         ends = (at == x.i) | ((at == x.i + 1) & done & follow)
         return _Turn(
-            x.i + done, damping, status.astype(jnp.int32), jnp.where(ends[:, None], end[None], x.w),
-            x.n_iter + ((at == x.i) & in_budget),
+            x.i + done.astype(jnp.int32), damping, status.astype(jnp.int32), jnp.where(ends[:, None], end[None], x.w),
+            x.n_iter + ((at == x.i) & (left > 0)).astype(jnp.int32),
         )  # fmt: skip
 
-    w = jnp.where((diag if l2 is None else diag + l2) > 0, w, 0)
     # No loop at all where no problem has a budget left, instead of a step for each.
     first = jnp.where((budget > 0).any(), 0, B).astype(jnp.int32)
     start = _Turn(first, jnp.zeros((), dtype), jnp.int32(Status.MAX_ITER), w, jnp.zeros(B, jnp.int32))
@@ -177,11 +176,11 @@ class Block(NamedTuple):
 class Oracle(NamedTuple):
     """The smooth part without l2 as functions of a working set: idx (K,), or None for all columns.
 
-    pick(idx) -> (rows, H_WW); image(w_W (B, K), rows, idx) -> (B, width), all that the gradient needs of w;
+    pick(idx) -> (rows, H_WW, its diagonal); image(w_W (B, K), rows, idx) -> (B, width), all that the gradient needs of w;
     gradient(w (B, p), image) -> (minus the gradient (B, p), extra (B,)).
     """
 
-    pick: Callable[[jax.Array | None], tuple[jax.Array, jax.Array]]
+    pick: Callable[[jax.Array | None], tuple[jax.Array, jax.Array, jax.Array]]
     image: Callable[[jax.Array, jax.Array, jax.Array | None], jax.Array]
     gradient: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     width: int
@@ -237,7 +236,7 @@ def rounds(
             rank = jnp.where(used, jnp.inf, (jnp.abs(b.g) / positive(l1)).max(0))
             idx = lax.top_k(rank.astype(jnp.float32), size)[1]
         take = (lambda a: a) if idx is None else (lambda a: a[:, idx])
-        rows, H = oracle.pick(idx)
+        rows, H, d = oracle.pick(idx)
         own, l1_W, l2_W = take(b.w), take(l1), None if l2 is None else take(l2)
         c, origin = take(b.g), own
         hold = ~first & (b.error <= tol)
@@ -247,9 +246,11 @@ def rounds(
             enough = jnp.maximum(0.5 * tol, jnp.where(first, 0.01 * inside(own, c).max(), 0))
             own, error = accelerated(H, c, l1_W, l2_W, own, inside, enough)
             hold |= ~settled | (error <= tol)
-        budget = jnp.where(hold, 0, jnp.asarray(max_iter, jnp.int32) - b.n_iter)
-        follow = first & chain & (size < _EXPENSIVE)
-        own, _, steps = newton(H, c, l1_W, l2_W, own, origin, tol=inner_tol, budget=budget, follow=follow)
+        steps = jnp.zeros_like(b.n_iter)
+        if size < _EXPENSIVE or not rare.lean:
+            budget = jnp.where(hold, 0, jnp.asarray(max_iter, jnp.int32) - b.n_iter)
+            follow = first & chain & (size < _EXPENSIVE)
+            own, _, steps = newton(H, d, c, l1_W, l2_W, own, origin, tol=inner_tol, budget=budget, follow=follow)
         w = own if idx is None else jnp.zeros_like(b.w).at[:, idx].set(own)
         return w, oracle.image(own, rows, idx), b.n_iter + steps
 
@@ -285,12 +286,12 @@ def rounds(
     return end, status
 
 
-def gram_oracle(H: jax.Array, c: jax.Array) -> Oracle:
-    """The smooth part w'Hw / 2 - c'w itself, c (B, p)."""
+def gram_oracle(H: jax.Array, d: jax.Array, c: jax.Array) -> Oracle:
+    """The smooth part w'Hw / 2 - c'w itself, c (B, p), d the diagonal of H."""
 
-    def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
         rows = H if idx is None else H[idx]
-        return rows, rows if idx is None else rows[:, idx]
+        return rows, *((rows, d) if idx is None else (rows[:, idx], d[idx]))
 
     def image(w: jax.Array, rows: jax.Array, idx: jax.Array | None) -> jax.Array:
         return dot(w, rows)
@@ -311,16 +312,13 @@ def solve(
     the square root of q.  A solution whose active set repeats has the violation of rounding and converges in any case.
     max_iter: most Newton steps (one Cholesky of |A| x |A| each).  Under `vmap`, lanes may share H or not.
     """
-    if H.shape[0] <= SMALL:
-        budget = jnp.asarray(max_iter, jnp.int32)[None]
-        l1 = jnp.broadcast_to(l1, c.shape)
-        w, status, n_iter = newton(
-            H, c[None], l1[None], None, w0[None], jnp.zeros_like(c)[None], tol=tol, budget=budget
-        )
-        return w[0], status, n_iter[0]
     d = diagonal(H)
-    oracle = gram_oracle(H, c[None])
     w0 = jnp.where(d > 0, w0, 0)
+    if H.shape[0] <= SMALL:
+        budget, rows = jnp.asarray(max_iter, jnp.int32)[None], (c[None], jnp.broadcast_to(l1, c.shape)[None])
+        w, status, n_iter = newton(H, d, *rows, None, w0[None], jnp.zeros_like(w0)[None], tol=tol, budget=budget)
+        return w[0], status, n_iter[0]
+    oracle = gram_oracle(H, d, c[None])
 
     def error(w: jax.Array, g: jax.Array, _: jax.Array | None, idx: jax.Array | None) -> jax.Array:
         return violations(w, g, *((d, l1) if idx is None else (d[idx], l1[idx]))).max(-1)

@@ -122,11 +122,11 @@ def path(
             out = jax.tree.map(lambda a: a.reshape(count * size, *a.shape[2:])[:m], out)
         return out._replace(n_iter=out.n_iter + s.n_iter)
 
-    w0, g0 = jnp.zeros(p, dtype), q.c
+    w0, g0, square = jnp.zeros(p, dtype), q.c, q.vv
     if start is not None:
         w0 = jnp.where((q.d > 0) & jnp.isfinite(start), start, 0)
         g0 = q.c - (dot(q.M, w0) if q.v is None else dot(q.M, dot(w0, q.M)))
-    square = jnp.maximum(q.vv - (w0 * (q.c + g0)).sum(), 0)
+        square = jnp.maximum(q.vv - (w0 * (q.c + g0)).sum(), 0)
     zero, w0 = jnp.zeros(m, dtype), jnp.broadcast_to(w0[None], (m, p))
     g0 = jnp.broadcast_to(g0[None], (m, p)) if l2 is None else g0[None] - l2 * w0
     begin = Solved(w0, g0, zero + square, zero, jnp.zeros(m, jnp.int32))
@@ -198,7 +198,7 @@ def _attach(coef: jax.Array, live: Live, q: Statistics, centre: bool) -> jax.Arr
         def visit(size: int, out: jax.Array) -> jax.Array:
             idx = None if size == b.shape[0] else lax.top_k(A.astype(jnp.float32), size)[1]
             take = (lambda a: a) if idx is None else (lambda a: a[idx])
-            _, H = oracle.pick(idx)
+            _, H, _ = oracle.pick(idx)
             H = H if l2 is None else H + jnp.diag(take(l2))
             solve = active_set.reduced(H, take(A))
             x = solve(take(b))
