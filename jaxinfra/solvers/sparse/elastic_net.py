@@ -40,7 +40,7 @@ from jaxinfra._core.precision import default_tol, dot, eps, positive, tolerance
 from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, GapInfo, Linear, Status
 from jaxinfra.solvers.least_squares import moments, refinement, residual, ridge
-from jaxinfra.solvers.methods import active_set
+from jaxinfra.solvers.methods import active_newton, active_set
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.sparse import lasso_problem
 from jaxinfra.solvers.sparse.lasso_problem import Origin, Solved, Statistics
@@ -200,7 +200,7 @@ def _attach(coef: jax.Array, live: Live, q: Statistics, centre: bool) -> jax.Arr
             take = (lambda a: a) if idx is None else (lambda a: a[idx])
             _, H, _ = oracle.pick(idx)
             H = H if l2 is None else H + jnp.diag(take(l2))
-            solve = active_set.reduced(H, take(A))
+            solve = active_newton.reduced(H, take(A))
             x = solve(take(b))
             x = jnp.where(take(A), x + solve(take(b) - dot(H, x)), take(b))
             return x if idx is None else out.at[idx].set(x)

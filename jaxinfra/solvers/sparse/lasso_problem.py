@@ -83,11 +83,14 @@ def oracle(q: Statistics, at: Origin) -> Oracle:
     """The smooth part without l2: from the data if wide, else from the moments and the values at the origin."""
 
     def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
-        rows, d = (q.M, q.d) if idx is None else (q.M[idx], q.d[idx])
-        return rows, dot(rows, rows.T) if q.v is not None else rows if idx is None else rows[:, idx], d
+        if idx is None:
+            return q.M, q.M if q.v is None else dot(q.M, q.M.T), q.d
+        rows = q.M[idx]
+        return rows, q.M[idx[:, None], idx[None]] if q.v is None else dot(rows, rows.T), q.d[idx]
 
-    def image(w: jax.Array, rows: jax.Array, idx: jax.Array | None) -> jax.Array:
+    def image(w: jax.Array, rows: jax.Array | None, idx: jax.Array | None) -> jax.Array:
         """The image of w: Aw if wide, else A'A(w - origin)."""
+        rows = q.M if idx is None else rows
         return dot(w if q.v is not None else w - (at.w if idx is None else at.w[:, idx]), rows)
 
     def gradient(w: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -96,7 +99,7 @@ def oracle(q: Statistics, at: Origin) -> Oracle:
         r = q.v[None] - image
         return dot(q.M, r.T).T, (r * r).sum(1)
 
-    return Oracle(pick, image, gradient, q.M.shape[1])
+    return Oracle(pick, image, gradient, q.d, q.M.shape[1])
 
 
 def square_near(at: Origin, w: jax.Array, g: jax.Array, idx: jax.Array | None) -> jax.Array:
