@@ -170,13 +170,20 @@ def rounds(
 
     def step(state: tuple[Block, jax.Array]) -> tuple[tuple[Block, jax.Array], Verdict]:
         b, first = state
+        patience: jax.Array | int = 3
         used, need = demand(b.w, b.g)
         grown = first | (need > b.need)
         work = lambda size, new: visit(size, b, first, ~grown, used, new)  # noqa: E731
         if rare.lean:
+            # It gives up where Newton steps in a large W would be next, or a larger W.
             cases = [partial(work, size, None) for size in small]
             cases += [partial(gradient_steps, b, first, used, need)] * bool(large)
-            w, image, n_iter = lax.switch(sum((need > size).astype(jnp.int32) for size in small), cases)
+            case = sum((need > size).astype(jnp.int32) for size in small)
+            # Where gradient steps stopped short of tol, Newton steps on the columns in use, if they are few.
+            few = used.sum(dtype=jnp.int32) <= small[-1]
+            case = jnp.where((b.waited > 0) & few, len(small) - 1, case)
+            patience = jnp.where(few, 2, 1)
+            w, image, n_iter = lax.switch(case, cases)
         else:
             start = b.w, jnp.zeros((B, oracle.width), b.w.dtype), b.n_iter
             w, image, n_iter = by_capacity(sizes, need, work, start)
@@ -196,8 +203,6 @@ def rounds(
         status = jnp.where(met, Status.CONVERGED, jnp.where(spent, Status.MAX_ITER, Status.STALLED))
         return (b, jnp.zeros_like(first)), Verdict(met | (b.waited >= patience) | spent | (need > sizes[-1]), status)
 
-    # The lean program gives up where Newton steps in a large W would be next, or a larger W.
-    patience = 1 if rare.lean else 3
     zero = jnp.zeros(B, w.dtype)
     start = Block(w, g, zero, zero + jnp.inf, jnp.zeros(B, jnp.int32), jnp.int32(0), jnp.int32(0))
     if rare.lean and len(sizes) == 1:
