@@ -91,6 +91,10 @@ class GroupNorm(NamedTuple):
         """Every W is feasible."""
         return W
 
+    def feasible(self, W: jax.Array) -> bool:
+        """Every W is."""
+        return True
+
     def gap(self, W: jax.Array, g: jax.Array, square: jax.Array, H: jax.Array, rare: Rare) -> jax.Array:
         r"""Duality gap at W (p, k) from g = Z'r - l2 W and square = |r|^2 + l2 |W|^2, r the residual, all per weight.
 

@@ -96,23 +96,25 @@ def path(
                 C=dot(H, s.W) + g, shift=s.shift + offset, objective=objective, gap=gap, optimality=optimality
             )
 
-        def step(s: _State) -> tuple[_State, Verdict]:
+        def correct(s: _State) -> _State:
             W, status, n_iter = semismooth_newton.minimise(
                 q._replace(C=s.C), h, s.W, max_iter=jnp.maximum(max_iter - s.n_iter, 0)
             )
-            spent = status == Status.MAX_ITER
-            new = certify(s._replace(W=W, n_iter=s.n_iter + n_iter, spent=spent))
+            return certify(s._replace(W=W, n_iter=s.n_iter + n_iter, spent=status == Status.MAX_ITER))
+
+        def step(s: _State) -> tuple[_State, Verdict]:
+            new = correct(s)
             # Another correction is worthwhile as long as the last one halved the optimality.
             better = new.optimality < 0.5 * s.optimality
-            new = jax.tree.map(lambda a, b: jnp.where(new.optimality <= s.optimality, a, b), new, s)._replace(
-                n_iter=new.n_iter, spent=spent
-            )
-            return new, Verdict((new.optimality <= 0.01 * tol) | ~better | spent, jnp.int32(Status.CONVERGED))
+            best = jax.tree.map(lambda a, b: jnp.where(new.optimality <= s.optimality, a, b), new, s)
+            best = best._replace(n_iter=new.n_iter, spent=new.spent)
+            done = (best.optimality <= 0.01 * tol) | ~better | new.spent
+            return best, Verdict(done, jnp.int32(Status.CONVERGED))
 
         big = jnp.asarray(jnp.inf, dtype)
         begin = _State(h.clip(start), C, jnp.zeros_like(m.y_mean), big, big, big, jnp.int32(0), jnp.array(False))
         if rare.lean:
-            s, _ = step(begin)
+            s = correct(begin)
             within.note(usable & ~s.spent & ~(s.optimality <= jnp.maximum(0.01 * tol, 4 * eps(dtype))))
         else:
             s, _, _ = drive(step, begin, max_iter=_CORRECTIONS)
