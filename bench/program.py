@@ -129,9 +129,10 @@ def work():
 class _Program(harness.Figures):
     """A class for each target: asv visits every combination of parameters, also those that are skipped."""
 
-    version = "3"  # kernels are counted since then
+    version = "4"  # kernels of the same text count once since then
     param_names = ("fit",)
     track_kernels = harness.figure("kernels", "kernels")
+    track_copies = harness.figure("copies", "copies")
     track_hlo_instructions = harness.figure("hlo_instructions", "instructions")
     track_temp_bytes = harness.figure("temp_bytes", "bytes")
     track_flops = harness.figure("flops", "flop")

@@ -1,6 +1,7 @@
 """Compare two commits on this machine, in this environment.
 
-1 compiled programs: kernels, instructions and temporary memory of every model; exact, so that 2 % more is a regression
+1 compiled programs: kernels, copies, instructions and temporary memory of every model; exact, so that 2 % more is a
+  regression
 2 warm fits of both commits, in separate processes that take turns, beside a twin of the first: the difference between
   the twins is noise; a regression is 10 % more, and more than twice the noise, and once more when raced again
 
@@ -22,7 +23,7 @@ from bench.report import tables
 from bench.runner import process, records, steps, timing
 from bench.suite import model_cases
 
-EXACT = ("kernels", "hlo_instructions", "temp_bytes")
+EXACT = ("kernels", "copies", "hlo_instructions", "temp_bytes")
 MORE, SLOWER = 0.02, 0.10
 RACING = 1.5  # seconds for the processes of one fit
 # On 2 cores: a program of both commits, where they are not known yet, and the start and the race of a fit.

@@ -146,7 +146,7 @@ def measure(model, problem, dtype, seconds, patience):
             limit = OUR_PATIENCE if name == OURS else patience
             calls[name], figures[name] = settle(adapter, asked, certify, figure, limit, target)
             if name == OURS:
-                figures[name]["kernels"] = aot.kernels_since(before)
+                figures[name]["kernels"] = aot.kernels_since(before).compiled
         except (harness.SkipNotImplemented, _TooSlow) as reason:
             print(f"{model} {problem} {dtype}: {name} skipped: {reason}")
         except Exception as error:  # one library that cannot do one problem must not stop the others

@@ -182,7 +182,7 @@ def programs(table):
     """[(target, model, problem, dtype, {figure: value})]."""
     rows = {}
     for target in ("CPU", "TPU", "H100"):
-        for name in ("kernels", "hlo_instructions", "temp_bytes", "flops", "bytes_accessed"):
+        for name in ("kernels", "copies", "hlo_instructions", "temp_bytes", "flops", "bytes_accessed"):
             for (fit,), value in table.get(f"program.{target}.track_{name}", {}).items():
                 rows.setdefault((target, *fit.split(" ")), {})[name] = value
     return [(*key, row) for key, row in rows.items()]

@@ -10,7 +10,6 @@ libtpu for TPU v5e, jax-cuda13-plugin and jax-cuda13-pjrt (with --no-deps) for H
 import importlib.util
 import json
 import os
-import re
 import sys
 import types
 from pathlib import Path
@@ -46,24 +45,6 @@ def missing(target):
     return f"{target}: the wheels {', '.join(absent)} are not installed" if absent else None
 
 
-# Instructions of optimised HLO that run no code themselves.
-FREE = {"parameter", "get-tuple-element", "tuple", "constant", "bitcast", "while", "call", "conditional"}
-
-
-def kernels(text):
-    """How many kernels optimised HLO has: fusions, products, copies, custom calls outside of any fusion.
-
-    XLA compiles each by itself for a CPU, at some 5 to 8 ms: they are what a first call waits for.
-    """
-    found = 0
-    for computation in re.split(r"\n(?=(?:ENTRY )?%?[\w.-]+ \(.*\) -> .* \{)", text):
-        head = computation.split("(", 1)[0]
-        if "fused_computation" not in head and "wrapped" not in head:
-            operations = re.findall(r"^\s*(?:ROOT )?%?[\w.-]+ = .*? ([a-z][\w-]*)\(", computation, re.MULTILINE)
-            found += sum(operation not in FREE for operation in operations)
-    return found
-
-
 def forget():
     """Compile everything anew from here on."""
     if jax := sys.modules.get("jax"):
@@ -77,19 +58,25 @@ def live():
 
 
 def kernels_since(before):
-    """Kernels of the programs that are live now and were not in `before`."""
+    """The `kernels.Kernels` of the programs that are live now and were not in `before`."""
+    from bench.runner import kernels
+
     known = set(map(id, before))
     new = [program for program in live() if id(program) not in known]
-    return sum(kernels(module.to_string()) for program in new for module in program.hlo_modules())
+    return sum((kernels.count(module.to_string()) for program in new for module in program.hlo_modules()), kernels.NONE)
 
 
 def describe(compiled):
     """The noise-free figures of a compiled program; None where this compiler does not give one."""
+    from bench.runner import kernels  # after `main` has said which `bench`
+
     cost = compiled.cost_analysis() or {}
     memory = compiled.memory_analysis()
     text = compiled.as_text()
+    found = kernels.count(text)
     return {
-        "kernels": kernels(text),
+        "kernels": found.compiled,
+        "copies": found.copies,
         "hlo_instructions": text.count(" = "),
         "temp_bytes": getattr(memory, "temp_size_in_bytes", None),
         # Bodies of loops count once and opaque solvers not at all: good for comparing commits, not for rooflines.

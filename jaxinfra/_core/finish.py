@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Status
 
 T = TypeVar("T")
@@ -45,8 +46,14 @@ def or_nan(status: jax.Array, tree: T) -> T:
     return jax.tree.map(mark, tree)
 
 
-def finish(params: Any, info: Any, *tests: Test) -> Fit:
-    """The Fit: `info.status` settled by the tests, the floats of params and info NaN where it is not usable."""
+def finish(params: Any, info: Any, *tests: Test, rare: Rare = WHOLE) -> Fit:
+    """The Fit: `info.status` settled by the tests, the floats of params and info NaN where it is not usable.
+
+    Rare: a test that fails, or a status that is not usable; the lean program returns what it is given.
+    """
+    if rare.lean:
+        rare.note(~reduce(and_, (holds for holds, _ in tests), usable(info.status)))
+        return Fit(params, info)
     status = settle(info.status, *tests)
     params, info = or_nan(status, (params, info))
     return Fit(params, info._replace(status=status))

@@ -58,7 +58,7 @@ def dot(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def all_finite(*arrays: jax.Array | None) -> jax.Array:
     """Whether no array holds NaN or inf: (), bool."""
-    return jnp.isfinite(sum(a.sum() for a in arrays if a is not None))  # type: ignore[return-value]
+    return jnp.isfinite(sum((a.sum() for a in arrays if a is not None), 0.0))  # type: ignore[return-value]
 
 
 def eps(dtype: Any) -> float:

@@ -1,4 +1,8 @@
-"""Scaled dot-product attention with its own backward pass (Vaswani et al. 2017, eq. 1)."""
+"""Scaled dot-product attention (Vaswani et al. 2017, eq. 1), 0 where no key is allowed.
+
+Its derivative is the one that JAX derives.  A backward pass of its own took as long: float32, 32 x 4 heads x 64 steps x
+16: 1.42 against 1.44 ms; 8 x 8 x 512 x 32, causal: 830 against 846 ms (2 cores, 2026-11-30).
+"""
 
 from __future__ import annotations
 
@@ -24,26 +28,6 @@ def scores(query: jax.Array, key: jax.Array, may: jax.Array | None) -> jax.Array
     return jnp.where(may, jax.nn.softmax(jnp.where(may, logits, lowest), -1), jnp.zeros((), logits.dtype))
 
 
-@jax.custom_vjp
 def attend(query: jax.Array, key: jax.Array, value: jax.Array, may: jax.Array | None) -> jax.Array:
     """Attention softmax(Q K' / sqrt(d)) V for (n, heads, t, d) arrays."""
     return jnp.einsum("nhqk,nhkd->nhqd", scores(query, key, may), value)
-
-
-def _forward(query, key, value, may):
-    weights = scores(query, key, may)
-    return jnp.einsum("nhqk,nhkd->nhqd", weights, value), (query, key, value, weights)
-
-
-def _backward(kept, cotangent):
-    query, key, value, weights = kept
-    by_value = jnp.einsum("nhqk,nhqd->nhkd", weights, cotangent)
-    by_weights = jnp.einsum("nhqd,nhkd->nhqk", cotangent, value)
-    # The Jacobian of the softmax, diag(w) - w w', and the scale of the logits.
-    spread = by_weights - (weights * by_weights).sum(-1, keepdims=True)
-    by_logits = weights * spread * (query.shape[-1] ** -0.5)
-    by_query = jnp.einsum("nhqk,nhkd->nhqd", by_logits, key)
-    return by_query, jnp.einsum("nhqk,nhqd->nhkd", by_logits, query), by_value, None
-
-
-attend.defvjp(_forward, _backward)

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 pytest.importorskip("asv_runner")
 
 from bench.commands import gate, history
-from bench.runner import aot, records, selection
+from bench.runner import aot, kernels, records, selection
 from bench.suite import model_cases
 
 pytestmark = pytest.mark.slow
@@ -32,10 +32,21 @@ def test_kernels_are_counted_as_xla_compiles_them():
         return jnp.sort(a @ a.T, axis=0)  # neither fuses with the other
 
     text = jax.jit(f).lower(jnp.ones((40, 8))).compile().as_text()
-    assert aot.kernels(text) >= 2
-    assert aot.kernels("ENTRY %main (p: f32[]) -> f32[] {\n  ROOT %p = f32[] parameter(0)\n}") == 0
+    assert kernels.count(text).executed >= 2
+    assert kernels.count("ENTRY %main (p: f32[]) -> f32[] {\n  ROOT %p = f32[] parameter(0)\n}") == kernels.NONE
     jax.block_until_ready(jax.jit(lambda a: f(a) + 1)(jnp.ones((40, 8))))
-    assert aot.kernels_since(before) >= 2 and aot.kernels_since(aot.live()) == 0
+    assert aot.kernels_since(before).executed >= 2 and aot.kernels_since(aot.live()) == kernels.NONE
+
+    def repeated(a, step):  # the same loop eight times, or eight that differ in a constant
+        for i in range(8):
+            a = jax.lax.fori_loop(0, 9, lambda _, a, i=i: jnp.cumsum(a, 1) / (1 + step * i + a.max(0)[None]), a)
+        return a
+
+    same, other = (
+        kernels.count(jax.jit(lambda a, step=step: repeated(a, step)).lower(jnp.ones((40, 8))).compile().as_text())
+        for step in (0, 1)
+    )
+    assert same.executed == other.executed and 2 * same.compiled < other.compiled
 
 
 def test_programs_compile_in_processes_of_their_own():

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core.absent import masked, present
-from jaxinfra._core.precision import dot, eps, positive
+from jaxinfra._core.precision import all_finite, dot, eps, positive
 from jaxinfra._core.rows import sum_blocks
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra.solvers.linalg.design import in_range, provisional, rounded
 from jaxinfra.solvers.linalg.products import by_row, diagonal, mirror, symmetric_product
 
@@ -30,6 +31,7 @@ class Moments(NamedTuple):
     x_mean: jax.Array
     y_mean: jax.Array
     weight: jax.Array
+    finite: jax.Array  # (), bool: NaN or inf in any row reaches the square of one column or another
     cancellation: jax.Array  # largest ratio of a second moment about the provisional centre to the centred one
 
 
@@ -39,54 +41,61 @@ _TARGETS = 8
 
 def moments(
     X: jax.Array, y: jax.Array, w: jax.Array | None, *, centre: bool, blocked: bool, single: bool = False,
-    parts: int = 1,
+    parts: int = 1, rare: Rare = WHOLE,
 ) -> Moments:  # fmt: skip
     """One pass over X (n, p), y (n, k), w (n,).  `single` forms the products in float32; parts: see `sum_blocks`.
 
-    All moments come from one product V'WV with V = [X - x0, 1, y - y0]: separate sums would cost 10 % more time at
-    200000 x 50 and a third more at 1000 x 20.
+    All moments come from one product V'WV with V = [1, X - x0, y - y0]: separate sums would cost 10 % more time at
+    200000 x 50 and a third more at 1000 x 20.  Rare: constant columns, and values out of range.
     """
     dtype = X.dtype
     n, p, k = *X.shape, y.shape[1]
-    q = p + centre  # columns of V before those of y
+    first, q = int(centre), p + centre  # the column of X that is first in V, and that of y
 
-    (x0, x_scale), (y0, y_scale) = (provisional(A, w, centre, blocked) for A in (X, y))
-    one = [jnp.ones(1, dtype)] if centre else []
-    origin = jnp.concatenate([x0, *(0 * v for v in one), y0])
-    scale = jnp.concatenate([x_scale, *one, y_scale])
+    origin, scale = provisional((X, y), w, centre, blocked)
+    origin, scale = jnp.pad(origin, (first, 0)), jnp.pad(scale, (first, 0), constant_values=1)
     inverse = 1 / scale  # exact: powers of two
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        one = [jnp.ones_like(X[:, :1])] if centre else []
-        V = (jnp.concatenate([X, *one, y], 1) - origin[None]) * inverse[None]
-        V, w = masked(V, w)
+        V = jnp.pad(jnp.concatenate([X, y], 1), ((0, 0), (first, 0)), constant_values=1)
+        V, w = masked((V - origin[None]) * inverse[None], w)
         V = V.astype(jnp.float32 if single else dtype)
         Vw = by_row(None if w is None else w.astype(V.dtype), V)
         M = symmetric_product(Vw if k <= _TARGETS else Vw[:, :q], V).astype(dtype)
-        yy = diagonal(M[q:, q:]) if k <= _TARGETS else (Vw[:, q:] * V[:, q:]).sum(0).astype(dtype)
-        return M[:q], yy
+        square = diagonal(M[:, :q] if k > _TARGETS else M)
+        if k > _TARGETS:
+            square = jnp.concatenate([square, (Vw[:, q:] * V[:, q:]).sum(0).astype(dtype)])
+        return M[:q], square
 
-    M, yy = sum_blocks(sums, (X, y, w), blocked=blocked, parts=parts)
-    scale = in_range(jnp.concatenate([diagonal(M[:, :q]), yy]), scale, origin)
+    M, square = sum_blocks(sums, (X, y, w), blocked=blocked, parts=parts)
+    out = ~in_range(square, scale, origin)
+    rare.note(out.any())
+    if not rare.lean:
+        scale = jnp.where(out, jnp.nan, scale)
     M = jnp.concatenate([mirror(M[:, :q]), M[:, q:]], 1) * scale[:q, None] * scale[None]
-    yy = yy * scale[q:] ** 2
+    square = square * scale**2
     weight = jnp.asarray(n, dtype) if w is None else w.sum()
-    raw, cancellation = diagonal(M[:p, :p]), jnp.ones((), dtype)
+    yy, cancellation = square[q:], jnp.ones((), dtype)
     if centre:
-        total = M[p]
+        total, raw = M[0], square[first:q]
         mean = total / positive(weight)
         M = M - mean[:q, None] * total[None]
+        left = diagonal(M[first:, first:q])
         # Centring leaves of a constant column only the rounding of its origin, which must not count as a column.
-        constant = rounded(scale[:p], origin[:p]) & (diagonal(M[:p, :p]) <= eps(dtype) ** 0.5 * raw)
-        M = jnp.where(jnp.pad(constant, (0, 1))[:, None] | jnp.pad(constant, (0, 1 + k))[None], 0, M)
+        constant = rounded(scale[first:q], origin[first:q]) & (left <= eps(dtype) ** 0.5 * raw)
+        rare.note(constant.any())
+        if not rare.lean:
+            left = jnp.where(constant, 0, left)
+            constant = jnp.pad(constant, (first, k))
+            M = jnp.where(constant[:q, None] | constant[None], 0, M)
         yy = jnp.maximum(yy - mean[q:] * total[q:], 0)
         origin = origin + mean
-        left = jnp.maximum(diagonal(M[:p, :p]), jnp.finfo(dtype).eps * raw)
-        cancellation = jnp.where(raw > 0, raw / left, 1).max()
+        cancellation = jnp.where(raw > 0, raw / jnp.maximum(left, eps(dtype) * raw), 1).max()
     # The barrier: recomputed in two programs, one of them with a fused multiply-add, a mean would have two values, and
     # the intercept would not match the residuals.
     origin = lax.optimization_barrier(origin)
-    return Moments(M[:p, :p], M[:p, q:], yy, origin[:p], origin[q:], weight, cancellation)
+    means = origin[first:q], origin[q:]
+    return Moments(M[first:, first:q], M[first:, q:], yy, *means, weight, all_finite(square), cancellation)
 
 
 def weighted_means(

@@ -12,6 +12,7 @@ from jaxinfra._core.absent import masked
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict
 from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
+from jaxinfra._core.stages import Rare
 from jaxinfra._core.types import Fit, Linear, RankInfo, Status
 from jaxinfra.solvers.least_squares import moments
 from jaxinfra.solvers.linalg.rank_revealing import Factor, apply, project_out
@@ -84,7 +85,7 @@ def judge(before: State, after: State) -> tuple[State, Verdict]:
     return after, Verdict(done, jnp.where(stalled, Status.STALLED, Status.CONVERGED))
 
 
-def attach(q: jax.Array, coef: jax.Array, f: Factor, live: Data, centre: bool) -> jax.Array:
+def attach(coef: jax.Array, f: Factor, live: Data, centre: bool) -> jax.Array:
     """Attach derivatives to coef.  With P0 the projector on the null space of H, the minimum-norm solution satisfies
 
         P (c - H coef) - P0 q = 0,    coef - H q = 0        (P = I - P0, q = H^+ coef)
@@ -114,7 +115,7 @@ def attach(q: jax.Array, coef: jax.Array, f: Factor, live: Data, centre: bool) -
         h = apply(f.T, b1)
         return -(apply(f.T, h + b2) + apply(f.null, b1)), apply(f.null, b2) - h
 
-    return implicit.root(residual, (q, coef), inverse)[1]
+    return implicit.root(residual, (apply(f.T, coef), coef), inverse)[1]
 
 
 def intercept(value: jax.Array, coef: jax.Array, live: Data, centre: bool) -> jax.Array:
@@ -128,7 +129,7 @@ def intercept(value: jax.Array, coef: jax.Array, live: Data, centre: bool) -> ja
 
 def conclude(
     coef: jax.Array, intercept: jax.Array, state: State, status: jax.Array, n_iter: jax.Array, f: Factor,
-    tol: jax.Array | None, valid: jax.Array, data_finite: jax.Array,
+    tol: jax.Array | None, valid: jax.Array, data_finite: jax.Array, rare: Rare,
 ) -> Fit:  # fmt: skip
     """The Fit: Status from the certificate, NaN where there is no solution."""
     dtype = coef.dtype
@@ -137,11 +138,14 @@ def conclude(
     solved = all_finite(implicit.frozen(coef), implicit.frozen(intercept), state.objective)
     met = state.optimality <= tol
     code = jnp.where(met, Status.CONVERGED, jnp.where(status == Status.MAX_ITER, Status.MAX_ITER, Status.STALLED))
-    rank = jnp.where(data_finite & valid & solved, f.rank.min(), 0)
+    rank = f.rank.min()
+    if not rare.lean:
+        rank = jnp.where(data_finite & valid & solved, rank, 0)
     return finish(
         Linear(coef, intercept),
         RankInfo(code, n_iter, state.objective, state.optimality, rank, f.condition.max()),
         (data_finite, Status.NONFINITE),
         (valid, Status.SINGULAR),
         (solved, Status.NONFINITE),  # overflow
+        rare=rare,
     )

@@ -65,10 +65,8 @@ def pairs(
     chunk = 64
     b = intercept(x_mean, y_mean, coef, shift)
 
-    def rows(
-        X: jax.Array, y: jax.Array, w: jax.Array | None, b: cp.Pair, beta: jax.Array
-    ) -> tuple[cp.Pair, cp.Pair, cp.Pair]:
-        """The terms of X'W r, W r and W r^2 of each row."""
+    def rows(X: jax.Array, y: jax.Array, w: jax.Array | None, b: cp.Pair, beta: jax.Array) -> cp.Pair:
+        """The terms of X'W r, W r and W r^2 of each row: (m, p + 2)."""
         X, w = masked(X, w)
         hi, lo = cp.sum_pairs(cp.mul(X, jnp.broadcast_to(beta, X.shape)), 1)
         shift = -jnp.broadcast_to(b[0], y.shape), -jnp.broadcast_to(b[1], y.shape)
@@ -78,30 +76,33 @@ def pairs(
             rw, lw = cp.mul(r, w)
             rw, lw = cp.normalise((rw, lw + e * w))
         hi, lo = cp.mul(X, jnp.broadcast_to(rw[:, None], X.shape))
-        return (hi, lo + X * lw[:, None]), (rw, lw), (rw * r, jnp.zeros_like(r))
+        lo = lo + X * lw[:, None]
+        ends = jnp.stack([rw, rw * r], 1), jnp.stack([lw, jnp.zeros_like(r)], 1)
+        return jnp.concatenate([hi, ends[0]], 1), jnp.concatenate([lo, ends[1]], 1)
 
-    def finish(sums: tuple[cp.Pair, ...]) -> tuple[jax.Array, ...]:
-        g, total, square = (cp.normalise(cp.sum_pairs(s, 0)) for s in sums)
+    def finish(terms: cp.Pair) -> tuple[jax.Array, ...]:
+        hi, lo = cp.normalise(cp.sum_pairs(terms, 0))
+        g, total = (hi[:p], lo[:p]), (hi[p], lo[p])
         if centre:  # g = X'Wr - x_mean 1'Wr
-            hi, lo = cp.mul(x_mean, jnp.broadcast_to(total[0], x_mean.shape))
-            g = cp.add(g, (-hi, -lo - x_mean * total[1]))
-        return g[0] + g[1], total[0], square[0]
+            high, low = cp.mul(x_mean, jnp.broadcast_to(total[0], x_mean.shape))
+            g = cp.add(g, (-high, -low - x_mean * total[1]))
+        return g[0] + g[1], total[0], hi[p + 1]
 
     def whole(y: jax.Array, b: cp.Pair, beta: jax.Array) -> tuple[jax.Array, ...]:
         return finish(rows(X, y, w, b, beta))
 
     def chunks(y: jax.Array, b: cp.Pair, beta: jax.Array) -> tuple[jax.Array, ...]:
-        def body(i: jax.Array, sums: tuple[cp.Pair, ...]) -> tuple[cp.Pair, ...]:
+        def body(i: jax.Array, sums: cp.Pair) -> cp.Pair:
             # The last chunk ends with the last row; rows that it shares with the one before it count as absent.
             start = jnp.minimum(i * chunk, jnp.asarray(n - chunk, i.dtype))
             Xi, yi = (lax.dynamic_slice_in_dim(a, start, chunk) for a in (X, y))
             wi = (start + jnp.arange(chunk, dtype=start.dtype) >= i * chunk).astype(X.dtype)
             if w is not None:
                 wi *= lax.dynamic_slice_in_dim(w, start, chunk)
-            return tuple(cp.add(a, b) for a, b in zip(sums, rows(Xi, yi, wi, b, beta), strict=True))
+            return cp.add(sums, rows(Xi, yi, wi, b, beta))
 
-        zero = jnp.zeros((chunk, p), X.dtype), jnp.zeros(chunk, X.dtype), jnp.zeros(chunk, X.dtype)
-        return finish(lax.fori_loop(0, -(-n // chunk), body, tuple((z, z) for z in zero)))
+        zero = jnp.zeros((chunk, p + 2), X.dtype)
+        return finish(lax.fori_loop(0, -(-n // chunk), body, (zero, zero)))
 
     def target(y: jax.Array, b: cp.Pair, beta: jax.Array) -> tuple[jax.Array, ...]:
         if not blocked or n < 2 * chunk:

@@ -29,7 +29,7 @@ from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra.solvers.least_squares import moments, refinement, residual, wide
 from jaxinfra.solvers.least_squares.refinement import Data, State
-from jaxinfra.solvers.linalg import products, rank_revealing
+from jaxinfra.solvers.linalg import rank_revealing
 from jaxinfra.solvers.linalg.rank_revealing import FACTOR_ERROR, apply, project_out
 
 # Form Z'WZ of float64 data in float32 from this many columns on: half the time, two corrections more.
@@ -79,25 +79,24 @@ def _primal(
     rank_tol = rank_revealing.rank_tol(dtype, n, p)
     single = dtype == jnp.float64 and p >= _SINGLE_FROM and n >= 2 * p
 
-    m = moments.moments(X, y, w, centre=centre, blocked=blocked, single=single)
+    m = moments.moments(X, y, w, centre=centre, blocked=blocked, single=single, rare=rare)
     valid = refinement.solvable(w, l2, m.weight)
-    # NaN or inf in any row reaches both c and yy; squares of X alone may overflow too.
-    finite = all_finite(m.c, m.yy, products.diagonal(m.G), l2)
-    usable = valid & finite
+    finite = m.finite & all_finite(l2)
+    usable = jnp.array(True) if rare.lean else valid & finite  # lean: NaN reaches coef
     ridge = jnp.zeros((1, p), dtype) if l2 is None else jnp.where(usable, m.weight * l2, 0)
     weight = positive(m.weight)
     gram = partial(moments.gram, X, w, m.x_mean, centre=centre, blocked=blocked)
 
     def system(G: jax.Array) -> jax.Array:
         eye = jnp.eye(p, dtype=dtype)
-        return jnp.where(usable, G, eye)[None] + ridge[:, :, None] * eye[None]
+        return (G if rare.lean else jnp.where(usable, G, eye))[None] + ridge[:, :, None] * eye[None]
 
     def grams(T: jax.Array) -> jax.Array:
         return gram(T[0])[None] if T.shape[0] == 1 else jax.lax.map(gram, T)
 
-    c = jnp.where(usable, m.c, 0)
+    c = m.c if rare.lean else jnp.where(usable, m.c, 0)
     H = system(m.G)
-    f = rank_revealing.cholesky(H, m.cancellation, single=single)
+    f = rank_revealing.cholesky(H, m.cancellation, single=single, rare=rare)
     if single:
         in_double = lambda _: rank_revealing.cholesky(system(gram(None)), jnp.ones((), dtype))  # noqa: E731
         f = rare.when(~(f.error.max() < FACTOR_ERROR) & usable, in_double, f)
@@ -129,11 +128,14 @@ def _primal(
     state, status, n_iter = drive(step, begin, max_iter=max_iter)
     rare.note(state.paired)
 
-    coef = project_out(f.null, state.coef)  # removes the rounding of the corrections
-    coef = refinement.attach(apply(f.T, coef), coef, f, live, centre)
-    value, _ = residual.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), state.shift)
-    intercept = refinement.intercept(value, coef, live, centre)
-    return refinement.conclude(coef, intercept, state, status, n_iter, f, tol, valid, finite)
+    coef = state.coef
+    if not rare.lean:
+        coef = project_out(f.null, coef)  # removes the rounding of the corrections
+        coef = refinement.attach(coef, f, live, centre)
+    intercept, _ = residual.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), state.shift)
+    if not rare.lean:
+        intercept = refinement.intercept(intercept, coef, live, centre)
+    return refinement.conclude(coef, intercept, state, status, n_iter, f, tol, valid, finite, rare)
 
 
 @jax.jit

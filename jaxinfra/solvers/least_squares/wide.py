@@ -43,7 +43,13 @@ def solve(
     K = jnp.where(usable, dot(A0.T, A0), eye)
     H = K[None] + ridge0[:, :, None] * eye[None]
     one = jnp.ones((), dtype)
-    f = rank_revealing.cholesky(H, one, equilibrate=False)
+    # Centring makes K singular along u, the root of the weights; K + c uu' is not, and its inverse is K^+ + uu' / c.
+    u = None if l2 is not None or not centre else _unit(w, n, dtype)
+    C = H if u is None else H + (jnp.trace(K) / n) * jnp.outer(u, u)[None]
+    f = rank_revealing.cholesky(C, one, equilibrate=False, rare=rare)
+    if u is not None:
+        null = jnp.pad(u[:, None], ((0, 0), (0, n - 1)))[None]
+        f = f._replace(T=f.T - jnp.outer(u, dot(u, f.T[0]))[None], null=null, rank=jnp.maximum(f.rank - 1, 0))
 
     def gram(T: jax.Array) -> jax.Array:
         Q = jnp.matmul(A0[None], T, precision="highest")
@@ -89,4 +95,11 @@ def solve(
     coef = dot(A, a)
     coef += implicit.frozen(state.coef - coef)
     intercept = y_mean - dot(x_mean, coef) if centre else jnp.zeros_like(y_mean)
-    return refinement.conclude(coef, intercept, state, status, n_iter, f, tol, valid, finite)
+    return refinement.conclude(coef, intercept, state, status, n_iter, f, tol, valid, finite, rare)
+
+
+def _unit(w: jax.Array | None, n: int, dtype: jnp.dtype) -> jax.Array:
+    """The unit vector along the roots of the weights."""
+    if w is None:
+        return jnp.full(n, n**-0.5, dtype)
+    return jnp.sqrt(jnp.maximum(w, 0) / positive(w.sum()))

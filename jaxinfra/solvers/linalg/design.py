@@ -113,30 +113,38 @@ def _joined(coef: jax.Array, last: jax.Array) -> jax.Array:
 
 def frame(X: jax.Array, w: jax.Array | None, fit_intercept: bool, blocked: bool) -> Frame:
     """Centre and scale of the rows that count."""
-    centre, scale = provisional(X, w, fit_intercept, blocked)
+    centre, scale = provisional((X,), w, fit_intercept, blocked)
     return Frame(centre, 1 / scale)
 
 
-def provisional(A: jax.Array, w: jax.Array | None, centre: bool, blocked: bool = False) -> tuple[jax.Array, jax.Array]:
-    """Centre (p,) and power-of-two scale (p,) of the columns of A (n, p), of the rows that count.
+def provisional(
+    parts: tuple[jax.Array, ...], w: jax.Array | None, centre: bool, blocked: bool = False
+) -> tuple[jax.Array, jax.Array]:
+    """Centre (q,) and power-of-two scale (q,) of the columns of `parts`, (n, p) each, side by side.
 
     Any values near the mean and the spread will do: they keep Z'WZ from cancelling, overflowing or underflowing, and
-    are undone exactly afterwards.  So with `blocked` they come from some 64 rows on a CPU, which saves a read of A;
-    elsewhere a strided sample of sharded rows would gather them all.
+    are undone exactly afterwards.  So with `blocked` they come from some 32 rows on a CPU, which saves a read of the
+    data (and XLA sums more than 32 rows in two kernels); elsewhere a strided sample of sharded rows would gather them
+    all.
     """
 
-    def of(step: int, A: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    def of(step: int, w: jax.Array | None, *parts: jax.Array) -> tuple[jax.Array, jax.Array]:
         if w is not None:
-            return _counting(centre, step)(A, w)
-        A = A[::step]
+            return _counting(centre, step)(w, *parts)
+        A = _joined_rows(parts, step)
         if not centre:
             return jnp.zeros_like(A[0]), power_of_two(jnp.abs(A).max(0))
         return _about(A, bulk(A), jnp.ones_like(A, bool))
 
-    step = -(-A.shape[0] // 64)
+    step = -(-parts[0].shape[0] // 32)
     if not blocked or step == 1:
-        return of(1, A, w)
-    return lax.platform_dependent(A, w, cpu=partial(of, step), default=partial(of, 1))
+        return of(1, w, *parts)
+    return lax.platform_dependent(w, *parts, cpu=partial(of, step), default=partial(of, 1))
+
+
+def _joined_rows(parts: tuple[jax.Array, ...], step: int) -> jax.Array:
+    """One row in `step` of parts, side by side."""
+    return jnp.concatenate([A[::step] for A in parts], 1)
 
 
 def _about(A: jax.Array, mean: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -149,17 +157,18 @@ def _about(A: jax.Array, mean: jax.Array, counts: jax.Array) -> tuple[jax.Array,
 
 
 @cache
-def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-    """`provisional` with weights, from one row in `step` and the first that counts.  Lanes that share A share its
+def _counting(centre: bool, step: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """`provisional` with weights, from one row in `step` and the first that counts.  Lanes that share the parts share
     centre and scale, from the rows that count in any lane: else each fold of a cross-validation would need a scaled X
     of its own."""
 
-    def alone(A: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
-        here = w > 0
+    def alone(w: jax.Array, *parts: jax.Array) -> tuple[jax.Array, jax.Array]:
+        here, A = w > 0, _joined_rows(parts, step)
         if step > 1:
             # The barrier: for constant weights of 1 the compiler would fold this itself, in 1.5 s at 200000 rows.
             first = jnp.argmax(lax.optimization_barrier(here))
-            A, w, here = (jnp.concatenate([a[first][None], a[::step]]) for a in (A, w, here))
+            A = jnp.concatenate([jnp.concatenate([part[first] for part in parts])[None], A])
+            w, here = (jnp.concatenate([a[first][None], a[::step]]) for a in (w, here))
         counts = here[:, None] & jnp.isfinite(A)
         share = jnp.where(counts, (w / jnp.where(here.any(), w.max(), 1))[:, None], 0)
         if not centre:
@@ -167,26 +176,25 @@ def _counting(centre: bool, step: int) -> Callable[[jax.Array, jax.Array], tuple
         return _about(A, bulk(jnp.where(counts, A, 0), share), counts)
 
     @custom_vmap
-    def of(A: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return alone(A, w)
+    def of(w: jax.Array, *parts: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return alone(w, *parts)
 
     @of.def_vmap
     def lanes(
-        axis_size: int, in_batched: list[bool], A: jax.Array, w: jax.Array
+        axis_size: int, in_batched: list[bool], w: jax.Array, *parts: jax.Array
     ) -> tuple[tuple[jax.Array, jax.Array], tuple[bool, bool]]:
-        if in_batched[0]:
-            return jax.vmap(alone, (0, 0 if in_batched[1] else None))(A, w), (True, True)
-        return of(A, w.max(0)), (False, False)
+        if any(in_batched[1:]):
+            return jax.vmap(alone, [0 if batched else None for batched in in_batched])(w, *parts), (True, True)
+        return of(w.max(0), *parts), (False, False)
 
     return of
 
 
 def in_range(square: jax.Array, scale: jax.Array, origin: jax.Array) -> jax.Array:
-    """The scale, or NaN where square (the sums of squares of what it divided) is not 0 but scale^2 times it underflows:
-    such a column would pass for a constant one.  One that is constant up to the rounding of its origin keeps it."""
+    """Whether a column is 0, or constant up to the rounding of its origin, or scale^2 times `square` is normal, where
+    `square` is the sum of squares of what `scale` divided: one that underflows would pass for a constant column."""
     normal = jnp.abs(square) * scale**2 >= jnp.finfo(square.dtype).tiny
-    constant = (square == 0) | rounded(scale, origin)
-    return jnp.where(constant | normal, scale, jnp.nan)
+    return (square == 0) | rounded(scale, origin) | normal
 
 
 def in_units(w: jax.Array | None) -> jax.Array | None:

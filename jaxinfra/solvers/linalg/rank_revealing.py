@@ -25,6 +25,7 @@ from jax import lax
 
 from jaxinfra._core import implicit
 from jaxinfra._core.precision import HIGHEST, dot, eps, positive
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra.solvers.linalg.cholesky import inverse_factor, solve_root
 from jaxinfra.solvers.linalg.products import diagonal, power_of_two
 
@@ -64,10 +65,12 @@ def column_scale(H: jax.Array) -> jax.Array:
     return jnp.sqrt(positive(d))
 
 
-def cholesky(H: jax.Array, cancellation: jax.Array, *, single: bool = False, equilibrate: bool = True) -> Factor:
+def cholesky(
+    H: jax.Array, cancellation: jax.Array, *, single: bool = False, equilibrate: bool = True, rare: Rare = WHOLE
+) -> Factor:
     """The fast method.  `single`: H was formed in float32 and is factored in it; `cancellation`: see `Moments`.
 
-    A failed factorisation has error = inf.
+    A failed factorisation has error = inf, in a lean program NaN.
     """
     p = H.shape[-1]
     form = jnp.float32 if single else H.dtype
@@ -77,12 +80,13 @@ def cholesky(H: jax.Array, cancellation: jax.Array, *, single: bool = False, equ
     # lambda_max(C^-1) from its largest diagonal element, the variance inflation factor; lambda_max(C) from its norm.
     inflation = (Linv * Linv).sum(-2).max(-1)
     condition2 = jnp.abs(C).sum(-1).max(-1) * inflation
-    ok = jnp.isfinite(condition2)
-    error = jnp.where(ok, eps(form) * condition2 * cancellation, jnp.inf)
-    T = jnp.where(ok[:, None, None], Linv.mT / d[:, :, None], 0)
-    return Factor(
-        T, jnp.zeros_like(T), d, jnp.where(ok, p, 0).astype(jnp.int32), jnp.sqrt(condition2).astype(H.dtype), error
-    )
+    error, T = eps(form) * condition2 * cancellation, Linv.mT / d[:, :, None]
+    rank = jnp.full(condition2.shape, p, jnp.int32)
+    if not rare.lean:
+        ok = jnp.isfinite(condition2)
+        error, T = jnp.where(ok, error, jnp.inf), jnp.where(ok[:, None, None], T, 0)
+        rank = jnp.where(ok, rank, 0)
+    return Factor(T, jnp.zeros_like(T), d, rank, jnp.sqrt(condition2).astype(H.dtype), error)
 
 
 def _eigenvectors(G: jax.Array) -> tuple[jax.Array, jax.Array]:
