@@ -51,7 +51,10 @@ def reduced(
     H: jax.Array, A: jax.Array, damping: jax.Array | float = 0.0, l2: jax.Array | None = None,
     eye: jax.Array | None = None,
 ) -> Callable[[jax.Array], jax.Array]:  # fmt: skip
-    """The map b -> (H + diag(l2))_AA^-1 b_A, zero off the mask A (p,), with a relative damping of the diagonal.  eye: the identity (p, p), of a caller that has one."""
+    """The map b -> (H + diag(l2))_AA^-1 b_A, zero off the mask A (p,), with a relative damping of the diagonal.
+
+    eye: the identity (p, p), of a caller that has one.
+    """
     eye = jnp.eye(H.shape[-1], dtype=H.dtype) if eye is None else eye
     # Duplicated columns make H_AA singular, hence a ridge of the size of rounding; a correction removes its effect.
     ridge = 16 * eps(H.dtype)

@@ -117,7 +117,7 @@ def rounds(
         rank = jnp.where(used, jnp.inf, (jnp.abs(b.g) / positive(l1)).max(0))
         idx = lax.top_k(rank.astype(jnp.float32), large[-1])[1]
         which = sum((need > size).astype(jnp.int32) for size in large[:-1])
-        held = jnp.arange(large[-1]) < jnp.asarray(large)[which]
+        held = (jnp.arange(large[-1]) < jnp.asarray(large)[which])[None]
 
         def pick(size: int) -> tuple[tuple[jax.Array, ...], ...]:
             """H of this size, zeros for the others: in float32 with diagonal 1, and in a wider dtype as it is."""
@@ -135,8 +135,8 @@ def rounds(
 
         take = lambda a: a[:, idx]  # noqa: E731
         own, c, l1_W, l2_W = take(b.w), jnp.where(held, take(b.g), 0), take(l1), None if l2 is None else take(l2)
-        d = jnp.where(held, oracle.diagonal[idx], 0)
-        root = jnp.sqrt(positive(d))
+        d = jnp.where(held[0], oracle.diagonal[idx], 0)
+        root = jnp.sqrt(positive(d))[None]
         exact = (lambda v: times(0, v * root) * root) if own.dtype == jnp.float32 else partial(times, 1)
         inside = lambda w, g: measure(w, jnp.where(held, g, 0), None, idx)  # noqa: E731
         goal = enough(inside(own, c), first)
