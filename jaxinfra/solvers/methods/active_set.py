@@ -96,9 +96,8 @@ def rounds(
     chain: in the first round each problem starts from the solution of the one before it.
     """
     B, p = l1.shape
-    sizes = capacities(p, most)
-    if rare.lean:
-        sizes = [size for size in sizes if size <= _LEAN] or sizes
+    every = capacities(p, most)
+    sizes = [size for size in every if size <= _LEAN] if rare.lean else every
     small, large = ([size for size in sizes if (size >= _EXPENSIVE) == i] for i in (False, True))
 
     def demand(w: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -199,9 +198,10 @@ def rounds(
         )
         b = Block(w, g, extra, error, n_iter, need, jnp.where(progress, 0, b.waited + 1))
         met = (b.error <= tol).all()
+        outgrown = need > sizes[-1] if len(sizes) < len(every) else False
         spent = (b.n_iter >= max_iter).any()
         status = jnp.where(met, Status.CONVERGED, jnp.where(spent, Status.MAX_ITER, Status.STALLED))
-        return (b, jnp.zeros_like(first)), Verdict(met | (b.waited >= patience) | spent | (need > sizes[-1]), status)
+        return (b, jnp.zeros_like(first)), Verdict(met | (b.waited >= patience) | spent | outgrown, status)
 
     zero = jnp.zeros(B, w.dtype)
     start = Block(w, g, zero, zero + jnp.inf, jnp.zeros(B, jnp.int32), jnp.int32(0), jnp.int32(0))
