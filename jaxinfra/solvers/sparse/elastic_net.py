@@ -82,7 +82,8 @@ def path(
     tol = tolerance(tol, dtype)
     q = lasso_problem.prepare(X, y, w, l1, l2, fit_intercept, blocked)
     usable = q.valid & q.finite
-    l1, l2 = jnp.where(usable, l1, 1), None if l2 is None else jnp.where(usable, l2, 0)
+    if not rare.lean:
+        l1, l2 = jnp.where(usable, l1, 1), None if l2 is None else jnp.where(usable, l2, 0)
     null = 0.5 * q.vv
     bound, inner = tol * null, 0.05 * jnp.minimum(tol, 1e-6) * jnp.sqrt(q.vv)
     most = _most(X.shape, l2)
@@ -133,7 +134,8 @@ def path(
     trusted = (q.rounding <= 0.1 * tol) | ~usable
     if q.v is not None or rare.lean:
         out = solve(begin, True)
-        rare.note(usable & ~(trusted & (out.gap <= bound).all()))
+        # Every failed fit is left to the whole program: statuses and NaN are kernels too.
+        rare.note(~(usable & trusted & (out.gap <= bound).all()))
     else:
         true = partial(lasso_problem.from_data, X, y, w, l1, l2, q, blocked)
 
@@ -158,6 +160,9 @@ def path(
     if l2 is not None:
         objective += 0.5 * (l2 * out.w * out.w).sum(1)
     optimality = jnp.where(out.gap > 0, out.gap / positive(null), 0)
+    if rare.lean:
+        met = jnp.full(m, int(Status.CONVERGED), jnp.int32)
+        return Fit(Linear(coef, intercept), GapInfo(met, out.n_iter, objective, optimality, out.gap))
     status = jnp.where(out.n_iter >= max_iter, Status.MAX_ITER, Status.STALLED)
     status = jnp.where(out.gap <= bound, Status.CONVERGED, status)
     info = GapInfo(status, out.n_iter, objective, optimality, out.gap)

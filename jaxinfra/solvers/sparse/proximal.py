@@ -115,7 +115,7 @@ def path(
         begin = _State(h.clip(start), C, jnp.zeros_like(m.y_mean), big, big, big, jnp.int32(0), jnp.array(False))
         if rare.lean:
             s = correct(begin)
-            within.note(usable & ~s.spent & ~(s.optimality <= jnp.maximum(0.01 * tol, 4 * eps(dtype))))
+            within.note(~(usable & (s.optimality <= jnp.minimum(tol, jnp.maximum(0.01 * tol, 4 * eps(dtype))))))
         else:
             s, _, _ = drive(step, begin, max_iter=_CORRECTIONS)
         if isinstance(h, GroupNorm):
@@ -130,6 +130,11 @@ def path(
             intercept = refinement.intercept(intercept, coef, live, fit_intercept)
         figures = (status, s.n_iter, s.objective, s.optimality)
         info = GapInfo(*figures, s.gap) if isinstance(h, GroupNorm) else Info(*figures)
+        if rare.lean:
+            # Every failed fit is left to the whole program: statuses and NaN are kernels too.
+            within.note(~solved)
+            info = info._replace(status=jnp.int32(Status.CONVERGED))
+            return s.W, (Fit(Linear(coef, intercept), info), jnp.asarray(within.needed))
         tests = (finite & solved, Status.NONFINITE), (valid, Status.SINGULAR)
         return s.W, (finish(Linear(coef, intercept), info, *tests), jnp.asarray(within.needed))
 
@@ -138,7 +143,7 @@ def path(
         found, needed = jax.tree.map(lambda a: a[None], one(start, l1[0])[1])
     else:
         found, needed = lax.scan(one, start, l1)[1]
-    rare.note(needed & usable)
+    rare.note(needed)
     return found
 
 
