@@ -8,6 +8,23 @@ Several penalties share W, and one product checks them all.  Small W are solved 
 ones by accelerated gradient steps (`proximal_gradient`); Newton steps follow there only where those stop short of tol
 and W has settled.
 
+Which of them works where: paths of 50 penalties from l1_max to a hundredth of it, float32, default tol; columns that are
+independent, or any two of which are correlated by r (or neighbours: AR).  Counts, which do not depend on the machine.
+
+    rows x columns, r     most active   Newton steps, W <= 100   gradient steps in W of          Newton steps, larger W
+    1000 x 20, 0                   13                       50
+    1000 x 20, 0.9; 0.99         7; 6                520; 2318
+    2000 x 100, 0; 0.99         42; 2                 55; 4069
+    500 x 200, 0; 0.9         131; 42                 48; 2255                                                 21; 0
+    2000 x 1000, 0                728                       36   30 (256), 50 (512), 40 (1000)
+    2000 x 1000, AR 0.9           388                     1161   400 (256), 320 (512)
+    2000 x 1000, 0.9               78                     1047   360 (256)                                         4
+    200 x 1000, 0                 195                      147   580 (256), 40 (512)
+    200 x 1000, AR 0.9            183                      836   680 (256), 360 (512)                            808
+
+A Newton step in W of 512 is some 10 ms, a gradient step for ten penalties 0.04 ms (2 cores): Newton steps in a large W
+are for columns that are so collinear that gradient steps do not arrive, and rare.  The lean program has none.
+
 Source: Massias, Gramfort and Salmon 2018 (growth of working sets).
 """
 

@@ -90,7 +90,7 @@ def oracle(q: Statistics, at: Origin) -> Oracle:
 
     def image(w: jax.Array, rows: jax.Array | None, idx: jax.Array | None) -> jax.Array:
         """The image of w: Aw if wide, else A'A(w - origin)."""
-        rows = q.M if idx is None else rows
+        rows = q.M if rows is None else rows
         return dot(w if q.v is not None else w - (at.w if idx is None else at.w[:, idx]), rows)
 
     def gradient(w: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
