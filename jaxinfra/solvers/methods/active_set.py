@@ -8,7 +8,7 @@ Several penalties share W, and one product checks them all.  Small W are solved 
 ones by accelerated gradient steps (`proximal_gradient`); Newton steps follow there only where those stop short of tol
 and W has settled.
 
-Which of them works where: paths of 50 penalties from l1_max to a hundredth of it, float32, default tol; columns that are
+Which of them works where: paths of 50 penalties from l1_max to a hundredth of it, float32, default tol; columns are
 independent, or any two of which are correlated by r (or neighbours: AR).  Counts, which do not depend on the machine.
 
     rows x columns, r     most active   Newton steps, W <= 100   gradient steps in W of          Newton steps, larger W
