@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxinfra._core import checks, rows
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra.linear import _input
 from jaxinfra.linear._input import Given
@@ -35,15 +36,15 @@ def fit(
     )  # fmt: skip
 
 
-@_compiled
+@staged(static=("fit_intercept", "blocked"))
 @rows.replicated
 def _fit(
     given: Given, l1: jax.Array, l2: jax.Array | None, init: Linear | None, tol: jax.Array | None,
-    max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
+    max_iter: jax.Array, *, fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     X, y, w, _ = _input.read(given)
     return elastic_net.fit(
-        X, y, w, l1, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
+        X, y, w, l1, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter, rare=rare
     )
 
 
@@ -61,15 +62,15 @@ def path(
     )  # fmt: skip
 
 
-@_compiled
+@staged(static=("fit_intercept", "blocked"))
 @rows.replicated
 def _path(
     given: Given, l1: jax.Array, l2: jax.Array | None, init: Linear | None, tol: jax.Array | None,
-    max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
+    max_iter: jax.Array, *, fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     X, y, w, _ = _input.read(given)
     return elastic_net.path(
-        X, y, w, l1, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
+        X, y, w, l1, l2, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter, rare=rare
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import per_weight
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -120,16 +121,16 @@ def _norm(groups: jax.Array, group_weight: jax.Array | None, l1: jax.Array) -> G
     return GroupNorm(l1 * jnp.where(known, group_weight[groups], jnp.nan), same)
 
 
-_compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+_staged = staged(static=("fit_intercept", "blocked"))
 
 
-@_compiled
+@_staged
 @rows.replicated
 def _fit(given: Given, groups: jax.Array, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
     return proximal.single(_solve(given, groups, l1[None], *rest, **options))
 
 
-@_compiled
+@_staged
 @rows.replicated
 def _path(given: Given, groups: jax.Array, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
     return _solve(given, groups, l1, *rest, **options)
@@ -138,6 +139,7 @@ def _path(given: Given, groups: jax.Array, l1: jax.Array, *rest: Any, **options:
 def _solve(
     given: Given, groups: jax.Array, l1: jax.Array, l2: jax.Array, group_weight: jax.Array | None,
     init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
+    rare: Rare,
 ) -> Fit:  # fmt: skip
     X, y, w, _ = _input.read(given)
     init = None if init is None else Linear(init.coef[:, None], init.intercept)
@@ -146,6 +148,7 @@ def _solve(
     return proximal.one_target(proximal.path(
         X, y[:, None], w, l1, jnp.broadcast_to(l2, (X.shape[1],)), partial(_norm, groups, group_weight), init,
         fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter,
+        rare=rare,
     ))  # fmt: skip
 
 
@@ -201,7 +204,7 @@ def l1_max(
     return _l1_max(given, groups, group_weight, **_input.options(verb, given, fit_intercept))
 
 
-@_compiled
+@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 @rows.replicated
 def _l1_max(
     given: Given, groups: jax.Array, group_weight: jax.Array | None, *, fit_intercept: bool, blocked: bool,

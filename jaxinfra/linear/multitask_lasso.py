@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import per_weight
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -95,16 +96,16 @@ def _penalty(verb: str, name: str, value: Any, given: Given, dtype: Any) -> Any:
     return checks.penalty(verb, name, value, given.X, _one_target(given), dtype)
 
 
-_compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+_staged = staged(static=("fit_intercept", "blocked"))
 
 
-@_compiled
+@_staged
 @rows.replicated
 def _fit(given: Given, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
     return proximal.single(_solve(given, l1[None], *rest, **options))
 
 
-@_compiled
+@_staged
 @rows.replicated
 def _path(given: Given, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
     return _solve(given, l1, *rest, **options)
@@ -112,13 +113,14 @@ def _path(given: Given, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
 
 def _solve(
     given: Given, l1: jax.Array, l2: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
-    fit_intercept: bool, blocked: bool,
+    fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     X, y, w, _ = _input.read(given)
     p = X.shape[1]
     return proximal.path(
         X, y, w, jnp.broadcast_to(l1[:, None] if l1.ndim == 1 else l1, (l1.shape[0], p)), jnp.broadcast_to(l2, (p,)),
         _norm, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter,
+        rare=rare,
     )  # fmt: skip
 
 
@@ -184,7 +186,7 @@ def l1_max(
     )  # fmt: skip
 
 
-@_compiled
+@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 @rows.replicated
 def _l1_max(
     given: Given, weight: jax.Array, *,

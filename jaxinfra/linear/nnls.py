@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.precision import per_weight
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear import _input
@@ -84,16 +85,16 @@ def fit(
     )  # fmt: skip
 
 
-_compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+_staged = staged(static=("fit_intercept", "blocked"))
 
 
-@_compiled
+@_staged
 @rows.replicated
 def _fit(given: Given, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
     return proximal.single(_solve(given, l1[None], *rest, **options))
 
 
-@_compiled
+@_staged
 @rows.replicated
 def _path(given: Given, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
     return _solve(given, l1, *rest, **options)
@@ -101,7 +102,7 @@ def _path(given: Given, l1: jax.Array, *rest: Any, **options: Any) -> Fit:
 
 def _solve(
     given: Given, l1: jax.Array, l2: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
-    fit_intercept: bool, blocked: bool,
+    fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     X, y, w, _ = _input.read(given)
     p = X.shape[1]
@@ -109,7 +110,7 @@ def _solve(
     return proximal.one_target(proximal.path(
         X, y[:, None], w, jnp.broadcast_to(l1[:, None] if l1.ndim == 1 else l1, (l1.shape[0], p)),
         jnp.broadcast_to(l2, (p,)), _cost, init, fit_intercept=fit_intercept, blocked=blocked, tol=tol,
-        max_iter=max_iter,
+        max_iter=max_iter, rare=rare,
     ))  # fmt: skip
 
 
@@ -176,7 +177,7 @@ def l1_max(
     )  # fmt: skip
 
 
-@_compiled
+@partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
 @rows.replicated
 def _l1_max(
     given: Given, weight: jax.Array, *,

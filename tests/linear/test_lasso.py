@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jaxinfra as ji
-from jaxinfra.solvers.methods import active_set
+from jaxinfra.solvers.methods import active_newton, active_set
 from tests import helpers
 from tests.conftest import SHARED
 from tests.references import lasso as reference
@@ -287,6 +287,19 @@ def test_second_derivative_and_l1_max_derivative():
     close(slope, step / (2 * h), 1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shape, options", [((60, 8), {"tol": 1e-14}), ((40, 300), {"l1": 1e-3})], ids=["data", "newton"]
+)
+def test_what_the_lean_program_leaves_out(shape, options):
+    """Residuals from the data where moments do not resolve tol, Newton steps in large working sets."""
+    X, y = sparse(*shape)
+    fit = functools.partial(ji.lasso.fit, **{"l1": 0.1, "tol": 1e-12, **options})
+    found, whole = fit(X, y), jax.jit(fit)(X, y)
+    assert found.info.status == whole.info.status and found.info.n_iter == whole.info.n_iter
+    close(found.params.coef, whole.params.coef, 1e-9)
+
+
 def test_bad_input():
     X, y = sparse(60, 8)
     with pytest.raises(ValueError, match="l1"):
@@ -354,5 +367,5 @@ def test_active_set_always_converges(p, correlation, dtype):
     assert (status == 0).all()
     for k in range(3):
         d = jnp.diagonal(H[k])
-        assert active_set.violation(w[k], c[k] - H[k] @ w[k], d, l1[k]) <= 2 * tol
+        assert active_newton.violations(w[k], c[k] - H[k] @ w[k], d, l1[k]).max() <= 2 * tol
     assert (w[:, 4] == 0).all()

@@ -1,23 +1,31 @@
-r"""Primal-dual active set for a quadratic with an L1 penalty:
+r"""A quadratic with an L1 penalty, few of whose many columns are active:
 
     minimise over w   q(w) = w'Hw / 2 - c'w + sum_j l1_j |w_j|        (H symmetric, positive semidefinite)
 
-One step (`newton`).  With g = c - Hw, t_j = 1 / H_jj and u = w + t g, the prox-gradient step says which coefficients
-are active, A = {|u_j| > t_j l1_j}, and their signs s.  The candidate solves  H_AA z_A = c_A - l1_A s_A: a semismooth
-Newton step on the optimality conditions.  When A and s of the candidate are those it was made from, it is the solution.
+on a working set W of the columns with the largest |g_j| / l1_j, g = c - Hw, in a few capacities; columns outside that
+violate the conditions join W for the next round, in which W grows by no more than the number of its columns in use.
+Several penalties share W, and one product checks them all.  Small W are solved by Newton steps (`active_newton`), large
+ones by accelerated gradient steps (`proximal_gradient`); Newton steps follow there only where those stop short of tol
+and W has settled.
 
-It always converges: where the candidate does not lower q, the step is repeated for
-q(z) + damping sum_j H_jj (z_j - w_j)^2 / 2 with a damping that grows until it does; a large one makes it a short
-prox-gradient step, which lowers q unless w is optimal.
+Which of them works where: paths of 50 penalties from l1_max to a hundredth of it, float32, default tol; columns are
+independent, or any two of which are correlated by r (or neighbours: AR).  Counts, which do not depend on the machine.
 
-Many columns, few of them active (`rounds`): steps on a working set W of the columns with the largest |g_j| / l1_j, in a
-few capacities; columns outside that violate the conditions join W for the next round, in which W grows by no more than
-the number of its columns in use.  Several penalties share W, and one product checks them all.  Large W are solved by
-accelerated gradient steps (`proximal_gradient`); Newton steps follow only where those stop short of tol and W has
-settled.
+    rows x columns, r     most active   Newton steps, W <= 100   gradient steps in W of          Newton steps, larger W
+    1000 x 20, 0                   13                       50
+    1000 x 20, 0.9; 0.99         7; 6                520; 2318
+    2000 x 100, 0; 0.99         42; 2                 55; 4069
+    500 x 200, 0; 0.9         131; 42                 48; 2255                                                 21; 0
+    2000 x 1000, 0                728                       36   30 (256), 50 (512), 40 (1000)
+    2000 x 1000, AR 0.9           388                     1161   400 (256), 320 (512)
+    2000 x 1000, 0.9               78                     1047   360 (256)                                         4
+    200 x 1000, 0                 195                      147   580 (256), 40 (512)
+    200 x 1000, AR 0.9            183                      836   680 (256), 360 (512)                            808
 
-Sources: Hintermueller, Ito and Kunisch 2003 (active set = semismooth Newton); Fan, Jiao and Lu 2014 (along a path);
-Massias, Gramfort and Salmon 2018 (growth of working sets).
+A Newton step in W of 512 is some 10 ms, a gradient step for ten penalties 0.04 ms (2 cores): Newton steps in a large W
+are for columns that are so collinear that gradient steps do not arrive, and rare.  The lean program has none.
+
+Source: Massias, Gramfort and Salmon 2018 (growth of working sets).
 """
 
 from __future__ import annotations
@@ -32,114 +40,18 @@ from jax import lax
 
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps, positive
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.linalg.products import diagonal
-from jaxinfra.solvers.methods.proximal_gradient import accelerated, soft
+from jaxinfra.solvers.methods.active_newton import newton, violations
+from jaxinfra.solvers.methods.proximal_gradient import Curvature, accelerated, curvature, scaled
 
 S = TypeVar("S")
 
 # Up to so many columns all of them are the working set, and LAPACK stays on one thread (`cholesky`).  From so many on a
 # factorisation costs more than some ten products, and gradient steps go first.
 SMALL, _EXPENSIVE = 100, 256
-
-
-class _Step(NamedTuple):
-    w: jax.Array
-    g: jax.Array  # c - Hw
-    damping: jax.Array
-    error: jax.Array
-
-
-def violation(w: jax.Array, g: jax.Array, d: jax.Array, l1: jax.Array) -> jax.Array:
-    """The largest |subgradient of least norm|_j / sqrt(d_j), d the diagonal of H.
-
-    Half its square is the decrease of q that one coefficient could still give.
-    """
-    l1, d = jnp.broadcast_to(l1, w.shape), jnp.broadcast_to(d, w.shape)
-    v = jnp.where(w == 0, soft(g, l1), g - l1 * jnp.sign(w))
-    return jnp.where(d > 0, jnp.abs(v) / jnp.sqrt(positive(d)), 0).max(-1)
-
-
-def reduced(
-    H: jax.Array, A: jax.Array, damping: jax.Array | float = 0.0, l2: jax.Array | None = None
-) -> Callable[[jax.Array], jax.Array]:
-    """The map b -> (H + diag(l2))_AA^-1 b_A, zero off the mask A (p,), with a relative damping of the diagonal."""
-    p = H.shape[-1]
-    eye = jnp.eye(p, dtype=H.dtype)
-    # Duplicated columns make H_AA singular, hence a ridge of the size of rounding; a correction removes its effect.
-    ridge = 16 * eps(H.dtype)
-    M = H if l2 is None else H + eye * l2[:, None]
-    M = jnp.where(A[:, None] & A[None, :], M * (1 + (ridge + damping) * eye), eye)
-    L = lax.linalg.cholesky(M, symmetrize_input=False)
-
-    def solve(b: jax.Array) -> jax.Array:
-        x = jnp.where(A, b, 0)[:, None]
-        for transpose in (False, True):
-            x = lax.linalg.triangular_solve(L, x, left_side=True, lower=True, transpose_a=transpose)
-        return x[:, 0]
-
-    return solve
-
-
-def newton(
-    H: jax.Array, c: jax.Array, l1: jax.Array, l2: jax.Array | None, w: jax.Array, origin: jax.Array, *,
-    tol: jax.Array, max_iter: jax.Array | int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
-    """The iteration on all columns of H + diag(l2) (p, p), for small p: (w, status, n_iter) from the start w (p,).
-
-    c is minus the gradient of the smooth part at `origin`: near the solution g = c - H(w - origin) keeps its digits.
-    Ends CONVERGED when the active set repeats or the `violation` is at most tol; STALLED when rounding stops it.
-    Columns with H_jj = 0 have w_j = 0.
-    """
-    dtype = w.dtype
-    d = diagonal(H) if l2 is None else diagonal(H) + l2
-    live = d > 0
-    t = jnp.where(live, 1 / jnp.where(live, d, 1), 0)
-    per_column = jnp.sqrt(t)
-
-    def gradient(w: jax.Array) -> jax.Array:
-        Hw = dot(H, w - origin)
-        return c - Hw if l2 is None else c - Hw - l2 * (w - origin)
-
-    def noise(g: jax.Array) -> jax.Array:
-        """The part of the violation that is rounding."""
-        return 8 * eps(dtype) * (per_column * (jnp.abs(g) + jnp.abs(c))).max()
-
-    def predict(w: jax.Array, g: jax.Array, damping: jax.Array) -> tuple[jax.Array, jax.Array]:
-        t_ = t / (1 + damping)
-        u = w + t_ * g
-        A = live & (jnp.abs(u) > t_ * l1)
-        return A, jnp.where(A, jnp.sign(u), 0)
-
-    def step(x: _Step) -> tuple[_Step, Verdict]:
-        A, s = predict(x.w, x.g, x.damping)
-        kept = jnp.where(A, x.w, 0)
-        w = kept + reduced(H, A, x.damping, l2)(gradient(kept) - l1 * s)
-        g = gradient(w)
-        error = violation(w, g, d, l1)
-        B, r = predict(w, g, jnp.zeros_like(x.damping))
-        solved = ((x.damping == 0) & ((A == B) & (s == r)).all()) | (error <= jnp.maximum(tol, noise(g)))
-
-        # q(w) - q(x.w), and the size of its terms
-        e = w - x.w
-        terms = jnp.stack([-0.5 * e * (x.g + g), l1 * (jnp.abs(w) - jnp.abs(x.w))])
-        change, rounding = terms.sum(), 8 * eps(dtype) * jnp.abs(terms).sum()
-        descends = (change < -rounding) | ((change <= rounding) & (error < 0.5 * x.error))
-        accept = solved | descends
-        less = jnp.where(x.damping > 1e-2, 0.1 * x.damping, 0)
-        more = jnp.maximum(4 * x.damping, 0.1)
-        new = _Step(
-            jnp.where(accept, w, x.w), jnp.where(accept, g, x.g), jnp.where(accept, less, more),
-            jnp.where(accept, error, x.error),
-        )  # fmt: skip
-        stalled = ~solved & (more > 1e4)
-        return new, Verdict(solved | stalled, jnp.where(stalled, Status.STALLED, Status.CONVERGED))
-
-    w = jnp.where(live, w, 0)
-    g = gradient(w)
-    start = _Step(w, g, jnp.zeros((), dtype), violation(w, g, d, l1))
-    end, status, n_iter = drive(step, start, max_iter=max_iter)
-    return end.w, status, n_iter
+_LEAN = 1024  # the largest working set of the lean program
 
 
 class Block(NamedTuple):
@@ -157,13 +69,14 @@ class Block(NamedTuple):
 class Oracle(NamedTuple):
     """The smooth part without l2 as functions of a working set: idx (K,), or None for all columns.
 
-    pick(idx) -> (rows, H_WW); image(w_W (B, K), rows, idx) -> (B, width), all that the gradient needs of w;
-    gradient(w (B, p), image) -> (minus the gradient (B, p), extra (B,)).
+    pick(idx) -> (rows, H_WW, its diagonal); image(w_W (B, K), rows, idx) -> (B, width), all that the gradient needs of
+    w; gradient(w (B, p), image) -> (minus the gradient (B, p), extra (B,)).
     """
 
-    pick: Callable[[jax.Array | None], tuple[jax.Array, jax.Array]]
+    pick: Callable[[jax.Array | None], tuple[jax.Array, jax.Array, jax.Array]]
     image: Callable[[jax.Array, jax.Array, jax.Array | None], jax.Array]
     gradient: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+    diagonal: jax.Array
     width: int
 
 
@@ -191,7 +104,7 @@ def by_capacity(sizes: list[int], need: jax.Array, fn: Callable[[int, S], S], st
 def rounds(
     oracle: Oracle, l1: jax.Array, l2: jax.Array | None, w: jax.Array, g: jax.Array,
     measure: Callable[..., jax.Array], *, tol: jax.Array, inner_tol: jax.Array,
-    max_iter: jax.Array | int, most: int, chain: jax.Array | bool = True,
+    max_iter: jax.Array | int, most: int, chain: jax.Array | bool = True, rare: Rare = WHOLE,
 ) -> tuple[Block, jax.Array]:  # fmt: skip
     """Solve B problems on common working sets: (Block, status).
 
@@ -200,7 +113,9 @@ def rounds(
     chain: in the first round each problem starts from the solution of the one before it.
     """
     B, p = l1.shape
-    sizes = capacities(p, most)
+    every = capacities(p, most)
+    sizes = [size for size in every if size <= _LEAN] if rare.lean else every
+    small, large = ([size for size in sizes if (size >= _EXPENSIVE) == i] for i in (False, True))
 
     def demand(w: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Columns in use, and the target size of the working set W."""
@@ -208,6 +123,43 @@ def rounds(
         likely = used | (jnp.abs(g) > 0.9 * l1).any(0)
         count, size = likely.sum(dtype=jnp.int32) * 5 // 4, used.sum(dtype=jnp.int32)
         return used, jnp.minimum(count, jnp.maximum(size + jnp.minimum(size, 64), sizes[0]))
+
+    def enough(error: jax.Array, first: jax.Array) -> jax.Array:
+        """The error that gradient steps aim at: in the first round a hundredth of that at their start will do."""
+        return jnp.maximum(0.5 * tol, jnp.where(first, 0.01 * error.max(), 0))
+
+    def gradient_steps(b: Block, first: jax.Array, used: jax.Array, need: jax.Array) -> Any:
+        """As `visit` for every large size, without Newton steps: one program in which only the products differ."""
+        rank = jnp.where(used, jnp.inf, (jnp.abs(b.g) / positive(l1)).max(0))
+        idx = lax.top_k(rank.astype(jnp.float32), large[-1])[1]
+        which = sum((need > size).astype(jnp.int32) for size in large[:-1])
+        held = (jnp.arange(large[-1]) < jnp.asarray(large)[which])[None]
+
+        def pick(size: int) -> tuple[tuple[jax.Array, ...], ...]:
+            """H of this size, zeros for the others: in float32 with diagonal 1, and in a wider dtype as it is."""
+            _, H, d = oracle.pick(idx[:size])
+            found = (scaled(H, d),) if H.dtype == jnp.float32 else (scaled(H, d), H)
+            return tuple(tuple(a if k == size else jnp.zeros((k, k), a.dtype) for a in found) for k in large)
+
+        picked = lax.switch(which, [partial(pick, size) for size in large])
+
+        def times(part: int, v: jax.Array) -> jax.Array:
+            def fixed(k: int, v: jax.Array) -> jax.Array:
+                return jnp.pad(dot(v[:, : large[k]], picked[k][part]), ((0, 0), (0, large[-1] - large[k])))
+
+            return lax.switch(which, [partial(fixed, k) for k in range(len(large))], v)
+
+        take = lambda a: a[:, idx]  # noqa: E731
+        own, c, l1_W, l2_W = take(b.w), jnp.where(held, take(b.g), 0), take(l1), None if l2 is None else take(l2)
+        d = jnp.where(held[0], oracle.diagonal[idx], 0)
+        root = jnp.sqrt(positive(d))[None]
+        exact = (lambda v: times(0, v * root) * root) if own.dtype == jnp.float32 else partial(times, 1)
+        inside = lambda w, g: measure(w, jnp.where(held, g, 0), None, idx)  # noqa: E731
+        goal = enough(inside(own, c), first)
+        own, _ = accelerated(Curvature(d, exact, partial(times, 0)), c, l1_W, l2_W, own, inside, goal)
+        w = jnp.zeros_like(b.w).at[:, idx].set(own)
+        rows = None if large[-1] == p else oracle.pick(idx)[0]
+        return w, oracle.image(*((w, None, None) if rows is None else (own, rows, idx))), b.n_iter
 
     def visit(size: int, b: Block, first: jax.Array, settled: jax.Array, used: jax.Array, _: Any) -> Any:
         """w, its image and the count of steps after a round on a working set of this size."""
@@ -217,38 +169,40 @@ def rounds(
             rank = jnp.where(used, jnp.inf, (jnp.abs(b.g) / positive(l1)).max(0))
             idx = lax.top_k(rank.astype(jnp.float32), size)[1]
         take = (lambda a: a) if idx is None else (lambda a: a[:, idx])
-        rows, H = oracle.pick(idx)
+        rows, H, d = oracle.pick(idx)
         own, l1_W, l2_W = take(b.w), take(l1), None if l2 is None else take(l2)
         c, origin = take(b.g), own
         hold = ~first & (b.error <= tol)
         if size >= _EXPENSIVE:
-            # In the first round a hundredth of the error is enough, and while W grows no factorisation is worth it.
             inside = lambda w, g: measure(w, g, None, idx)  # noqa: E731
-            enough = jnp.maximum(0.5 * tol, jnp.where(first, 0.01 * inside(own, c).max(), 0))
-            own, error = accelerated(H, c, l1_W, l2_W, own, inside, enough)
+            own, error = accelerated(curvature(H, d), c, l1_W, l2_W, own, inside, enough(inside(own, c), first))
+            # While W grows no factorisation is worth it.
             hold |= ~settled | (error <= tol)
         budget = jnp.where(hold, 0, jnp.asarray(max_iter, jnp.int32) - b.n_iter)
         follow = first & chain & (size < _EXPENSIVE)
-
-        def one(i: jax.Array, x: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            own, n_iter = x
-            start = jnp.where(follow, own[jnp.maximum(i - 1, 0)], own[i])
-            ridge = None if l2_W is None else l2_W[i]
-            w, _, steps = newton(H, c[i], l1_W[i], ridge, start, origin[i], tol=inner_tol, max_iter=budget[i])
-            return own.at[i].set(w), n_iter.at[i].add(steps)
-
-        # No loop at all where no problem has a budget left, instead of one with no steps for each.
-        count = jnp.where((budget > 0).any(), B, 0)
-        own, n_iter = lax.fori_loop(0, count, one, (own, b.n_iter))
+        own, _, steps = newton(H, d, c, l1_W, l2_W, own, origin, tol=inner_tol, budget=budget, follow=follow)
         w = own if idx is None else jnp.zeros_like(b.w).at[:, idx].set(own)
-        return w, oracle.image(own, rows, idx), n_iter
+        return w, oracle.image(own, rows, idx), b.n_iter + steps
 
     def step(state: tuple[Block, jax.Array]) -> tuple[tuple[Block, jax.Array], Verdict]:
         b, first = state
+        patience: jax.Array | int = 3
         used, need = demand(b.w, b.g)
         grown = first | (need > b.need)
         work = lambda size, new: visit(size, b, first, ~grown, used, new)  # noqa: E731
-        w, image, n_iter = by_capacity(sizes, need, work, (b.w, jnp.zeros((B, oracle.width), b.w.dtype), b.n_iter))
+        if rare.lean:
+            # It gives up where Newton steps in a large W would be next, or a larger W.
+            cases = [partial(work, size, None) for size in small]
+            cases += [partial(gradient_steps, b, first, used, need)] * bool(large)
+            case = sum((need > size).astype(jnp.int32) for size in small)
+            # Where gradient steps stopped short of tol, Newton steps on the columns in use, if they are few.
+            few = used.sum(dtype=jnp.int32) <= small[-1]
+            case = jnp.where((b.waited > 0) & few, len(small) - 1, case)
+            patience = jnp.where(few, 2, 1)
+            w, image, n_iter = lax.switch(case, cases)
+        else:
+            start = b.w, jnp.zeros((B, oracle.width), b.w.dtype), b.n_iter
+            w, image, n_iter = by_capacity(sizes, need, work, start)
         g, extra = oracle.gradient(w, image)
         g = g if l2 is None else g - l2 * w
         error = measure(w, g, extra, None)
@@ -261,22 +215,26 @@ def rounds(
         )
         b = Block(w, g, extra, error, n_iter, need, jnp.where(progress, 0, b.waited + 1))
         met = (b.error <= tol).all()
+        outgrown = need > sizes[-1] if len(sizes) < len(every) else False
         spent = (b.n_iter >= max_iter).any()
         status = jnp.where(met, Status.CONVERGED, jnp.where(spent, Status.MAX_ITER, Status.STALLED))
-        return (b, jnp.zeros_like(first)), Verdict(met | (b.waited >= 3) | spent, status)
+        return (b, jnp.zeros_like(first)), Verdict(met | (b.waited >= patience) | spent | outgrown, status)
 
     zero = jnp.zeros(B, w.dtype)
     start = Block(w, g, zero, zero + jnp.inf, jnp.zeros(B, jnp.int32), jnp.int32(0), jnp.int32(0))
+    if rare.lean and len(sizes) == 1:
+        # All columns from the start: another round is for what rounding left.
+        (end, _), verdict = step((start, jnp.array(True)))
+        return end, verdict.status
     (end, _), status, _ = drive(step, (start, jnp.array(True)), max_iter=100)
     return end, status
 
 
-def gram_oracle(H: jax.Array, c: jax.Array) -> Oracle:
-    """The smooth part w'Hw / 2 - c'w itself, c (B, p)."""
+def gram_oracle(H: jax.Array, d: jax.Array, c: jax.Array) -> Oracle:
+    """The smooth part w'Hw / 2 - c'w itself, c (B, p), d the diagonal of H."""
 
-    def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        rows = H if idx is None else H[idx]
-        return rows, rows if idx is None else rows[:, idx]
+    def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return (H, H, d) if idx is None else (H[idx], H[idx[:, None], idx[None]], d[idx])
 
     def image(w: jax.Array, rows: jax.Array, idx: jax.Array | None) -> jax.Array:
         return dot(w, rows)
@@ -284,7 +242,7 @@ def gram_oracle(H: jax.Array, c: jax.Array) -> Oracle:
     def gradient(w: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
         return c - image, jnp.zeros_like(w[:, 0])
 
-    return Oracle(pick, image, gradient, H.shape[0])
+    return Oracle(pick, image, gradient, d, H.shape[0])
 
 
 def solve(
@@ -297,14 +255,16 @@ def solve(
     the square root of q.  A solution whose active set repeats has the violation of rounding and converges in any case.
     max_iter: most Newton steps (one Cholesky of |A| x |A| each).  Under `vmap`, lanes may share H or not.
     """
-    if H.shape[0] <= SMALL:
-        return newton(H, c, l1, None, w0, jnp.zeros_like(w0), tol=tol, max_iter=max_iter)
     d = diagonal(H)
-    oracle = gram_oracle(H, c[None])
     w0 = jnp.where(d > 0, w0, 0)
+    if H.shape[0] <= SMALL:
+        budget, rows = jnp.asarray(max_iter, jnp.int32)[None], (c[None], jnp.broadcast_to(l1, c.shape)[None])
+        w, status, n_iter = newton(H, d, *rows, None, w0[None], jnp.zeros_like(w0)[None], tol=tol, budget=budget)
+        return w[0], status, n_iter[0]
+    oracle = gram_oracle(H, d, c[None])
 
     def error(w: jax.Array, g: jax.Array, _: jax.Array | None, idx: jax.Array | None) -> jax.Array:
-        return violation(w, g, d, l1) if idx is None else violation(w, g, d[idx], l1[idx])
+        return violations(w, g, *((d, l1) if idx is None else (d[idx], l1[idx]))).max(-1)
 
     b, status = rounds(
         oracle, l1[None], None, w0[None], (c - dot(H, w0))[None], error,

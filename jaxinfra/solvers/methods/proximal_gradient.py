@@ -3,7 +3,7 @@ r"""The prox and subdifferential of the L1 penalty, and accelerated prox-gradien
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,6 @@ from jax import lax
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.linalg.products import diagonal
 
 
 def soft(u: jax.Array, threshold: jax.Array) -> jax.Array:
@@ -25,13 +24,29 @@ def least_norm(w: jax.Array, gradient: jax.Array, l1: jax.Array) -> jax.Array:
     return jnp.where(w == 0, soft(gradient, l1), gradient + l1 * jnp.sign(w))
 
 
-def product(H: jax.Array, l2: jax.Array | None, w: jax.Array) -> jax.Array:
-    """The product (H + diag(l2)) w for each row of w (B, p)."""
-    return dot(w, H) if l2 is None else dot(w, H) + l2 * w
+class Curvature(NamedTuple):
+    """H (K, K) as its diagonal and two products from the right: with rows of the working dtype, and in float32 with H
+    scaled to have diagonal 1."""
+
+    d: jax.Array
+    exact: Callable[[jax.Array], jax.Array]
+    quick: Callable[[jax.Array], jax.Array]
+
+
+def scaled(H: jax.Array, d: jax.Array) -> jax.Array:
+    """H with diagonal 1, in float32."""
+    root = jnp.sqrt(positive(d))
+    return (H / (root[:, None] * root[None])).astype(jnp.float32)
+
+
+def curvature(H: jax.Array, d: jax.Array) -> Curvature:
+    """The products of one matrix H (K, K) with diagonal d."""
+    C = scaled(H, d)
+    return Curvature(d, lambda v: dot(v, H), lambda v: dot(v, C))
 
 
 def accelerated(
-    H: jax.Array, c: jax.Array, l1: jax.Array, l2: jax.Array | None, w: jax.Array,
+    H: Curvature, c: jax.Array, l1: jax.Array, l2: jax.Array | None, w: jax.Array,
     error: Callable[[jax.Array, jax.Array], jax.Array], tol: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """Accelerated prox-gradient steps for B problems at once, where p is large: the last point and its error (B,).
@@ -45,22 +60,21 @@ def accelerated(
     float32 whatever the dtype, in units in which H has diagonal 1: each acts on the change since the last check, where
     the gradient is computed in full precision, so that their rounding goes to zero with the steps.
     """
-    dtype, d = w.dtype, diagonal(H)
+    dtype, d = w.dtype, H.d
     root = jnp.sqrt(positive(d))[None]
-    C = (H / (root.T * root)).astype(jnp.float32)
     unit = jnp.abs(c / root).max()  # the size of c, which may be out of the range of float32
     unit = positive(unit)
 
     def quickly(v: jax.Array) -> jax.Array:
-        Hv = dot((v * (root / unit)).astype(jnp.float32), C).astype(dtype) * (root * unit)
+        Hv = H.quick((v * (root / unit)).astype(jnp.float32)).astype(dtype) * (root * unit)
         return Hv if l2 is None else Hv + l2 * v
 
     def grow(_: int, z: jax.Array) -> jax.Array:
-        z = dot(z, C)
-        return z / jnp.maximum(jnp.sqrt(dot(z, z)), jnp.finfo(jnp.float32).tiny)
+        z = H.quick(z)
+        return z / jnp.maximum(jnp.sqrt((z * z).sum()), jnp.finfo(jnp.float32).tiny)
 
-    top = lax.fori_loop(0, 16, grow, (d > 0).astype(jnp.float32))
-    bound = 1.25 * jnp.maximum(dot(top, dot(top, C)), 1).astype(dtype)
+    top = lax.fori_loop(0, 16, grow, (d > 0).astype(jnp.float32)[None])
+    bound = 1.25 * jnp.maximum((top * H.quick(top)).sum(), 1).astype(dtype)
     D = d[None] if l2 is None else d[None] + l2
     t = jnp.where(D > 0, 1 / jnp.where(D > 0, bound * D, 1), 0)
 
@@ -81,7 +95,8 @@ def accelerated(
             return new, new + ((momentum - 1) / after)[:, None] * (new - u), after
 
         new, v, momentum = lax.fori_loop(0, 10, step, (at, v, momentum))
-        g = g - product(H, l2, new - at)
+        moved = new - at
+        g = g - H.exact(moved) if l2 is None else g - H.exact(moved) - l2 * moved
         left = error(w + new, g)
         worst = left.max()
         waited = jnp.where(worst < 0.5 * best, 0, waited + 1)

@@ -54,6 +54,9 @@ class Penalty(Protocol):
     def clip(self, W: jax.Array) -> jax.Array:
         """The nearest W at which h is finite."""
 
+    def feasible(self, W: jax.Array) -> jax.Array | bool:
+        """Whether h(W) is finite."""
+
     def subgradient(self, W: jax.Array, gradient: jax.Array) -> jax.Array:
         """The element of least norm of gradient + the subdifferential of h at W."""
 
@@ -74,11 +77,10 @@ class Quadratic(NamedTuple):
 
 
 class _State(NamedTuple):
-    W: jax.Array
+    # (4, p, k): the centre W of the proximal step, U, HU, and of the feasible points N the one with the smallest
+    # residual; in one array, since each array that a loop changes is a kernel of its own.
+    points: jax.Array
     s: jax.Array
-    U: jax.Array
-    HU: jax.Array
-    best: jax.Array  # of the feasible points N, the one with the smallest residual
     residual: jax.Array
     stagnant: jax.Array  # steps since that was halved
 
@@ -120,34 +122,41 @@ def minimise(
         return V, inner - penalty.value(V) - 0.5 * ((V - W) ** 2 / t[:, None]).sum()
 
     def step(z: _State) -> tuple[_State, Verdict]:
-        V, _ = dual(z.W, z.s, z.U, z.HU)
-        solved = (root * jnp.abs(z.U - V)).max() <= _LOOSE * (root * jnp.abs(V - z.W)).max()
-        W = jnp.where(solved, V, z.W)
-        s = jnp.where(solved, jnp.minimum(_GROWTH * z.s, most), z.s)
-        V, _ = dual(W, s, z.U, z.HU)
+        W, U, HU, best = z.points
+        s = z.s
+        V, _ = dual(W, s, U, HU)
         a = penalty.active(V)[:, None]
         rhs = C - penalty.slope(V) + (d / s)[:, None] * W
         N = jnp.where(a, penalty.newton(H, d / s, V)(jnp.where(a, rhs, 0)), 0)
         HN = dot(H, N)
 
-        D, HD = N - z.U, HN - z.HU
-        values = jax.vmap(lambda share: dual(W, s, z.U + share * D, z.HU + share * HD)[1])(shares)
+        D, HD = N - U, HN - HU
+        values = jax.vmap(lambda share: dual(W, s, U + share * D, HU + share * HD)[1])(shares)
         # Where the values differ only by rounding, Newton's full step is taken.
         full = values[0] <= values.min() + 32 * unit * jnp.abs(values[0])
         share = jnp.where(full, 1, jnp.where(values <= values.min(), shares, 0).max())
+        U, HU = U + share * D, HU + share * HD
+        V, _ = dual(W, s, U, HU)
+        left = jnp.abs(penalty.subgradient(N, HN - C)) / root
+        miss, length, left = jnp.stack([root * jnp.abs(U - V), root * jnp.abs(V - W), left]).max((1, 2))
+        solved = miss <= _LOOSE * length
 
-        left = (jnp.abs(penalty.subgradient(N, HN - C)) / root).max()
-        left = jnp.where((penalty.clip(N) == N).all(), left, jnp.inf)
+        left = jnp.where(penalty.feasible(N), left, jnp.inf)
         stagnant = jnp.where(left < 0.5 * z.residual, 0, z.stagnant + 1)
         better = (left < z.residual) | ~jnp.isfinite(z.residual)
-        best = jnp.where(better, penalty.clip(N), z.best)
-        goal = unit**0.85 * (jnp.abs(C) / root).max() + 4 * unit * (root * jnp.abs(N)).sum()
-        new = _State(W, s, z.U + share * D, z.HU + share * HD, best, jnp.where(better, left, z.residual), stagnant)
+        best = jnp.where(better, penalty.clip(N), best)
+        goal = unit**0.85 * size + 4 * unit * (root * jnp.abs(N)).sum()
+        new = _State(
+            jnp.stack([jnp.where(solved, V, W), U, HU, best]), jnp.where(solved, jnp.minimum(_GROWTH * s, most), s),
+            jnp.where(better, left, z.residual), stagnant,
+        )  # fmt: skip
         converged = left <= goal
         return new, Verdict(converged | (stagnant >= _PATIENCE), jnp.where(converged, Status.CONVERGED, Status.STALLED))
 
     infinite = jnp.asarray(jnp.inf, dtype)
+    size = (jnp.abs(C) / root).max()
     start = penalty.clip(start)
-    begin = _State(start, jnp.asarray(_FIRST, dtype), start, dot(H, start), start, infinite, jnp.int32(0))
+    points = jnp.stack([start, start, dot(H, start), start])
+    begin = _State(points, jnp.asarray(_FIRST, dtype), infinite, jnp.int32(0))
     end, status, n_iter = drive(step, begin, max_iter=max_iter)
-    return end.best, status, n_iter
+    return end.points[3], status, n_iter

@@ -61,7 +61,7 @@ def prepare(
         M, v = ((X - x_mean[None]) * root[:, None]).T, (y - y_mean) * root
         c, vv, d, rounding = dot(M, v), dot(v, v), (M * M).sum(1), jnp.zeros((), X.dtype)
     valid = refinement.solvable(w, l2, weight) & (l1 >= 0).all()
-    finite = all_finite(c, vv, d, l1, l2)
+    finite = all_finite(c + d, vv, l1, l2)
     usable = valid & finite
     varies = usable & ~design.rounded(jnp.sqrt(jnp.maximum(d, 0)), x_mean)
     M = jnp.where(varies[:, None] & varies[None, :] if v is None else varies[:, None], M, 0)
@@ -82,12 +82,15 @@ class Origin(NamedTuple):
 def oracle(q: Statistics, at: Origin) -> Oracle:
     """The smooth part without l2: from the data if wide, else from the moments and the values at the origin."""
 
-    def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        rows = q.M if idx is None else q.M[idx]
-        return rows, dot(rows, rows.T) if q.v is not None else rows if idx is None else rows[:, idx]
+    def pick(idx: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+        if idx is None:
+            return q.M, q.M if q.v is None else dot(q.M, q.M.T), q.d
+        rows = q.M[idx]
+        return rows, q.M[idx[:, None], idx[None]] if q.v is None else dot(rows, rows.T), q.d[idx]
 
-    def image(w: jax.Array, rows: jax.Array, idx: jax.Array | None) -> jax.Array:
+    def image(w: jax.Array, rows: jax.Array | None, idx: jax.Array | None) -> jax.Array:
         """The image of w: Aw if wide, else A'A(w - origin)."""
+        rows = q.M if rows is None else rows
         return dot(w if q.v is not None else w - (at.w if idx is None else at.w[:, idx]), rows)
 
     def gradient(w: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -96,7 +99,7 @@ def oracle(q: Statistics, at: Origin) -> Oracle:
         r = q.v[None] - image
         return dot(q.M, r.T).T, (r * r).sum(1)
 
-    return Oracle(pick, image, gradient, q.M.shape[1])
+    return Oracle(pick, image, gradient, q.d, q.M.shape[1])
 
 
 def square_near(at: Origin, w: jax.Array, g: jax.Array, idx: jax.Array | None) -> jax.Array:
@@ -113,13 +116,11 @@ def duality_gap(
     bound = l1 > 64 * eps(w.dtype) * norm * jnp.sqrt(vv)
     size = jnp.abs(g)
     a = jnp.where(bound & (size > l1), l1 / positive(size), 1).min(1)
-    penalised = jnp.where(bound, l1 * jnp.abs(w) - a[:, None] * w * g, 0).sum(1)
+    penalised = jnp.where(bound, l1 * jnp.abs(w) - a[:, None] * w * g, 0)
     free = jnp.where(bound | (norm == 0), 0, (g - l1 * jnp.sign(w)) / positive(norm))
-    count = (~bound).sum(1).astype(w.dtype)
-    if l2 is not None:
-        square = square + (l2 * w * w).sum(1)
-
-    return 0.5 * (1 - a) ** 2 * square + jnp.maximum(penalised, 0) + 0.5 * count * (free * free).sum(1)
+    terms = [penalised, free * free, (~bound).astype(w.dtype)]
+    penalised, free, count, *rest = jnp.stack(terms if l2 is None else [*terms, l2 * w * w]).sum(2)
+    return 0.5 * (1 - a) ** 2 * (square + sum(rest)) + jnp.maximum(penalised, 0) + 0.5 * count * free
 
 
 class Solved(NamedTuple):

@@ -53,6 +53,10 @@ class Nonnegative(NamedTuple):
         """The nearest feasible W."""
         return jnp.maximum(W, 0)
 
+    def feasible(self, W: jax.Array) -> jax.Array:
+        """Whether no feature is negative."""
+        return (W >= 0).all()
+
     def subgradient(self, W: jax.Array, gradient: jax.Array) -> jax.Array:
         """The element of least norm of gradient + lam + the normal cone at W: what a feasible step can lower."""
         gradient = gradient + self.lam[:, None]

@@ -24,6 +24,7 @@ from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import all_finite, dot, eps, positive, tolerance
 from jaxinfra._core.rows import replicated
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, GapInfo, Info, Linear, Status
 from jaxinfra.solvers.least_squares import moments, refinement, residual, ridge
 from jaxinfra.solvers.linalg import products
@@ -49,7 +50,7 @@ class _State(NamedTuple):
 def path(
     X: jax.Array, y: jax.Array, w: jax.Array | None, l1: jax.Array, l2: jax.Array,
     penalty: Callable[[jax.Array], GroupNorm | Nonnegative], init: Linear | None, *, fit_intercept: bool, blocked: bool,
-    tol: jax.Array | None, max_iter: jax.Array,
+    tol: jax.Array | None, max_iter: jax.Array, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Solutions for m penalties, each started at the one before: Fit with leading axis m.
 
@@ -72,7 +73,8 @@ def path(
     null = positive(null)
     norms = jnp.sqrt(jnp.where(products.diagonal(m.G) > 0, products.diagonal(m.G) / weight, 1))
 
-    def one(start: jax.Array, l1: jax.Array) -> tuple[jax.Array, Fit]:
+    def one(start: jax.Array, l1: jax.Array) -> tuple[jax.Array, tuple[Fit, jax.Array]]:
+        within = Rare(lean=rare.lean)  # what this penalty needs
         h = penalty(jnp.where(usable, implicit.frozen(l1), 0))
         q = semismooth_newton.quadratic(H, C, h)
 
@@ -84,7 +86,7 @@ def path(
             square = (res.square.sum() - (res.total * offset).sum()) / weight + (l2[:, None] * s.W * s.W).sum()
             objective = 0.5 * square + h.value(s.W)
             if isinstance(h, GroupNorm):
-                gap = h.gap(s.W, g, square, H)
+                gap = h.gap(s.W, g, square, H, within)
                 optimality = gap / null
             else:
                 gap = jnp.zeros_like(objective)
@@ -94,38 +96,55 @@ def path(
                 C=dot(H, s.W) + g, shift=s.shift + offset, objective=objective, gap=gap, optimality=optimality
             )
 
-        def step(s: _State) -> tuple[_State, Verdict]:
+        def correct(s: _State) -> _State:
             W, status, n_iter = semismooth_newton.minimise(
                 q._replace(C=s.C), h, s.W, max_iter=jnp.maximum(max_iter - s.n_iter, 0)
             )
-            spent = status == Status.MAX_ITER
-            new = certify(s._replace(W=W, n_iter=s.n_iter + n_iter, spent=spent))
+            return certify(s._replace(W=W, n_iter=s.n_iter + n_iter, spent=status == Status.MAX_ITER))
+
+        def step(s: _State) -> tuple[_State, Verdict]:
+            new = correct(s)
             # Another correction is worthwhile as long as the last one halved the optimality.
             better = new.optimality < 0.5 * s.optimality
-            new = jax.tree.map(lambda a, b: jnp.where(new.optimality <= s.optimality, a, b), new, s)._replace(
-                n_iter=new.n_iter, spent=spent
-            )
-            return new, Verdict((new.optimality <= 0.01 * tol) | ~better | spent, jnp.int32(Status.CONVERGED))
+            best = jax.tree.map(lambda a, b: jnp.where(new.optimality <= s.optimality, a, b), new, s)
+            best = best._replace(n_iter=new.n_iter, spent=new.spent)
+            done = (best.optimality <= 0.01 * tol) | ~better | new.spent
+            return best, Verdict(done, jnp.int32(Status.CONVERGED))
 
         big = jnp.asarray(jnp.inf, dtype)
         begin = _State(h.clip(start), C, jnp.zeros_like(m.y_mean), big, big, big, jnp.int32(0), jnp.array(False))
-        s, _, _ = drive(step, begin, max_iter=_CORRECTIONS)
+        if rare.lean:
+            s = correct(begin)
+            within.note(~(usable & (s.optimality <= jnp.minimum(tol, jnp.maximum(0.01 * tol, 4 * eps(dtype))))))
+        else:
+            s, _, _ = drive(step, begin, max_iter=_CORRECTIONS)
         if isinstance(h, GroupNorm):
             # A group that only rounding keeps from zero, as at l1_max, is set to zero: 1 / |W_g| would be meaningless.
             rounding = q.d * h.norms(s.W) <= 8 * eps(dtype) * h.norms(C).max()
             s = s._replace(W=jnp.where(rounding[:, None], 0, s.W))
         status = jnp.where(s.optimality <= tol, Status.CONVERGED, jnp.where(s.spent, Status.MAX_ITER, Status.STALLED))
         solved = all_finite(s.W, s.objective, s.optimality)
-        coef = _attach(s.W, live, penalty(l1), h, H, fit_intercept)
-        value, _ = residual.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), s.shift)
-        intercept = refinement.intercept(value, coef, live, fit_intercept)
+        coef = s.W if rare.lean else _attach(s.W, live, penalty(l1), h, H, fit_intercept)
+        intercept, _ = residual.intercept(m.x_mean, m.y_mean, implicit.frozen(coef), s.shift)
+        if not rare.lean or not fit_intercept:
+            intercept = refinement.intercept(intercept, coef, live, fit_intercept)
         figures = (status, s.n_iter, s.objective, s.optimality)
         info = GapInfo(*figures, s.gap) if isinstance(h, GroupNorm) else Info(*figures)
+        if rare.lean:
+            # Every failed fit is left to the whole program: statuses and NaN are kernels too.
+            within.note(~solved)
+            info = info._replace(status=jnp.int32(Status.CONVERGED))
+            return s.W, (Fit(Linear(coef, intercept), info), jnp.asarray(within.needed))
         tests = (finite & solved, Status.NONFINITE), (valid, Status.SINGULAR)
-        return s.W, finish(Linear(coef, intercept), info, *tests)
+        return s.W, (finish(Linear(coef, intercept), info, *tests), jnp.asarray(within.needed))
 
     start = jnp.zeros((p, y.shape[1]), dtype) if init is None else jnp.asarray(init.coef, dtype)
-    return lax.scan(one, start, l1)[1]
+    if len(l1) == 1:
+        found, needed = jax.tree.map(lambda a: a[None], one(start, l1[0])[1])
+    else:
+        found, needed = lax.scan(one, start, l1)[1]
+    rare.note(needed)
+    return found
 
 
 def _attach(
