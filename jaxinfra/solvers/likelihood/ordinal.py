@@ -158,8 +158,8 @@ def solve(
         return jnp.append(limits, jnp.ones(1, dtype)).min()
 
     state, status, n_iter = newton.minimise(
-        evaluate, lambda theta: cholesky.inverse_root(_hessian(setup, theta) + jnp.diag(ridge)),
-        _start(init, setup, counts), unit, l1=None, metric=None, exact=True, patience=8,
+        newton.Problem(evaluate, lambda theta: cholesky.inverse_root(_hessian(setup, theta) + jnp.diag(ridge))),
+        _start(init, setup, counts), unit, rule=newton.EXACT, metric=jnp.eye(p + K - 1, dtype=dtype), patience=None,
         cautious=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest,
     )  # fmt: skip
 
@@ -172,12 +172,12 @@ def solve(
     )
     rounded = (jnp.abs(state.gradient) / (unit + newton.rounding(terms, tol))).max()
     status, optimality = newton.resolved(status, state.optimality, rounded, tol)
-    state = state._replace(optimality=optimality)
     separable = (diverges & long & (status == Status.CONVERGED)) | (counts <= 0).any()
     status = jnp.where(separable, Status.SEPARABLE, status)
     coef = state.theta[:p] * f.scale
     params = _attach(Thresholds(coef, state.theta[p:] + dot(f.centre, coef), link), live, setup)
-    return _finish(params, state, status, n_iter, live, valid)
+    info = Info(status, n_iter, *implicit.frozen((state.value, optimality)))
+    return _finish(params, info, live, valid)
 
 
 def _last_look(setup: Setup, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -240,12 +240,9 @@ def _attach(params: Thresholds, live: Any, setup: Setup) -> Thresholds:
     return implicit.root(residual, params, inverse)
 
 
-def _finish(
-    params: Thresholds, state: newton.State, status: jax.Array, n_iter: jax.Array, live: Any, valid: jax.Array
-) -> Fit:
+def _finish(params: Thresholds, info: Info, live: Any, valid: jax.Array) -> Fit:
     """The Fit: Status, and NaN where there is no solution."""
     data, _, l2 = implicit.frozen(live)
-    state = implicit.frozen(state)
     sound = data.weights_valid & (l2 >= 0).all()
     total = data.weight + l2.sum() + (0 if data.offset is None else data.offset.sum())
     valid = valid if data.w is None else valid | (data.w == 0)
@@ -254,11 +251,11 @@ def _finish(
     finite = jnp.isfinite(total) & jnp.isfinite(dot(jnp.ones_like(data.X[:, 0]), data.X)).all()
     return finish(
         params,
-        Info(status, n_iter, state.value, state.optimality),
+        info,
         (finite, Status.NONFINITE),
         (valid.all(), Status.DOMAIN),
         (sound, Status.SINGULAR),
-        (all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), Status.NONFINITE),
+        (all_finite(info.objective, *jax.tree.leaves(implicit.frozen(params))), Status.NONFINITE),
     )
 
 

@@ -128,38 +128,36 @@ def _solve(
     penalised = (l2 if l1 is None else l1 + l2).min() > 0
     tol = tolerance(tol, dtype)
 
-    def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
-        H = setup.hessian(rows, theta, ridge, single=single)
-        return H if lasso is not None else cholesky.inverse_root(H, single=single)
-
-    def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: Any) -> Any:
+    def problem(rows: Data, single: bool) -> newton.Problem:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
             s = linear_loss.evaluate(rows, f, loss, theta, blocked=setup.blocked)
             return newton.Evaluation(s.value + 0.5 * (ridge * theta * theta).sum(), s.gradient + ridge * theta)
 
-        form = partial(metric_at, rows, single=rows is setup.sample)
-        return newton.minimise(
-            evaluate, form, theta, setup.unit, l1=lasso, metric=metric, exact=setup.sample is None,
-            patience=newton.patience(p), cautious=~penalised & loss.may_separate, tol=tol,
-            max_iter=max_iter,
-        )  # fmt: skip
+        def form(theta: jax.Array) -> jax.Array:
+            H = setup.hessian(rows, theta, ridge, single=single)
+            return H if lasso is not None else cholesky.inverse_root(H, single=single)
 
-    theta, metric = _start(setup, init), None
-    if setup.sample is not None:
-        if init is None:
-            theta = run(setup.sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
+        return newton.Problem(evaluate, form)
+
+    exact = setup.sample is None
+    theta = _start(setup, init)
+    state, status, n_iter = newton.minimise(
+        problem(data, False), theta, setup.unit, l1=lasso,
+        rule=newton.proximal(lasso) if lasso is not None else newton.EXACT if exact else newton.CORRECTED,
+        metric=jnp.eye(len(theta), dtype=dtype), patience=None if exact else newton.patience(p),
+        cautious=~penalised & loss.may_separate, tol=tol, max_iter=max_iter,
         # A subsample's Hessian differs more from that of all rows than float32 from float64.
-        metric = metric_at(setup.sample, theta, single=True)
-    state, status, n_iter = run(data, theta, metric, tol)
+        sample=None if setup.sample is None else problem(setup.sample, True), from_sample=init is None,
+    )  # fmt: skip
 
     slope = (ridge * state.theta * state.last).sum()
     if lasso is not None:
         slope += (lasso * jnp.where(state.theta == 0, jnp.abs(state.last), jnp.sign(state.theta) * state.last)).sum()
     residual = state.gradient if lasso is None else least_norm(state.theta, state.gradient, lasso)
     status, optimality = _judge(setup, state, status, penalised, slope, residual, tol)
-    state = state._replace(optimality=optimality)
     params = _attach(f.params_of(state.theta, setup.fit_intercept), live, setup)
-    return _finish(params, state, status, n_iter, live, valid)
+    info = Info(status, n_iter, *implicit.frozen((state.value, optimality)))
+    return _finish(params, info, live, valid)
 
 
 def _null(data: Data, loss: Loss) -> jax.Array:
@@ -272,12 +270,9 @@ def _attach(params: Linear, live: Any, setup: Setup) -> Linear:
     return implicit.root(residual, params, inverse)
 
 
-def _finish(
-    params: Linear, state: newton.State, status: jax.Array, n_iter: jax.Array, live: Any, valid: jax.Array
-) -> Fit:
+def _finish(params: Linear, info: Info, live: Any, valid: jax.Array) -> Fit:
     """The Fit: Status, and NaN where there is no solution."""
     data, _, l1, l2 = implicit.frozen(live)
-    state = implicit.frozen(state)
     present = data.weights_valid & (l2 >= 0).all()
     allowed = valid if data.w is None else valid | (data.w == 0)
     vectors = data.y.sum() + data.weight + l2.sum()
@@ -288,9 +283,9 @@ def _finish(
         vectors += l1.sum()
     return finish(
         params,
-        Info(status, n_iter, state.value, state.optimality),
+        info,
         (jnp.isfinite(vectors), Status.NONFINITE),
         (allowed.all(), Status.DOMAIN),
         (present, Status.SINGULAR),
-        (all_finite(state.value, *implicit.frozen(params)), Status.NONFINITE),
+        (all_finite(info.objective, *implicit.frozen(params)), Status.NONFINITE),
     )

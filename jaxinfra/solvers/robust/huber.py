@@ -129,24 +129,21 @@ def solve(
         H = _hessian(setup, rows, theta, outside=outside, single=single)
         return cholesky.inverse_root(H + jnp.diag(ridge), single=single)
 
-    def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: jax.Array) -> tuple:
+    def problem(rows: Data, single: bool) -> newton.Problem:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
             e = _evaluate(setup, rows, theta)
             return newton.Evaluation(e.value + 0.5 * (ridge * theta * theta).sum(), e.gradient + ridge * theta)
 
-        form = partial(metric_at, rows, single=rows is sample)
-        return newton.minimise(
-            evaluate, form, theta, gradient_unit, l1=None, metric=metric, exact=sample is None,
-            patience=newton.patience(p), cautious=jnp.array(False), tol=tol, max_iter=max_iter,
-            longest=_longest,
-        )  # fmt: skip
+        return newton.Problem(evaluate, partial(metric_at, rows, single=single))
 
-    theta, metric = _start(init, f, centre, unit, fit_intercept), None
-    if sample is not None:
-        if init is None:
-            theta = run(sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
-        metric = metric_at(sample, theta, single=True)
-    state, status, n_iter = run(setup.data, theta, metric, tol)
+    exact = sample is None
+    theta = _start(init, f, centre, unit, fit_intercept)
+    state, status, n_iter = newton.minimise(
+        problem(setup.data, False), theta, gradient_unit, rule=newton.EXACT if exact else newton.CORRECTED,
+        metric=jnp.eye(len(theta), dtype=dtype), patience=None if exact else newton.patience(p),
+        cautious=jnp.array(False), tol=tol, max_iter=max_iter, longest=_longest,
+        sample=None if sample is None else problem(sample, True), from_sample=init is None,
+    )  # fmt: skip
 
     s = state.theta[-1]
     coef, intercept = f.params_of(state.theta[:-1] * unit, fit_intercept)
