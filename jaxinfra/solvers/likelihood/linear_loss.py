@@ -74,26 +74,27 @@ class Sums(NamedTuple):
     gradient: jax.Array
 
 
-def _predictor(Z: jax.Array, theta: jax.Array, offset: jax.Array | None) -> jax.Array:
-    p = Z.shape[1]
-    eta = dot(Z, theta[:p])
-    if theta.shape[0] > p:
-        eta = eta + theta[p]
+def _predictor(V: jax.Array, theta: jax.Array, offset: jax.Array | None) -> jax.Array:
+    eta = dot(V, theta)
     return eta if offset is None else eta + offset
+
+
+def _columns(
+    f: Frame, X: jax.Array, w: jax.Array | None, theta: jax.Array
+) -> tuple[jax.Array, jax.Array | None]:
+    """The scaled columns with one of ones where theta has an intercept, and the weights."""
+    Z, w = masked(f.columns(X), w)
+    return with_ones(Z) if theta.shape[0] > Z.shape[1] else Z, w
 
 
 def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: bool) -> Sums:
     """The value of F without penalty, and its gradient with respect to theta."""
-    p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> Sums:
-        Z, w = masked(f.columns(X), w)
-        eta = _predictor(Z, theta, offset)
+        V, w = _columns(f, X, w, theta)
+        eta = _predictor(V, theta, offset)
         r = weighted(w, loss.slope(y, eta))
-        g = dot(r[None], Z)[0]
-        if theta.shape[0] > p:
-            g = jnp.append(g, r.sum())
-        return Sums(weighted(w, loss.value(y, eta)).sum(), g)
+        return Sums(weighted(w, loss.value(y, eta)).sum(), dot(r[None], V)[0])
 
     total = sum_blocks(sums, tuple(data), blocked=blocked)
     weight = positive(data.weight)
@@ -107,13 +108,10 @@ def hessian(
 
     `single`: products in float32, for a preconditioner.
     """
-    p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> jax.Array:
-        Z, w = masked(f.columns(X), w)
-        eta = _predictor(Z, theta, offset)
-        h = weighted(w, (loss.safe_curvature if safe else loss.curvature)(y, eta))
-        V = with_ones(Z) if theta.shape[0] > p else Z
+        V, w = _columns(f, X, w, theta)
+        h = weighted(w, (loss.safe_curvature if safe else loss.curvature)(y, _predictor(V, theta, offset)))
         if single:
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
         return weighted_product(V, h)
@@ -144,13 +142,11 @@ def last_look(
 ) -> tuple[jax.Array, jax.Array]:
     """The result of `recedes` at theta along d, with the slope of the penalty; and the mean |slope_i z_ij| of each
     column (q,), a few eps of which is the error of the gradient at theta."""
-    Z, w = masked(f.columns(data.X), data.w)
-    change = _predictor(Z, d, None)
-    r = weighted(w, loss.slope(data.y, _predictor(Z, theta, data.offset)))
+    V, w = _columns(f, data.X, data.w, theta)
+    change = _predictor(V, d, None)
+    r = weighted(w, loss.slope(data.y, _predictor(V, theta, data.offset)))
     diverges = recedes(r * change, change if w is None else jnp.where(w > 0, change, 0), data.weight * penalty)
-    size = jnp.abs(r)
-    terms = jnp.append(dot(size, jnp.abs(Z)), jnp.broadcast_to(size.sum(), (len(theta) - Z.shape[1],)))
-    return diverges, terms / positive(data.weight)
+    return diverges, dot(jnp.abs(r), jnp.abs(V)) / positive(data.weight)
 
 
 @jax.jit

@@ -22,6 +22,7 @@ from jaxinfra._core.absent import first_row, masked, or_ones
 from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, dot, per_weight, positive, tolerance
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers.likelihood import linear_loss
 from jaxinfra.solvers.likelihood.linear_loss import Loss
@@ -61,17 +62,19 @@ class Setup(NamedTuple):
 
 def solve(
     data: Data, loss: Loss, l1: jax.Array | None, l2: jax.Array, init: Linear | None, *, valid: jax.Array,
-    fit_intercept: bool, blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+    fit_intercept: bool, blocked: bool, tol: jax.Array | None, max_iter: jax.Array, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Fit data with l1 and l2, scalar or (p,); l1 may be None.  valid (n,): where y is allowed.  Fit(Linear, Info)."""
+    if rare.lean:
+        data, l1, l2 = _checked(data, l1, l2, valid)
     live = (data, loss, *(None if v is None else jnp.broadcast_to(v, data.X.shape[1:]) for v in (l1, l2)))
     setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
-    return _solve(setup, live, init, valid, tol, max_iter)
+    return _solve(setup, live, init, valid, tol, max_iter, rare)
 
 
 def path(
     data: Data, loss: Loss, l1: jax.Array | None, l2: jax.Array, *, valid: jax.Array, fit_intercept: bool,
-    blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+    blocked: bool, tol: jax.Array | None, max_iter: jax.Array, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """`solve` for m penalties, each started at the solution before: Fit with leading axis m.
 
@@ -82,16 +85,21 @@ def path(
     def spread(v: jax.Array | None) -> jax.Array | None:
         return None if v is None else jnp.broadcast_to(v[:, None] if v.ndim == 1 else v, (m, data.X.shape[1]))
 
+    if rare.lean:
+        data, l1, l2 = _checked(data, l1, l2, valid)
     setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
 
-    def one(before: Linear, penalties: Any) -> tuple[Linear, Fit]:
-        fit = _solve(setup, (data, loss, *penalties), before, valid, tol, max_iter)
+    def one(before: Linear, penalties: Any) -> tuple[Linear, tuple[Fit, jax.Array]]:
+        here = Rare(lean=rare.lean)
+        fit = _solve(setup, (data, loss, *penalties), before, valid, tol, max_iter, here)
         good = usable(fit.info.status)
         after = jax.tree.map(lambda new, old: jnp.where(good, new, old), implicit.frozen(fit.params), before)
-        return after, fit
+        return after, (fit, jnp.asarray(here.needed))
 
     start = setup.frame.params_of(_start(setup, None), fit_intercept)
-    return lax.scan(one, start, (spread(l1), spread(l2)))[1]
+    fits, needed = lax.scan(one, start, (spread(l1), spread(l2)))[1]
+    rare.note(needed)
+    return fits
 
 
 def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:
@@ -118,9 +126,19 @@ def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Setu
     return Setup(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
 
 
+def _checked(data: Data, l1: jax.Array | None, l2: jax.Array, valid: jax.Array) -> tuple[Data, Any, jax.Array]:
+    """NaN, which reaches the objective, in place of labels, weights and penalties that are not allowed: the lean
+    program needs no other test."""
+    y, w, _ = data.y, data.w, data.offset
+    valid = valid if w is None else valid | (w == 0)
+    allowed = lambda v: None if v is None else jnp.where(v >= 0, v, jnp.nan)  # noqa: E731
+    return data._replace(y=jnp.where(valid, y, jnp.nan), w=allowed(w)), allowed(l1), jnp.where(l2 >= 0, l2, jnp.nan)
+
+
 def _solve(
-    setup: Setup, live: Any, init: Linear | None, valid: jax.Array, tol: jax.Array | None, max_iter: jax.Array
-) -> Fit:
+    setup: Setup, live: Any, init: Linear | None, valid: jax.Array, tol: jax.Array | None, max_iter: jax.Array,
+    rare: Rare,
+) -> Fit:  # fmt: skip
     data, loss, f = setup.data, setup.loss, setup.frame
     _, _, l1, l2 = implicit.frozen(live)
     lasso, ridge = setup.penalties(l1, l2)
@@ -135,7 +153,7 @@ def _solve(
 
         def form(theta: jax.Array) -> jax.Array:
             H = setup.hessian(rows, theta, ridge, single=single)
-            return H if lasso is not None else cholesky.inverse_root(H, single=single)
+            return H if lasso is not None else cholesky.inverse_root(H, single=single, rare=rare)
 
         return newton.Problem(evaluate, form)
 
@@ -147,15 +165,22 @@ def _solve(
         metric=jnp.eye(len(theta), dtype=dtype), patience=None if exact else newton.patience(p),
         cautious=~penalised & loss.may_separate, tol=tol, max_iter=max_iter,
         # A subsample's Hessian differs more from that of all rows than float32 from float64.
-        sample=None if setup.sample is None else problem(setup.sample, True), from_sample=init is None,
+        sample=None if setup.sample is None else problem(setup.sample, True), from_sample=init is None, rare=rare,
     )  # fmt: skip
+    params = f.params_of(state.theta, setup.fit_intercept)
+    long, alone = _suspects(setup, state, penalised, tol)
+    if rare.lean:
+        rare.note((long & (status == Status.CONVERGED)) | alone | ~(data.weight > 0))
+        rare.note(~all_finite(state.value, *params))
+        return Fit(params, Info(status, n_iter, state.value, state.optimality))
 
     slope = (ridge * state.theta * state.last).sum()
     if lasso is not None:
         slope += (lasso * jnp.where(state.theta == 0, jnp.abs(state.last), jnp.sign(state.theta) * state.last)).sum()
     residual = state.gradient if lasso is None else least_norm(state.theta, state.gradient, lasso)
-    status, optimality = _judge(setup, state, status, penalised, slope, residual, tol)
-    params = _attach(f.params_of(state.theta, setup.fit_intercept), live, setup)
+    status, optimality = _judge(setup, state, status, long, slope, residual, tol)
+    status = jnp.where(alone, Status.SEPARABLE, status)
+    params = _attach(params, live, setup)
     info = Info(status, n_iter, *implicit.frozen((state.value, optimality)))
     return _finish(params, info, live, valid)
 
@@ -205,28 +230,33 @@ def _start(setup: Setup, init: Linear | None) -> jax.Array:
     return solve_root(T, Zw.sum(0) * _null(data, loss))
 
 
+def _suspects(
+    setup: Setup, state: newton.State, penalised: jax.Array, tol: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Whether there may be no minimum, since the last step was long: towards infinity steps stay long, towards a finite
+    minimum each is about the square of the one before.  And whether there is none since a class is absent: where all
+    columns are penalised only the intercept can diverge, and only if no finite one gives the mean of y."""
+    if not setup.loss.may_separate:
+        return jnp.array(False), jnp.array(False)
+    long = newton.strides(state.last, tol) & ~penalised
+    return long, ~setup.loss.attains(_mean(setup.data)) & setup.fit_intercept
+
+
 def _judge(
-    setup: Setup, state: newton.State, status: jax.Array, penalised: jax.Array, slope: jax.Array,
-    residual: jax.Array, tol: jax.Array,
+    setup: Setup, state: newton.State, status: jax.Array, long: jax.Array, slope: jax.Array, residual: jax.Array,
+    tol: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """The (status, optimality): SEPARABLE where the gradient has almost vanished and the loss still decreases along the
-    last step, CONVERGED where only rounding is left.
-
-    Towards infinity steps stay long; towards a finite minimum each is about the square of the one before.
-    """
+    last step, CONVERGED where only rounding is left."""
     if not setup.loss.may_separate:
         return status, state.optimality
-    data, f = setup.data, setup.frame
-    long = newton.strides(state.last, tol) & ~penalised
-    # Where all columns are penalised only the intercept can diverge, and only if no finite one gives the mean of y.
-    alone = ~setup.loss.attains(_mean(data)) & setup.fit_intercept
-    look = lambda _: linear_loss.last_look(data, f, setup.loss, state.theta, state.last, slope)  # noqa: E731
+    look = partial(linear_loss.last_look, setup.data, setup.frame, setup.loss, state.theta, state.last, slope)
     nothing = (jnp.array(False), jnp.zeros_like(state.theta))
     ask = ((status == Status.CONVERGED) & long) | (status == Status.STALLED)
-    diverges, terms = when(ask, look, nothing)
+    diverges, terms = when(ask, lambda _: look(), nothing)
     rounded = (jnp.abs(residual) / (setup.unit + newton.rounding(terms, tol))).max()
     status, optimality = newton.resolved(status, state.optimality, rounded, tol)
-    return jnp.where(alone | (diverges & long & (status == Status.CONVERGED)), Status.SEPARABLE, status), optimality
+    return jnp.where(diverges & long & (status == Status.CONVERGED), Status.SEPARABLE, status), optimality
 
 
 def _attach(params: Linear, live: Any, setup: Setup) -> Linear:

@@ -18,6 +18,7 @@ from jax import lax
 
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import dot, eps, positive
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra.solvers.linalg.products import diagonal
 
 # Largest triangular solve and Cholesky that stay on one thread, and the size from which the spinning matters less than
@@ -204,11 +205,12 @@ def solve(C: jax.Array, rhs: jax.Array) -> jax.Array:
 RIDGE = 10
 
 
-def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
+def inverse_root(H: jax.Array, *, single: bool = False, rare: Rare = WHOLE) -> jax.Array:
     """A root T (q, q) with TT' = H^-1, for H symmetric and positive semidefinite up to rounding.
 
     A tiny ridge replaces missing curvature (duplicated or constant columns, along which the gradient is 0 as well); if
-    that factorisation fails by rounding, a larger one.  `single`: H was formed in float32 and is factored in it.
+    that factorisation fails by rounding, a larger one; NaN then in the lean program, which does not note it.  `single`:
+    H was formed in float32 and is factored in it.
     """
     dtype = jnp.float32 if single else H.dtype
     q, unit = H.shape[0], eps(dtype)
@@ -217,6 +219,8 @@ def inverse_root(H: jax.Array, *, single: bool = False) -> jax.Array:
     eye = jnp.eye(q, dtype=dtype)
     C = (H / (d[:, None] * d[None])).astype(dtype) + jnp.where(diag > 0, 0, 1)[:, None].astype(dtype) * eye
     L = inverse_factor((C + RIDGE * q * unit * eye)[None])[0]
+    if rare.lean:
+        return L.T.astype(H.dtype) / d[:, None]
     L = when(~jnp.isfinite(L.sum()), lambda _: inverse_factor((C + unit**0.5 * eye)[None])[0], L)
     return jnp.where(jnp.isfinite(L.sum()), L.T, eye).astype(H.dtype) / d[:, None]
 
