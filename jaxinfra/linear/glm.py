@@ -2,8 +2,6 @@ r"""Generalised linear models: any family with any link."""
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike

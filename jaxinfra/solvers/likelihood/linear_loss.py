@@ -79,9 +79,7 @@ def _predictor(V: jax.Array, theta: jax.Array, offset: jax.Array | None) -> jax.
     return eta if offset is None else eta + offset
 
 
-def _columns(
-    f: Frame, X: jax.Array, w: jax.Array | None, theta: jax.Array
-) -> tuple[jax.Array, jax.Array | None]:
+def _columns(f: Frame, X: jax.Array, w: jax.Array | None, theta: jax.Array) -> tuple[jax.Array, jax.Array | None]:
     """The scaled columns with one of ones where theta has an intercept, and the weights."""
     Z, w = masked(f.columns(X), w)
     return with_ones(Z) if theta.shape[0] > Z.shape[1] else Z, w
@@ -124,17 +122,17 @@ def hessian(
 _LEFT, _MOVED = 0.02, 0.01
 
 
-def recedes(slopes: jax.Array, change: jax.Array, penalty: jax.Array) -> jax.Array:
+def recedes(slopes: jax.Array, change: jax.Array, penalty: jax.Array, moved: float = _MOVED) -> jax.Array:
     """Whether the objective decreases for ever along a direction, (), bool, at the end of a fit whose gradient has
     almost vanished; slopes (n,): of each row's loss along the direction, with its weight; penalty (): the slope of the
-    penalty; change (n,): of each row's predictor.
+    penalty; change (n,): of each row's predictor, by more than `moved` in some row.
 
     At a minimum the slopes cancel to the tolerance.  Without a minimum each of them vanishes, all of one sign except in
     rows that the direction hardly moves; the curvature vanishes with them, so that a Newton step still moves a
     predictor by 1 (logit), 1 / eta (probit) or exp(-eta) (cloglog), and not by almost 0.
     """
     total, size = slopes.sum() + penalty, jnp.abs(slopes).sum() + jnp.abs(penalty)
-    return (jnp.abs(total) > _LEFT * size) & (jnp.abs(change).max() > _MOVED)
+    return (jnp.abs(total) > _LEFT * size) & (jnp.abs(change).max() > moved)
 
 
 def last_look(

@@ -151,7 +151,7 @@ def _solve(
             s = linear_loss.evaluate(rows, f, loss, theta, blocked=setup.blocked)
             return newton.Evaluation(s.value + 0.5 * (ridge * theta * theta).sum(), s.gradient + ridge * theta)
 
-        def form(theta: jax.Array) -> jax.Array:
+        def form(theta: jax.Array, _: jax.Array) -> jax.Array:
             H = setup.hessian(rows, theta, ridge, single=single)
             return H if lasso is not None else cholesky.inverse_root(H, single=single, rare=rare)
 
@@ -162,7 +162,7 @@ def _solve(
     state, status, n_iter = newton.minimise(
         problem(data, False), theta, setup.unit, l1=lasso,
         rule=newton.proximal(lasso) if lasso is not None else newton.EXACT if exact else newton.CORRECTED,
-        metric=jnp.eye(len(theta), dtype=dtype), patience=None if exact else newton.patience(p),
+        metric=jnp.zeros((len(theta),) * 2, dtype), patience=None if exact else newton.patience(p),
         cautious=~penalised & loss.may_separate, tol=tol, max_iter=max_iter,
         # A subsample's Hessian differs more from that of all rows than float32 from float64.
         sample=None if setup.sample is None else problem(setup.sample, True), from_sample=init is None, rare=rare,
@@ -230,9 +230,7 @@ def _start(setup: Setup, init: Linear | None) -> jax.Array:
     return solve_root(T, Zw.sum(0) * _null(data, loss))
 
 
-def _suspects(
-    setup: Setup, state: newton.State, penalised: jax.Array, tol: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _suspects(setup: Setup, state: newton.State, penalised: jax.Array, tol: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Whether there may be no minimum, since the last step was long: towards infinity steps stay long, towards a finite
     minimum each is about the square of the one before.  And whether there is none since a class is absent: where all
     columns are penalised only the intercept can diverge, and only if no finite one gives the mean of y."""

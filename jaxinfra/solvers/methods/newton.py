@@ -71,10 +71,11 @@ class Evaluation(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What `minimise` asks of a loss at theta: the value with its gradient, and the metric of `Rule`."""
+    """What `minimise` asks of a loss: the value with its gradient at theta, and the metric at theta, where the gradient
+    is known."""
 
     evaluate: Callable[[jax.Array], Evaluation]
-    form: Callable[[jax.Array], Any]
+    form: Callable[[jax.Array, jax.Array], Any]
 
 
 class Rule(NamedTuple):
@@ -149,6 +150,11 @@ def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
     return jnp.abs(last).max() > 0.003 + 2 * jnp.sqrt(tol)
 
 
+def arrived(small: jax.Array, cautious: jax.Array, last: jax.Array, optimality: jax.Array, tol: jax.Array) -> jax.Array:
+    """Whether a point whose optimality meets tol is the end of exact steps: `cautious` as for `minimise`."""
+    return small & ~(cautious & strides(last, tol) & (optimality > jnp.sqrt(eps(tol.dtype) * tol)))
+
+
 def rounding(terms: jax.Array, tol: jax.Array) -> jax.Array:
     """The addition to the unit of a gradient for the rounding of its sums, whose terms are far larger than that unit
     where a row is far from all others."""
@@ -192,7 +198,7 @@ def proximal(l1: jax.Array) -> Rule:
 
 
 def minimise(
-    problem: Problem, theta: jax.Array, unit: jax.Array, *, rule: Rule, metric: Any, patience: int | None,
+    problem: Problem, theta: jax.Array, unit: jax.Array, *, rule: Rule, metric: Any, patience: float | None,
     cautious: jax.Array, tol: jax.Array, max_iter: jax.Array | int, l1: jax.Array | None = None,
     longest: Callable[[jax.Array, jax.Array], jax.Array] | None = None, sample: Problem | None = None,
     from_sample: bool = True, rare: Rare = WHOLE,
@@ -214,12 +220,11 @@ def minimise(
         return none if l1 is None else (l1 * jnp.abs(theta)).sum()
 
     def formed(state: State, on_sample: jax.Array) -> Any:
+        form, of_sample = (lambda _, p=p: p and p.form(state.theta, state.gradient) for p in (problem, sample))
         if sample is None:
-            return when(state.renew, lambda _: problem.form(state.theta), state.metric)
-        metric = when(state.renew & on_sample, lambda _: sample.form(state.theta), state.metric)
-        if rare.lean:
-            return metric
-        return when(state.renew & ~on_sample, lambda _: problem.form(state.theta), metric)
+            return when(state.renew, form, state.metric)
+        metric = when(state.renew & on_sample, of_sample, state.metric)
+        return metric if rare.lean else when(state.renew & ~on_sample, form, metric)
 
     def evaluated(theta: jax.Array, early: jax.Array) -> Evaluation:
         if sample is None:
@@ -231,7 +236,8 @@ def minimise(
         theta, g, _ = state.points
         x = _Numbers(*state.numbers)
         first, early = ~jnp.isfinite(x.value), x.early > 0
-        metric = formed(state, early | first)
+        # The first metric of all rows is the subsample's, where their gradient is known.
+        metric = formed(state, early | (x.made == 1))
         d = rule.direction(metric, theta, g)
         predicted = dot(g, d) + penalty(theta + d) - penalty(theta)
         t = jnp.where(x.t > 0, x.t, one if longest is None else longest(theta, d))
@@ -256,21 +262,21 @@ def minimise(
         level = accept & (x.value - value <= noise)
         optimality = jnp.where(accept, optimality, x.optimality)
         better = accept & (optimality < 0.9 * x.best)
-        stagnant = jnp.where(better, 0, x.stagnant + level)
-        trials, since = jnp.where(accept, 0, x.trials + 1), x.since + accept
+        stagnant = jnp.where(better, 0, x.stagnant + jnp.where(level, one, 0))
+        trials, since = jnp.where(accept, 0, x.trials + 1), x.since + jnp.where(accept, one, 0)
 
         # Form the Hessian: at every step, or where the steps that are left at the present rate would cost more.
         goal = tol if sample is None else jnp.where(early, jnp.maximum(tol, COARSE), tol)
         small = (optimality <= goal) & ~(first & cautious)
         if patience is None:
-            met = small & ~(cautious & strides(points[2], tol) & (optimality > jnp.sqrt(precision * tol)))
+            met = arrived(small, cautious, points[2], optimality, tol)
             renew = accept & ~met
         else:
             met = small
             rate = jnp.log(jnp.maximum(optimality, precision * goal) / x.before) / since
             left = jnp.where(rate < 0, jnp.log(goal / optimality) / rate, jnp.inf)
             renew = ~met & (((since >= 4) & (left > patience)) | ((trials >= 3) & (since > 0)))
-            renew |= first & ~met & (early | (sample is None))
+            renew |= first & ~met
         done = met | (trials > _TRIALS) | (stagnant > 8)
         status = jnp.where(small, Status.CONVERGED, Status.STALLED)
         numbers = _packed(_Numbers(
@@ -279,13 +285,13 @@ def minimise(
             jnp.where(better, optimality, x.best), stagnant, x.early, x.made + 1,
         ))  # fmt: skip
         if sample is not None:
-            out = x.made + 1 >= max_iter
+            out = (x.made + 1).astype(jnp.int32) >= max_iter
             turn = early & (done | out)
-            numbers, renew = jnp.where(turn, unknown, numbers), renew | turn
+            numbers, renew = jnp.where(turn, unknown, numbers), renew & ~turn
             done, status = ~early & (done | out), jnp.where(done, status, Status.MAX_ITER)
         if rare.lean:
             # The whole program goes on where a factorisation failed or all rows are to give a Hessian.
-            lost = ~jnp.isfinite(predicted) if sample is None else ~jnp.isfinite(predicted) | (renew & ~early)
+            lost = ~jnp.isfinite(predicted) if sample is None else ~jnp.isfinite(predicted) | (renew & ~early & ~first)
             done, status = done | lost, jnp.where(lost, Status.STALLED, status)
         return State(points, metric, numbers, renew), Verdict(done, status)
 
@@ -297,7 +303,7 @@ def minimise(
     else:
         start = unknown.at[-2].set(1) if from_sample else unknown
         most = 2 * jnp.minimum(max_iter, 2**29)
-        end, status, _ = drive(step, State(begin, metric, start, jnp.array(not from_sample)), max_iter=most)
+        end, status, _ = drive(step, State(begin, metric, start, jnp.array(False)), max_iter=most)
         n_iter = end.numbers[-1].astype(jnp.int32)
     rare.note(status == Status.STALLED)
     return end, status, n_iter

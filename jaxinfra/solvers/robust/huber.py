@@ -121,10 +121,9 @@ def solve(
     # The objective is in units of `unit` as well, so the penalty on coef / unit is larger by it.
     ridge = jnp.pad(f.penalty(l2 * unit, fit_intercept, 2), (0, 1))
 
-    def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
+    def metric_at(rows: Data, single: bool, theta: jax.Array, g: jax.Array) -> jax.Array:
         # Rows beyond delta have a slope but no curvature: where few rows are within, a Newton step is far too long.
         # The curvature of their majoriser bounds the step and vanishes with the gradient: the last steps are Newton's.
-        g = _evaluate(setup, rows, theta).gradient + ridge * theta
         outside = jnp.minimum((jnp.abs(g) / gradient_unit).max(), 1)
         H = _hessian(setup, rows, theta, outside=outside, single=single)
         return cholesky.inverse_root(H + jnp.diag(ridge), single=single)
@@ -134,13 +133,13 @@ def solve(
             e = _evaluate(setup, rows, theta)
             return newton.Evaluation(e.value + 0.5 * (ridge * theta * theta).sum(), e.gradient + ridge * theta)
 
-        return newton.Problem(evaluate, partial(metric_at, rows, single=single))
+        return newton.Problem(evaluate, partial(metric_at, rows, single))
 
     exact = sample is None
     theta = _start(init, f, centre, unit, fit_intercept)
     state, status, n_iter = newton.minimise(
         problem(setup.data, False), theta, gradient_unit, rule=newton.EXACT if exact else newton.CORRECTED,
-        metric=jnp.eye(len(theta), dtype=dtype), patience=None if exact else newton.patience(p),
+        metric=jnp.zeros((len(theta),) * 2, dtype), patience=None if exact else newton.patience(p),
         cautious=jnp.array(False), tol=tol, max_iter=max_iter, longest=_longest,
         sample=None if sample is None else problem(sample, True), from_sample=init is None,
     )  # fmt: skip
