@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import absent, implicit
-from jaxinfra._core.absent import first_row, masked, or_ones
+from jaxinfra._core.absent import first_row, masked, weighted
 from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, dot, per_weight, positive, tolerance
@@ -68,7 +68,7 @@ def solve(
     if rare.lean:
         data, l1, l2 = _checked(data, l1, l2, valid)
     live = (data, loss, *(None if v is None else jnp.broadcast_to(v, data.X.shape[1:]) for v in (l1, l2)))
-    setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
+    setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked, rare)
     return _solve(setup, live, init, valid, tol, max_iter, rare)
 
 
@@ -87,7 +87,7 @@ def path(
 
     if rare.lean:
         data, l1, l2 = _checked(data, l1, l2, valid)
-    setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
+    setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked, rare)
 
     def one(before: Linear, penalties: Any) -> tuple[Linear, tuple[Fit, jax.Array]]:
         here = Rare(lean=rare.lean)
@@ -116,14 +116,14 @@ def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, bl
     return jnp.where(data.weights_valid, largest, jnp.nan)
 
 
-def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Setup:
+def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool, rare: Rare) -> Setup:
     n, p = data.X.shape
     stride = newton.subsample(n, p, blocked=blocked)
     f = design.frame(data.X, data.w, fit_intercept, blocked)
     sample = None if stride is None else data.every(stride)
     norms = design.column_norms(sample or data, f, fit_intercept, bulk=loss.may_separate)
     norms = jnp.append(norms, jnp.ones(1 if fit_intercept else 0, data.X.dtype))
-    return Setup(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
+    return Setup(data, loss, f, norms * _null_slope(data, loss, rare), sample, fit_intercept, blocked)
 
 
 def _checked(data: Data, l1: jax.Array | None, l2: jax.Array, valid: jax.Array) -> tuple[Data, Any, jax.Array]:
@@ -192,22 +192,28 @@ def _null(data: Data, loss: Loss) -> jax.Array:
 
 
 def _mean(data: Data) -> jax.Array:
-    """The weighted mean of y; exact where all y are the same: rounding would hide that only one class is present."""
-    w = or_ones(data.w, data.y)
-    low, high = jnp.where(w > 0, data.y, jnp.inf).min(), jnp.where(w > 0, data.y, -jnp.inf).max()
-    mean = dot(w, data.y) / positive(data.weight)
-    return jnp.where(low == high, low, mean)
+    """The weighted mean of y, about a value of it: exact where all y are the same, since rounding would hide that only
+    one class is present."""
+    if data.w is None:
+        return data.y[0] + (data.y - data.y[0]).sum() / data.weight
+    some = jnp.where(data.w > 0, data.y, -jnp.inf).max()
+    some = jnp.where(jnp.isfinite(some), some, 0)
+    return some + dot(data.w, data.y - some) / positive(data.weight)
 
 
-def _null_slope(data: Data, loss: Loss) -> jax.Array:
+def _null_slope(data: Data, loss: Loss, rare: Rare) -> jax.Array:
     """The root mean square of the loss's slope in the intercept-only model: the unit of gradients."""
     eta = _null(data, loss) + (jnp.zeros_like(data.y) if data.offset is None else data.offset)
     slope = loss.slope(data.y, eta)
-    w = or_ones(data.w, data.y)
-    slope = jnp.where(w > 0, slope, 0)
-    top = jnp.abs(slope).max()  # divided out, since the square may overflow or underflow
-    top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
-    square = dot(w, (slope / top) ** 2) / positive(data.weight)
+    slope = slope if data.w is None else jnp.where(data.w > 0, slope, 0)
+    top = jnp.ones((), slope.dtype)
+    if not rare.lean:
+        # Divided out, since the square may overflow or underflow.
+        top = jnp.abs(slope).max()
+        top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
+    square = weighted(data.w, (slope / top) ** 2).sum() / positive(data.weight)
+    limits = jnp.finfo(slope.dtype)
+    rare.note(~((square > limits.tiny / limits.eps) & (square < limits.max * limits.eps)))
     return top * jnp.sqrt(jnp.where((square > 0) & jnp.isfinite(square), square, 1))
 
 

@@ -27,10 +27,11 @@ _MOVED = 0.1
 
 class Shares(NamedTuple):
     """Rows in the working dtype: X (n, p), T (n, K), the weight of each row and class as a share of the total, offset
-    (n, K) or None, and the tests that the input passed."""
+    (n, K) or None, the weight of each row or None where all are the same, and the tests that the input passed."""
 
     X: jax.Array
     T: jax.Array
+    w: jax.Array | None
     offset: jax.Array | None
     finite: jax.Array
     valid: jax.Array
@@ -55,7 +56,7 @@ def solve(
     """Fit the rows d with penalties that broadcast against coef (p, K), l1 or None; start: None for the null model."""
     dtype, (p, K) = d.X.dtype, (d.X.shape[1], d.T.shape[1])
     # One frame for all rows that count in any lane, so that lanes that differ only in their weights share Z.
-    f = design.frame(*lax.stop_gradient((d.X, d.T.sum(1))), fit_intercept, blocked=False)
+    f = design.frame(*lax.stop_gradient((d.X, d.w)), fit_intercept, blocked=False)
     l2 = jnp.broadcast_to(l2, (p, K))
     penalty, valid = l2, d.valid & (l2 >= 0).all()
     finite = d.finite & jnp.isfinite(l2.sum()) & jnp.isfinite(f.scale).all()

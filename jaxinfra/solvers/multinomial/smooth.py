@@ -17,11 +17,10 @@ import jax.numpy as jnp
 from jaxinfra._core import implicit
 from jaxinfra._core.precision import eps
 from jaxinfra._core.stages import WHOLE, Rare
-from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.methods import limited_memory, newton
 from jaxinfra.solvers.methods.limited_memory import Memory
 from jaxinfra.solvers.multinomial import softmax
-from jaxinfra.solvers.multinomial.softmax import Curvature, ScaledData, Units
+from jaxinfra.solvers.multinomial.softmax import Curvature, Factor, ScaledData, Units
 
 
 class Solution(NamedTuple):
@@ -48,8 +47,8 @@ def solve(
         f, g = softmax.value_and_gradient(data, theta.reshape(K, q), blocked=blocked)
         return newton.Evaluation(f, g.reshape(-1))
 
-    def root(theta: jax.Array, g: jax.Array) -> jax.Array:
-        return softmax.root(softmax.hessian(data, theta.reshape(K, q), blocked=blocked), rare=rare)
+    def factor(theta: jax.Array, g: jax.Array) -> Factor:
+        return Factor.of(softmax.hessian(data, theta.reshape(K, q), blocked=blocked), rare=rare)
 
     def product(near: Curvature, g: jax.Array) -> jax.Array:
         return near.solve(g.reshape(K, q)).reshape(-1)
@@ -60,8 +59,8 @@ def solve(
 
     start = softmax.symmetric(data, W).reshape(-1)
     if W.size <= softmax.DENSE:
-        form, rule, patience = root, newton.EXACT, None
-        metric = jnp.zeros((W.size, W.size), W.dtype)
+        form, rule, patience = factor, newton.Rule(lambda f, _, g: -f.solve(g), None), None
+        metric = Factor(jnp.eye(W.size, dtype=W.dtype), jnp.ones(W.size, W.dtype))
     else:
         # Formed once: a new one forgets the pairs (394 evaluations and not 102: 2000 x 100, 10 classes, float64).
         form, rule, patience = memory, limited_memory.rule(product), math.inf
@@ -91,8 +90,7 @@ def attach(live: ScaledData, W: jax.Array, *, blocked: bool) -> jax.Array:
 
     def inverse(b: jax.Array) -> jax.Array:
         if W.size <= softmax.DENSE:
-            T = softmax.root(softmax.hessian(data, W, blocked=blocked), free)
-            x = solve_root(T, b.reshape(-1)).reshape(b.shape)
+            x = Factor.of(softmax.hessian(data, W, blocked=blocked), free).solve(b)
         else:
             tol = eps(W.dtype) ** 0.75
             x = softmax.iterative(data, W, Curvature.of(data, W, blocked=blocked).solve, free, tol, 1000)(b)

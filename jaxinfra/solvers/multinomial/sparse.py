@@ -21,12 +21,11 @@ from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.multinomial import softmax
 from jaxinfra.solvers.multinomial.smooth import Solution
-from jaxinfra.solvers.multinomial.softmax import ScaledData, Units
+from jaxinfra.solvers.multinomial.softmax import Factor, ScaledData, Units
 
 # Accepted steps without progress after which only rounding is left.
 _PATIENCE = 20
@@ -88,8 +87,7 @@ def solve(
     def direction(here: Point, free: jax.Array) -> jax.Array:
         v = jnp.where(free, here.g + l1 * jnp.sign(here.W), 0)
         if W.size <= softmax.DENSE:
-            T = softmax.root(softmax.hessian(data, here.W, blocked=blocked), free, rare)
-            return -solve_root(T, v.reshape(-1)).reshape(v.shape)
+            return -Factor.of(softmax.hessian(data, here.W, blocked=blocked), free, rare).solve(v)
         return -softmax.iterative(data, here.W, lambda b: b / metric, free, 0.1, 20)(v)
 
     def newton_step(here: Point) -> tuple[Point, jax.Array]:
@@ -129,8 +127,6 @@ def solve(
         return state, Verdict(done, jnp.where(small, Status.CONVERGED, Status.STALLED))
 
     start = evaluate(softmax.symmetric(data, W))
-    begin = _State(
-        start, jnp.ones_like(start.f), jnp.zeros_like(W), jnp.array(False), start.f, start.optimality, jnp.int32(0)
-    )
+    begin = _State(start, jnp.ones_like(start.f), jnp.zeros_like(W), start.f, start.optimality, jnp.int32(0))
     state, status, n_iter = drive(step, begin, max_iter=max_iter)
     return Solution(*state.here, state.last, status, n_iter)
