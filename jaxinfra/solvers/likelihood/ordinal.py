@@ -33,6 +33,7 @@ from jaxinfra.solvers.linalg import cholesky, design
 from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
+from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import newton
 
 
@@ -158,13 +159,13 @@ def solve(
         limits = jnp.where(gap + change > 0.01 * gap, 1, -0.99 * gap / jnp.where(change < 0, change, -1))
         return jnp.append(limits, jnp.ones(1, dtype)).min()
 
-    def form(theta: jax.Array, _: jax.Array) -> jax.Array:
-        return cholesky.inverse_root(_hessian(setup, theta) + jnp.diag(ridge), rare=rare)
+    def form(theta: jax.Array, _: jax.Array) -> Factor:
+        return newton.factored(_hessian(setup, theta) + jnp.diag(ridge), rare)
 
+    theta = _start(init, setup, counts)
     state, status, n_iter = newton.minimise(
-        newton.Problem(evaluate, form), _start(init, setup, counts), unit, rule=newton.EXACT,
-        metric=jnp.zeros((p + K - 1,) * 2, dtype), patience=None, cautious=~(l2.min() > 0), tol=tol, max_iter=max_iter,
-        longest=longest, rare=rare,
+        newton.Problem(evaluate, form), theta, unit, rule=newton.EXACT, metric=Factor.like(theta), patience=None,
+        cautious=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest, rare=rare,
     )  # fmt: skip
 
     coef = state.theta[:p] * f.scale

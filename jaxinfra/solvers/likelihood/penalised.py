@@ -29,6 +29,7 @@ from jaxinfra.solvers.likelihood.linear_loss import Loss
 from jaxinfra.solvers.linalg import cholesky, design
 from jaxinfra.solvers.linalg.cholesky import inverse_factor, solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
+from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
@@ -146,23 +147,27 @@ def _solve(
     penalised = (l2 if l1 is None else l1 + l2).min() > 0
     tol = tolerance(tol, dtype)
 
+    exact = setup.sample is None
+
     def problem(rows: Data, single: bool) -> newton.Problem:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
             s = linear_loss.evaluate(rows, f, loss, theta, blocked=setup.blocked)
             return newton.Evaluation(s.value + 0.5 * (ridge * theta * theta).sum(), s.gradient + ridge * theta)
 
-        def form(theta: jax.Array, _: jax.Array) -> jax.Array:
+        def form(theta: jax.Array, _: jax.Array) -> Any:
             H = setup.hessian(rows, theta, ridge, single=single)
-            return H if lasso is not None else cholesky.inverse_root(H, single=single, rare=rare)
+            if lasso is not None:
+                return H
+            return newton.factored(H, rare) if exact else cholesky.inverse_root(H, single=single, rare=rare)
 
         return newton.Problem(evaluate, form)
 
-    exact = setup.sample is None
     theta = _start(setup, init)
     state, status, n_iter = newton.minimise(
         problem(data, False), theta, setup.unit, l1=lasso,
         rule=newton.proximal(lasso) if lasso is not None else newton.EXACT if exact else newton.CORRECTED,
-        metric=jnp.zeros((len(theta),) * 2, dtype), patience=None if exact else newton.patience(p),
+        metric=Factor.like(theta) if exact and lasso is None else jnp.zeros((len(theta),) * 2, dtype),
+        patience=None if exact else newton.patience(p),
         cautious=~penalised & loss.may_separate, tol=tol, max_iter=max_iter,
         # A subsample's Hessian differs more from that of all rows than float32 from float64.
         sample=None if setup.sample is None else problem(setup.sample, True), from_sample=init is None, rare=rare,

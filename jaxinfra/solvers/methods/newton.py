@@ -34,7 +34,8 @@ from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.linalg.cholesky import solve_root
+from jaxinfra.solvers.linalg.cholesky import RIDGE, solve_root
+from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import active_set
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
@@ -91,7 +92,7 @@ class State(NamedTuple):
     loop's state by itself."""
 
     points: jax.Array  # (3, q): theta, the gradient of f, the step that led to theta
-    metric: Any
+    metric: Any  # what `Rule` takes
     numbers: jax.Array  # those of `_Numbers`
     renew: jax.Array  # whether the metric is to be formed at theta
 
@@ -184,7 +185,14 @@ def _correct(
     return T - (share * s)[:, None] * (b - a * jnp.sqrt(positive(ab) / positive(aa)))[None]
 
 
-EXACT, CORRECTED = Rule(_direction, None), Rule(_direction, _correct)
+def factored(H: jax.Array, rare: Rare = WHOLE) -> Factor:
+    """The metric of `EXACT` from the Hessian, with the ridges of `cholesky.inverse_root`."""
+    unit = eps(H.dtype)
+    return Factor.of(H, ridges=(RIDGE * len(H) * unit, unit**0.5), rare=rare)
+
+
+# The metric is a factor of H; and it is a root of the inverse of H, which can be corrected.
+EXACT, CORRECTED = Rule(lambda f, _, g: -f.solve(g), None), Rule(_direction, _correct)
 
 
 def proximal(l1: jax.Array) -> Rule:

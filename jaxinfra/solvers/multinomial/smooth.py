@@ -17,10 +17,11 @@ import jax.numpy as jnp
 from jaxinfra._core import implicit
 from jaxinfra._core.precision import eps
 from jaxinfra._core.stages import WHOLE, Rare
+from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import limited_memory, newton
 from jaxinfra.solvers.methods.limited_memory import Memory
 from jaxinfra.solvers.multinomial import softmax
-from jaxinfra.solvers.multinomial.softmax import Curvature, Factor, ScaledData, Units
+from jaxinfra.solvers.multinomial.softmax import Curvature, ScaledData, Units
 
 
 class Solution(NamedTuple):
@@ -48,7 +49,7 @@ def solve(
         return newton.Evaluation(f, g.reshape(-1))
 
     def factor(theta: jax.Array, g: jax.Array) -> Factor:
-        return Factor.of(softmax.hessian(data, theta.reshape(K, q), blocked=blocked), rare=rare)
+        return softmax.factor(softmax.hessian(data, theta.reshape(K, q), blocked=blocked), rare=rare)
 
     def product(near: Curvature, g: jax.Array) -> jax.Array:
         return near.solve(g.reshape(K, q)).reshape(-1)
@@ -59,8 +60,8 @@ def solve(
 
     start = softmax.symmetric(data, W).reshape(-1)
     if W.size <= softmax.DENSE:
-        form, rule, patience = factor, newton.Rule(lambda f, _, g: -f.solve(g), None), None
-        metric = Factor(jnp.eye(W.size, dtype=W.dtype), jnp.ones(W.size, W.dtype))
+        form, rule, patience = factor, newton.EXACT, None
+        metric = Factor.like(start)
     else:
         # Formed once: a new one forgets the pairs (394 evaluations and not 102: 2000 x 100, 10 classes, float64).
         form, rule, patience = memory, limited_memory.rule(product), math.inf
@@ -90,7 +91,8 @@ def attach(live: ScaledData, W: jax.Array, *, blocked: bool) -> jax.Array:
 
     def inverse(b: jax.Array) -> jax.Array:
         if W.size <= softmax.DENSE:
-            x = Factor.of(softmax.hessian(data, W, blocked=blocked), free).solve(b)
+            H = softmax.hessian(data, W, blocked=blocked)
+            x = softmax.factor(H, free).solve(b.reshape(-1)).reshape(b.shape)
         else:
             tol = eps(W.dtype) ** 0.75
             x = softmax.iterative(data, W, Curvature.of(data, W, blocked=blocked).solve, free, tol, 1000)(b)

@@ -20,23 +20,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.linalg import cho_solve
 from jax.scipy.sparse.linalg import cg
 
-from jaxinfra._core.loop import when
 from jaxinfra._core.precision import HIGHEST, dot, eps, positive
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra.solvers.linalg.cholesky import inverse_factor
 from jaxinfra.solvers.linalg.design import root_mean_squares
 from jaxinfra.solvers.linalg.products import diagonal, mirror, symmetric_product
+from jaxinfra.solvers.linalg.scaled_factor import Factor
 
 # Up to so many parameters the Hessian is formed; beyond, only its products with vectors.
 DENSE = 640
 # Columns up to which their matrix is formed and factored for a preconditioner.
 FACTORED = 4096
-# Parameters up to which LAPACK stays on one thread (`cholesky`).
-_SMALL = 100
 # Classes up to which the Hessian takes one product a class; beyond, products of fixed width.
 _STRIPS = 8
 
@@ -127,43 +124,16 @@ def hessian(data: ScaledData, W: jax.Array, *, blocked: bool) -> jax.Array:
     return blocks.reshape(K * q, K * q) + jnp.diag(data.l2.reshape(-1))
 
 
-class Factor(NamedTuple):
-    """A factor L of H scaled to a unit diagonal, or its inverse beyond `_SMALL` parameters, and the scale."""
+def factor(H: jax.Array, free: jax.Array | None = None, rare: Rare = WHOLE) -> Factor:
+    """The factor of H (Kq, Kq), on the `free` (K, q) parameters alone.
 
-    L: jax.Array
-    scale: jax.Array
-
-    @classmethod
-    def of(cls, H: jax.Array, free: jax.Array | None = None, rare: Rare = WHOLE) -> Factor:
-        """Of H (Kq, Kq), on the `free` (K, q) parameters alone.
-
-        A ridge of the size of rounding makes it regular where columns are duplicated: less than that of
-        `cholesky.inverse_root`, with which ill-conditioned fits of 255 parameters took 69 steps and not 6.
-        """
-        m = H.shape[0]
-        eye = jnp.eye(m, dtype=H.dtype)
-        size = diagonal(H)
-        keep = size > 0 if free is None else (size > 0) & free.reshape(-1)
-        scale = jnp.where(keep, lax.rsqrt(positive(size)), 0)
-        A = H * scale[:, None] * scale[None] + jnp.where(keep, 0, 1)[:, None].astype(H.dtype) * eye
-        ridge = 8 * eps(H.dtype)
-
-        def factor(ridge: float) -> jax.Array:
-            C = A + ridge * eye
-            # With one right-hand side a small factor serves as it is.
-            return lax.linalg.cholesky(C, symmetrize_input=False) if m <= _SMALL else inverse_factor(C[None])[0]
-
-        L = factor(ridge)
-        if not rare.lean:
-            # A larger ridge where the sums over rows have rounded more than the first compensates.
-            L = when(~jnp.isfinite(L.sum()), lambda _: factor(30 * m**0.5 * ridge), L)
-        return cls(L, scale)
-
-    def solve(self, b: jax.Array) -> jax.Array:
-        """The solution H^-1 b for b (K, q) or (Kq,), zero off the free parameters."""
-        x = self.scale * b.reshape(-1)
-        x = cho_solve((self.L, True), x) if len(x) <= _SMALL else dot(self.L.T, dot(self.L, x))
-        return (self.scale * x).reshape(b.shape)
+    A ridge of the size of rounding makes it regular where columns are duplicated: less than that of `inverse_root`,
+    with which ill-conditioned fits of 255 parameters took 69 steps and not 6.  The second is for sums over rows that
+    have rounded more than the first compensates.
+    """
+    ridge = 8 * eps(H.dtype)
+    mask = None if free is None else free.reshape(-1)
+    return Factor.of(H, mask, ridges=(ridge, 30 * len(H) ** 0.5 * ridge), rare=rare)
 
 
 def product(data: ScaledData, W: jax.Array) -> Callable[[jax.Array], jax.Array]:

@@ -25,7 +25,7 @@ from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.multinomial import softmax
 from jaxinfra.solvers.multinomial.smooth import Solution
-from jaxinfra.solvers.multinomial.softmax import Factor, ScaledData, Units
+from jaxinfra.solvers.multinomial.softmax import ScaledData, Units
 
 # Accepted steps without progress after which only rounding is left.
 _PATIENCE = 20
@@ -87,7 +87,8 @@ def solve(
     def direction(here: Point, free: jax.Array) -> jax.Array:
         v = jnp.where(free, here.g + l1 * jnp.sign(here.W), 0)
         if W.size <= softmax.DENSE:
-            return -Factor.of(softmax.hessian(data, here.W, blocked=blocked), free, rare).solve(v)
+            H = softmax.hessian(data, here.W, blocked=blocked)
+            return -softmax.factor(H, free, rare).solve(v.reshape(-1)).reshape(v.shape)
         return -softmax.iterative(data, here.W, lambda b: b / metric, free, 0.1, 20)(v)
 
     def newton_step(here: Point) -> tuple[Point, jax.Array]:

@@ -15,7 +15,7 @@ Source: Huber, Robust Statistics (1981), section 7.7; Owen 2007, A robust hybrid
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ from jaxinfra.solvers.linalg import cholesky, design
 from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
+from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.robust import residual_scale as scales
 
@@ -121,12 +122,15 @@ def solve(
     # The objective is in units of `unit` as well, so the penalty on coef / unit is larger by it.
     ridge = jnp.pad(f.penalty(l2 * unit, fit_intercept, 2), (0, 1))
 
-    def metric_at(rows: Data, single: bool, theta: jax.Array, g: jax.Array) -> jax.Array:
+    exact = sample is None
+
+    def metric_at(rows: Data, single: bool, theta: jax.Array, g: jax.Array) -> Any:
         # Rows beyond delta have a slope but no curvature: where few rows are within, a Newton step is far too long.
         # The curvature of their majoriser bounds the step and vanishes with the gradient: the last steps are Newton's.
         outside = jnp.minimum((jnp.abs(g) / gradient_unit).max(), 1)
         H = _hessian(setup, rows, theta, outside=outside, single=single)
-        return cholesky.inverse_root(H + jnp.diag(ridge), single=single)
+        H = H + jnp.diag(ridge)
+        return newton.factored(H) if exact else cholesky.inverse_root(H, single=single)
 
     def problem(rows: Data, single: bool) -> newton.Problem:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
@@ -135,11 +139,11 @@ def solve(
 
         return newton.Problem(evaluate, partial(metric_at, rows, single))
 
-    exact = sample is None
     theta = _start(init, f, centre, unit, fit_intercept)
     state, status, n_iter = newton.minimise(
         problem(setup.data, False), theta, gradient_unit, rule=newton.EXACT if exact else newton.CORRECTED,
-        metric=jnp.zeros((len(theta),) * 2, dtype), patience=None if exact else newton.patience(p),
+        metric=Factor.like(theta) if exact else jnp.zeros((len(theta),) * 2, dtype),
+        patience=None if exact else newton.patience(p),
         cautious=jnp.array(False), tol=tol, max_iter=max_iter, longest=_longest,
         sample=None if sample is None else problem(sample, True), from_sample=init is None,
     )  # fmt: skip
