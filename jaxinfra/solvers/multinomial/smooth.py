@@ -55,7 +55,7 @@ def solve(
         return near.solve(g.reshape(K, q)).reshape(-1)
 
     def memory(theta: jax.Array, g: jax.Array) -> Memory:
-        near = Curvature.of(data, theta.reshape(K, q), blocked=blocked)
+        near = Curvature.of(data, theta.reshape(K, q), blocked=blocked, rare=rare)
         return Memory.of(near, product(near, g))
 
     start = softmax.symmetric(data, W).reshape(-1)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.sparse.linalg import cg
 
+from jaxinfra._core.loop import when
 from jaxinfra._core.precision import HIGHEST, dot, eps, positive
 from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.stages import WHOLE, Rare
@@ -157,7 +158,7 @@ class Curvature(NamedTuple):
     L: jax.Array | None
 
     @classmethod
-    def of(cls, data: ScaledData, W: jax.Array, *, blocked: bool) -> Curvature:
+    def of(cls, data: ScaledData, W: jax.Array, *, blocked: bool, rare: Rare = WHOLE) -> Curvature:
         """At W (K, q), in float32.
 
         H is I (x) Z' diag(a s) Z + l2 with s_i the mean eigenvalue (1 - sum_k p_ik^2) / (K - 1) of diag(p_i) - p_i p_i'
@@ -178,8 +179,12 @@ class Curvature(NamedTuple):
             return symmetric_product(Zr, Zr)
 
         G = mirror(sum_blocks(sums, (data.Z, s), blocked=blocked)) + jnp.diag((l2 * scale * scale).astype(jnp.float32))
-        # The ridge keeps every eigenvalue above rounding.
-        return cls(scale, inverse_factor((G + 1e-5 * jnp.eye(q, dtype=jnp.float32))[None])[0])
+        factor = lambda ridge: inverse_factor((G + ridge * jnp.eye(q, dtype=jnp.float32))[None])[0]  # noqa: E731
+        # The ridge keeps every eigenvalue above rounding: the second one where there are many more columns than rows.
+        L = factor(1e-5)
+        if not rare.lean:
+            L = when(~jnp.isfinite(L.sum()), lambda _: factor(1e-3), L)
+        return cls(scale, L)
 
     def solve(self, b: jax.Array) -> jax.Array:
         """The approximate H^-1 b for b (K, q)."""
