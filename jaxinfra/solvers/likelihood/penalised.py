@@ -4,8 +4,8 @@ r"""Penalised likelihood of a linear predictor, from data to `Fit`: what logisti
               + sum_j l1_j |coef_j| + sum_j l2_j coef_j^2 / 2
 
 Small data: Newton's method.  Large data: the minimum over a subsample of the rows is the start, its Hessian the metric,
-and L-BFGS on all rows removes the rest (`newton`).  Derivatives: `_core.implicit` on the gradient, with the observed
-Hessian; with l1 restricted to the support.
+and corrected steps on all rows remove the rest (`newton`).  Derivatives: `_core.implicit` on the gradient, with the
+observed Hessian; with l1 restricted to the support.
 """
 
 from __future__ import annotations
@@ -130,10 +130,9 @@ def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool, rare: R
 def _checked(data: Data, l1: jax.Array | None, l2: jax.Array, valid: jax.Array) -> tuple[Data, Any, jax.Array]:
     """NaN, which reaches the objective, in place of labels, weights and penalties that are not allowed: the lean
     program needs no other test."""
-    y, w, _ = data.y, data.w, data.offset
-    valid = valid if w is None else valid | (w == 0)
-    allowed = lambda v: None if v is None else jnp.where(v >= 0, v, jnp.nan)  # noqa: E731
-    return data._replace(y=jnp.where(valid, y, jnp.nan), w=allowed(w)), allowed(l1), jnp.where(l2 >= 0, l2, jnp.nan)
+    valid = valid if data.w is None else valid | (data.w == 0)
+    w, lasso, ridge = (None if v is None else jnp.where(v >= 0, v, jnp.nan) for v in (data.w, l1, l2))
+    return data._replace(y=jnp.where(valid, data.y, jnp.nan), w=w), lasso, ridge  # type: ignore[return-value]
 
 
 def _solve(

@@ -72,15 +72,14 @@ class Evaluation(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What `minimise` asks of a loss: the value with its gradient at theta, and the metric at theta, where the gradient
-    is known."""
+    """A loss as `minimise` sees it: the value with its gradient at theta; the metric at theta, given the gradient."""
 
     evaluate: Callable[[jax.Array], Evaluation]
     form: Callable[[jax.Array, jax.Array], Any]
 
 
 class Rule(NamedTuple):
-    """What is made of a metric, a pytree: a direction from (metric, theta, gradient), and the metric corrected by
+    """The uses of a metric, a pytree: a direction from (metric, theta, gradient), and the metric corrected by
     (metric, whether to use it, gradient before, step, its share t of the direction, gradient after); None: it stays."""
 
     direction: Callable[[Any, jax.Array, jax.Array], jax.Array]

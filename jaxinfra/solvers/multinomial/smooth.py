@@ -9,7 +9,8 @@ Source: Hastie, Tibshirani and Friedman, 4.4.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +60,7 @@ def solve(
         return Memory.of(near, product(near, g))
 
     start = softmax.symmetric(data, W).reshape(-1)
+    form: Callable[[jax.Array, jax.Array], Any]
     if W.size <= softmax.DENSE:
         form, rule, patience = factor, newton.EXACT, None
         metric = Factor.like(start)

@@ -6,7 +6,7 @@ r"""Huber's regression with its scale as one more unknown, from data to `Fit`.
 
 jointly convex, so Newton's method takes all unknowns at once.  A row within delta has the curvature v v' / s with
 v = (x, 1, z), the others have none: one Gram matrix of p + 2 columns.  Small data: exact Newton steps.  Large data: the
-minimum over a subsample of the rows is the start, its Hessian the metric, L-BFGS on all rows removes the rest.
+minimum over a subsample of the rows is the start, its Hessian the metric, corrected steps on all rows remove the rest.
 
 Source: Huber, Robust Statistics (1981), section 7.7; Owen 2007, A robust hybrid of lasso and ridge regression, section
 3 (the concomitant scale).
