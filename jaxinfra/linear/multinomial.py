@@ -48,7 +48,7 @@ def fit(
       offset: (n, K), traced, added to eta; (n,) adds the same to all classes, which changes nothing.
       init: Linear(coef (p, K), intercept (K,)) to start from; None starts without columns.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: maximum number of iterations, traced.  fit_intercept: static.
+      max_iter: maximum number of evaluations of the objective (with L1 of iterations), traced.  fit_intercept: static.
 
     Returns:
       Fit(Linear, Info): coef (p, K) per unit of x, intercept (K,).  info.optimality is the largest entry of the
