@@ -287,8 +287,7 @@ class Tweedie(Family):
     def valid(self, y: Array) -> Array:
         """Whether y is finite (power <= 0), >= 0 (1 <= power < 2), > 0 (power >= 2); false for 0 < power < 1."""
         p: Any = self.power
-        allowed: Array = (p <= 0) | ((p >= 1) & (p < 2) & (y >= 0)) | ((p >= 2) & (y > 0))
-        return allowed & (y > -np.inf) & (y < np.inf)
+        return ((p <= 0) | ((p >= 1) & (p < 2) & (y >= 0)) | ((p >= 2) & (y > 0))) & (y > -np.inf) & (y < np.inf)
 
 
 @pytree
@@ -323,8 +322,7 @@ class NegativeBinomial(Family):
 
     def valid(self, y: Array) -> Array:
         """Whether y is 0 or more and alpha is not negative."""
-        alpha: Any = self.alpha
-        return (y >= 0) & (y < np.inf) & (alpha >= 0)
+        return (y >= 0) & (y < np.inf) & (self.alpha >= 0)  # type: ignore[operator]
 
     def convex(self, link: Link) -> bool:
         """Whether the link is the log."""
