@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import xlogy
 from jax.typing import ArrayLike
 
@@ -51,7 +52,7 @@ class Family:
         raise NotImplementedError
 
     def valid(self, y: Array) -> Array:
-        """Whether the family allows y, elementwise."""
+        """Whether the family allows y, elementwise: by operators alone, which NumPy arrays have as well."""
         raise NotImplementedError
 
     def loss(self, y: Array, eta: Array, link: Link) -> Array:
@@ -89,7 +90,7 @@ class Gaussian(Family):
 
     def valid(self, y: Array) -> Array:
         """Whether y is finite."""
-        return jnp.isfinite(y)
+        return (y > -np.inf) & (y < np.inf)
 
     def convex(self, link: Link) -> bool:
         """Whether the link is the identity."""
@@ -196,7 +197,7 @@ class Poisson(Family):
 
     def valid(self, y: Array) -> Array:
         """Whether y is 0 or more; it need not be whole (quasi-Poisson)."""
-        return (y >= 0) & jnp.isfinite(y)
+        return (y >= 0) & (y < np.inf)
 
     def loss(self, y: Array, eta: Array, link: Link) -> Array:
         """Half the unit deviance, with log mu from the link."""
@@ -233,7 +234,7 @@ class Gamma(Family):
 
     def valid(self, y: Array) -> Array:
         """Whether y is above 0."""
-        return (y > 0) & jnp.isfinite(y)
+        return (y > 0) & (y < np.inf)
 
     def convex(self, link: Link) -> bool:
         """Whether the link is the log or the inverse."""
@@ -257,7 +258,7 @@ class InverseGaussian(Family):
 
     def valid(self, y: Array) -> Array:
         """Whether y is above 0."""
-        return (y > 0) & jnp.isfinite(y)
+        return (y > 0) & (y < np.inf)
 
     def convex(self, link: Link) -> bool:
         """Whether the link is the inverse square."""
@@ -285,9 +286,8 @@ class Tweedie(Family):
 
     def valid(self, y: Array) -> Array:
         """Whether y is finite (power <= 0), >= 0 (1 <= power < 2), > 0 (power >= 2); false for 0 < power < 1."""
-        p = jnp.asarray(self.power, y.dtype)
-        allowed = jnp.where(p < 2, jnp.where(p <= 0, True, y >= 0), y > 0)
-        return allowed & ((p <= 0) | (p >= 1)) & jnp.isfinite(y)
+        p: Any = self.power
+        return ((p <= 0) | ((p >= 1) & (p < 2) & (y >= 0)) | ((p >= 2) & (y > 0))) & (y > -np.inf) & (y < np.inf)
 
 
 @pytree
@@ -322,7 +322,7 @@ class NegativeBinomial(Family):
 
     def valid(self, y: Array) -> Array:
         """Whether y is 0 or more and alpha is not negative."""
-        return (y >= 0) & jnp.isfinite(y) & (jnp.asarray(self.alpha, y.dtype) >= 0)
+        return (y >= 0) & (y < np.inf) & (self.alpha >= 0)  # type: ignore[operator]
 
     def convex(self, link: Link) -> bool:
         """Whether the link is the log."""

@@ -68,6 +68,8 @@ def read_several(given: Given, *, K: int, balanced: bool) -> Shares:
     w = absent.weights(w, dtype)
     y, offset = absent.present(w, y, offset)
     X, w = absent.masked(X, w)
+    # Soft labels sum to 1 up to rounding.
+    same = w is None and class_weight is None and not balanced
     w = or_ones(w, X[:, 0])
     if y.ndim == 1:
         known = jnp.asarray(y, jnp.int32)
@@ -93,7 +95,7 @@ def read_several(given: Given, *, K: int, balanced: bool) -> Shares:
         offset = jnp.asarray(offset, dtype)
         offset = jnp.broadcast_to(offset[:, None], T.shape) if offset.ndim == 1 else offset
         finite &= jnp.isfinite(offset.sum())
-    return Shares(X, T, offset, finite, valid, (fits | (w == 0)).all())
+    return Shares(X, T, None if same else T.sum(1), offset, finite, valid, (fits | (w == 0)).all())
 
 
 def check_ordered(

@@ -45,8 +45,7 @@ def check(
     counts = checks.counting(w)
     known = not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(family))
     if isinstance(y, np.ndarray) and known:
-        with jax.ensure_compile_time_eval():
-            bad = ~np.asarray(family.valid(jnp.asarray(y, dtype)))
+        bad = ~np.asarray(family.valid(y.astype(dtype)))
         # NaN and inf get their own Status.
         if (bad := counts & bad & np.isfinite(y)).any():
             i = int(np.argmax(bad))

@@ -2,8 +2,6 @@ r"""Generalised linear models: any family with any link."""
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
@@ -11,6 +9,7 @@ from numpy.typing import ArrayLike
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.families import Family
@@ -113,19 +112,19 @@ def fit(
     return Fit(params, fitted.info, {"family": loss.family, "link": loss.link})
 
 
-_compiled = partial(jax.jit, static_argnames=("fit_intercept", "blocked"))
+_STATIC = ("fit_intercept", "blocked")
 
 
-@_compiled
+@staged(static=_STATIC)
 @rows.replicated
 def _fit(
     given: Given, loss: Likelihood, l1: jax.Array | None, l2: jax.Array, init: Linear | None, tol: jax.Array | None,
-    max_iter: jax.Array, *, fit_intercept: bool, blocked: bool,
+    max_iter: jax.Array, *, fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     data = read(given)
     return penalised.solve(
         data, loss, l1, l2, init, valid=loss.family.valid(data.y), fit_intercept=fit_intercept, blocked=blocked,
-        tol=tol, max_iter=max_iter,
+        tol=tol, max_iter=max_iter, rare=rare,
     )  # fmt: skip
 
 
@@ -165,16 +164,16 @@ def path(
     return Fit(params, fit.info, {"family": loss.family, "link": loss.link})
 
 
-@_compiled
+@staged(static=_STATIC)
 @rows.replicated
 def _path(
     given: Given, loss: Likelihood, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *,
-    fit_intercept: bool, blocked: bool,
+    fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     data = read(given)
     return penalised.path(
         data, loss, l1, l2, valid=loss.family.valid(data.y), fit_intercept=fit_intercept, blocked=blocked, tol=tol,
-        max_iter=max_iter,
+        max_iter=max_iter, rare=rare,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.families import Binomial
@@ -101,19 +102,20 @@ def fit(
     )  # fmt: skip
 
 
-_compiled = partial(jax.jit, static_argnames=("balanced", "fit_intercept", "blocked"))
+_STATIC = ("balanced", "fit_intercept", "blocked")
 
 
-@_compiled
+@staged(static=_STATIC)
 @rows.replicated
 def _fit(
     given: Given, l1: jax.Array | None, l2: jax.Array, init: Linear | None, tol: jax.Array | None, max_iter: jax.Array,
-    *, balanced: bool, fit_intercept: bool, blocked: bool,
+    *, balanced: bool, fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     data, valid = read_two(given, balanced)
     return penalised.solve(
-        data, _LOSS, l1, l2, init, valid=valid, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
-    )
+        data, _LOSS, l1, l2, init, valid=valid, fit_intercept=fit_intercept, blocked=blocked, tol=tol,
+        max_iter=max_iter, rare=rare,
+    )  # fmt: skip
 
 
 @public
@@ -149,16 +151,17 @@ def path(
     )  # fmt: skip
 
 
-@_compiled
+@staged(static=_STATIC)
 @rows.replicated
 def _path(
     given: Given, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *, balanced: bool,
-    fit_intercept: bool, blocked: bool,
+    fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     data, valid = read_two(given, balanced)
     return penalised.path(
-        data, _LOSS, l1, l2, valid=valid, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter
-    )
+        data, _LOSS, l1, l2, valid=valid, fit_intercept=fit_intercept, blocked=blocked, tol=tol, max_iter=max_iter,
+        rare=rare,
+    )  # fmt: skip
 
 
 @public
@@ -186,7 +189,7 @@ def l1_max(
     return _l1_max(given, weight, **options(verb, given, fit_intercept), balanced=balanced)
 
 
-@_compiled
+@partial(jax.jit, static_argnames=_STATIC)
 @rows.replicated
 def _l1_max(given: Given, weight: jax.Array, *, balanced: bool, fit_intercept: bool, blocked: bool) -> jax.Array:
     data, _ = read_two(given, balanced)

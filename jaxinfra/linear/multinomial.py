@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from jaxinfra._core import affine, checks, rows
 from jaxinfra._core.facts import Facts
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Linear
 from jaxinfra._core.verbs import public
 from jaxinfra.linear._class_input import check_several, read_several
@@ -47,7 +48,7 @@ def fit(
       offset: (n, K), traced, added to eta; (n,) adds the same to all classes, which changes nothing.
       init: Linear(coef (p, K), intercept (K,)) to start from; None starts without columns.
       tol: largest `info.optimality` that counts as converged, traced; None means sqrt(eps) of the dtype.
-      max_iter: maximum number of iterations, traced.  fit_intercept: static.
+      max_iter: maximum number of evaluations of the objective (with L1 of iterations), traced.  fit_intercept: static.
 
     Returns:
       Fit(Linear, Info): coef (p, K) per unit of x, intercept (K,).  info.optimality is the largest entry of the
@@ -96,19 +97,19 @@ def fit(
     return fitted._replace(problem={"n_classes": static["K"]})
 
 
-_compiled = partial(jax.jit, static_argnames=("K", "balanced", "fit_intercept", "blocked"))
+_STATIC = ("K", "balanced", "fit_intercept", "blocked")
 
 
-@_compiled
+@staged(static=_STATIC)
 @rows.replicated
 def _fit(
     given: Given, l1: jax.Array | None, l2: jax.Array, init: Linear | None, tol: jax.Array | None,
-    max_iter: jax.Array, *, K: int, balanced: bool, fit_intercept: bool, blocked: bool,
+    max_iter: jax.Array, *, K: int, balanced: bool, fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     d = read_several(given, K=K, balanced=balanced)
     if init is not None:
         init = Linear(*(jnp.asarray(v, d.X.dtype) for v in init))
-    return multinomial.solve(d, l1, l2, init, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked)
+    return multinomial.solve(d, l1, l2, init, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked, rare=rare)
 
 
 @public
@@ -151,14 +152,14 @@ def path(
     return fitted._replace(problem={"n_classes": static["K"]})
 
 
-@_compiled
+@staged(static=_STATIC)
 @rows.replicated
 def _path(
     given: Given, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *, K: int,
-    balanced: bool, fit_intercept: bool, blocked: bool,
+    balanced: bool, fit_intercept: bool, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     d = read_several(given, K=K, balanced=balanced)
-    return multinomial.path(d, l1, l2, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked)
+    return multinomial.path(d, l1, l2, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked, rare=rare)
 
 
 @public
@@ -184,7 +185,7 @@ def l1_max(
     return _l1_max(given, u, **options(verb, given, fit_intercept), **static)
 
 
-@_compiled
+@partial(jax.jit, static_argnames=_STATIC)
 @rows.replicated
 def _l1_max(given: Given, u: jax.Array, *, K: int, balanced: bool, fit_intercept: bool, blocked: bool) -> jax.Array:
     d = read_several(given, K=K, balanced=balanced)
@@ -291,7 +292,7 @@ def optimality(
     return _optimality(Linear(*params), given, *penalties, **options(verb, given, fit_intercept), **static)
 
 
-@_compiled
+@partial(jax.jit, static_argnames=_STATIC)
 @rows.replicated
 def _optimality(
     params: Linear, given: Given, l1: jax.Array, l2: jax.Array, *, K: int, balanced: bool,

@@ -2,7 +2,6 @@ r"""Ordinal regression: proportional odds, ordered probit and other cumulative l
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from jaxinfra import links
 from jaxinfra._core import checks, rows
 from jaxinfra._core.facts import Facts
 from jaxinfra._core.precision import dot
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Thresholds
 from jaxinfra._core.verbs import public
 from jaxinfra.linear._class_input import check_ordered, read_ordered
@@ -109,16 +109,16 @@ def _link(verb: str, link: Any) -> Link:
     return link
 
 
-@partial(jax.jit, static_argnames=("K", "blocked"))
+@staged(static=("K", "blocked"))
 @rows.replicated
 def _fit(
     given: Given, link: Link, l2: jax.Array, init: Thresholds | None, tol: jax.Array | None, max_iter: jax.Array, *,
-    K: int, blocked: bool,
+    K: int, blocked: bool, rare: Rare,
 ) -> Fit:  # fmt: skip
     data = read_ordered(given)
     valid = (data.y >= 0) & (data.y < K)
     data = data._replace(y=jnp.where(valid, data.y, 0))
-    return ordinal.solve(data, link, l2, init, K=K, valid=valid, blocked=blocked, tol=tol, max_iter=max_iter)
+    return ordinal.solve(data, link, l2, init, K=K, valid=valid, blocked=blocked, tol=tol, max_iter=max_iter, rare=rare)
 
 
 @public

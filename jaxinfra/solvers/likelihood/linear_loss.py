@@ -74,26 +74,25 @@ class Sums(NamedTuple):
     gradient: jax.Array
 
 
-def _predictor(Z: jax.Array, theta: jax.Array, offset: jax.Array | None) -> jax.Array:
-    p = Z.shape[1]
-    eta = dot(Z, theta[:p])
-    if theta.shape[0] > p:
-        eta = eta + theta[p]
+def _predictor(V: jax.Array, theta: jax.Array, offset: jax.Array | None) -> jax.Array:
+    eta = dot(V, theta)
     return eta if offset is None else eta + offset
+
+
+def _columns(f: Frame, X: jax.Array, w: jax.Array | None, theta: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+    """The scaled columns with one of ones where theta has an intercept, and the weights."""
+    Z, w = masked(f.columns(X), w)
+    return with_ones(Z) if theta.shape[0] > Z.shape[1] else Z, w
 
 
 def evaluate(data: Data, f: Frame, loss: Loss, theta: jax.Array, *, blocked: bool) -> Sums:
     """The value of F without penalty, and its gradient with respect to theta."""
-    p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> Sums:
-        Z, w = masked(f.columns(X), w)
-        eta = _predictor(Z, theta, offset)
+        V, w = _columns(f, X, w, theta)
+        eta = _predictor(V, theta, offset)
         r = weighted(w, loss.slope(y, eta))
-        g = dot(r[None], Z)[0]
-        if theta.shape[0] > p:
-            g = jnp.append(g, r.sum())
-        return Sums(weighted(w, loss.value(y, eta)).sum(), g)
+        return Sums(weighted(w, loss.value(y, eta)).sum(), dot(r[None], V)[0])
 
     total = sum_blocks(sums, tuple(data), blocked=blocked)
     weight = positive(data.weight)
@@ -107,13 +106,10 @@ def hessian(
 
     `single`: products in float32, for a preconditioner.
     """
-    p = data.X.shape[1]
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None, offset: jax.Array | None) -> jax.Array:
-        Z, w = masked(f.columns(X), w)
-        eta = _predictor(Z, theta, offset)
-        h = weighted(w, (loss.safe_curvature if safe else loss.curvature)(y, eta))
-        V = with_ones(Z) if theta.shape[0] > p else Z
+        V, w = _columns(f, X, w, theta)
+        h = weighted(w, (loss.safe_curvature if safe else loss.curvature)(y, _predictor(V, theta, offset)))
         if single:
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
         return weighted_product(V, h)
@@ -126,17 +122,17 @@ def hessian(
 _LEFT, _MOVED = 0.02, 0.01
 
 
-def recedes(slopes: jax.Array, change: jax.Array, penalty: jax.Array) -> jax.Array:
+def recedes(slopes: jax.Array, change: jax.Array, penalty: jax.Array, moved: float = _MOVED) -> jax.Array:
     """Whether the objective decreases for ever along a direction, (), bool, at the end of a fit whose gradient has
     almost vanished; slopes (n,): of each row's loss along the direction, with its weight; penalty (): the slope of the
-    penalty; change (n,): of each row's predictor.
+    penalty; change (n,): of each row's predictor, by more than `moved` in some row.
 
     At a minimum the slopes cancel to the tolerance.  Without a minimum each of them vanishes, all of one sign except in
     rows that the direction hardly moves; the curvature vanishes with them, so that a Newton step still moves a
     predictor by 1 (logit), 1 / eta (probit) or exp(-eta) (cloglog), and not by almost 0.
     """
     total, size = slopes.sum() + penalty, jnp.abs(slopes).sum() + jnp.abs(penalty)
-    return (jnp.abs(total) > _LEFT * size) & (jnp.abs(change).max() > _MOVED)
+    return (jnp.abs(total) > _LEFT * size) & (jnp.abs(change).max() > moved)
 
 
 def last_look(
@@ -144,13 +140,11 @@ def last_look(
 ) -> tuple[jax.Array, jax.Array]:
     """The result of `recedes` at theta along d, with the slope of the penalty; and the mean |slope_i z_ij| of each
     column (q,), a few eps of which is the error of the gradient at theta."""
-    Z, w = masked(f.columns(data.X), data.w)
-    change = _predictor(Z, d, None)
-    r = weighted(w, loss.slope(data.y, _predictor(Z, theta, data.offset)))
+    V, w = _columns(f, data.X, data.w, theta)
+    change = _predictor(V, d, None)
+    r = weighted(w, loss.slope(data.y, _predictor(V, theta, data.offset)))
     diverges = recedes(r * change, change if w is None else jnp.where(w > 0, change, 0), data.weight * penalty)
-    size = jnp.abs(r)
-    terms = jnp.append(dot(size, jnp.abs(Z)), jnp.broadcast_to(size.sum(), (len(theta) - Z.shape[1],)))
-    return diverges, terms / positive(data.weight)
+    return diverges, dot(jnp.abs(r), jnp.abs(V)) / positive(data.weight)
 
 
 @jax.jit

@@ -25,6 +25,7 @@ from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, dot, positive, tolerance
 from jaxinfra._core.rows import replicated, sum_blocks
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Info, Status, Thresholds
 from jaxinfra.links import Link
 from jaxinfra.solvers.likelihood import linear_loss
@@ -32,6 +33,7 @@ from jaxinfra.solvers.linalg import cholesky, design
 from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
+from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import newton
 
 
@@ -132,7 +134,7 @@ def _hessian(setup: Setup, theta: jax.Array) -> jax.Array:
 
 def solve(
     data: Data, link: Link, l2: jax.Array, init: Thresholds | None, *, K: int, valid: jax.Array, blocked: bool,
-    tol: jax.Array | None, max_iter: jax.Array,
+    tol: jax.Array | None, max_iter: jax.Array, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Fit data with l2 scalar or (p,); valid (n,): where y is one of the classes.  Fit(Thresholds, Info)."""
     p, dtype = data.X.shape[1], data.X.dtype
@@ -157,14 +159,24 @@ def solve(
         limits = jnp.where(gap + change > 0.01 * gap, 1, -0.99 * gap / jnp.where(change < 0, change, -1))
         return jnp.append(limits, jnp.ones(1, dtype)).min()
 
+    def form(theta: jax.Array, _: jax.Array) -> Factor:
+        return newton.factored(_hessian(setup, theta) + jnp.diag(ridge), rare)
+
+    theta = _start(init, setup, counts)
     state, status, n_iter = newton.minimise(
-        evaluate, lambda theta: cholesky.inverse_root(_hessian(setup, theta) + jnp.diag(ridge)),
-        _start(init, setup, counts), unit, l1=None, metric=None, exact=True, patience=8,
-        cautious=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest,
+        newton.Problem(evaluate, form), theta, unit, rule=newton.EXACT, metric=Factor.like(theta), patience=None,
+        cautious=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest, rare=rare,
     )  # fmt: skip
 
-    # As in `penalised._judge`.
+    coef = state.theta[:p] * f.scale
+    params = Thresholds(coef, state.theta[p:] + dot(f.centre, coef), link)
+    # As in `penalised`.
     long = newton.strides(state.last, tol) & ~(l2.min() > 0)
+    absent = (counts <= 0).any()
+    if rare.lean:
+        rare.note((long & (status == Status.CONVERGED)) | absent | ~_allowed(data, valid) | ~_sound(data, l2))
+        rare.note(~all_finite(state.value, *params[:2]))
+        return Fit(params, Info(status, n_iter, state.value, state.optimality))
     diverges, terms = when(
         ((status == Status.CONVERGED) & long) | (status == Status.STALLED),
         lambda _: _last_look(setup, state.theta, state.last, (ridge * state.theta * state.last).sum()),
@@ -172,12 +184,11 @@ def solve(
     )
     rounded = (jnp.abs(state.gradient) / (unit + newton.rounding(terms, tol))).max()
     status, optimality = newton.resolved(status, state.optimality, rounded, tol)
-    state = state._replace(optimality=optimality)
-    separable = (diverges & long & (status == Status.CONVERGED)) | (counts <= 0).any()
+    separable = (diverges & long & (status == Status.CONVERGED)) | absent
     status = jnp.where(separable, Status.SEPARABLE, status)
-    coef = state.theta[:p] * f.scale
-    params = _attach(Thresholds(coef, state.theta[p:] + dot(f.centre, coef), link), live, setup)
-    return _finish(params, state, status, n_iter, live, valid)
+    params = _attach(params, live, setup)
+    info = Info(status, n_iter, *implicit.frozen((state.value, optimality)))
+    return _finish(params, info, live, valid)
 
 
 def _last_look(setup: Setup, theta: jax.Array, d: jax.Array, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -240,25 +251,29 @@ def _attach(params: Thresholds, live: Any, setup: Setup) -> Thresholds:
     return implicit.root(residual, params, inverse)
 
 
-def _finish(
-    params: Thresholds, state: newton.State, status: jax.Array, n_iter: jax.Array, live: Any, valid: jax.Array
-) -> Fit:
+def _allowed(data: Data, valid: jax.Array) -> jax.Array:
+    return (valid if data.w is None else valid | (data.w == 0)).all()
+
+
+def _sound(data: Data, l2: jax.Array) -> jax.Array:
+    return data.weights_valid & (l2 >= 0).all()
+
+
+def _finish(params: Thresholds, info: Info, live: Any, valid: jax.Array) -> Fit:
     """The Fit: Status, and NaN where there is no solution."""
     data, _, l2 = implicit.frozen(live)
-    state = implicit.frozen(state)
-    sound = data.weights_valid & (l2 >= 0).all()
+    allowed, sound = _allowed(data, valid), _sound(data, l2)
     total = data.weight + l2.sum() + (0 if data.offset is None else data.offset.sum())
-    valid = valid if data.w is None else valid | (data.w == 0)
     data = data.masked()
     total += 0 if data.w is None else data.w.sum()
     finite = jnp.isfinite(total) & jnp.isfinite(dot(jnp.ones_like(data.X[:, 0]), data.X)).all()
     return finish(
         params,
-        Info(status, n_iter, state.value, state.optimality),
+        info,
         (finite, Status.NONFINITE),
-        (valid.all(), Status.DOMAIN),
+        (allowed, Status.DOMAIN),
         (sound, Status.SINGULAR),
-        (all_finite(state.value, *jax.tree.leaves(implicit.frozen(params))), Status.NONFINITE),
+        (all_finite(info.objective, *jax.tree.leaves(implicit.frozen(params))), Status.NONFINITE),
     )
 
 

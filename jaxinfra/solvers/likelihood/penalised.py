@@ -4,8 +4,8 @@ r"""Penalised likelihood of a linear predictor, from data to `Fit`: what logisti
               + sum_j l1_j |coef_j| + sum_j l2_j coef_j^2 / 2
 
 Small data: Newton's method.  Large data: the minimum over a subsample of the rows is the start, its Hessian the metric,
-and L-BFGS on all rows removes the rest (`newton`).  Derivatives: `_core.implicit` on the gradient, with the observed
-Hessian; with l1 restricted to the support.
+and corrected steps on all rows remove the rest (`newton`).  Derivatives: `_core.implicit` on the gradient, with the
+observed Hessian; with l1 restricted to the support.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core import absent, implicit
-from jaxinfra._core.absent import first_row, masked, or_ones
+from jaxinfra._core.absent import first_row, masked, weighted
 from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, dot, per_weight, positive, tolerance
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Info, Linear, Status
 from jaxinfra.solvers.likelihood import linear_loss
 from jaxinfra.solvers.likelihood.linear_loss import Loss
 from jaxinfra.solvers.linalg import cholesky, design
 from jaxinfra.solvers.linalg.cholesky import inverse_factor, solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
+from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
@@ -61,17 +63,19 @@ class Setup(NamedTuple):
 
 def solve(
     data: Data, loss: Loss, l1: jax.Array | None, l2: jax.Array, init: Linear | None, *, valid: jax.Array,
-    fit_intercept: bool, blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+    fit_intercept: bool, blocked: bool, tol: jax.Array | None, max_iter: jax.Array, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Fit data with l1 and l2, scalar or (p,); l1 may be None.  valid (n,): where y is allowed.  Fit(Linear, Info)."""
+    if rare.lean:
+        data, l1, l2 = _checked(data, l1, l2, valid)
     live = (data, loss, *(None if v is None else jnp.broadcast_to(v, data.X.shape[1:]) for v in (l1, l2)))
-    setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
-    return _solve(setup, live, init, valid, tol, max_iter)
+    setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked, rare)
+    return _solve(setup, live, init, valid, tol, max_iter, rare)
 
 
 def path(
     data: Data, loss: Loss, l1: jax.Array | None, l2: jax.Array, *, valid: jax.Array, fit_intercept: bool,
-    blocked: bool, tol: jax.Array | None, max_iter: jax.Array,
+    blocked: bool, tol: jax.Array | None, max_iter: jax.Array, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """`solve` for m penalties, each started at the solution before: Fit with leading axis m.
 
@@ -82,16 +86,21 @@ def path(
     def spread(v: jax.Array | None) -> jax.Array | None:
         return None if v is None else jnp.broadcast_to(v[:, None] if v.ndim == 1 else v, (m, data.X.shape[1]))
 
-    setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked)
+    if rare.lean:
+        data, l1, l2 = _checked(data, l1, l2, valid)
+    setup = _prepare(*implicit.frozen((data, loss)), fit_intercept, blocked, rare)
 
-    def one(before: Linear, penalties: Any) -> tuple[Linear, Fit]:
-        fit = _solve(setup, (data, loss, *penalties), before, valid, tol, max_iter)
+    def one(before: Linear, penalties: Any) -> tuple[Linear, tuple[Fit, jax.Array]]:
+        here = Rare(lean=rare.lean)
+        fit = _solve(setup, (data, loss, *penalties), before, valid, tol, max_iter, here)
         good = usable(fit.info.status)
         after = jax.tree.map(lambda new, old: jnp.where(good, new, old), implicit.frozen(fit.params), before)
-        return after, fit
+        return after, (fit, jnp.asarray(here.needed))
 
     start = setup.frame.params_of(_start(setup, None), fit_intercept)
-    return lax.scan(one, start, (spread(l1), spread(l2)))[1]
+    fits, needed = lax.scan(one, start, (spread(l1), spread(l2)))[1]
+    rare.note(needed)
+    return fits
 
 
 def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:
@@ -108,19 +117,28 @@ def l1_max(data: Data, loss: Loss, weight: jax.Array, *, fit_intercept: bool, bl
     return jnp.where(data.weights_valid, largest, jnp.nan)
 
 
-def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool) -> Setup:
+def _prepare(data: Data, loss: Loss, fit_intercept: bool, blocked: bool, rare: Rare) -> Setup:
     n, p = data.X.shape
     stride = newton.subsample(n, p, blocked=blocked)
     f = design.frame(data.X, data.w, fit_intercept, blocked)
     sample = None if stride is None else data.every(stride)
     norms = design.column_norms(sample or data, f, fit_intercept, bulk=loss.may_separate)
     norms = jnp.append(norms, jnp.ones(1 if fit_intercept else 0, data.X.dtype))
-    return Setup(data, loss, f, norms * _null_slope(data, loss), sample, fit_intercept, blocked)
+    return Setup(data, loss, f, norms * _null_slope(data, loss, rare), sample, fit_intercept, blocked)
+
+
+def _checked(data: Data, l1: jax.Array | None, l2: jax.Array, valid: jax.Array) -> tuple[Data, Any, jax.Array]:
+    """NaN, which reaches the objective, in place of labels, weights and penalties that are not allowed: the lean
+    program needs no other test."""
+    valid = valid if data.w is None else valid | (data.w == 0)
+    w, lasso, ridge = (None if v is None else jnp.where(v >= 0, v, jnp.nan) for v in (data.w, l1, l2))
+    return data._replace(y=jnp.where(valid, data.y, jnp.nan), w=w), lasso, ridge  # type: ignore[return-value]
 
 
 def _solve(
-    setup: Setup, live: Any, init: Linear | None, valid: jax.Array, tol: jax.Array | None, max_iter: jax.Array
-) -> Fit:
+    setup: Setup, live: Any, init: Linear | None, valid: jax.Array, tol: jax.Array | None, max_iter: jax.Array,
+    rare: Rare,
+) -> Fit:  # fmt: skip
     data, loss, f = setup.data, setup.loss, setup.frame
     _, _, l1, l2 = implicit.frozen(live)
     lasso, ridge = setup.penalties(l1, l2)
@@ -128,38 +146,47 @@ def _solve(
     penalised = (l2 if l1 is None else l1 + l2).min() > 0
     tol = tolerance(tol, dtype)
 
-    def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
-        H = setup.hessian(rows, theta, ridge, single=single)
-        return H if lasso is not None else cholesky.inverse_root(H, single=single)
+    exact = setup.sample is None
 
-    def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: Any) -> Any:
+    def problem(rows: Data, single: bool) -> newton.Problem:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
             s = linear_loss.evaluate(rows, f, loss, theta, blocked=setup.blocked)
             return newton.Evaluation(s.value + 0.5 * (ridge * theta * theta).sum(), s.gradient + ridge * theta)
 
-        form = partial(metric_at, rows, single=rows is setup.sample)
-        return newton.minimise(
-            evaluate, form, theta, setup.unit, l1=lasso, metric=metric, exact=setup.sample is None,
-            patience=newton.patience(p), cautious=~penalised & loss.may_separate, tol=tol,
-            max_iter=max_iter,
-        )  # fmt: skip
+        def form(theta: jax.Array, _: jax.Array) -> Any:
+            H = setup.hessian(rows, theta, ridge, single=single)
+            if lasso is not None:
+                return H
+            return newton.factored(H, rare) if exact else cholesky.inverse_root(H, single=single, once=rare.lean)
 
-    theta, metric = _start(setup, init), None
-    if setup.sample is not None:
-        if init is None:
-            theta = run(setup.sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, dtype)))[0].theta
+        return newton.Problem(evaluate, form)
+
+    theta = _start(setup, init)
+    state, status, n_iter = newton.minimise(
+        problem(data, False), theta, setup.unit, l1=lasso,
+        rule=newton.proximal(lasso) if lasso is not None else newton.EXACT if exact else newton.CORRECTED,
+        metric=Factor.like(theta) if exact and lasso is None else jnp.zeros((len(theta),) * 2, dtype),
+        patience=None if exact else newton.patience(p),
+        cautious=~penalised & loss.may_separate, tol=tol, max_iter=max_iter,
         # A subsample's Hessian differs more from that of all rows than float32 from float64.
-        metric = metric_at(setup.sample, theta, single=True)
-    state, status, n_iter = run(data, theta, metric, tol)
+        sample=None if setup.sample is None else problem(setup.sample, True), from_sample=init is None, rare=rare,
+    )  # fmt: skip
+    params = f.params_of(state.theta, setup.fit_intercept)
+    long, alone = _suspects(setup, state, penalised, tol)
+    if rare.lean:
+        rare.note((long & (status == Status.CONVERGED)) | alone | ~(data.weight > 0))
+        rare.note(~all_finite(state.value, *params))
+        return Fit(params, Info(status, n_iter, state.value, state.optimality))
 
     slope = (ridge * state.theta * state.last).sum()
     if lasso is not None:
         slope += (lasso * jnp.where(state.theta == 0, jnp.abs(state.last), jnp.sign(state.theta) * state.last)).sum()
     residual = state.gradient if lasso is None else least_norm(state.theta, state.gradient, lasso)
-    status, optimality = _judge(setup, state, status, penalised, slope, residual, tol)
-    state = state._replace(optimality=optimality)
-    params = _attach(f.params_of(state.theta, setup.fit_intercept), live, setup)
-    return _finish(params, state, status, n_iter, live, valid)
+    status, optimality = _judge(setup, state, status, long, slope, residual, tol)
+    status = jnp.where(alone, Status.SEPARABLE, status)
+    params = _attach(params, live, setup)
+    info = Info(status, n_iter, *implicit.frozen((state.value, optimality)))
+    return _finish(params, info, live, valid)
 
 
 def _null(data: Data, loss: Loss) -> jax.Array:
@@ -169,22 +196,28 @@ def _null(data: Data, loss: Loss) -> jax.Array:
 
 
 def _mean(data: Data) -> jax.Array:
-    """The weighted mean of y; exact where all y are the same: rounding would hide that only one class is present."""
-    w = or_ones(data.w, data.y)
-    low, high = jnp.where(w > 0, data.y, jnp.inf).min(), jnp.where(w > 0, data.y, -jnp.inf).max()
-    mean = dot(w, data.y) / positive(data.weight)
-    return jnp.where(low == high, low, mean)
+    """The weighted mean of y, about a value of it: exact where all y are the same, since rounding would hide that only
+    one class is present."""
+    if data.w is None:
+        return data.y[0] + (data.y - data.y[0]).sum() / data.weight
+    some = jnp.where(data.w > 0, data.y, -jnp.inf).max()
+    some = jnp.where(jnp.isfinite(some), some, 0)
+    return some + dot(data.w, data.y - some) / positive(data.weight)
 
 
-def _null_slope(data: Data, loss: Loss) -> jax.Array:
+def _null_slope(data: Data, loss: Loss, rare: Rare) -> jax.Array:
     """The root mean square of the loss's slope in the intercept-only model: the unit of gradients."""
     eta = _null(data, loss) + (jnp.zeros_like(data.y) if data.offset is None else data.offset)
     slope = loss.slope(data.y, eta)
-    w = or_ones(data.w, data.y)
-    slope = jnp.where(w > 0, slope, 0)
-    top = jnp.abs(slope).max()  # divided out, since the square may overflow or underflow
-    top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
-    square = dot(w, (slope / top) ** 2) / positive(data.weight)
+    slope = slope if data.w is None else jnp.where(data.w > 0, slope, 0)
+    top = jnp.ones((), slope.dtype)
+    if not rare.lean:
+        # Divided out, since the square may overflow or underflow.
+        top = jnp.abs(slope).max()
+        top = jnp.where((top > 0) & jnp.isfinite(top), top, 1)
+    square = weighted(data.w, (slope / top) ** 2).sum() / positive(data.weight)
+    limits = jnp.finfo(slope.dtype)
+    rare.note(~((square > limits.tiny / limits.eps) & (square < limits.max * limits.eps)))
     return top * jnp.sqrt(jnp.where((square > 0) & jnp.isfinite(square), square, 1))
 
 
@@ -207,28 +240,31 @@ def _start(setup: Setup, init: Linear | None) -> jax.Array:
     return solve_root(T, Zw.sum(0) * _null(data, loss))
 
 
+def _suspects(setup: Setup, state: newton.State, penalised: jax.Array, tol: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether there may be no minimum, since the last step was long: towards infinity steps stay long, towards a finite
+    minimum each is about the square of the one before.  And whether there is none since a class is absent: where all
+    columns are penalised only the intercept can diverge, and only if no finite one gives the mean of y."""
+    if not setup.loss.may_separate:
+        return jnp.array(False), jnp.array(False)
+    long = newton.strides(state.last, tol) & ~penalised
+    return long, ~setup.loss.attains(_mean(setup.data)) & setup.fit_intercept
+
+
 def _judge(
-    setup: Setup, state: newton.State, status: jax.Array, penalised: jax.Array, slope: jax.Array,
-    residual: jax.Array, tol: jax.Array,
+    setup: Setup, state: newton.State, status: jax.Array, long: jax.Array, slope: jax.Array, residual: jax.Array,
+    tol: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """The (status, optimality): SEPARABLE where the gradient has almost vanished and the loss still decreases along the
-    last step, CONVERGED where only rounding is left.
-
-    Towards infinity steps stay long; towards a finite minimum each is about the square of the one before.
-    """
+    last step, CONVERGED where only rounding is left."""
     if not setup.loss.may_separate:
         return status, state.optimality
-    data, f = setup.data, setup.frame
-    long = newton.strides(state.last, tol) & ~penalised
-    # Where all columns are penalised only the intercept can diverge, and only if no finite one gives the mean of y.
-    alone = ~setup.loss.attains(_mean(data)) & setup.fit_intercept
-    look = lambda _: linear_loss.last_look(data, f, setup.loss, state.theta, state.last, slope)  # noqa: E731
+    look = partial(linear_loss.last_look, setup.data, setup.frame, setup.loss, state.theta, state.last, slope)
     nothing = (jnp.array(False), jnp.zeros_like(state.theta))
     ask = ((status == Status.CONVERGED) & long) | (status == Status.STALLED)
-    diverges, terms = when(ask, look, nothing)
+    diverges, terms = when(ask, lambda _: look(), nothing)
     rounded = (jnp.abs(residual) / (setup.unit + newton.rounding(terms, tol))).max()
     status, optimality = newton.resolved(status, state.optimality, rounded, tol)
-    return jnp.where(alone | (diverges & long & (status == Status.CONVERGED)), Status.SEPARABLE, status), optimality
+    return jnp.where(diverges & long & (status == Status.CONVERGED), Status.SEPARABLE, status), optimality
 
 
 def _attach(params: Linear, live: Any, setup: Setup) -> Linear:
@@ -272,12 +308,9 @@ def _attach(params: Linear, live: Any, setup: Setup) -> Linear:
     return implicit.root(residual, params, inverse)
 
 
-def _finish(
-    params: Linear, state: newton.State, status: jax.Array, n_iter: jax.Array, live: Any, valid: jax.Array
-) -> Fit:
+def _finish(params: Linear, info: Info, live: Any, valid: jax.Array) -> Fit:
     """The Fit: Status, and NaN where there is no solution."""
     data, _, l1, l2 = implicit.frozen(live)
-    state = implicit.frozen(state)
     present = data.weights_valid & (l2 >= 0).all()
     allowed = valid if data.w is None else valid | (data.w == 0)
     vectors = data.y.sum() + data.weight + l2.sum()
@@ -288,9 +321,9 @@ def _finish(
         vectors += l1.sum()
     return finish(
         params,
-        Info(status, n_iter, state.value, state.optimality),
+        info,
         (jnp.isfinite(vectors), Status.NONFINITE),
         (allowed.all(), Status.DOMAIN),
         (present, Status.SINGULAR),
-        (all_finite(state.value, *implicit.frozen(params)), Status.NONFINITE),
+        (all_finite(info.objective, *implicit.frozen(params)), Status.NONFINITE),
     )

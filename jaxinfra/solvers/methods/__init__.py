@@ -1,1 +1,1 @@
-"""Methods of optimisation that do not depend on a loss: (semismooth) Newton, L-BFGS, active sets, prox-gradients."""
+"""Methods of optimisation that do not depend on a loss: (semismooth) Newton, BFGS, active sets, prox-gradients."""

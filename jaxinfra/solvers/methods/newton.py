@@ -3,36 +3,42 @@ r"""Newton's method with a metric that may be old: one evaluation of value and g
     minimise F(theta) = f(theta) + sum_j l1_j |theta_j|,    f smooth
 
 exact     the Hessian is formed at every accepted step: Newton's method.  For small data.
-frozen    the Hessian at an earlier point, perhaps of a subsample of the rows, is the metric, and the pairs of
-          limited-memory BFGS correct it: preconditioned L-BFGS.  It is formed anew, from all rows, where the progress
-          that it would buy is worth more than it costs.  An evaluation costs two reads of the data, a Hessian p / 15
-          times as much.
+frozen    the Hessian at an earlier point is the metric, and each step corrects it by the rule of Broyden, Fletcher,
+          Goldfarb and Shanno: a preconditioned quasi-Newton method.  It is formed anew, from all rows, where the
+          progress that it would buy is worth more than it costs.  An evaluation costs two reads of the data, a Hessian
+          p / 15 times as much.  The minimum over a subsample of the rows is the start, its Hessian the first metric.
+
+The metric is a root T of the inverse Hessian, TT' = H^-1.  A step s = T a that changes the gradient by y makes it
+T - s (b - a sqrt(a'b / a'a))' / a'b with b = T'y: the factored form of the correction, one product of vectors, which
+keeps H positive definite and remembers all steps at the price of a few.
 
 With l1 the step is that of the proximal Newton method: the quadratic model with the penalty is solved by
 `active_set`.  Steps are halved until Armijo's condition holds or, where rounding hides the change of F, until the
 optimality decreases; a step to an infinite or NaN value is shortened, so that no loss overflows.
 
-Source: Nocedal and Wright, Numerical Optimization (2nd ed. 2006), algorithms 3.1 and 7.4; Hager and Zhang 2005
-(approximate Wolfe condition); Lee, Sun and Saunders 2014 (proximal Newton).
+Source: Nocedal and Wright, Numerical Optimization (2nd ed. 2006), algorithms 3.1 and 6.1; Brodlie, Gourlay and
+Greenstadt 1973 (factored corrections); Hager and Zhang 2005 (approximate Wolfe condition); Lee, Sun and Saunders 2014
+(proximal Newton).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps, positive
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Status
-from jaxinfra.solvers.linalg.cholesky import solve_root
+from jaxinfra.solvers.linalg.cholesky import RIDGE, solve_root
+from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import active_set
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
-MEMORY = 6  # pairs of limited-memory BFGS
 _TRIALS = 30  # halvings before a step counts as stalled
 _ROUNDING = 32  # error of a gradient in eps times the mean size of its terms, at most
 _INNER = 50  # active sets tried for one quadratic model
@@ -65,25 +71,75 @@ class Evaluation(NamedTuple):
     gradient: jax.Array
 
 
-class State(NamedTuple):
-    """An accepted point with its metric, and the step that is tried next."""
+class Problem(NamedTuple):
+    """A loss as `minimise` sees it: the value with its gradient at theta; the metric at theta, given the gradient."""
 
-    theta: jax.Array
-    value: jax.Array  # F
-    gradient: jax.Array  # of f
+    evaluate: Callable[[jax.Array], Evaluation]
+    form: Callable[[jax.Array, jax.Array], Any]
+
+
+class Rule(NamedTuple):
+    """The uses of a metric, a pytree: a direction from (metric, theta, gradient), and the metric corrected by
+    (metric, whether to use it, gradient before, step, its share t of the direction, gradient after); None: it stays."""
+
+    direction: Callable[[Any, jax.Array, jax.Array], jax.Array]
+    learn: Callable[..., Any] | None
+
+
+class State(NamedTuple):
+    """An accepted point with its metric.  Vectors, and numbers, are rows of one array: XLA compiles each part of a
+    loop's state by itself."""
+
+    points: jax.Array  # (3, q): theta, the gradient of f, the step that led to theta
+    metric: Any  # what `Rule` takes
+    numbers: jax.Array  # those of `_Numbers`
+    renew: jax.Array  # whether the metric is to be formed at theta
+
+    @property
+    def theta(self) -> jax.Array:
+        """The accepted point."""
+        return self.points[0]
+
+    @property
+    def gradient(self) -> jax.Array:
+        """The gradient of f at theta."""
+        return self.points[1]
+
+    @property
+    def last(self) -> jax.Array:
+        """The step that led to theta."""
+        return self.points[2]
+
+    @property
+    def value(self) -> jax.Array:
+        """F at theta."""
+        return self.numbers[0]
+
+    @property
+    def optimality(self) -> jax.Array:
+        """The largest subgradient at theta, in its unit."""
+        return self.numbers[1]
+
+
+class _Numbers(NamedTuple):
+    value: jax.Array  # infinite before the first evaluation
     optimality: jax.Array
-    last: jax.Array  # the step that led to theta
-    metric: jax.Array  # T with TT' = H^-1, or H itself with l1
-    steps: jax.Array  # (MEMORY, q): the last steps ...
-    changes: jax.Array  # ... and the changes of the gradient along them
-    since: jax.Array  # accepted steps since the metric was formed ...
-    before: jax.Array  # ... and the optimality there
-    direction: jax.Array
-    predicted: jax.Array  # change of F along the direction
-    t: jax.Array
-    trials: jax.Array
+    t: jax.Array  # the share of the direction that is tried next; 0: as much as is allowed
+    before: jax.Array  # the optimality where the metric was formed ...
+    since: jax.Array  # ... and accepted steps since then
+    trials: jax.Array  # rejected ones since the last that was accepted
     best: jax.Array  # the smallest optimality so far ...
     stagnant: jax.Array  # ... and accepted steps that have not improved on it
+    early: jax.Array  # 1 on the subsample, 0 on all rows ...
+    made: jax.Array  # ... and evaluations there
+
+
+def _packed(x: _Numbers) -> jax.Array:
+    """The numbers as one array, by selection: XLA compiles the parts of a concatenation one by one."""
+    row = jnp.zeros(len(x), x.value.dtype)
+    for here, number in zip(np.eye(len(x), dtype=bool), x, strict=True):
+        row = jnp.where(here, number, row)
+    return row
 
 
 def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
@@ -92,6 +148,11 @@ def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
     The unit of theta is that in which columns are about 1.
     """
     return jnp.abs(last).max() > 0.003 + 2 * jnp.sqrt(tol)
+
+
+def arrived(small: jax.Array, cautious: jax.Array, last: jax.Array, optimality: jax.Array, tol: jax.Array) -> jax.Array:
+    """Whether a point whose optimality meets tol is the end of exact steps: `cautious` as for `minimise`."""
+    return small & ~(cautious & strides(last, tol) & (optimality > jnp.sqrt(eps(tol.dtype) * tol)))
 
 
 def rounding(terms: jax.Array, tol: jax.Array) -> jax.Array:
@@ -108,116 +169,148 @@ def resolved(
     return jnp.where(reached, Status.CONVERGED, status), jnp.where(reached, rounded, optimality)
 
 
-def _two_loop(metric: jax.Array, steps: jax.Array, changes: jax.Array, g: jax.Array) -> jax.Array:
-    """The product of the L-BFGS inverse Hessian with g, from the initial matrix TT'."""
-    inner = (steps * changes).sum(1)
-    rho = jnp.where(inner > 0, 1 / positive(inner), 0)  # empty places have rho 0
+def _direction(T: jax.Array, theta: jax.Array, g: jax.Array) -> jax.Array:
+    return -solve_root(T, g)
 
-    def first(q: jax.Array, pair: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        s, y, rho = pair
-        a = rho * dot(s, q)
-        return q - a * y, a
 
-    def second(r: jax.Array, pair: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
-        s, y, rho, a = pair
-        return r + s * (a - rho * dot(y, r)), None
+def _correct(
+    T: jax.Array, use: jax.Array, before: jax.Array, s: jax.Array, t: jax.Array, after: jax.Array
+) -> jax.Array:
+    first, second = dot(jnp.stack([before, after]), T)
+    a, b = -t * first, second - first
+    ab, aa, bb = (a * b).sum(), (a * a).sum(), (b * b).sum()
+    use &= ab > eps(T.dtype) * jnp.sqrt(aa * bb)
+    share = jnp.where(use, 1 / positive(ab), 0)
+    return T - (share * s)[:, None] * (b - a * jnp.sqrt(positive(ab) / positive(aa)))[None]
 
-    q, a = lax.scan(first, g, (steps, changes, rho), reverse=True)
-    return lax.scan(second, solve_root(metric, q), (steps, changes, rho, a))[0]
+
+def factored(H: jax.Array, rare: Rare = WHOLE) -> Factor:
+    """The metric of `EXACT` from the Hessian, with the ridges of `cholesky.inverse_root`."""
+    unit = eps(H.dtype)
+    return Factor.of(H, ridges=(RIDGE * len(H) * unit, unit**0.5), rare=rare)
+
+
+# The metric is a factor of H; and it is a root of the inverse of H, which can be corrected.
+EXACT, CORRECTED = Rule(lambda f, _, g: -f.solve(g), None), Rule(_direction, _correct)
+
+
+def proximal(l1: jax.Array) -> Rule:
+    """The step of the proximal Newton method; the metric is H itself."""
+
+    def direction(H: jax.Array, theta: jax.Array, g: jax.Array) -> jax.Array:
+        c = dot(H, theta) - g
+        return active_set.solve(H, c, l1, theta, tol=jnp.zeros((), g.dtype), max_iter=_INNER)[0] - theta
+
+    return Rule(direction, None)
 
 
 def minimise(
-    evaluate: Callable[[jax.Array], Evaluation], form: Callable[[jax.Array], jax.Array], theta: jax.Array,
-    unit: jax.Array, *, l1: jax.Array | None, metric: jax.Array | None, exact: bool, patience: int, cautious: jax.Array,
-    tol: jax.Array, max_iter: jax.Array | int, longest: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    problem: Problem, theta: jax.Array, unit: jax.Array, *, rule: Rule, metric: Any, patience: float | None,
+    cautious: jax.Array, tol: jax.Array, max_iter: jax.Array | int, l1: jax.Array | None = None,
+    longest: Callable[[jax.Array, jax.Array], jax.Array] | None = None, sample: Problem | None = None,
+    from_sample: bool = True, rare: Rare = WHOLE,
 ) -> tuple[State, jax.Array, jax.Array]:  # fmt: skip
     """Minimise from theta (q,) until max_j |subgradient_j| / unit_j <= tol.  Returns (state, status, n_iter).
 
-    form(theta): the metric there, T with TT' the inverse of the Hessian, or the Hessian itself if there is an l1.
-    metric: a first metric, or None to form it at theta.  patience: evaluations that a Hessian is worth.  cautious: a
-    point that meets tol may be on the way to infinity, or on the way from there to a minimum that an outlier hides:
-    take one step from a start, and go on while exact steps are long, down to sqrt(eps * tol), where what is left of the
-    gradient is not yet rounding.  longest(theta, direction): the first step that is tried, where f is infinite beyond a
-    known bound; None means 1.
+    metric: like the first one, with any finite values.  patience: evaluations that a Hessian is worth; None: exact
+    steps.  cautious: a point that meets tol may be on the way to infinity, or on the way from there to a minimum that
+    an outlier hides: take one step from a start, and go on while exact steps are long, down to sqrt(eps * tol), where
+    what is left of the gradient is not yet rounding.  longest(theta, direction): the first step that is tried, where f
+    is infinite beyond a known bound; None means 1.  sample: the problem on a subsample of the rows, which gives the
+    first metric and, if `from_sample`, the start; n_iter does not count its evaluations.
     """
-    q, dtype = theta.shape[0], theta.dtype
+    dtype = theta.dtype
     precision = eps(dtype)
-    one, zero = jnp.ones((), dtype), jnp.zeros((), dtype)
-    empty = jnp.zeros((1 if exact or l1 is not None else MEMORY, q), dtype)
+    one, none = jnp.ones((), dtype), jnp.zeros((), dtype)
 
     def penalty(theta: jax.Array) -> jax.Array:
-        return zero if l1 is None else (l1 * jnp.abs(theta)).sum()
+        return none if l1 is None else (l1 * jnp.abs(theta)).sum()
 
-    def propose(
-        theta: jax.Array, g: jax.Array, metric: jax.Array, steps: jax.Array, changes: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        if l1 is not None:
-            c = dot(metric, theta) - g
-            d = active_set.solve(metric, c, l1, theta, tol=zero, max_iter=_INNER)[0] - theta
-            return d, dot(g, d) + penalty(theta + d) - penalty(theta)
-        d = -solve_root(metric, g) if exact else -_two_loop(metric, steps, changes, g)
-        return d, dot(g, d)
+    def formed(state: State, on_sample: jax.Array) -> Any:
+        form, of_sample = (lambda _, p=p: p and p.form(state.theta, state.gradient) for p in (problem, sample))
+        if sample is None:
+            return when(state.renew, form, state.metric)
+        metric = when(state.renew & on_sample, of_sample, state.metric)
+        return metric if rare.lean else when(state.renew & ~on_sample, form, metric)
+
+    def evaluated(theta: jax.Array, early: jax.Array) -> Evaluation:
+        if sample is None:
+            return problem.evaluate(theta)
+        e = when(early, lambda _: sample.evaluate(theta), Evaluation(none, theta))
+        return when(~early, lambda _: problem.evaluate(theta), e)
 
     def step(state: State) -> tuple[State, Verdict]:
-        first = ~jnp.isfinite(state.value)
-        tried = state.theta + state.t * state.direction
-        e = evaluate(tried)
+        theta, g, _ = state.points
+        x = _Numbers(*state.numbers)
+        first, early = ~jnp.isfinite(x.value), x.early > 0
+        # The first metric of all rows is the subsample's, where their gradient is known.
+        metric = formed(state, early | (x.made == 1))
+        d = rule.direction(metric, theta, g)
+        predicted = dot(g, d) + penalty(theta + d) - penalty(theta)
+        t = jnp.where(x.t > 0, x.t, one if longest is None else longest(theta, d))
+        s = jnp.where(first, 0, t * d)
+        tried = theta + s
+        e = evaluated(tried, early)
         value = e.value + penalty(tried)
         residual = e.gradient if l1 is None else least_norm(tried, e.gradient, l1)
         optimality = (jnp.abs(residual) / unit).max()
-        noise = 8 * precision * jnp.abs(state.value)
-        enough = value <= state.value + 1e-4 * state.t * state.predicted
-        hidden = (value <= state.value + noise) & (optimality < state.optimality)
+        noise = 8 * precision * jnp.abs(x.value)
+        enough = value <= x.value + 1e-4 * t * predicted
+        hidden = (value <= x.value + noise) & (optimality < x.optimality)
         accept = jnp.isfinite(value) & jnp.isfinite(optimality) & (first | enough | hidden)
-
-        def pick(new: jax.Array, old: jax.Array) -> jax.Array:
-            return jnp.where(accept, new, old)
-
-        s, y = tried - state.theta, e.gradient - state.gradient
-        remember = accept & ~first & (dot(s, y) > precision * jnp.sqrt(dot(s, s) * dot(y, y)))
-        steps = jnp.where(remember, jnp.concatenate([state.steps[1:], s[None]]), state.steps)
-        changes = jnp.where(remember, jnp.concatenate([state.changes[1:], y[None]]), state.changes)
-        theta, g = pick(tried, state.theta), pick(e.gradient, state.gradient)
-        last = pick(s, state.last)
-        optimality = pick(optimality, state.optimality)
-        trials = jnp.where(accept, 0, state.trials + 1)
-        since = jnp.where(accept, state.since + 1, state.since)
-
-        # Form the Hessian: at every step, or where the steps that are left at the present rate would cost more.
-        small = (optimality <= tol) & ~(first & cautious)
-        met = small & ~(cautious & strides(last, tol) & (optimality > jnp.sqrt(precision * tol))) if exact else small
-        if exact:
-            renew = accept & ~met
-        else:
-            rate = jnp.log(jnp.maximum(optimality, precision * tol) / state.before) / since.astype(dtype)
-            left = jnp.where(rate < 0, jnp.log(tol / optimality) / rate, jnp.inf)
-            renew = ~met & (((since >= 4) & (left > patience)) | ((trials >= 3) & (since > 0)))
-            renew |= first & (metric is None)
-        new_metric = when(renew, lambda _: form(theta), state.metric)
-        steps, changes = jnp.where(renew, 0, steps), jnp.where(renew, 0, changes)
-        d, predicted = propose(theta, g, new_metric, steps, changes)
+        points = jnp.where(accept, jnp.stack([tried, e.gradient, s]), state.points)
+        if rule.learn is not None:
+            metric = rule.learn(metric, accept & ~first, g, s, t, e.gradient)
 
         # The minimum of the parabola by both values and the slope, between a tenth and half of the rejected step.
-        bend = value - state.value - state.t * state.predicted
-        ideal = jnp.where(bend > 0, -state.predicted * state.t**2 / (2 * positive(bend)), 0)
-        shorter = jnp.where(jnp.isfinite(value), jnp.clip(ideal, 0.1 * state.t, 0.5 * state.t), 0.25 * state.t)
-        better = accept & (optimality < 0.9 * state.best)
-        stagnant = jnp.where(
-            better, 0, jnp.where(accept & (state.value - value <= noise), state.stagnant + 1, state.stagnant)
-        )
-        stalled = (trials > _TRIALS) | (stagnant > 8)
-        full = one if longest is None else longest(theta, d)
-        new = State(
-            theta, pick(value, state.value), g, optimality, last, new_metric, steps, changes,
-            jnp.where(renew, 0, since), jnp.where(renew | first, optimality, state.before), d, predicted,
-            jnp.where(accept | renew, full, shorter), trials, jnp.where(better, optimality, state.best), stagnant,
-        )  # fmt: skip
-        return new, Verdict(met | stalled, jnp.where(small, Status.CONVERGED, Status.STALLED))
+        bend = value - x.value - t * predicted
+        ideal = jnp.where(bend > 0, -predicted * t**2 / (2 * positive(bend)), 0)
+        shorter = jnp.where(jnp.isfinite(value), jnp.clip(ideal, 0.1 * t, 0.5 * t), 0.25 * t)
+        level = accept & (x.value - value <= noise)
+        optimality = jnp.where(accept, optimality, x.optimality)
+        better = accept & (optimality < 0.9 * x.best)
+        stagnant = jnp.where(better, 0, x.stagnant + jnp.where(level, one, 0))
+        trials, since = jnp.where(accept, 0, x.trials + 1), x.since + jnp.where(accept, one, 0)
 
-    none, infinite = jnp.int32(0), jnp.asarray(jnp.inf, dtype)
-    begin = State(
-        theta, infinite, jnp.zeros_like(theta), infinite, jnp.zeros_like(theta),
-        jnp.eye(q, dtype=dtype) if metric is None else metric,
-        empty, empty, none, one, jnp.zeros_like(theta), zero, one, none, infinite, none,
-    )  # fmt: skip
-    return drive(step, begin, max_iter=max_iter)
+        # Form the Hessian: at every step, or where the steps that are left at the present rate would cost more.
+        goal = tol if sample is None else jnp.where(early, jnp.maximum(tol, COARSE), tol)
+        small = (optimality <= goal) & ~(first & cautious)
+        if patience is None:
+            met = arrived(small, cautious, points[2], optimality, tol)
+            renew = accept & ~met
+        else:
+            met = small
+            rate = jnp.log(jnp.maximum(optimality, precision * goal) / x.before) / since
+            left = jnp.where(rate < 0, jnp.log(goal / optimality) / rate, jnp.inf)
+            renew = ~met & (((since >= 4) & (left > patience)) | ((trials >= 3) & (since > 0)))
+            renew |= first & ~met
+        done = met | (trials > _TRIALS) | (stagnant > 8)
+        status = jnp.where(small, Status.CONVERGED, Status.STALLED)
+        numbers = _packed(_Numbers(
+            jnp.where(accept, value, x.value), optimality, jnp.where(accept | renew, 0, shorter),
+            jnp.where(renew | first, optimality, x.before), jnp.where(renew, 0, since), trials,
+            jnp.where(better, optimality, x.best), stagnant, x.early, x.made + 1,
+        ))  # fmt: skip
+        if sample is not None:
+            out = (x.made + 1).astype(jnp.int32) >= max_iter
+            turn = early & (done | out)
+            numbers, renew = jnp.where(turn, unknown, numbers), renew & ~turn
+            done, status = ~early & (done | out), jnp.where(done, status, Status.MAX_ITER)
+        if rare.lean:
+            # The whole program goes on where a factorisation failed or all rows are to give a Hessian.
+            lost = ~jnp.isfinite(predicted) if sample is None else ~jnp.isfinite(predicted) | (renew & ~early & ~first)
+            done, status = done | lost, jnp.where(lost, Status.STALLED, status)
+        return State(points, metric, numbers, renew), Verdict(done, status)
+
+    inf = np.inf
+    unknown = jnp.asarray([inf, inf, 0, inf, 0, 0, inf, 0, 0, 0], dtype)
+    begin = jnp.stack([theta, jnp.zeros_like(theta), jnp.zeros_like(theta)])
+    if sample is None:
+        end, status, n_iter = drive(step, State(begin, metric, unknown, jnp.array(False)), max_iter=max_iter)
+    else:
+        start = unknown.at[-2].set(1) if from_sample else unknown
+        most = 2 * jnp.minimum(max_iter, 2**29)
+        end, status, _ = drive(step, State(begin, metric, start, jnp.array(False)), max_iter=most)
+        n_iter = end.numbers[-1].astype(jnp.int32)
+    rare.note(status == Status.STALLED)
+    return end, status, n_iter

@@ -12,20 +12,26 @@ from jaxinfra._core import implicit
 from jaxinfra._core.finish import finish, usable
 from jaxinfra._core.loop import when
 from jaxinfra._core.precision import all_finite, dot, eps, tolerance
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Info, Linear, Status
+from jaxinfra.solvers.likelihood.linear_loss import recedes
 from jaxinfra.solvers.linalg import design
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.multinomial import smooth, softmax, sparse
 from jaxinfra.solvers.multinomial.softmax import ScaledData, Units
 
+# Towards infinity a step moves some eta by 1; a step along dependent columns, which rounding spoils, by less.
+_MOVED = 0.1
+
 
 class Shares(NamedTuple):
     """Rows in the working dtype: X (n, p), T (n, K), the weight of each row and class as a share of the total, offset
-    (n, K) or None, and the tests that the input passed."""
+    (n, K) or None, the weight of each row or None where all are the same, and the tests that the input passed."""
 
     X: jax.Array
     T: jax.Array
+    w: jax.Array | None
     offset: jax.Array | None
     finite: jax.Array
     valid: jax.Array
@@ -45,12 +51,12 @@ def null(T: jax.Array, offset: jax.Array | None, fit_intercept: bool) -> jax.Arr
 
 def solve(
     d: Shares, l1: jax.Array | None, l2: jax.Array, start: Linear | None, tol: jax.Array | None, max_iter: jax.Array, *,
-    fit_intercept: bool, blocked: bool,
+    fit_intercept: bool, blocked: bool, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Fit the rows d with penalties that broadcast against coef (p, K), l1 or None; start: None for the null model."""
     dtype, (p, K) = d.X.dtype, (d.X.shape[1], d.T.shape[1])
     # One frame for all rows that count in any lane, so that lanes that differ only in their weights share Z.
-    f = design.frame(*lax.stop_gradient((d.X, d.T.sum(1))), fit_intercept, blocked=False)
+    f = design.frame(*lax.stop_gradient((d.X, d.w)), fit_intercept, blocked=False)
     l2 = jnp.broadcast_to(l2, (p, K))
     penalty, valid = l2, d.valid & (l2 >= 0).all()
     finite = d.finite & jnp.isfinite(l2.sum()) & jnp.isfinite(f.scale).all()
@@ -70,23 +76,26 @@ def solve(
     separable = (data.T.sum(0) <= 0).any() & fit_intercept
     sound = finite & valid & d.domain & ~separable
     tol = tolerance(tol, dtype)
+    bounded = (penalty > 0).all()
     method = smooth.solve if l1 is None else sparse.solve
-    point, status, n_iter = method(
-        data, W, units, (penalty > 0).all(), tol=tol, max_iter=jnp.where(sound, max_iter, 0), blocked=blocked
-    )
-    parted, terms = _last_look(data, point.W, sound & (penalty == 0).all(), status == Status.STALLED)
-    separable |= parted
-    residual = point.g if data.l1 is None else least_norm(point.W, point.g, data.l1)
+    end = method(data, W, units, bounded, tol=tol, max_iter=jnp.where(sound, max_iter, 0), blocked=blocked, rare=rare)
+    long = newton.strides(end.last, tol) & ~bounded
+    if rare.lean:
+        rare.note(~sound | (long & (end.status == Status.CONVERGED)) | (end.status == Status.STALLED))
+        params = _symmetric(f.params_of(end.W, fit_intercept), fit_intercept)
+        rare.note(~all_finite(end.f, *params))
+        return Fit(params, Info(end.status, end.n_iter, end.f, end.optimality))
+    residual = end.g if data.l1 is None else least_norm(end.W, end.g, data.l1)
+    ask = sound & ((long & (end.status == Status.CONVERGED)) | (end.status == Status.STALLED))
+    diverges, terms = _last_look(data, end.W, end.last, ask)
     rounded = units.largest(residual, newton.rounding(terms, tol))
-    status, optimality = newton.resolved(status, point.optimality, rounded, tol)
-    coef, intercept = f.params_of(smooth.attach(live, point.W, blocked=blocked), fit_intercept)
-    if fit_intercept:
-        # Symmetric about the origin of x too, where the columns of coef do not sum to zero.
-        intercept = intercept - intercept.mean()
-    solved = all_finite(point.f, *implicit.frozen((coef, intercept)))
+    status, optimality = newton.resolved(end.status, end.optimality, rounded, tol)
+    separable |= diverges & long & (status == Status.CONVERGED)
+    params = _symmetric(f.params_of(smooth.attach(live, end.W, blocked=blocked), fit_intercept), fit_intercept)
+    solved = all_finite(end.f, *implicit.frozen(params))
     return finish(
-        Linear(coef, intercept),
-        Info(status, n_iter, point.f, optimality),
+        params,
+        Info(status, end.n_iter, end.f, optimality),
         (finite & (solved | ~sound), Status.NONFINITE),
         (d.domain, Status.DOMAIN),
         (valid, Status.SINGULAR),
@@ -94,39 +103,51 @@ def solve(
     )
 
 
-def _last_look(data: ScaledData, W: jax.Array, ask: jax.Array, stalled: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Whether W classifies every row correctly, if `ask`: then the likelihood increases along 2W, 3W, ...  If the fit
-    stalled, also the terms of `linear_loss.last_look` (K, q), with the effect of rounding in eta on the slopes."""
+def _symmetric(params: Linear, fit_intercept: bool) -> Linear:
+    """Intercepts symmetric about the origin of x too, where the columns of coef do not sum to zero."""
+    coef, intercept = params
+    return Linear(coef, intercept - intercept.mean() if fit_intercept else intercept)
+
+
+def _last_look(data: ScaledData, W: jax.Array, d: jax.Array, ask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """As `linear_loss.last_look` at W along d, if `ask`; the terms (K, q) have the effect of rounding in eta too."""
 
     def look(_: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        T, eta = data.T.T, softmax.across(W, data.Z)
-        other = jnp.where(T > 0, -jnp.inf, eta).max(0)
-        own = jnp.where(T > 0, eta, jnp.inf).min(0)
-        hard = (T > 0).sum(0) == 1
-        P, a, Z = jnp.exp(softmax.log_softmax(W, data.Z, data.offset)), T.sum(0)[None], jnp.abs(data.Z)
-        size = jnp.abs(P * a - T) + a * P * (1 - P) * softmax.across(jnp.abs(W), Z).max(0)[None]
-        return ask & ((hard & (own > other)) | (T == 0).all(0)).all(), dot(size, Z)
+        a, Z, change = data.T.sum(1), jnp.abs(data.Z), softmax.across(d, data.Z)
+        P = jnp.exp(softmax.log_softmax(W, data.Z, data.offset))
+        slopes = P * a[None] - data.T.T
+        penalty = (data.l2 * W * d).sum()
+        if data.l1 is not None:
+            penalty += (data.l1 * jnp.where(W == 0, jnp.abs(d), jnp.sign(W) * d)).sum()
+        most = jnp.where(a > 0, jnp.abs(change).max(0), 0)
+        size = jnp.abs(slopes) + a[None] * P * (1 - P) * softmax.across(jnp.abs(W), Z).max(0)[None]
+        return recedes((slopes * change).sum(0), most, penalty, _MOVED), dot(size, Z)
 
-    return when(ask | stalled, look, (jnp.zeros_like(ask), jnp.zeros_like(W)))
+    return when(ask, look, (jnp.zeros_like(ask), jnp.zeros_like(W)))
 
 
 def path(
     d: Shares, l1: jax.Array | None, l2: jax.Array, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool,
-    blocked: bool,
+    blocked: bool, rare: Rare = WHOLE,
 ) -> Fit:  # fmt: skip
     """Fits for the penalties along the leading axis of l1 or l2, each from the one before; a scalar stays as it is."""
     K, p = d.T.shape[1], d.X.shape[1]
 
-    def step(start: Linear, moving: tuple[jax.Array | None, ...]) -> tuple[Linear, Fit]:
+    def step(start: Linear, moving: tuple[jax.Array | None, ...]) -> tuple[Linear, tuple[Fit, jax.Array]]:
         l1_now, l2_now = (m if m is not None else f for m, f in zip(moving, (l1, l2), strict=True))
         assert l2_now is not None
-        fit = solve(d, l1_now, l2_now, start, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked)
+        here = Rare(lean=rare.lean)
+        fit = solve(d, l1_now, l2_now, start, tol, max_iter, fit_intercept=fit_intercept, blocked=blocked, rare=here)
         # A penalty without a solution passes on the start that it had.
         good = usable(fit.info.status)
-        return jax.tree.map(lambda new, old: jnp.where(good, lax.stop_gradient(new), old), fit.params, start), fit
+        after = jax.tree.map(lambda new, old: jnp.where(good, lax.stop_gradient(new), old), fit.params, start)
+        return after, (fit, jnp.asarray(here.needed))
 
     start = Linear(jnp.zeros((p, K), d.X.dtype), null(*lax.stop_gradient((d.T, d.offset)), fit_intercept))
-    return lax.scan(step, start, tuple(v if v is not None and v.ndim else None for v in (l1, l2)))[1]
+    moving = tuple(v if v is not None and v.ndim else None for v in (l1, l2))
+    fits, needed = lax.scan(step, start, moving)[1]
+    rare.note(needed)
+    return fits
 
 
 def l1_max(d: Shares, u: jax.Array, *, fit_intercept: bool, blocked: bool) -> jax.Array:

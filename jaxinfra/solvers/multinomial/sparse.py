@@ -19,24 +19,41 @@ from jax import lax
 
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, eps, positive
+from jaxinfra._core.stages import WHOLE, Rare
+from jaxinfra._core.types import Status
+from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 from jaxinfra.solvers.multinomial import softmax
-from jaxinfra.solvers.multinomial.smooth import Point, Solution, Stagnation, Trend
+from jaxinfra.solvers.multinomial.smooth import Solution
 from jaxinfra.solvers.multinomial.softmax import ScaledData, Units
+
+# Accepted steps without progress after which only rounding is left.
+_PATIENCE = 20
+
+
+class Point(NamedTuple):
+    """A point W (K, q) with F, the gradient of f, and the scaled residual."""
+
+    W: jax.Array
+    f: jax.Array
+    g: jax.Array
+    optimality: jax.Array
 
 
 class _State(NamedTuple):
     here: Point
     L: jax.Array  # curvature of the proximal step in its metric
-    stagnation: Stagnation
-    trend: Trend
+    last: jax.Array  # the step that led here
+    least: jax.Array  # the least F and residual so far ...
+    best: jax.Array
+    stagnant: jax.Array  # ... and the steps since one that clearly improved on either
 
 
 def solve(
     data: ScaledData, W: jax.Array, units: Units, bounded: jax.Array, *, tol: jax.Array, max_iter: jax.Array,
-    blocked: bool,
+    blocked: bool, rare: Rare = WHOLE,
 ) -> Solution:  # fmt: skip
-    """Minimise F from W (K, q); the point of the solution holds F and the gradient of f."""
+    """Minimise F from W (K, q); the solution holds F and the gradient of f."""
     l1 = data.l1
     assert l1 is not None
     tiny = 16 * eps(W.dtype)
@@ -70,10 +87,11 @@ def solve(
     def direction(here: Point, free: jax.Array) -> jax.Array:
         v = jnp.where(free, here.g + l1 * jnp.sign(here.W), 0)
         if W.size <= softmax.DENSE:
-            return -softmax.solver(softmax.hessian(data, here.W, blocked=blocked), free)(v)
+            H = softmax.hessian(data, here.W, blocked=blocked)
+            return -softmax.factor(H, free, rare).solve(v.reshape(-1)).reshape(v.shape)
         return -softmax.iterative(data, here.W, lambda b: b / metric, free, 0.1, 20)(v)
 
-    def newton(here: Point) -> tuple[Point, jax.Array]:
+    def newton_step(here: Point) -> tuple[Point, jax.Array]:
         """The best of the projected steps t = 1, 1/2, 1/4, ... on the support, and whether one was accepted."""
         free = (here.W != 0) | (l1 == 0)
         d = direction(here, free)
@@ -99,12 +117,17 @@ def solve(
     def step(state: _State) -> tuple[_State, Verdict]:
         here = state.here
         near, L = proximal(here, state.L)
-        new, _ = newton(near)
-        stagnation = state.stagnation.after(new)
-        trend, verdict = state.trend.judge(data, new, new.W - here.W, tol, ~stagnation.over, bounded)
-        return _State(new, 0.7 * L, stagnation, trend), verdict
+        new, _ = newton_step(near)
+        last = new.W - here.W
+        decreased = new.f < state.least - tiny * jnp.abs(state.least)
+        stagnant = jnp.where(decreased | (new.optimality < 0.9 * state.best), 0, state.stagnant + 1)
+        small = new.optimality <= tol
+        done = newton.arrived(small, ~bounded, last, new.optimality, tol) | (stagnant >= _PATIENCE)
+        least, best = jnp.minimum(new.f, state.least), jnp.minimum(new.optimality, state.best)
+        state = _State(new, 0.7 * L, last, least, best, stagnant)
+        return state, Verdict(done, jnp.where(small, Status.CONVERGED, Status.STALLED))
 
     start = evaluate(softmax.symmetric(data, W))
-    begin = _State(start, jnp.ones_like(start.f), Stagnation.at(start), Trend(jnp.zeros_like(start.f)))
+    begin = _State(start, jnp.ones_like(start.f), jnp.zeros_like(W), start.f, start.optimality, jnp.int32(0))
     state, status, n_iter = drive(step, begin, max_iter=max_iter)
-    return Solution(state.here, status, n_iter)
+    return Solution(*state.here, state.last, status, n_iter)

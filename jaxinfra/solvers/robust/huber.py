@@ -6,7 +6,7 @@ r"""Huber's regression with its scale as one more unknown, from data to `Fit`.
 
 jointly convex, so Newton's method takes all unknowns at once.  A row within delta has the curvature v v' / s with
 v = (x, 1, z), the others have none: one Gram matrix of p + 2 columns.  Small data: `huber_newton`.  Large data: the
-minimum over a subsample of the rows is the start, its Hessian the metric, L-BFGS on all rows removes the rest.
+minimum over a subsample of the rows is the start, its Hessian the metric, corrected steps on all rows remove the rest.
 
 Source: Huber, Robust Statistics (1981), section 7.7; Owen 2007, A robust hybrid of lasso and ridge regression, section
 3 (the concomitant scale).
@@ -121,7 +121,7 @@ def solve(
     if sample is None:
         found, status, n_iter = huber_newton.minimise(setup, theta, gradient_unit, ridge, tol, max_iter, rare)
     else:
-        found, status, n_iter = _large(setup, sample, theta, gradient_unit, ridge, tol, max_iter, init is None)
+        found, status, n_iter = _large(setup, sample, theta, gradient_unit, ridge, tol, max_iter, init is None, rare)
 
     s = found.theta[-1]
     coef, intercept = f.params_of(found.theta[:-1] * unit, fit_intercept)
@@ -133,29 +133,27 @@ def solve(
 
 def _large(
     setup: Setup, sample: Data, theta: jax.Array, unit: jax.Array, ridge: jax.Array, tol: jax.Array,
-    max_iter: jax.Array, from_sample: bool,
+    max_iter: jax.Array, from_sample: bool, rare: Rare,
 ) -> tuple[Found, jax.Array, jax.Array]:  # fmt: skip
-    """L-BFGS for large data, with the Hessian of a subsample as its metric and the minimum over it as its start."""
+    """Corrected steps for large data, with the Hessian of a subsample as metric and the minimum over it as start."""
 
-    def metric_at(rows: Data, theta: jax.Array, *, single: bool) -> jax.Array:
-        g = _evaluate(setup, rows, theta).gradient + ridge * theta
+    def metric_at(rows: Data, single: bool, theta: jax.Array, g: jax.Array) -> jax.Array:
         H = _hessian(setup, rows, theta, outside=outside_share(g, unit), single=single)
-        return cholesky.inverse_root(H + jnp.diag(ridge), single=single)
+        return cholesky.inverse_root(H + jnp.diag(ridge), single=single, once=rare.lean)
 
-    def run(rows: Data, theta: jax.Array, metric: jax.Array | None, tol: jax.Array) -> tuple:
+    def problem(rows: Data, single: bool) -> newton.Problem:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
             e = _evaluate(setup, rows, theta)
             return newton.Evaluation(e.value + 0.5 * (ridge * theta * theta).sum(), e.gradient + ridge * theta)
 
-        return newton.minimise(
-            evaluate, partial(metric_at, rows, single=rows is sample), theta, unit, l1=None, metric=metric, exact=False,
-            patience=newton.patience(setup.data.X.shape[1]), cautious=jnp.array(False), tol=tol, max_iter=max_iter,
-            longest=longest,
-        )  # fmt: skip
+        return newton.Problem(evaluate, partial(metric_at, rows, single))
 
-    if from_sample:
-        theta = run(sample, theta, None, jnp.maximum(tol, jnp.asarray(newton.COARSE, theta.dtype)))[0].theta
-    state, status, n_iter = run(setup.data, theta, metric_at(sample, theta, single=True), tol)
+    state, status, n_iter = newton.minimise(
+        problem(setup.data, False), theta, unit, rule=newton.CORRECTED,
+        metric=jnp.zeros((len(theta),) * 2, theta.dtype), patience=newton.patience(setup.data.X.shape[1]),
+        cautious=jnp.array(False), tol=tol, max_iter=max_iter, longest=longest, sample=problem(sample, True),
+        from_sample=from_sample, rare=rare,
+    )  # fmt: skip
     return Found(state.theta, state.value, state.optimality), status, n_iter
 
 
