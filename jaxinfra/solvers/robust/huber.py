@@ -5,7 +5,7 @@ r"""Huber's regression with its scale as one more unknown, from data to `Fit`.
     rho(z) = z^2 / 2 where |z| <= delta, else delta |z| - delta^2 / 2
 
 jointly convex, so Newton's method takes all unknowns at once.  A row within delta has the curvature v v' / s with
-v = (x, 1, z), the others have none: one Gram matrix of p + 2 columns.  Small data: `huber_newton`.  Large data: the
+v = (x, 1, z), the others have none: one Gram matrix of p + 2 columns.  Small data: exact Newton steps.  Large data: the
 minimum over a subsample of the rows is the start, its Hessian the metric, corrected steps on all rows remove the rest.
 
 Source: Huber, Robust Statistics (1981), section 7.7; Owen 2007, A robust hybrid of lasso and ridge regression, section
@@ -15,6 +15,7 @@ Source: Huber, Robust Statistics (1981), section 7.7; Owen 2007, A robust hybrid
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,15 +32,39 @@ from jaxinfra.solvers.linalg import cholesky, design
 from jaxinfra.solvers.linalg.cholesky import solve_root
 from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
+from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import newton
-from jaxinfra.solvers.robust import huber_newton
 from jaxinfra.solvers.robust import residual_scale as scales
-from jaxinfra.solvers.robust.huber_newton import Found, Setup, longest, outside_share
 
 # A scale below this many eps of the spread of y counts as 0: the residuals are then rounding alone.
 _NOTHING = 64
 # The deviation of y over the unit of `residual_scale.rough` up to which the lean program's frame of y is its moments.
 _USUAL = 20
+
+
+class Setup(NamedTuple):
+    """Data without the penalty, y centred."""
+
+    data: Data
+    delta: jax.Array
+    frame: Frame
+    fit_intercept: bool
+    blocked: bool
+
+
+def _outside_share(g: jax.Array, unit: jax.Array) -> jax.Array:
+    """The share of the curvature beyond delta, see `_hessian`.
+
+    Rows there have a slope but no curvature: where few rows are within, a Newton step is far too long.  The curvature
+    of their majoriser bounds the step and vanishes with the gradient: the last steps are Newton's.
+    """
+    return jnp.minimum((jnp.abs(g) / unit).max(), 1)
+
+
+def _longest(theta: jax.Array, direction: jax.Array) -> jax.Array:
+    """Length of the first trial: a full step, or what takes the scale 99 % of the way to 0 if that would go further."""
+    s, ds = theta[-1], direction[-1]
+    return jnp.where(s + ds > 0.01 * s, 1, -0.99 * s / jnp.where(ds < 0, ds, -1))
 
 
 def _residuals(Z: jax.Array, y: jax.Array, theta: jax.Array) -> jax.Array:
@@ -118,28 +143,11 @@ def solve(
     # The objective is in units of `unit` as well, so the penalty on coef / unit is larger by it.
     ridge = jnp.pad(f.penalty(l2 * unit, fit_intercept, 2), (0, 1))
     theta = _start(init, f, centre, unit, fit_intercept)
-    if sample is None:
-        found, status, n_iter = huber_newton.minimise(setup, theta, gradient_unit, ridge, tol, max_iter, rare)
-    else:
-        found, status, n_iter = _large(setup, sample, theta, gradient_unit, ridge, tol, max_iter, init is None, rare)
+    exact = sample is None
 
-    s = found.theta[-1]
-    coef, intercept = f.params_of(found.theta[:-1] * unit, fit_intercept)
-    params = Scaled(coef, intercept + centre, s * unit)
-    if not rare.lean:
-        params = _attach(params, live, f, fit_intercept, blocked)
-    return _finish(params, found, status, n_iter, live, unit, s <= _NOTHING * eps(dtype), rare)
-
-
-def _large(
-    setup: Setup, sample: Data, theta: jax.Array, unit: jax.Array, ridge: jax.Array, tol: jax.Array,
-    max_iter: jax.Array, from_sample: bool, rare: Rare,
-) -> tuple[Found, jax.Array, jax.Array]:  # fmt: skip
-    """Corrected steps for large data, with the Hessian of a subsample as metric and the minimum over it as start."""
-
-    def metric_at(rows: Data, single: bool, theta: jax.Array, g: jax.Array) -> jax.Array:
-        H = _hessian(setup, rows, theta, outside=outside_share(g, unit), single=single)
-        return cholesky.inverse_root(H + jnp.diag(ridge), single=single, once=rare.lean)
+    def metric_at(rows: Data, single: bool, theta: jax.Array, g: jax.Array) -> Any:
+        H = _hessian(setup, rows, theta, outside=_outside_share(g, gradient_unit), single=single) + jnp.diag(ridge)
+        return newton.factored(H, rare) if exact else cholesky.inverse_root(H, single=single, once=rare.lean)
 
     def problem(rows: Data, single: bool) -> newton.Problem:
         def evaluate(theta: jax.Array) -> newton.Evaluation:
@@ -148,13 +156,19 @@ def _large(
 
         return newton.Problem(evaluate, partial(metric_at, rows, single))
 
-    state, status, n_iter = newton.minimise(
-        problem(setup.data, False), theta, unit, rule=newton.CORRECTED,
-        metric=jnp.zeros((len(theta),) * 2, theta.dtype), patience=newton.patience(setup.data.X.shape[1]),
-        cautious=jnp.array(False), tol=tol, max_iter=max_iter, longest=longest, sample=problem(sample, True),
-        from_sample=from_sample, rare=rare,
+    found, status, n_iter = newton.minimise(
+        problem(setup.data, False), theta, gradient_unit, rule=newton.EXACT if exact else newton.CORRECTED,
+        metric=Factor.like(theta) if exact else jnp.zeros((len(theta),) * 2, dtype),
+        patience=None if exact else newton.patience(p), cautious=jnp.array(False), tol=tol, max_iter=max_iter,
+        longest=_longest, sample=None if exact else problem(sample, True), from_sample=init is None, rare=rare,
     )  # fmt: skip
-    return Found(state.theta, state.value, state.optimality), status, n_iter
+
+    s = found.theta[-1]
+    coef, intercept = f.params_of(found.theta[:-1] * unit, fit_intercept)
+    params = Scaled(coef, intercept + centre, s * unit)
+    if not rare.lean:
+        params = _attach(params, live, f, fit_intercept, blocked)
+    return _finish(params, found, status, n_iter, live, unit, s <= _NOTHING * eps(dtype), rare)
 
 
 def _frame(data: Data, w: jax.Array, fit_intercept: bool, blocked: bool, rare: Rare) -> tuple[jax.Array, jax.Array]:
@@ -213,7 +227,7 @@ def _attach(params: Scaled, live: tuple, f: Frame, fit_intercept: bool, blocked:
 
 
 def _finish(
-    params: Scaled, found: Found, status: jax.Array, n_iter: jax.Array, live: tuple, unit: jax.Array,
+    params: Scaled, found: newton.State, status: jax.Array, n_iter: jax.Array, live: tuple, unit: jax.Array,
     no_scale: jax.Array, rare: Rare,
 ) -> Fit:  # fmt: skip
     """The Fit: Status, and NaN where there is no solution."""
