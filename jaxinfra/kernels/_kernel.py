@@ -75,6 +75,10 @@ class Kernel:
         value = self.between(a, b)
         return value, jnp.zeros_like(value)
 
+    def rounding(self, a: Any) -> Array | None:
+        """The typical rounding error of the values of n rows in units of eps, or None where it is not known."""
+        return None
+
     def __add__(self, other: Kernel) -> Kernel:
         return Sum(self, other) if isinstance(other, Kernel) else NotImplemented
 

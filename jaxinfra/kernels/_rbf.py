@@ -155,6 +155,11 @@ class RBF(Kernel):
         """The values 1."""
         return jnp.ones_like((a[0] if isinstance(a, tuple) else a)[:, 0])
 
+    def rounding(self, a: Features) -> Array:
+        """That of a sum of differences, or of a product, whose terms may be much larger than the distance."""
+        unit = self._split()[1]
+        return 1 + unit * a[1].mean() if isinstance(a, tuple) else jnp.ones((), unit.dtype)
+
     def pair_features(self, X: Array, about: Array) -> Any:
         """Rows about the middle without their rounding, and of many columns their squares, as pairs."""
         X = compensated.two_sum(X, jnp.broadcast_to(-about[None], X.shape))  # type: ignore[assignment]

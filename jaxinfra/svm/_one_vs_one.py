@@ -12,6 +12,7 @@ from jax import lax
 from jaxinfra import kernels
 from jaxinfra._core import labels
 from jaxinfra._core.finish import usable, worst
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Status, SupportInfo
 from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _linear_kernel, _machine
@@ -59,8 +60,7 @@ def hinge(sign: jax.Array, bound: jax.Array) -> Dual:
     limit = sign * bound
     # A negative bound leaves no point: 1..-1.
     lower, upper = (jnp.where(bound < 0, v, pick(limit, 0)) for v, pick in ((1, jnp.minimum), (-1, jnp.maximum)))
-    none = jnp.zeros(sign.shape, jnp.int32)
-    return Dual(-sign, lower, upper, none, jnp.zeros((1,), sign.dtype))
+    return Dual(-sign, lower, upper, None, None)
 
 
 class Machines(NamedTuple):
@@ -99,7 +99,7 @@ def each(X: jax.Array, data: Labels, classes: int, capacity: int, arrays: Any, s
 
 def fit(
     given: Given, data: Labels, init: jax.Array | None, build: Build, begin: Callable[..., jax.Array], finish: Finish,
-    *, tol: jax.Array, max_iter: jax.Array, classes: int, capacity: int, matrices: Any = None,
+    *, tol: jax.Array, max_iter: jax.Array, classes: int, capacity: int, matrices: Any = None, rare: Rare = WHOLE,
 ) -> tuple[jax.Array, jax.Array, SupportInfo]:  # fmt: skip
     """The coefficients, intercepts and figures of one machine or of all pairs.
 
@@ -109,10 +109,10 @@ def fit(
     X, centre = _linear_kernel.centred(given.X, kernel)
     n = X.shape[0]
 
-    def solve(X: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None, matrices: Any) -> Pair:
+    def solve(X: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None, matrices: Any, rare: Rare) -> Pair:
         dual = build(sign, w)
         b = None if start is None else begin(start, dual)
-        found = _machine.solve(X, kernel, dual, b, tol=tol, max_iter=max_iter, matrices=matrices)
+        found = _machine.solve(X, kernel, dual, b, tol=tol, max_iter=max_iter, matrices=matrices, rare=rare)
         # Without one of the two classes there is nothing to separate.
         alone = ~(sign * w > 0).any() | ~(sign * w < 0).any()
         silent = alone & ((found.status == Status.CONVERGED) | (found.status == Status.INFEASIBLE)) & (w >= 0).all()
@@ -129,16 +129,18 @@ def fit(
 
     if classes == 2:
         sign = (2 * data.y - 1).astype(X.dtype)
-        pair = solve(X, jnp.where(data.valid, sign, 0), data.limit, init, matrices)
+        pair = solve(X, jnp.where(data.valid, sign, 0), data.limit, init, matrices, rare)
     else:
         work, exact = matrices or shared(given.X, kernel)
 
-        def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Pair:
-            start = None if start is None else start[at]
-            pair = solve(chosen(X, kernel, at), sign, w, start, (work.among(at), exact.among(at)))
-            return pair._replace(coef=jnp.zeros((n,), X.dtype).at[rows].set(pair.coef, mode="drop"))
+        def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Any:
+            start, inner = None if start is None else start[at], Rare(lean=rare.lean)
+            pair = solve(chosen(X, kernel, at), sign, w, start, (work.among(at), exact.among(at)), inner)
+            pair = pair._replace(coef=jnp.zeros((n,), X.dtype).at[rows].set(pair.coef, mode="drop"))
+            return pair, jnp.asarray(inner.needed)
 
-        pair = each(X, data, classes, capacity, init, within)
+        pair, needed = each(X, data, classes, capacity, init, within)
+        rare.note(needed)
         pair = pair._replace(
             status=worst(pair.status), n_iter=pair.n_iter.sum(dtype=jnp.int32),
             objective=pair.objective.sum(), violation=pair.violation.max(),

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
+from jaxinfra._core.stages import Rare
 from jaxinfra._core.types import Fit, SupportInfo
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.dual.problem import Dual
@@ -115,16 +116,16 @@ def _finish(found: Found) -> Machines:
     return Machines(found.b, -found.rho[0], found.objective, jnp.array(True))
 
 
-@_machine.compiled
+@_machine.fitted
 @rows.replicated
 def _fit(
     given: Given, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool,
-    capacity: int,
+    capacity: int, rare: Rare,
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:  # fmt: skip
     data = _one_vs_one.bounds(given, given.hyper[0], classes, balanced)
     result = _one_vs_one.fit(
         given, data, init, _one_vs_one.hinge, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
-        capacity=capacity,
+        capacity=capacity, rare=rare,
     )  # fmt: skip
     return result[0], result[1], data.kernel, result[2]
 

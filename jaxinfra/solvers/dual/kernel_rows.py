@@ -28,6 +28,7 @@ _MISSES = 64, 32  # rows in a group computed by one product: large groups first,
 _GROUP = 6_000_000  # ... and small ones alone where more bytes would leave the cache before they are read
 _HITS = 16  # rows read at a time
 _ROWS = 256  # in a block of the product with a vector
+_FEW = 32  # rows whose sum is taken without pairs: over all rows, if sorted by class, it rounds four times as much
 
 
 class Ring(NamedTuple):
@@ -85,10 +86,8 @@ class KernelMatrix(NamedTuple):
     def _unknown(
         self, ring: Ring, rows: jax.Array, factors: jax.Array, misses: jax.Array, total: jax.Array
     ) -> tuple[Ring, jax.Array]:
-        q, n, slots = len(rows), self.n, len(ring.owner)
-        count = misses.sum(dtype=jnp.int32)
-        order = jnp.nonzero(misses, size=q, fill_value=0)[0].astype(jnp.int32)
-        order = jnp.pad(order, (0, _MISSES[0]))
+        n, slots = self.n, len(ring.owner)
+        order, count = places(misses, _MISSES[0])
 
         def group(size: int, carry: tuple[jax.Array, Ring, jax.Array]) -> tuple[jax.Array, Ring, jax.Array]:
             done, ring, total = carry
@@ -140,9 +139,27 @@ class KernelMatrix(NamedTuple):
 
         return lax.map(block, rows).reshape(-1)[:n]
 
-    def exactly(self, rows: jax.Array, columns: jax.Array, factors: jax.Array) -> Pair:
-        """The sum over the columns of factor times K, (len(rows),), in float64 or in double-word float32."""
-        if self.diagonal.dtype == jnp.float64:
+    def all_times(self, v: jax.Array) -> Pair:
+        """The product K v, (n,), where `times` is quick, with sums over the rows that round as those over few."""
+        zero = jnp.zeros_like(v)
+        if self.values is None:
+            return self.times(v), zero
+        values, n = self.values, self.n
+        size = min(_FEW, n)
+
+        def some(i: jax.Array, total: Pair) -> Pair:
+            # The last rows start where a whole piece of them is left: those before have had their turn.
+            start = jnp.minimum(i * size, n - size)
+            factors = lax.dynamic_slice(v, (start,), (size,))
+            factors = jnp.where(jnp.arange(size, dtype=jnp.int32) < i * size - start, 0, factors)
+            rows = lax.dynamic_slice(values, (start, jnp.zeros_like(start)), (size, n))
+            return compensated.add(total, (dot(factors, rows), zero))
+
+        return lax.fori_loop(jnp.int32(0), jnp.int32(-(-n // size)), some, (zero, zero))
+
+    def exactly(self, rows: jax.Array, columns: jax.Array, factors: jax.Array, *, plain: bool) -> Pair:
+        """The sum over the columns of factor times K, (len(rows),): plain, or in double-word float32."""
+        if plain:
             value = dot(self.between(rows, columns), factors)
             return value, jnp.zeros_like(value)
         if self.values is not None:
@@ -150,8 +167,8 @@ class KernelMatrix(NamedTuple):
             hi, lo = value, jnp.zeros_like(value)
         else:
             hi, lo = self.kernel.pairs(self.take(rows), self.take(columns))
-        high, low = compensated.matmul((hi, lo), (factors[None], jnp.zeros_like(factors[None])))
-        return high[:, 0], low[:, 0]
+        high, low = compensated.mul(hi, jnp.broadcast_to(factors[None], hi.shape))
+        return compensated.sum_pairs((high, low + lo * factors[None]), 1)
 
     def among(self, rows: jax.Array) -> KernelMatrix:
         """The kernel matrix of some rows alone."""
@@ -161,12 +178,21 @@ class KernelMatrix(NamedTuple):
         )
 
 
+def places(mask: jax.Array, padding: int) -> tuple[jax.Array, jax.Array]:
+    """The places (n + padding,) where a mask is true, in order and then any others, and their number.
+
+    One sort, where `jnp.nonzero` is a cumulative sum and a scatter: ten kernels.
+    """
+    n = len(mask)
+    order = lax.sort(jnp.where(mask, jnp.arange(n, dtype=jnp.int32), n))
+    return jnp.pad(jnp.minimum(order, n - 1), (0, padding)), mask.sum(dtype=jnp.int32)
+
+
 def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> jax.Array:
     """The sum over rows that the ring holds, a few at a time, each read once in place."""
     q, n = len(slot), ring.rows.shape[1]
     size = min(_HITS, q)
-    count = hits.sum(dtype=jnp.int32)
-    order = jnp.pad(jnp.nonzero(hits, size=q, fill_value=0)[0].astype(jnp.int32), (0, size))
+    order, count = places(hits, size)
     each = jnp.arange(size, dtype=jnp.int32)
 
     def group(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -23,7 +23,6 @@ from jax import lax
 
 from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra.solvers.dual.smo import Block
-from jaxinfra.solvers.linalg import cholesky
 
 _MOST = 12  # steps
 _REJECTED = 3  # guesses that come no nearer before they count as a cycle
@@ -45,9 +44,9 @@ class _State(NamedTuple):
 
 def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: int) -> jax.Array:
     """A point (q,) whose objective is not above that of b, with the same sums; f = K b + c at b."""
-    K, lower, upper, group = block
+    K, lower, upper, _ = block
     dtype = b.dtype
-    member = group[None] == jnp.arange(groups, dtype=jnp.int32)[:, None]  # (G, q)
+    member = members(block, groups)
     inside = member.astype(dtype)
     sums, fixed = dot(inside, b), ~(lower < upper)
 
@@ -114,6 +113,13 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
     return jnp.where(descends, jnp.clip(b + t * move, lower, upper), b)
 
 
+def members(block: Block, groups: int) -> jax.Array:
+    """Which variables belong to each group: (G, q)."""
+    if block.group is None:
+        return jnp.ones((1, len(block.lower)), bool)
+    return block.group[None] == jnp.arange(groups, dtype=jnp.int32)[:, None]
+
+
 def balance(b: jax.Array, lower: jax.Array, upper: jax.Array, inside: jax.Array, sums: jax.Array) -> jax.Array:
     """Restore the equality constraints: free variables move in proportion to their distance to the bounds."""
     need = sums - dot(inside, b)
@@ -138,7 +144,8 @@ def _system(
     ridge = (1e-10 if K.dtype == jnp.float64 else 8 * eps(K.dtype)) * jnp.abs(jnp.diagonal(A)).max()
     A = A + jnp.diag(jnp.where(F, ridge, 1))
     border = inside.T * mask[:, None]  # (q, G)
-    solved = cholesky.solve(A, jnp.concatenate([(rhs * mask)[:, None], border], 1))
+    L = lax.linalg.cholesky(A, symmetrize_input=False)
+    solved = jax.scipy.linalg.cho_solve((L, True), jnp.concatenate([(rhs * mask)[:, None], border], 1))
     plain, across = solved[:, 0], solved[:, 1:]
     missing = rhs_sum - dot(border.T, plain)
     rho = _small(dot(border.T, across), missing)
