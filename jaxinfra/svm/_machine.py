@@ -13,7 +13,7 @@ from jax.custom_batching import sequential_vmap
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, implicit, rows
-from jaxinfra._core.finish import or_nan, settle
+from jaxinfra._core.finish import or_nan, settle, usable
 from jaxinfra._core.precision import dot
 from jaxinfra._core.stages import WHOLE, Rare, staged
 from jaxinfra._core.types import Status, short_repr
@@ -69,17 +69,20 @@ def kernel_matrices(
     X, kernel = implicit.frozen((X, kernel))
     precomputed = isinstance(kernel, Precomputed)
     wide = certificate_dtype(X.dtype)
-    work = kernel_rows.of(kernel, X, precomputed=precomputed, full=full)
+    matrix = partial(kernel_rows.of, rare=rare)
+    work = matrix(kernel, X, precomputed=precomputed, full=full)
     if X.dtype == np.float64:
         # Where most of the cost is in rows of the matrix, these are first in float32; a function keeps its precision.
         kept = precomputed or contains(kernel, kernels.Custom) or kernel.times(work.features, X[:, 0]) is not None
-        exact = work if kept else kernel_rows.of(kernel, X, precomputed=False, full=None if full else full)
+        exact = work if kept else matrix(kernel, X, precomputed=False, full=None if full else full)
         if kept or exact.values is not None:
             return exact, exact
-        return kernel_rows.of(kernel, X, precomputed=False, dtype=np.dtype(np.float32), full=full), exact
+        return matrix(kernel, X, precomputed=False, dtype=np.dtype(np.float32), full=full), exact
     if wide != X.dtype:
-        return work, kernel_rows.of(kernel, X, precomputed=precomputed, dtype=wide, full=False)
-    return work, work if precomputed else kernel_rows.pairs(kernel, X)
+        return work, matrix(kernel, X, precomputed=precomputed, dtype=wide, full=False)
+    # The lean program has no use for pairs where the rounding of the values is known: see `certificate`.
+    single = precomputed or (rare.lean and kernel.rounding(work.features) is not None)
+    return work, work if single else kernel_rows.pairs(kernel, X)
 
 
 @sequential_vmap
@@ -88,15 +91,6 @@ def _run(
 ) -> Solution:
     # One lane after the other: a batched loop runs until its slowest lane is done, and copies its state.
     return solver.solve(work, exact, dual, b, tol=tol, max_iter=max_iter)
-
-
-def _finite(*trees: Any) -> jax.Array:
-    """Whether no leaf holds NaN or inf: one sum for all leaves of a shape, in which 0 times these is NaN."""
-    sums: dict[Any, jax.Array] = {}
-    for leaf in jax.tree.leaves(trees):
-        key = (leaf.shape, leaf.dtype)
-        sums[key] = 0 * leaf + sums[key] if key in sums else 0 * leaf
-    return jnp.stack([v.sum() == 0 for v in sums.values()]).all()
 
 
 def solve(
@@ -109,7 +103,7 @@ def solve(
     """
     work, exact = matrices or kernel_matrices(X, kernel, rare=rare)
     # Where values of the kernel overflow, the features or the diagonal are not finite.
-    fine = _finite(X, kernel, dual.c, dual.lower, dual.upper, dual.total, work.diagonal, work.features)
+    fine = kernel_rows.finite(X, kernel, dual.c, dual.lower, dual.upper, dual.total, work.diagonal, work.features)
     fixed = implicit.frozen(dual)
     feasible = (fixed.lower <= fixed.upper).all()
     if fixed.total is not None:
@@ -118,20 +112,25 @@ def solve(
         ]
         noise = 1e-5 * jnp.abs(fixed.total)
         feasible &= ((ends[0] - noise <= fixed.total) & (fixed.total <= ends[1] + noise)).all()
-    # A problem that cannot be solved is made trivial: all variables are fixed.
-    run = fixed._replace(**{k: jnp.where(fine & feasible, getattr(fixed, k), 0) for k in ("lower", "upper", "c")})
+    sound, run = fine & feasible, fixed
+    if rare.lean:
+        rare.note(~sound)
+        max_iter = jnp.where(sound, max_iter, 0)
+    else:  # a problem that cannot be solved is made trivial: all variables are fixed
+        run = fixed._replace(**{k: jnp.where(sound, getattr(fixed, k), 0) for k in ("lower", "upper", "c")})
     start = None
     if init is not None:
         start = run.feasible(jnp.where(jnp.isfinite(init), lax.stop_gradient(init), 0))
     elif run.total is not None:
         start = run.feasible(jnp.zeros_like(run.c))
     if rare.lean:
-        found = point = solver.solve(work, exact, run, start, tol=tol, max_iter=max_iter, rare=rare)
-    else:
-        found = _run(work, exact, run, start, tol, max_iter)
-        live = kernel_rows.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=False)
-        base = exact if exact.diagonal.dtype == np.float64 else work
-        point = derivatives.attach(live, dual, base, found.b, found.rho, found.g[0] + found.g[1])
+        found = solver.solve(work, exact, run, start, tol=tol, max_iter=max_iter, rare=rare)
+        rare.note(~usable(found.status))
+        return Found(found.b, found.rho, found.objective, found.violation, found.status, found.n_iter)
+    found = _run(work, exact, run, start, tol, max_iter)
+    live = kernel_rows.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=False)
+    base = exact if exact.diagonal.dtype == np.float64 else work
+    point = derivatives.attach(live, dual, base, found.b, found.rho, found.g[0] + found.g[1])
     status = settle(found.status, (fine, Status.NONFINITE), (feasible, Status.INFEASIBLE))
     numbers = or_nan(status, (point.b, point.rho, found.objective, found.violation))
     return Found(*numbers, status, found.n_iter)

@@ -33,10 +33,10 @@ def bounds(given: Given, C: Any, classes: int, balanced: bool) -> Labels:
     return data._replace(limit=jnp.where(C <= 0, -1, C * data.limit))
 
 
-def shared(X: jax.Array, kernel: kernels.Kernel) -> Any:
+def shared(X: jax.Array, kernel: kernels.Kernel, rare: Rare = WHOLE) -> Any:
     """The kernel matrix of `_linear_kernel.centred` rows for several machines: all of it unless it is very large."""
     X = _linear_kernel.centred(X, kernel)[0]
-    return _machine.kernel_matrices(X, kernel, full=True if X.shape[0] <= _machine.SHARED else None)
+    return _machine.kernel_matrices(X, kernel, full=True if X.shape[0] <= _machine.SHARED else None, rare=rare)
 
 
 def chosen(X: jax.Array, kernel: kernels.Kernel, at: jax.Array) -> jax.Array:
@@ -113,8 +113,12 @@ def fit(
         dual = build(sign, w)
         b = None if start is None else begin(start, dual)
         found = _machine.solve(X, kernel, dual, b, tol=tol, max_iter=max_iter, matrices=matrices, rare=rare)
-        # Without one of the two classes there is nothing to separate.
         alone = ~(sign * w > 0).any() | ~(sign * w < 0).any()
+        if rare.lean:
+            machine = finish(found)
+            rare.note(alone | ~(machine.sound & data.valid))
+            return Pair(*machine[:2], found.status, found.n_iter, machine.objective, found.violation)
+        # Without one of the two classes there is nothing to separate.
         silent = alone & ((found.status == Status.CONVERGED) | (found.status == Status.INFEASIBLE)) & (w >= 0).all()
         coef, intercept, objective, sound = finish(found)
         undefined = ~sound & usable(found.status)
@@ -129,9 +133,11 @@ def fit(
 
     if classes == 2:
         sign = (2 * data.y - 1).astype(X.dtype)
-        pair = solve(X, jnp.where(data.valid, sign, 0), data.limit, init, matrices, rare)
+        # All are absent where a label is wrong, which the lean program only notes.
+        sign = sign if rare.lean else jnp.where(data.valid, sign, 0)
+        pair = solve(X, sign, data.limit, init, matrices, rare)
     else:
-        work, exact = matrices or shared(given.X, kernel)
+        work, exact = matrices or shared(given.X, kernel, rare)
 
         def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Any:
             start, inner = None if start is None else start[at], Rare(lean=rare.lean)
@@ -146,8 +152,10 @@ def fit(
             objective=pair.objective.sum(), violation=pair.violation.max(),
         )  # fmt: skip
     intercept = _linear_kernel.outer(pair.intercept, pair.coef, X, centre, kernel)
-    coef, intercept = (jnp.where(data.valid, v, jnp.nan) for v in (pair.coef, intercept))
-    status = jnp.where(data.valid, pair.status, Status.DOMAIN).astype(jnp.int32)
+    coef, status = pair.coef, pair.status
+    if not rare.lean:
+        coef, intercept = (jnp.where(data.valid, v, jnp.nan) for v in (coef, intercept))
+        status = jnp.where(data.valid, status, Status.DOMAIN).astype(jnp.int32)
     support = (jnp.abs(coef) > 0).reshape(-1, n).any(0).sum(dtype=jnp.int32)
     return coef, intercept, SupportInfo(status, pair.n_iter, pair.objective, pair.violation, support)
 

@@ -71,10 +71,13 @@ def _fit(
     found = _machine.solve(X, kernel, dual, start, tol=tol, max_iter=max_iter, rare=rare)
     # Rows of weight 0 are absent, and without any row the parameters are undetermined.
     empty = (found.status == Status.CONVERGED) & ~(dual.lower < dual.upper).any()
-    coef, intercept = (jnp.where(empty, jnp.nan, v) for v in (dual.by_row(found.b, n), level - found.rho.mean()))
+    rare.note(empty)
+    coef, intercept, status = dual.by_row(found.b, n), level - found.rho.mean(), found.status
+    if not rare.lean:
+        coef, intercept = (jnp.where(empty, jnp.nan, v) for v in (coef, intercept))
+        status = jnp.where(empty, Status.SINGULAR, status).astype(jnp.int32)
     if centre is not None:
         intercept = _linear_kernel.outer(intercept, coef, X, centre, kernel)
-    status = jnp.where(empty, Status.SINGULAR, found.status).astype(jnp.int32)
     support = (jnp.abs(coef) > 0).sum(dtype=jnp.int32)
     return coef, intercept, kernel, SupportInfo(status, found.n_iter, found.objective, found.violation, support)
 

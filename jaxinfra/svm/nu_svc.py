@@ -105,6 +105,7 @@ def _build(nu: jax.Array, sign: jax.Array, w: jax.Array) -> Dual:
 
 def _begin(coef: jax.Array, dual: Dual) -> jax.Array:
     """The variables before their division by r."""
+    assert dual.total is not None
     there = jnp.maximum(coef, 0).sum()
     # Division, sum and product round, the sum differently from one device to the next.
     return dual.snapped(coef * (dual.total[0] / positive(there)), 32)

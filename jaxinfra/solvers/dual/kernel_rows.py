@@ -21,6 +21,7 @@ from jaxinfra._core import compensated
 from jaxinfra._core.centre import bulk
 from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot
+from jaxinfra._core.stages import WHOLE, Rare
 
 FULL = 2**25  # bytes up to which the whole matrix is computed at once
 BYTES = 300_000_000  # of the ring: the first touch of memory costs as much as computing the row that goes there
@@ -79,15 +80,21 @@ class KernelMatrix(NamedTuple):
         assert ring is not None
         slot, used = ring.slot[rows], factors != 0
         hits, misses = used & (slot >= 0), used & (slot < 0)
+        # One sort gives the places of the hits, then those of the misses.
+        q = len(rows)
+        each = jnp.arange(q, dtype=jnp.int32)
+        order = lax.sort(jnp.where(hits, each, jnp.where(misses, each + q, 2 * q))) % q
+        order = jnp.pad(order, (0, _MISSES[0]))
+        known, all_ = hits.sum(dtype=jnp.int32), used.sum(dtype=jnp.int32)
         # Rows in the ring are read before new ones overwrite any.
-        total = _known(ring, slot, factors, hits)
-        return self._unknown(ring, rows, factors, misses, total)
+        total = _known(ring, slot, factors, order, known)
+        return self._unknown(ring, rows, factors, order, known, all_, total)
 
     def _unknown(
-        self, ring: Ring, rows: jax.Array, factors: jax.Array, misses: jax.Array, total: jax.Array
-    ) -> tuple[Ring, jax.Array]:
+        self, ring: Ring, rows: jax.Array, factors: jax.Array, order: jax.Array, known: jax.Array, count: jax.Array,
+        total: jax.Array,
+    ) -> tuple[Ring, jax.Array]:  # fmt: skip
         n, slots = self.n, len(ring.owner)
-        order, count = places(misses, _MISSES[0])
 
         def group(size: int, carry: tuple[jax.Array, Ring, jax.Array]) -> tuple[jax.Array, Ring, jax.Array]:
             done, ring, total = carry
@@ -109,7 +116,7 @@ class KernelMatrix(NamedTuple):
             ring = Ring(held, slot, lax.dynamic_update_slice(ring.owner, owner, (head,)), head + left)
             return done + size, ring, total
 
-        carry = (jnp.int32(0), ring, total)
+        carry = (known, ring, total)
         large, small = _MISSES
         if large * n * ring.rows.dtype.itemsize <= _GROUP:
             carry = lax.while_loop(lambda c: c[0] + large <= count, partial(group, large), carry)
@@ -188,11 +195,9 @@ def places(mask: jax.Array, padding: int) -> tuple[jax.Array, jax.Array]:
     return jnp.pad(jnp.minimum(order, n - 1), (0, padding)), mask.sum(dtype=jnp.int32)
 
 
-def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> jax.Array:
+def _known(ring: Ring, slot: jax.Array, factors: jax.Array, order: jax.Array, count: jax.Array) -> jax.Array:
     """The sum over rows that the ring holds, a few at a time, each read once in place."""
-    q, n = len(slot), ring.rows.shape[1]
-    size = min(_HITS, q)
-    order, count = places(hits, size)
+    n, size = ring.rows.shape[1], min(_HITS, len(slot))
     each = jnp.arange(size, dtype=jnp.int32)
 
     def group(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -208,6 +213,15 @@ def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> 
     return lax.while_loop(lambda carry: carry[0] < count, group, (jnp.int32(0), total))[1]
 
 
+def finite(*trees: Any) -> jax.Array:
+    """Whether no leaf holds NaN or inf: one sum for all leaves of a shape, in which 0 times these is NaN."""
+    sums: dict[Any, jax.Array] = {}
+    for leaf in jax.tree.leaves(trees):
+        key = (leaf.shape, leaf.dtype)
+        sums[key] = 0 * leaf + sums[key] if key in sums else 0 * leaf
+    return jnp.stack([v.sum() == 0 for v in sums.values()]).all()
+
+
 def pairs(kernel: Any, X: jax.Array) -> KernelMatrix:
     """The Gram matrix with features for `kernel.pairs`, which gives its values as pairs."""
     about = kernel.middle(X)
@@ -215,7 +229,9 @@ def pairs(kernel: Any, X: jax.Array) -> KernelMatrix:
     return KernelMatrix(kernel, kernel.pair_features(X, about), None, kernel.diagonal(features))
 
 
-def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full: bool | None = None) -> KernelMatrix:
+def of(
+    kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full: bool | None = None, rare: Rare = WHOLE
+) -> KernelMatrix:
     """The Gram matrix of the rows of X, or X itself where it holds the values.
 
     dtype: what to compute in, that of X by default; full: whether to compute all values now, by default if few.
@@ -229,6 +245,9 @@ def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full:
     # Rows are centred before the conversion to `dtype` drops digits.
     about = kernel.middle(X) if wide == dtype else bulk(X)
     features, kernel = jax.tree.map(lambda v: v.astype(dtype), (kernel.features(X, about), kernel))
+    if rare.lean:
+        features, needed = kernel.lean(features)
+        rare.note(needed)
     if full is None:
         full = n * n * jnp.dtype(dtype).itemsize <= FULL
     values = kernel.between(features, features) if full else None

@@ -23,6 +23,7 @@ from jax import lax
 
 from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra.solvers.dual.smo import Block
+from jaxinfra.solvers.linalg import cholesky
 
 _MOST = 12  # steps
 _REJECTED = 3  # guesses that come no nearer before they count as a cycle
@@ -144,8 +145,7 @@ def _system(
     ridge = (1e-10 if K.dtype == jnp.float64 else 8 * eps(K.dtype)) * jnp.abs(jnp.diagonal(A)).max()
     A = A + jnp.diag(jnp.where(F, ridge, 1))
     border = inside.T * mask[:, None]  # (q, G)
-    L = lax.linalg.cholesky(A, symmetrize_input=False)
-    solved = jax.scipy.linalg.cho_solve((L, True), jnp.concatenate([(rhs * mask)[:, None], border], 1))
+    solved = cholesky.solve(A, jnp.concatenate([(rhs * mask)[:, None], border], 1))
     plain, across = solved[:, 0], solved[:, 1:]
     missing = rhs_sum - dot(border.T, plain)
     rho = _small(dot(border.T, across), missing)

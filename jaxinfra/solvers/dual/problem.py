@@ -58,7 +58,9 @@ class Dual(NamedTuple):
 
     def converted(self, dtype: Any) -> Dual:
         """The problem in another precision."""
-        return self._replace(**{k: v.astype(dtype) for k, v in self._asdict().items() if k != "group" and v is not None})
+        return self._replace(
+            **{k: v.astype(dtype) for k, v in self._asdict().items() if k != "group" and v is not None}
+        )
 
     def tile(self, g: jax.Array) -> jax.Array:
         """Values g (n,) of the rows as values (N,) of the variables."""

@@ -70,14 +70,16 @@ def _rounds(
     of the working precision, if the rounding of f cannot matter.
     """
     lean = rare.lean
-    rounding = certificate.rounding(work, dual.c) if lean and exact.diagonal.dtype != jnp.float64 else None
-    plain = rounding is not None
+    single = exact.diagonal.dtype != jnp.float64
+    plain = lean and single and work.kernel.rounding(work.features) is not None
 
     def one(r: _Round) -> _Round:
         step = partial(decomposition.block, work, exact, dual, r.target, rough=rough, lean=lean)
         met = r.state.violation < r.target
         state, status, n_iter = drive(step, r.state, max_iter=jnp.where(met, 0, max_iter - r.n_iter))
-        g, bound = certificate.certify(work if plain else exact, dual, state.b, state.g, tol, plain=plain)
+        g, bound = state.g, state.violation
+        if not (lean and rough):  # which `_float32` certifies
+            g, bound = certificate.certify(work if plain else exact, dual, state.b, g, tol, rare=rare, plain=plain)
         status = jnp.where(met | (bound < tol), Status.CONVERGED, status).astype(jnp.int32)
         history = decomposition.anew(state.history)
         state = state._replace(g=g, violation=bound, history=history)
@@ -89,16 +91,16 @@ def _rounds(
 
     start = decomposition.start(work, dual, b, near=near)
     # In float32 the method ends a little below tol, so that the rounding of f seldom decides.
-    target = tol if exact.diagonal.dtype == jnp.float64 else 0.9 * tol
+    target = 0.9 * tol if single else tol
     ready = _Round(start, target, start.violation, jnp.int32(Status.MAX_ITER), jnp.int32(0), jnp.int32(0))
-    if lean:
-        r = one(ready)
-        rare.note((again(r) | (r.status == Status.STALLED) | r.state.tried))
+    r = one(ready) if lean else lax.while_loop(again, one, ready)
+    found = _solution(dual, r.state.b, r.state.g, r.violation, tol, r.status, r.n_iter)
+    if not rough:  # else `_float32` decides
+        rare.note((found.status == Status.STALLED) | r.state.tried)
         if plain:
-            rare.note(~(r.violation + certificate.rounding(work, r.state.b) < tol) & (r.status == Status.CONVERGED))
-    else:
-        r = lax.while_loop(again, one, ready)
-    return _solution(dual, r.state.b, r.state.g, r.violation, tol, r.status, r.n_iter)
+            doubtful = r.violation + certificate.rounding(work, r.state.b) >= tol
+            rare.note((found.status == Status.CONVERGED) & doubtful)
+    return found
 
 
 def _float32(
@@ -117,8 +119,8 @@ def _float32(
     # Those at a bound take the bound of float64.
     moved = jnp.where(s.b <= quick.lower, dual.lower, jnp.where(s.b >= quick.upper, dual.upper, moved))
     b = dual.feasible(jnp.where(jnp.isfinite(s.b).all(), moved, 0 if b is None else b), near=rare.lean)
-    g = s.g[0].astype(wide) + s.g[1].astype(wide)
-    g, bound = certificate.certify(exact, dual, b, (g, jnp.zeros_like(g)), tol)
+    near = s.g[0].astype(wide) + s.g[1].astype(wide)
+    g, bound = certificate.certify(exact, dual, b, (near, jnp.zeros_like(near)), tol, rare=rare)
     return _solution(dual, b, g, bound, tol, s.status, s.n_iter)
 
 
