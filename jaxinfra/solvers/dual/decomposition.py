@@ -89,7 +89,7 @@ def _select(dual: Dual, b: jax.Array, f: jax.Array, working: jax.Array) -> jax.A
 
 
 class _Change(NamedTuple):
-    """What a block changes."""
+    """The changes of a block."""
 
     working: jax.Array  # the working set of pairwise steps
     moved: jax.Array  # (size,) the variables that may have changed; N where there is none
