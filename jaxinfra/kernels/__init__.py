@@ -68,6 +68,10 @@ class Linear(Kernel):
         """The squared lengths."""
         return (a * a).sum(1)
 
+    def rounding(self, a: Array) -> Array:
+        """The largest squared length."""
+        return self.diagonal(a).max()
+
     def pairs(self, a: Array, b: Array) -> Pair:
         """The products of the rows."""
         return compensated.matmul((a, jnp.zeros_like(a)), (b, jnp.zeros_like(b)))

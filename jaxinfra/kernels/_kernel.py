@@ -75,6 +75,14 @@ class Kernel:
         value = self.between(a, b)
         return value, jnp.zeros_like(value)
 
+    def lean(self, a: Any) -> tuple[Any, Array | bool]:
+        """Features with which `between` leaves out what few data need, and whether these data need it."""
+        return a, False
+
+    def rounding(self, a: Any) -> Array | None:
+        """The typical rounding error of the values of n rows in units of eps, or None where it is not known."""
+        return None
+
     def __add__(self, other: Kernel) -> Kernel:
         return Sum(self, other) if isinstance(other, Kernel) else NotImplemented
 

@@ -29,7 +29,7 @@ _SHOWS = 0.5  # power of eps: the relative error of a kernel value above which i
 
 # Features of n rows: X (n, p) for few columns, the result of `_about` for more.
 Features = Any
-_Many = tuple[Array, Array, Array]
+_Many = tuple[Array, ...]
 
 
 def _about(X: Array, middle: Array, weight: Array | None) -> _Many:
@@ -91,6 +91,8 @@ def _values(a: Features, b: Features, weight: Array | None, unit: Array) -> Arra
         return _exponential(_sum(_apart(a, b), weight), unit)
     # Comparing each distance with its rounding error would split the elementwise work of a CPU into several passes.
     value = _exponential(jnp.maximum(_by_product(a, b, weight), 0), unit)
+    if len(a) == 2:  # from `RBF.lean`
+        return value
     return when(_shows(a, b, unit), lambda _: _exponential(_by_differences(a, b, weight), unit), value)
 
 
@@ -154,6 +156,15 @@ class RBF(Kernel):
     def diagonal(self, a: Features) -> Array:
         """The values 1."""
         return jnp.ones_like((a[0] if isinstance(a, tuple) else a)[:, 0])
+
+    def lean(self, a: Features) -> tuple[Features, Array | bool]:
+        """The features for a product whose rounding is not visible, and whether it is."""
+        return (a[:2], _shows(a, a, self._split()[1])) if isinstance(a, tuple) else (a, False)
+
+    def rounding(self, a: Features) -> Array:
+        """That of a sum of differences, or of a product, whose terms may be much larger than the distance."""
+        unit = self._split()[1]
+        return 1 + unit * a[1].mean() if isinstance(a, tuple) else jnp.ones((), unit.dtype)
 
     def pair_features(self, X: Array, about: Array) -> Any:
         """Rows about the middle without their rounding, and of many columns their squares, as pairs."""

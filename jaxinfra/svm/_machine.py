@@ -13,8 +13,9 @@ from jax.custom_batching import sequential_vmap
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, implicit, rows
-from jaxinfra._core.finish import or_nan, settle
+from jaxinfra._core.finish import or_nan, settle, usable
 from jaxinfra._core.precision import dot
+from jaxinfra._core.stages import WHOLE, Rare, staged
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.kernels import Kernel, Precomputed
 from jaxinfra.solvers.dual import derivatives, kernel_rows, solver
@@ -61,27 +62,32 @@ def certificate_dtype(dtype: Any) -> Any:
     return np.dtype(np.float64) if jax.config.jax_enable_x64 else dtype  # type: ignore[attr-defined]
 
 
-def kernel_matrices(X: jax.Array, kernel: Kernel, *, full: bool | None = None) -> tuple[KernelMatrix, KernelMatrix]:
+def kernel_matrices(
+    X: jax.Array, kernel: Kernel, *, full: bool | None = None, rare: Rare = WHOLE
+) -> tuple[KernelMatrix, KernelMatrix]:
     """The kernel matrix of the rows, as constants, in the working precision and in that of certificates."""
     X, kernel = implicit.frozen((X, kernel))
     precomputed = isinstance(kernel, Precomputed)
     wide = certificate_dtype(X.dtype)
-    work = kernel_rows.of(kernel, X, precomputed=precomputed, full=full)
+    matrix = partial(kernel_rows.of, rare=rare)
+    work = matrix(kernel, X, precomputed=precomputed, full=full)
     if X.dtype == np.float64:
         # Where most of the cost is in rows of the matrix, these are first in float32; a function keeps its precision.
         kept = precomputed or contains(kernel, kernels.Custom) or kernel.times(work.features, X[:, 0]) is not None
-        exact = work if kept else kernel_rows.of(kernel, X, precomputed=False, full=None if full else full)
+        exact = work if kept else matrix(kernel, X, precomputed=False, full=None if full else full)
         if kept or exact.values is not None:
             return exact, exact
-        return kernel_rows.of(kernel, X, precomputed=False, dtype=np.dtype(np.float32), full=full), exact
+        return matrix(kernel, X, precomputed=False, dtype=np.dtype(np.float32), full=full), exact
     if wide != X.dtype:
-        return work, kernel_rows.of(kernel, X, precomputed=precomputed, dtype=wide, full=False)
-    return work, work if precomputed else kernel_rows.pairs(kernel, X)
+        return work, matrix(kernel, X, precomputed=precomputed, dtype=wide, full=False)
+    # The lean program has no use for pairs where the rounding of the values is known: see `certificate`.
+    single = precomputed or (rare.lean and kernel.rounding(work.features) is not None)
+    return work, work if single else kernel_rows.pairs(kernel, X)
 
 
 @sequential_vmap
 def _run(
-    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array, tol: jax.Array, max_iter: jax.Array
+    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array | None, tol: jax.Array, max_iter: jax.Array
 ) -> Solution:
     # One lane after the other: a batched loop runs until its slowest lane is done, and copies its state.
     return solver.solve(work, exact, dual, b, tol=tol, max_iter=max_iter)
@@ -89,28 +95,39 @@ def _run(
 
 def solve(
     X: jax.Array, kernel: Kernel, dual: Dual, init: jax.Array | None, *, tol: jax.Array, max_iter: jax.Array,
-    matrices: tuple[KernelMatrix, KernelMatrix] | None = None,
+    matrices: tuple[KernelMatrix, KernelMatrix] | None = None, rare: Rare = WHOLE,
 ) -> Found:  # fmt: skip
     """Minimise the dual; b and rho carry the derivatives by X, the kernel and the dual.
 
     init: (N,), made feasible first.  matrices: what `kernel_matrices` gives, where it is shared.
     """
-    work, exact = matrices or kernel_matrices(X, kernel)
-    fine = jnp.array(True)
+    work, exact = matrices or kernel_matrices(X, kernel, rare=rare)
     # Where values of the kernel overflow, the features or the diagonal are not finite.
-    checked = (X, kernel, dual.c, dual.lower, dual.upper, dual.total, work.diagonal, work.features)
-    for leaf in jax.tree.leaves(checked):
-        fine = fine & jnp.isfinite(leaf).all()
+    fine = kernel_rows.finite(X, kernel, dual.c, dual.lower, dual.upper, dual.total, work.diagonal, work.features)
     fixed = implicit.frozen(dual)
-    groups = [fixed.group == g for g in range(len(fixed.total))]
-    spread = jnp.stack([jnp.stack([jnp.where(g, v, 0).sum() for g in groups]) for v in (fixed.lower, fixed.upper)])
-    noise = 1e-5 * jnp.abs(fixed.total)
     feasible = (fixed.lower <= fixed.upper).all()
-    feasible = feasible & ((spread[0] - noise <= fixed.total) & (fixed.total <= spread[1] + noise)).all()
-    # A problem that cannot be solved is made trivial: all variables are fixed.
-    run = fixed._replace(**{k: jnp.where(fine & feasible, getattr(fixed, k), 0) for k in ("lower", "upper", "c")})
-    start = jnp.zeros_like(fixed.c) if init is None else jnp.where(jnp.isfinite(init), lax.stop_gradient(init), 0)
-    found = _run(work, exact, run, run.feasible(start), tol, max_iter)
+    if fixed.total is not None:
+        ends = [
+            jnp.stack([fixed.within(g, v, 0).sum() for g in range(fixed.groups)]) for v in (fixed.lower, fixed.upper)
+        ]
+        noise = 1e-5 * jnp.abs(fixed.total)
+        feasible &= ((ends[0] - noise <= fixed.total) & (fixed.total <= ends[1] + noise)).all()
+    sound, run = fine & feasible, fixed
+    if rare.lean:
+        rare.note(~sound)
+        max_iter = jnp.where(sound, max_iter, 0)
+    else:  # a problem that cannot be solved is made trivial: all variables are fixed
+        run = fixed._replace(**{k: jnp.where(sound, getattr(fixed, k), 0) for k in ("lower", "upper", "c")})
+    start = None
+    if init is not None:
+        start = run.feasible(jnp.where(jnp.isfinite(init), lax.stop_gradient(init), 0))
+    elif run.total is not None:
+        start = run.feasible(jnp.zeros_like(run.c))
+    if rare.lean:
+        found = solver.solve(work, exact, run, start, tol=tol, max_iter=max_iter, rare=rare)
+        rare.note(~usable(found.status))
+        return Found(found.b, found.rho, found.objective, found.violation, found.status, found.n_iter)
+    found = _run(work, exact, run, start, tol, max_iter)
     live = kernel_rows.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=False)
     base = exact if exact.diagonal.dtype == np.float64 else work
     point = derivatives.attach(live, dual, base, found.b, found.rho, found.g[0] + found.g[1])
@@ -125,8 +142,7 @@ def evaluate(X: jax.Array, kernel: Kernel, dual: Dual, b: jax.Array) -> tuple[ja
         kernel, X, precomputed=isinstance(kernel, Precomputed), dtype=certificate_dtype(X.dtype), full=False
     )
     wide = live.diagonal.dtype
-    dual = dual._replace(**{k: getattr(dual, k).astype(wide) for k in ("c", "lower", "upper", "total")})
-    b = b.astype(wide)
+    dual, b = dual.converted(wide), b.astype(wide)
     f = dual.tile(live.times(dual.by_row(b, live.n))) + dual.c
     return dual.objective(b, f).astype(X.dtype), dual.violation(b, f).astype(X.dtype)
 
@@ -203,4 +219,5 @@ def linear_coef(verb: str, params: Any) -> jax.Array:
 
 
 # The static arguments of the classifiers.
-compiled = partial(jax.jit, static_argnames=("classes", "balanced", "capacity"))
+_STATIC = ("classes", "balanced", "capacity")
+fitted, compiled = staged(static=_STATIC), partial(jax.jit, static_argnames=_STATIC)

@@ -13,6 +13,7 @@ from jax import lax
 from jaxinfra import kernels
 from jaxinfra._core import labels
 from jaxinfra._core.finish import usable, worst
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Status, SupportInfo
 from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _linear_kernel, _machine
@@ -33,10 +34,10 @@ def bounds(given: Given, C: Any, classes: int, balanced: bool) -> Labels:
     return data._replace(limit=jnp.where(C <= 0, -1, C * data.limit))
 
 
-def shared(X: jax.Array, kernel: kernels.Kernel) -> Any:
+def shared(X: jax.Array, kernel: kernels.Kernel, rare: Rare = WHOLE) -> Any:
     """The kernel matrix of `_linear_kernel.centred` rows for several machines: all of it unless it is very large."""
     X = _linear_kernel.centred(X, kernel)[0]
-    return _machine.kernel_matrices(X, kernel, full=True if X.shape[0] <= _machine.SHARED else None)
+    return _machine.kernel_matrices(X, kernel, full=True if X.shape[0] <= _machine.SHARED else None, rare=rare)
 
 
 def chosen(X: jax.Array, kernel: kernels.Kernel, at: jax.Array) -> jax.Array:
@@ -60,8 +61,7 @@ def hinge(sign: jax.Array, bound: jax.Array) -> Dual:
     limit = sign * bound
     # A negative bound leaves no point: 1..-1.
     lower, upper = (jnp.where(bound < 0, v, pick(limit, 0)) for v, pick in ((1, jnp.minimum), (-1, jnp.maximum)))
-    none = jnp.zeros(sign.shape, jnp.int32)
-    return Dual(-sign, lower, upper, none, jnp.zeros((1,), sign.dtype))
+    return Dual(-sign, lower, upper, None, None)
 
 
 class Machines(NamedTuple):
@@ -100,7 +100,7 @@ def each(X: jax.Array, data: Labels, classes: int, capacity: int, arrays: Any, s
 
 def fit(
     given: Given, data: Labels, init: jax.Array | None, build: Build, begin: Callable[..., jax.Array], finish: Finish,
-    *, tol: jax.Array, max_iter: jax.Array, classes: int, capacity: int, matrices: Any = None,
+    *, tol: jax.Array, max_iter: jax.Array, classes: int, capacity: int, matrices: Any = None, rare: Rare = WHOLE,
 ) -> tuple[jax.Array, jax.Array, SupportInfo]:  # fmt: skip
     """The coefficients, intercepts and figures of one machine or of all pairs.
 
@@ -110,12 +110,16 @@ def fit(
     X, centre = _linear_kernel.centred(given.X, kernel)
     n = X.shape[0]
 
-    def solve(X: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None, matrices: Any) -> Pair:
+    def solve(X: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None, matrices: Any, rare: Rare) -> Pair:
         dual = build(sign, w)
         b = None if start is None else begin(start, dual)
-        found = _machine.solve(X, kernel, dual, b, tol=tol, max_iter=max_iter, matrices=matrices)
-        # Without one of the two classes there is nothing to separate.
+        found = _machine.solve(X, kernel, dual, b, tol=tol, max_iter=max_iter, matrices=matrices, rare=rare)
         alone = ~(sign * w > 0).any() | ~(sign * w < 0).any()
+        if rare.lean:
+            machine = finish(found)
+            rare.note(alone | ~(machine.sound & data.valid))
+            return Pair(*machine[:2], found.status, found.n_iter, machine.objective, found.violation)
+        # Without one of the two classes there is nothing to separate.
         silent = alone & ((found.status == Status.CONVERGED) | (found.status == Status.INFEASIBLE)) & (w >= 0).all()
         coef, intercept, objective, sound = finish(found)
         undefined = ~sound & usable(found.status)
@@ -130,23 +134,29 @@ def fit(
 
     if classes == 2:
         sign = (2 * data.y - 1).astype(X.dtype)
-        pair = solve(X, jnp.where(data.valid, sign, 0), data.limit, init, matrices)
+        # All are absent where a label is wrong, which the lean program only notes.
+        sign = sign if rare.lean else jnp.where(data.valid, sign, 0)
+        pair = solve(X, sign, data.limit, init, matrices, rare)
     else:
-        work, exact = matrices or shared(given.X, kernel)
+        work, exact = matrices or shared(given.X, kernel, rare)
 
-        def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Pair:
-            start = None if start is None else start[at]
-            pair = solve(chosen(X, kernel, at), sign, w, start, (work.among(at), exact.among(at)))
-            return pair._replace(coef=jnp.zeros((n,), X.dtype).at[rows].set(pair.coef, mode="drop"))
+        def within(rows: jax.Array, at: jax.Array, sign: jax.Array, w: jax.Array, start: jax.Array | None) -> Any:
+            start, inner = None if start is None else start[at], Rare(lean=rare.lean)
+            pair = solve(chosen(X, kernel, at), sign, w, start, (work.among(at), exact.among(at)), inner)
+            pair = pair._replace(coef=jnp.zeros((n,), X.dtype).at[rows].set(pair.coef, mode="drop"))
+            return pair, jnp.asarray(inner.needed)
 
-        pair = each(X, data, classes, capacity, init, within)
+        pair, needed = each(X, data, classes, capacity, init, within)
+        rare.note(needed)
         pair = pair._replace(
             status=worst(pair.status), n_iter=pair.n_iter.sum(dtype=jnp.int32),
             objective=pair.objective.sum(), violation=pair.violation.max(),
         )  # fmt: skip
     intercept = _linear_kernel.outer(pair.intercept, pair.coef, X, centre, kernel)
-    coef, intercept = (jnp.where(data.valid, v, jnp.nan) for v in (pair.coef, intercept))
-    status = jnp.where(data.valid, pair.status, Status.DOMAIN).astype(jnp.int32)
+    coef, status = pair.coef, pair.status
+    if not rare.lean:
+        coef, intercept = (jnp.where(data.valid, v, jnp.nan) for v in (coef, intercept))
+        status = jnp.where(data.valid, status, Status.DOMAIN).astype(jnp.int32)
     support = (jnp.abs(coef) > 0).reshape(-1, n).any(0).sum(dtype=jnp.int32)
     return coef, intercept, SupportInfo(status, pair.n_iter, pair.objective, pair.violation, support)
 

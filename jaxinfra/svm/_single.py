@@ -13,6 +13,7 @@ from jaxinfra import kernels
 from jaxinfra._core import absent, checks, implicit, rows
 from jaxinfra._core.absent import or_ones
 from jaxinfra._core.centre import bulk
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Status, SupportInfo
 from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.svm import _input, _linear_kernel, _machine
@@ -57,23 +58,26 @@ def fit(
     return Fit(Machine(coef, intercept, given.X, kernel), info)
 
 
-@partial(jax.jit, static_argnames=("build", "zero_sum"))
+@staged(static=("build", "zero_sum"))
 @rows.replicated
 def _fit(
     given: Given, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, build: Callable[..., Dual],
-    zero_sum: bool,
+    zero_sum: bool, rare: Rare,
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:  # fmt: skip
     dual, kernel, level = read(given, build)
     n = given.X.shape[0]
     start = None if init is None else variables(init, dual)
     X, centre = _linear_kernel.centred(given.X, kernel) if zero_sum else (given.X, None)
-    found = _machine.solve(X, kernel, dual, start, tol=tol, max_iter=max_iter)
+    found = _machine.solve(X, kernel, dual, start, tol=tol, max_iter=max_iter, rare=rare)
     # Rows of weight 0 are absent, and without any row the parameters are undetermined.
     empty = (found.status == Status.CONVERGED) & ~(dual.lower < dual.upper).any()
-    coef, intercept = (jnp.where(empty, jnp.nan, v) for v in (dual.by_row(found.b, n), level - found.rho.mean()))
+    rare.note(empty)
+    coef, intercept, status = dual.by_row(found.b, n), level - found.rho.mean(), found.status
+    if not rare.lean:
+        coef, intercept = (jnp.where(empty, jnp.nan, v) for v in (coef, intercept))
+        status = jnp.where(empty, Status.SINGULAR, status).astype(jnp.int32)
     if centre is not None:
         intercept = _linear_kernel.outer(intercept, coef, X, centre, kernel)
-    status = jnp.where(empty, Status.SINGULAR, found.status).astype(jnp.int32)
     support = (jnp.abs(coef) > 0).sum(dtype=jnp.int32)
     return coef, intercept, kernel, SupportInfo(status, found.n_iter, found.objective, found.violation, support)
 

@@ -2,7 +2,6 @@ r"""Kernel ridge regression: least squares with an L2 penalty in the space of a 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from jaxinfra._core import absent, affine, checks, rows
 from jaxinfra._core.absent import or_ones
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Info
 from jaxinfra._core.verbs import public
 from jaxinfra.kernels import Kernel
@@ -109,13 +109,13 @@ def _read(given: Given, fit_intercept: bool) -> System:
     return System(X, y.reshape(len(y), -1), jnp.asarray(given.hyper[0], dtype) * w.sum(), kernel, w, centre)
 
 
-@partial(jax.jit, static_argnames="fit_intercept")
+@staged(static=("fit_intercept",))
 @rows.replicated
 def _fit(
-    given: Given, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool
+    given: Given, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, rare: Rare
 ) -> tuple[jax.Array, jax.Array, Kernel, Info]:
     problem = _read(given, fit_intercept)
-    (a, b), info, _ = kernel_ridge.solve(problem, tol, max_iter, fit_intercept=fit_intercept)
+    (a, b), info, _ = kernel_ridge.solve(problem, tol, max_iter, fit_intercept=fit_intercept, rare=rare)
     if fit_intercept:
         b = _linear_kernel.outer(b, a.T, problem.X, problem.centre, problem.kernel)
     coef, intercept = (a.T, b) if given.y.ndim > 1 else (a[:, 0], b[0])

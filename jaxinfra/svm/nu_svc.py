@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
 from jaxinfra._core.precision import eps, positive
+from jaxinfra._core.stages import Rare
 from jaxinfra._core.types import Fit, SupportInfo
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.dual.problem import Dual
@@ -104,6 +105,7 @@ def _build(nu: jax.Array, sign: jax.Array, w: jax.Array) -> Dual:
 
 def _begin(coef: jax.Array, dual: Dual) -> jax.Array:
     """The variables before their division by r."""
+    assert dual.total is not None
     there = jnp.maximum(coef, 0).sum()
     # Division, sum and product round, the sum differently from one device to the next.
     return dual.snapped(coef * (dual.total[0] / positive(there)), 32)
@@ -122,16 +124,16 @@ def _finish(found: Found) -> Machines:
     return Machines(found.b / r, middle / r, found.objective / (r * r), sound)
 
 
-@_machine.compiled
+@_machine.fitted
 @rows.replicated
 def _fit(
     given: Given, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool,
-    capacity: int,
+    capacity: int, rare: Rare,
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:  # fmt: skip
     data = _input.read_classes(given, classes, balanced)
     result = _one_vs_one.fit(
         given, data, init, partial(_build, *given.hyper), _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
-        capacity=capacity,
+        capacity=capacity, rare=rare,
     )  # fmt: skip
     return result[0], result[1], data.kernel, result[2]
 

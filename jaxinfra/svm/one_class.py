@@ -82,7 +82,7 @@ def _check(verb: str, X: Any, nu: Any, kernel: Any, sample_weight: Any) -> Any:
 def _build(y: None, w: jax.Array, nu: jax.Array) -> Dual:
     """One variable a row, within the weights."""
     lower, upper = _single.within((w < 0) | (nu <= 0), jnp.zeros_like(w), w)
-    return Dual(jnp.zeros_like(w), lower, upper, jnp.zeros(w.shape, jnp.int32), (nu * w.sum())[None])
+    return Dual(jnp.zeros_like(w), lower, upper, None, (nu * w.sum())[None])
 
 
 @public

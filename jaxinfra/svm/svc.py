@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from jaxinfra import kernels
 from jaxinfra._core import checks, rows
+from jaxinfra._core.stages import Rare
 from jaxinfra._core.types import Fit, SupportInfo
 from jaxinfra._core.verbs import public
 from jaxinfra.solvers.dual.problem import Dual
@@ -115,16 +116,16 @@ def _finish(found: Found) -> Machines:
     return Machines(found.b, -found.rho[0], found.objective, jnp.array(True))
 
 
-@_machine.compiled
+@_machine.fitted
 @rows.replicated
 def _fit(
     given: Given, init: jax.Array | None, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool,
-    capacity: int,
+    capacity: int, rare: Rare,
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:  # fmt: skip
     data = _one_vs_one.bounds(given, given.hyper[0], classes, balanced)
     result = _one_vs_one.fit(
         given, data, init, _one_vs_one.hinge, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
-        capacity=capacity,
+        capacity=capacity, rare=rare,
     )  # fmt: skip
     return result[0], result[1], data.kernel, result[2]
 
@@ -170,13 +171,13 @@ def path(
     return Fit(Machine(coef, intercept, given.X, kernel), info, {"n_classes": static["classes"]})
 
 
-@_machine.compiled
+@_machine.fitted
 @rows.replicated
 def _path(
-    given: Given, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool, capacity: int
+    given: Given, tol: jax.Array, max_iter: jax.Array, *, classes: int, balanced: bool, capacity: int, rare: Rare
 ) -> tuple[jax.Array, jax.Array, kernels.Kernel, SupportInfo]:
     kernel = _input.kernel_of(given)
-    matrices = _one_vs_one.shared(given.X, kernel)
+    matrices = _one_vs_one.shared(given.X, kernel, rare)
 
     def one(carry: tuple[jax.Array, jax.Array], C: jax.Array) -> Any:
         coef, last = carry  # and its bounds
@@ -184,15 +185,18 @@ def _path(
         # What was at its bound is there again; what was free has some reason to be where it is.
         now, before = jnp.broadcast_to(data.limit, shape), jnp.broadcast_to(last, shape)
         coef = jnp.where(jnp.abs(coef) >= before, jnp.sign(coef) * now, coef)
+        inner = Rare(lean=rare.lean)
         found = _one_vs_one.fit(
             given, data, coef, _one_vs_one.hinge, _begin, _finish, tol=tol, max_iter=max_iter, classes=classes,
-            capacity=capacity, matrices=matrices,
+            capacity=capacity, matrices=matrices, rare=inner,
         )  # fmt: skip
-        return (lax.stop_gradient(jnp.where(jnp.isfinite(found[0]), found[0], 0)), data.limit), found
+        last = lax.stop_gradient(jnp.where(jnp.isfinite(found[0]), found[0], 0))
+        return (last, data.limit), (found, jnp.asarray(inner.needed))
 
     shape = (*((pairs,) if (pairs := _one_vs_one.pairs(classes)) else ()), given.X.shape[0])
     start = (jnp.zeros(shape, given.X.dtype), jnp.ones(given.X.shape[:1], given.X.dtype))
-    _, (coef, intercept, info) = lax.scan(one, start, given.hyper[0])
+    _, ((coef, intercept, info), needed) = lax.scan(one, start, given.hyper[0])
+    rare.note(needed)
     return coef, intercept, kernel, info
 
 

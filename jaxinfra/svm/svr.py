@@ -98,7 +98,7 @@ def _build(y: jax.Array, w: jax.Array, C: jax.Array, epsilon: jax.Array) -> Dual
     up, down = _single.within(bad, zero, bound), _single.within(bad, -bound, zero)
     lower, upper = jnp.concatenate([up[0], down[0]]), jnp.concatenate([up[1], down[1]])
     c = jnp.concatenate([epsilon - y, -epsilon - y])
-    return Dual(c, lower, upper, jnp.zeros(c.shape, jnp.int32), jnp.zeros((1,), y.dtype))
+    return Dual(c, lower, upper, None, None)
 
 
 @public

@@ -47,12 +47,12 @@ class _Ends(NamedTuple):
 
 def _ends(dual: Dual, b: jax.Array, f: jax.Array, free: jax.Array) -> _Ends:
     variable, share, empty = [], [], []
-    for g in range(len(dual.total)):
-        sides = [jnp.where(dual.group == g, side, -jnp.inf) for side in dual.sides(b, f)]
+    for g in range(dual.groups):
+        sides = [dual.within(g, side, -jnp.inf) for side in dual.sides(b, f)]
         variable.append(jnp.stack([side.argmax() for side in sides]))
         present = jnp.stack([side.max() > -jnp.inf for side in sides]).astype(b.dtype)
         share.append(present / jnp.maximum(present.sum(), 1))
-        empty.append(~(free & (dual.group == g)).any())
+        empty.append(~dual.within(g, free, False).any())
     return _Ends(jnp.stack(variable), jnp.stack(share), jnp.stack(empty))
 
 
@@ -70,15 +70,15 @@ def attach(
     at_upper = b >= dual.upper
     f = dual.tile(g) + dual.c
     ends = _ends(dual, b, f, free)
-    groups = jnp.stack([dual.group == k for k in range(G)]).astype(b.dtype)
+    groups = jnp.stack([dual.within(k, jnp.ones_like(b), 0) for k in range(G)])
     inside = groups * free.astype(b.dtype)[None]
 
     def residual(x: Point) -> Point:
         f = live.tile(live_matrix.times(live.by_row(x.b, n))) + live.c
         bound = jnp.where(at_upper, live.upper, live.lower)
-        first = jnp.where(free, f - x.rho[live.group], x.b - bound)
+        first = jnp.where(free, f - dual.of_group(x.rho), x.b - bound)
         middle = x.rho - (ends.share * f[ends.variable]).sum(1)
-        return Point(first, jnp.where(ends.empty, middle, dot(groups, x.b) - live.total))
+        return Point(first, jnp.where(ends.empty, middle, dot(groups, x.b) - (0 if live.total is None else live.total)))
 
     wide = matrix.diagonal.dtype
 

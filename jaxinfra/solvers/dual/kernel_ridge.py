@@ -16,6 +16,7 @@ from jaxinfra._core import implicit
 from jaxinfra._core.finish import finish
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, positive, tolerance
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Fit, Info, Status
 from jaxinfra.kernels import Kernel, Precomputed
 from jaxinfra.solvers.dual import kernel_rows
@@ -52,20 +53,22 @@ class Solution(NamedTuple):
     b: jax.Array  # (k,)
 
 
-def solve(live: System, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool) -> Fit:
+def solve(live: System, tol: jax.Array | None, max_iter: jax.Array, *, fit_intercept: bool, rare: Rare = WHOLE) -> Fit:
     """Solve the system: Fit(Solution, Info)."""
     fixed = implicit.frozen(live)
     X, y, ridge, kernel, w, _ = fixed
     dtype = X.dtype
     tol = tolerance(tol, dtype)
     sound = (w >= 0).all() & (w.sum() > 0) & (ridge > 0)
-    work = kernel_rows.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=True)
+    work = kernel_rows.of(kernel, X, precomputed=isinstance(kernel, Precomputed), full=True, rare=rare)
     K = work.values
     assert K is not None
-    finite = jnp.array(True)
     # Where kernel values overflow, the features or the diagonal are not finite.
-    for leaf in jax.tree.leaves((X, jnp.where(w[:, None] > 0, y, 0), ridge, kernel, w, work.features, diagonal(K))):
-        finite &= jnp.isfinite(leaf).all()
+    counted = jnp.where(w[:, None] > 0, y, 0)
+    finite = kernel_rows.finite(X, counted, ridge, kernel, w, work.features, diagonal(K))
+    if rare.lean:
+        rare.note(~(sound & finite))
+        sound = finite = jnp.array(True)
     # A row of weight w is one whose penalty is divided by w: with S = sqrt(w), (S K S + ridge) S^-1 a = S (y - b).
     S = jnp.sqrt(jnp.where(sound & finite, w, 1))[:, None]
     M = S * K * S.T + jnp.where(sound & finite, ridge, 1) * jnp.eye(len(y), dtype=dtype)
@@ -102,6 +105,9 @@ def solve(live: System, tol: jax.Array | None, max_iter: jax.Array, *, fit_inter
     (found, worst), _, n_iter = drive(correct, start, max_iter=max_iter)
     optimality = (jnp.maximum(worst, jnp.abs(found.a.sum(0)).max()) if fit_intercept else worst) / size
 
+    if rare.lean:
+        return _conclude(found, found, K, y, ridge, w, optimality, n_iter, tol, sound, finite)
+
     # The derivative of  ridge a - w (y - K a - b) = 0,  sum a = 0,  at a = S z.
     def residual(s: Solution) -> Solution:
         r = live.y - live.times(s.a) - s.b[None]
@@ -117,12 +123,21 @@ def solve(live: System, tol: jax.Array | None, max_iter: jax.Array, *, fit_inter
         rest = c[None] if fit_intercept else jnp.zeros_like(c)[None]
         return Solution((u.a - dot(K, S * z) - rest) / ridge, c)
 
-    a, b = implicit.root(residual, found, inverse, transposed)
-    r = y - dot(K, found.a) - found.b[None]
-    value = 0.5 * (dot(w, jnp.where(w[:, None] > 0, r * r, 0)).sum() + ridge * (found.a * dot(K, found.a)).sum())
+    point = implicit.root(residual, found, inverse, transposed)
+    return _conclude(point, found, K, y, ridge, w, optimality, n_iter, tol, sound, finite)
+
+
+def _conclude(
+    point: Solution, found: Solution, K: jax.Array, y: jax.Array, ridge: jax.Array, w: jax.Array, optimality: jax.Array,
+    n_iter: jax.Array, tol: jax.Array, sound: jax.Array, finite: jax.Array,
+) -> Fit:  # fmt: skip
+    """The point, which is the solution found with its derivatives, with its figures and status."""
+    Ka = dot(K, found.a)
+    r = y - Ka - found.b[None]
+    value = 0.5 * (dot(w, jnp.where(w[:, None] > 0, r * r, 0)).sum() + ridge * (found.a * Ka).sum())
     status = jnp.where(optimality <= tol, Status.CONVERGED, Status.STALLED)
     return finish(
-        Solution(a, b),
+        point,
         Info(status, n_iter, value / jnp.where(sound, w.sum(), 1), optimality),
         (finite, Status.NONFINITE),
         (sound & jnp.isfinite(optimality), Status.SINGULAR),

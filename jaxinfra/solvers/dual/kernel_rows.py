@@ -21,6 +21,7 @@ from jaxinfra._core import compensated
 from jaxinfra._core.centre import bulk
 from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot
+from jaxinfra._core.stages import WHOLE, Rare
 
 FULL = 2**25  # bytes up to which the whole matrix is computed at once
 BYTES = 300_000_000  # of the ring: the first touch of memory costs as much as computing the row that goes there
@@ -28,6 +29,7 @@ _MISSES = 64, 32  # rows in a group computed by one product: large groups first,
 _GROUP = 6_000_000  # ... and small ones alone where more bytes would leave the cache before they are read
 _HITS = 16  # rows read at a time
 _ROWS = 256  # in a block of the product with a vector
+_FEW = 32  # rows whose sum is taken without pairs: over all rows, if sorted by class, it rounds four times as much
 
 
 class Ring(NamedTuple):
@@ -78,17 +80,21 @@ class KernelMatrix(NamedTuple):
         assert ring is not None
         slot, used = ring.slot[rows], factors != 0
         hits, misses = used & (slot >= 0), used & (slot < 0)
+        # One sort gives the places of the hits, then those of the misses.
+        q = len(rows)
+        each = jnp.arange(q, dtype=jnp.int32)
+        order = lax.sort(jnp.where(hits, each, jnp.where(misses, each + q, 2 * q))) % q
+        order = jnp.pad(order, (0, _MISSES[0]))
+        known, all_ = hits.sum(dtype=jnp.int32), used.sum(dtype=jnp.int32)
         # Rows in the ring are read before new ones overwrite any.
-        total = _known(ring, slot, factors, hits)
-        return self._unknown(ring, rows, factors, misses, total)
+        total = _known(ring, slot, factors, order, known)
+        return self._unknown(ring, rows, factors, order, known, all_, total)
 
     def _unknown(
-        self, ring: Ring, rows: jax.Array, factors: jax.Array, misses: jax.Array, total: jax.Array
-    ) -> tuple[Ring, jax.Array]:
-        q, n, slots = len(rows), self.n, len(ring.owner)
-        count = misses.sum(dtype=jnp.int32)
-        order = jnp.nonzero(misses, size=q, fill_value=0)[0].astype(jnp.int32)
-        order = jnp.pad(order, (0, _MISSES[0]))
+        self, ring: Ring, rows: jax.Array, factors: jax.Array, order: jax.Array, known: jax.Array, count: jax.Array,
+        total: jax.Array,
+    ) -> tuple[Ring, jax.Array]:  # fmt: skip
+        n, slots = self.n, len(ring.owner)
 
         def group(size: int, carry: tuple[jax.Array, Ring, jax.Array]) -> tuple[jax.Array, Ring, jax.Array]:
             done, ring, total = carry
@@ -110,7 +116,7 @@ class KernelMatrix(NamedTuple):
             ring = Ring(held, slot, lax.dynamic_update_slice(ring.owner, owner, (head,)), head + left)
             return done + size, ring, total
 
-        carry = (jnp.int32(0), ring, total)
+        carry = (known, ring, total)
         large, small = _MISSES
         if large * n * ring.rows.dtype.itemsize <= _GROUP:
             carry = lax.while_loop(lambda c: c[0] + large <= count, partial(group, large), carry)
@@ -140,9 +146,27 @@ class KernelMatrix(NamedTuple):
 
         return lax.map(block, rows).reshape(-1)[:n]
 
-    def exactly(self, rows: jax.Array, columns: jax.Array, factors: jax.Array) -> Pair:
-        """The sum over the columns of factor times K, (len(rows),), in float64 or in double-word float32."""
-        if self.diagonal.dtype == jnp.float64:
+    def all_times(self, v: jax.Array) -> Pair:
+        """The product K v, (n,), where `times` is quick, with sums over the rows that round as those over few."""
+        zero = jnp.zeros_like(v)
+        if self.values is None:
+            return self.times(v), zero
+        values, n = self.values, self.n
+        size = min(_FEW, n)
+
+        def some(i: jax.Array, total: Pair) -> Pair:
+            # The last rows start where a whole piece of them is left: those before have had their turn.
+            start = jnp.minimum(i * size, n - size)
+            factors = lax.dynamic_slice(v, (start,), (size,))
+            factors = jnp.where(jnp.arange(size, dtype=jnp.int32) < i * size - start, 0, factors)
+            rows = lax.dynamic_slice(values, (start, jnp.zeros_like(start)), (size, n))
+            return compensated.add(total, (dot(factors, rows), zero))
+
+        return lax.fori_loop(jnp.int32(0), jnp.int32(-(-n // size)), some, (zero, zero))
+
+    def exactly(self, rows: jax.Array, columns: jax.Array, factors: jax.Array, *, plain: bool) -> Pair:
+        """The sum over the columns of factor times K, (len(rows),): plain, or in double-word float32."""
+        if plain:
             value = dot(self.between(rows, columns), factors)
             return value, jnp.zeros_like(value)
         if self.values is not None:
@@ -150,8 +174,8 @@ class KernelMatrix(NamedTuple):
             hi, lo = value, jnp.zeros_like(value)
         else:
             hi, lo = self.kernel.pairs(self.take(rows), self.take(columns))
-        high, low = compensated.matmul((hi, lo), (factors[None], jnp.zeros_like(factors[None])))
-        return high[:, 0], low[:, 0]
+        high, low = compensated.mul(hi, jnp.broadcast_to(factors[None], hi.shape))
+        return compensated.sum_pairs((high, low + lo * factors[None]), 1)
 
     def among(self, rows: jax.Array) -> KernelMatrix:
         """The kernel matrix of some rows alone."""
@@ -161,12 +185,19 @@ class KernelMatrix(NamedTuple):
         )
 
 
-def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> jax.Array:
+def places(mask: jax.Array, padding: int) -> tuple[jax.Array, jax.Array]:
+    """The places (n + padding,) where a mask is true, in order and then any others, and their number.
+
+    One sort, where `jnp.nonzero` is a cumulative sum and a scatter: ten kernels.
+    """
+    n = len(mask)
+    order = lax.sort(jnp.where(mask, jnp.arange(n, dtype=jnp.int32), n))
+    return jnp.pad(jnp.minimum(order, n - 1), (0, padding)), mask.sum(dtype=jnp.int32)
+
+
+def _known(ring: Ring, slot: jax.Array, factors: jax.Array, order: jax.Array, count: jax.Array) -> jax.Array:
     """The sum over rows that the ring holds, a few at a time, each read once in place."""
-    q, n = len(slot), ring.rows.shape[1]
-    size = min(_HITS, q)
-    count = hits.sum(dtype=jnp.int32)
-    order = jnp.pad(jnp.nonzero(hits, size=q, fill_value=0)[0].astype(jnp.int32), (0, size))
+    n, size = ring.rows.shape[1], min(_HITS, len(slot))
     each = jnp.arange(size, dtype=jnp.int32)
 
     def group(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -182,6 +213,15 @@ def _known(ring: Ring, slot: jax.Array, factors: jax.Array, hits: jax.Array) -> 
     return lax.while_loop(lambda carry: carry[0] < count, group, (jnp.int32(0), total))[1]
 
 
+def finite(*trees: Any) -> jax.Array:
+    """Whether no leaf holds NaN or inf: one sum for all leaves of a shape, in which 0 times these is NaN."""
+    sums: dict[Any, jax.Array] = {}
+    for leaf in jax.tree.leaves(trees):
+        key = (leaf.shape, leaf.dtype)
+        sums[key] = 0 * leaf + sums[key] if key in sums else 0 * leaf
+    return jnp.stack([v.sum() == 0 for v in sums.values()]).all()
+
+
 def pairs(kernel: Any, X: jax.Array) -> KernelMatrix:
     """The Gram matrix with features for `kernel.pairs`, which gives its values as pairs."""
     about = kernel.middle(X)
@@ -189,7 +229,9 @@ def pairs(kernel: Any, X: jax.Array) -> KernelMatrix:
     return KernelMatrix(kernel, kernel.pair_features(X, about), None, kernel.diagonal(features))
 
 
-def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full: bool | None = None) -> KernelMatrix:
+def of(
+    kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full: bool | None = None, rare: Rare = WHOLE
+) -> KernelMatrix:
     """The Gram matrix of the rows of X, or X itself where it holds the values.
 
     dtype: what to compute in, that of X by default; full: whether to compute all values now, by default if few.
@@ -203,6 +245,9 @@ def of(kernel: Any, X: jax.Array, *, precomputed: bool, dtype: Any = None, full:
     # Rows are centred before the conversion to `dtype` drops digits.
     about = kernel.middle(X) if wide == dtype else bulk(X)
     features, kernel = jax.tree.map(lambda v: v.astype(dtype), (kernel.features(X, about), kernel))
+    if rare.lean:
+        features, needed = kernel.lean(features)
+        rare.note(needed)
     if full is None:
         full = n * n * jnp.dtype(dtype).itemsize <= FULL
     values = kernel.between(features, features) if full else None

@@ -45,9 +45,9 @@ class _State(NamedTuple):
 
 def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: int) -> jax.Array:
     """A point (q,) whose objective is not above that of b, with the same sums; f = K b + c at b."""
-    K, lower, upper, group = block
+    K, lower, upper, _ = block
     dtype = b.dtype
-    member = group[None] == jnp.arange(groups, dtype=jnp.int32)[:, None]  # (G, q)
+    member = members(block, groups)
     inside = member.astype(dtype)
     sums, fixed = dot(inside, b), ~(lower < upper)
 
@@ -112,6 +112,13 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, groups: i
     kept = (jnp.abs(dot(inside, move)) <= 64 * eps(dtype) * dot(inside, jnp.abs(b) + jnp.abs(move))).all()
     descends = (slope < 0) & jnp.isfinite(curvature) & kept
     return jnp.where(descends, jnp.clip(b + t * move, lower, upper), b)
+
+
+def members(block: Block, groups: int) -> jax.Array:
+    """Which variables belong to each group: (G, q)."""
+    if block.group is None:
+        return jnp.ones((1, len(block.lower)), bool)
+    return block.group[None] == jnp.arange(groups, dtype=jnp.int32)[:, None]
 
 
 def balance(b: jax.Array, lower: jax.Array, upper: jax.Array, inside: jax.Array, sums: jax.Array) -> jax.Array:

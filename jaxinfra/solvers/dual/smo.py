@@ -14,7 +14,7 @@ Source: Fan, Chen and Lin 2005 (WSS 2); Keerthi and Gilbert 2002 for groups.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ class Block(NamedTuple):
     K: jax.Array  # (q, q)
     lower: jax.Array  # (q,); a variable with lower = upper stays where it is
     upper: jax.Array
-    group: jax.Array  # (q,) int32
+    group: jax.Array | None  # (q,) int32; None: one group
 
 
 class State(NamedTuple):
@@ -59,7 +59,10 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
     # Rounding of K_ii + K_jj - 2 K_ij: below it, the curvature is zero (duplicated rows) or negative (indefinite K).
     floor = 4 * eps(dtype) * jnp.abs(diagonal)
     tiny = jnp.asarray(jnp.finfo(dtype).tiny, dtype)
-    inside = [group == g for g in range(groups)]
+
+    def inside(g: int, v: jax.Array, other: Any) -> jax.Array:
+        """Values v (q,) of the variables of group g, and others elsewhere."""
+        return v if group is None else jnp.where(group == g, v, other)
 
     def at(v: jax.Array, i: jax.Array) -> jax.Array:
         return lax.dynamic_index_in_dim(v, i, keepdims=False)
@@ -71,8 +74,8 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
         gain, eta, row, first = jnp.zeros((q,), dtype), jnp.ones((q,), dtype), [], []
         for g in range(groups):
             # Violations against the largest f: near the solution these are small, so the shortened keys resolve them.
-            beyond = jnp.where(down & inside[g], f, -jnp.inf).max() - f
-            i, some = _argmax(beyond, up & inside[g] & (beyond >= 0))
+            beyond = inside(g, jnp.where(down, f, -jnp.inf), -jnp.inf).max() - f
+            i, some = _argmax(beyond, inside(g, up & (beyond >= 0), False))
             gap = jnp.where(some, jnp.maximum(gap, at(beyond, i)), gap)
             top = jnp.where(some, -at(f, i), -jnp.inf)
             Ki = lax.dynamic_slice(K, (i, jnp.int32(0)), (1, q))[0]
@@ -80,11 +83,12 @@ def solve(block: Block, b: jax.Array, f: jax.Array, *, tol: jax.Array, max_iter:
             first.append(i)
             curvature = jnp.maximum(at(diagonal, i) + diagonal - 2 * Ki, at(floor, i) + floor + tiny)
             # In a group without a variable that may go up, the gain is minus infinity.
-            gain, eta = jnp.where(inside[g], top + f, gain), jnp.where(inside[g], curvature, eta)
+            gain, eta = inside(g, top + f, gain), inside(g, curvature, eta)
         better = down & (gain > 0)
         j, some = _argmax(gain * gain / eta, better)
         i, Ki = first[0], row[0]
         for g in range(1, groups):
+            assert group is not None
             here = at(group, j) == g
             i, Ki = jnp.where(here, first[g], i), jnp.where(here, row[g], Ki)
         room_i, room_j = at(upper, i) - at(b, i), at(b, j) - at(lower, j)

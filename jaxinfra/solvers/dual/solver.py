@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxinfra._core.compensated import Pair
-from jaxinfra._core.loop import drive, when
+from jaxinfra._core.loop import drive
+from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.dual import certificate, decomposition
 from jaxinfra.solvers.dual.kernel_rows import KernelMatrix
@@ -60,62 +61,83 @@ class _Round(NamedTuple):
 
 
 def _rounds(
-    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array,
-    near: bool = False, rough: bool = False,
+    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array | None, *, tol: jax.Array, max_iter: jax.Array,
+    rare: Rare, near: bool = False, rough: bool = False,
 ) -> Solution:  # fmt: skip
-    """Block method and certificate in turns; near, rough: as in `decomposition`."""
+    """Block method and certificate in turns; near, rough: as in `decomposition`.
+
+    The lean program takes one turn, and does not try Newton's method.  Where it lacks float64, its certificate is that
+    of the working precision, if the rounding of f cannot matter.
+    """
+    lean = rare.lean
+    single = exact.diagonal.dtype != jnp.float64
+    plain = lean and single and work.kernel.rounding(work.features) is not None
 
     def one(r: _Round) -> _Round:
-        step = partial(decomposition.block, work, exact, dual, r.target, rough=rough)
+        step = partial(decomposition.block, work, exact, dual, r.target, rough=rough, lean=lean)
         met = r.state.violation < r.target
         state, status, n_iter = drive(step, r.state, max_iter=jnp.where(met, 0, max_iter - r.n_iter))
-        check = certificate.certify(exact, dual, state.b, state.g, tol)
-        status = jnp.where(met | (check.bound < tol), Status.CONVERGED, status).astype(jnp.int32)
-        inf = jnp.asarray(jnp.inf, b.dtype)
-        state = state._replace(g=check.g, violation=check.bound, best=inf, since=jnp.int32(0))
-        return _Round(state, 0.5 * r.target, check.bound, status, r.n_iter + n_iter, r.rounds + 1)
+        g, bound = state.g, state.violation
+        if not (lean and rough):  # which `_float32` certifies
+            g, bound = certificate.certify(work if plain else exact, dual, state.b, g, tol, rare=rare, plain=plain)
+        status = jnp.where(met | (bound < tol), Status.CONVERGED, status).astype(jnp.int32)
+        history = decomposition.anew(state.history)
+        state = state._replace(g=g, violation=bound, history=history)
+        return _Round(state, 0.5 * r.target, bound, status, r.n_iter + n_iter, r.rounds + 1)
 
     def again(r: _Round) -> jax.Array:
         unproven = (r.status == Status.CONVERGED) & ~(r.violation < tol)
         return (r.rounds == 0) | (unproven & (r.rounds < _ROUNDS))
 
     start = decomposition.start(work, dual, b, near=near)
-    ready = _Round(start, tol, start.violation, jnp.int32(Status.MAX_ITER), jnp.int32(0), jnp.int32(0))
-    r = lax.while_loop(again, one, ready)
-    return _solution(dual, r.state.b, r.state.g, r.violation, tol, r.status, r.n_iter)
+    # In float32 the method ends a little below tol, so that the rounding of f seldom decides.
+    target = 0.9 * tol if single else tol
+    ready = _Round(start, target, start.violation, jnp.int32(Status.MAX_ITER), jnp.int32(0), jnp.int32(0))
+    r = one(ready) if lean else lax.while_loop(again, one, ready)
+    found = _solution(dual, r.state.b, r.state.g, r.violation, tol, r.status, r.n_iter)
+    if not rough:  # else `_float32` decides
+        rare.note((found.status == Status.STALLED) | r.state.tried)
+        if plain:
+            doubtful = r.violation + certificate.rounding(work, r.state.b) >= tol
+            rare.note((found.status == Status.CONVERGED) & doubtful)
+    return found
 
 
 def _float32(
-    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array
-) -> Solution:
+    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array | None, *, tol: jax.Array, max_iter: jax.Array,
+    rare: Rare,
+) -> Solution:  # fmt: skip
     """The solution with a matrix in float32, certified in float64."""
-    dtype, wide = work.diagonal.dtype, b.dtype
-    quick = dual._replace(**{k: getattr(dual, k).astype(dtype) for k in ("c", "lower", "upper", "total")})
-    start = quick.feasible(b.astype(dtype))
+    dtype, wide = work.diagonal.dtype, dual.c.dtype
+    quick = dual.converted(dtype)
+    start = None if b is None else quick.feasible(b.astype(dtype))
     # A little below tol, for what the rounding back changes.
-    s = _rounds(work, exact, quick, start, tol=(0.95 * tol).astype(dtype), max_iter=max_iter, rough=True)
-    # Variables that did not move keep their float64 digits, and those at a bound take the bound of float64.
-    moved = jnp.where(s.b != start, s.b.astype(wide), b)
+    s = _rounds(work, exact, quick, start, tol=(0.95 * tol).astype(dtype), max_iter=max_iter, rare=rare, rough=True)
+    moved = s.b.astype(wide)
+    if b is not None:  # variables that did not move keep their float64 digits
+        moved = jnp.where(s.b != start, moved, b)
+    # Those at a bound take the bound of float64.
     moved = jnp.where(s.b <= quick.lower, dual.lower, jnp.where(s.b >= quick.upper, dual.upper, moved))
-    b = dual.feasible(jnp.where(jnp.isfinite(s.b).all(), moved, b))
-    g = s.g[0].astype(wide) + s.g[1].astype(wide)
-    check = certificate.certify(exact, dual, b, (g, jnp.zeros_like(g)), tol)
-    return _solution(dual, b, check.g, check.bound, tol, s.status, s.n_iter)
+    b = dual.feasible(jnp.where(jnp.isfinite(s.b).all(), moved, 0 if b is None else b), near=rare.lean)
+    near = s.g[0].astype(wide) + s.g[1].astype(wide)
+    g, bound = certificate.certify(exact, dual, b, (near, jnp.zeros_like(near)), tol, rare=rare)
+    return _solution(dual, b, g, bound, tol, s.status, s.n_iter)
 
 
 def solve(
-    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array, *, tol: jax.Array, max_iter: jax.Array
-) -> Solution:
-    """Minimise the dual from a feasible b.
+    work: KernelMatrix, exact: KernelMatrix, dual: Dual, b: jax.Array | None, *, tol: jax.Array, max_iter: jax.Array,
+    rare: Rare = WHOLE,
+) -> Solution:  # fmt: skip
+    """Minimise the dual from a feasible b, None for zeros.
 
     exact: the same matrix in the precision of the certificate, and if `work` is in less than b's, also for the end.
     """
-    if work.diagonal.dtype == b.dtype:
-        return _rounds(work, exact, dual, b, tol=tol, max_iter=max_iter)
+    if work.diagonal.dtype == dual.c.dtype:
+        return _rounds(work, exact, dual, b, tol=tol, max_iter=max_iter, rare=rare)
 
     def finish(s: Solution) -> Solution:
-        found = _rounds(exact, exact, dual, s.b, tol=tol, max_iter=max_iter - s.n_iter, near=True)
+        found = _rounds(exact, exact, dual, s.b, tol=tol, max_iter=max_iter - s.n_iter, rare=rare, near=True)
         return found._replace(n_iter=s.n_iter + found.n_iter)
 
-    first = _float32(work, exact, dual, b, tol=tol, max_iter=max_iter)
-    return when((first.status != Status.CONVERGED) & (first.n_iter < max_iter), finish, first)
+    first = _float32(work, exact, dual, b, tol=tol, max_iter=max_iter, rare=rare)
+    return rare.when((first.status != Status.CONVERGED) & (first.n_iter < max_iter), finish, first)
