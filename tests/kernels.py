@@ -60,13 +60,15 @@ def data() -> Data:
 def lean(name: str) -> kernels.Kernels:
     """The kernels of what a call with arrays compiles."""
     before = aot.live()
-    jax.block_until_ready(FITS[name](*data()))
+    with jax.enable_x64(False):
+        jax.block_until_ready(FITS[name](*data()))
     return aot.kernels_since(before)
 
 
 def whole(name: str) -> kernels.Kernels:
     """The kernels of the program of `jit`."""
-    return kernels.count(jax.jit(FITS[name]).lower(*data()).compile().as_text())
+    with jax.enable_x64(False):
+        return kernels.count(jax.jit(FITS[name]).lower(*data()).compile().as_text())
 
 
 PROGRAMS = {"lean": lean, "whole": whole}

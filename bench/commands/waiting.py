@@ -12,8 +12,6 @@ import sys
 import tempfile
 from importlib import metadata
 
-from asv.machine import Machine
-
 from bench.commands import figures
 from bench.report import static_page, tables
 from bench.runner import process, records
@@ -87,6 +85,8 @@ def _load():
 
 def conditions(before):
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "jaxlib", "numpy", "scikit-learn"))
+    from asv.machine import Machine
+
     lines = [f"Processor: {Machine.get_defaults().get('cpu', '?')}, {os.cpu_count()} cores", f"Versions: {versions}"]
     if before is not None:
         said = "the machine was left alone" if before < BUSY else "**other programs used the machine**: measure again"

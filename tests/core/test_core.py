@@ -269,7 +269,7 @@ def test_the_compiler_is_not_made_to_search_rows(capfd):
     seconds, and print a warning."""
 
     def frame(X):
-        return design.provisional(X, jnp.ones_like(X[:, 0]), True, blocked=True)
+        return design.provisional((X,), jnp.ones_like(X[:, 0]), True, blocked=True)
 
     jax.jit(frame).lower(jax.ShapeDtypeStruct((500_000, 1), jnp.float32)).compile()
     assert "Constant folding" not in capfd.readouterr().err
@@ -284,7 +284,7 @@ def test_a_constant_column_has_its_value_for_a_centre(blocked):
     w = rng.integers(0, 3, (4, 300)).astype(float)
 
     def frame(X, w):
-        return design.provisional(X, w, True, blocked=blocked)
+        return design.provisional((X,), w, True, blocked=blocked)
 
     def held(centre, scale, constants=X[0, :3]):
         np.testing.assert_array_equal(centre[:3], constants)

@@ -57,7 +57,8 @@ def moments(
     inverse = 1 / scale  # exact: powers of two
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        V = jnp.pad(jnp.concatenate([X, y], 1), ((0, 0), (first, 0)), constant_values=1)
+        one = [jnp.ones_like(X[:, :1])] if centre else []
+        V = jnp.concatenate([*one, X, y], 1)
         V, w = masked((V - origin[None]) * inverse[None], w)
         V = V.astype(jnp.float32 if single else dtype)
         Vw = by_row(None if w is None else w.astype(V.dtype), V)

@@ -37,7 +37,8 @@ class Factor(NamedTuple):
         eye = jnp.eye(q, dtype=H.dtype)
         size = diagonal(H)
         keep = size > 0 if free is None else (size > 0) & free
-        scale = jnp.where(keep, lax.rsqrt(positive(size)), 0)
+        scale = lax.rsqrt(positive(size))
+        scale = scale if free is None else jnp.where(free, scale, 0)
         A = H * scale[:, None] * scale[None] + jnp.where(keep, 0, 1)[:, None].astype(H.dtype) * eye
 
         def factor(ridge: float) -> jax.Array:
