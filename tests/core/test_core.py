@@ -289,7 +289,8 @@ def test_a_constant_column_has_its_value_for_a_centre(blocked):
     def held(centre, scale, constants=X[0, :3]):
         np.testing.assert_array_equal(centre[:3], constants)
         np.testing.assert_array_equal(scale[:3], 1)
-        assert abs(centre[3]) < 1 and 1 <= scale[3] <= 4 and scale[4] <= 1e-9
+        # Of normal values, some 20 of which are sampled and count; in one lane all are within 1 of the centre.
+        assert abs(centre[3]) < 1 and 0.5 <= scale[3] <= 4 and scale[4] <= 1e-9
 
     held(*jax.jit(frame)(X, None))
     lanes = [np.where((w > 0)[..., None], X, 99.0)[k] for k in range(4)]  # what does not count may be anything
