@@ -10,6 +10,7 @@ least recently used programs are deleted once the folder has more than `JAXINFRA
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
@@ -19,8 +20,11 @@ from typing import Any
 import jax
 import pytest
 
+from jaxinfra._core.program_cache import shrink
+
 BUDGET = Path(__file__).with_name("budget.toml")
 PARTS = ("quick", "slow")
+ENTRY = re.compile(r".+-cache")  # of JAX, and of `tests.accelerators`
 LIMIT = 1 << 30  # bytes; what the whole suite compiles takes a fifth of it
 COMPILED = "/jax/core/compile/backend_compile_duration"  # or read from the cache
 READ = "/jax/compilation_cache/cache_hits"
@@ -50,23 +54,6 @@ def use_cache() -> None:
     for name, value in settings.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
-
-
-def shrink(folder: Path, limit: int) -> None:
-    """Delete the least recently used files until no more than `limit` bytes are left."""
-    entries = []
-    for path in folder.glob("*-cache"):
-        try:
-            stat = path.stat()
-        except FileNotFoundError:  # another run's shrinking
-            continue
-        entries.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
-    size = sum(entry[1] for entry in entries)
-    for _, bytes_, path in sorted(entries):
-        if size <= limit:
-            break
-        path.unlink(missing_ok=True)
-        size -= bytes_
 
 
 def budgets() -> tuple[str, dict[str, dict[str, int]]]:
@@ -132,7 +119,7 @@ class Programs:
         if hasattr(self.config, "workerinput"):
             return
         if folder := cache_folder():
-            shrink(folder, int(os.environ.get("JAXINFRA_CACHE_LIMIT", LIMIT)))
+            shrink(folder, int(os.environ.get("JAXINFRA_CACHE_LIMIT", LIMIT)), ENTRY)
         counted, allowed = budgets()
         if not jax.__version__.startswith(f"{counted}."):
             self.said.append(f"{BUDGET.name} is that of JAX {counted}: not held with {jax.__version__}")

@@ -84,9 +84,9 @@ def _load():
 
 
 def conditions(before):
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "jaxlib", "numpy", "scikit-learn"))
-    from asv.machine import Machine
+    from asv.machine import Machine  # here, because importing `bench` needs no asv
 
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "jaxlib", "numpy", "scikit-learn"))
     lines = [f"Processor: {Machine.get_defaults().get('cpu', '?')}, {os.cpu_count()} cores", f"Versions: {versions}"]
     if before is not None:
         said = "the machine was left alone" if before < BUSY else "**other programs used the machine**: measure again"

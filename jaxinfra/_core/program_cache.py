@@ -71,7 +71,7 @@ def cache_programs(folder: str | os.PathLike[str] | None = None, *, limit: int |
             "into, as in ji.cache_programs('programs')"
         ) from None
     if limit is not None:
-        _shrink(path, limit)
+        shrink(path, limit)
     settings = {
         "jax_enable_compilation_cache": True,
         "jax_compilation_cache_dir": str(path),
@@ -96,11 +96,11 @@ def _user_folder() -> Path:
     return Path(base) / "jaxinfra"
 
 
-def _shrink(folder: Path, limit: int) -> None:
+def shrink(folder: Path, limit: int, entry: re.Pattern[str] = _ENTRY) -> None:
     """Delete the programs that were not read for the longest time until the others have no more than `limit` bytes."""
     entries = []
     for path in folder.iterdir():
-        if _ENTRY.fullmatch(path.name):
+        if entry.fullmatch(path.name):
             with contextlib.suppress(FileNotFoundError):  # another process shrinks it too
                 stat = path.stat()
                 entries.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))

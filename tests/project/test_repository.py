@@ -316,9 +316,9 @@ def test_the_cache_is_where_it_is_said_to_be_and_stays_small(tmp_path, monkeypat
         path = tmp_path / f"{name}-cache"
         path.write_bytes(bytes(100))
         os.utime(path, (1e9 - age, 1e9 - age))
-    programs.shrink(tmp_path, 300)
+    programs.shrink(tmp_path, 300, programs.ENTRY)
     assert len(list(tmp_path.iterdir())) == 3
-    programs.shrink(tmp_path, 250)
+    programs.shrink(tmp_path, 250, programs.ENTRY)
     assert {path.name for path in tmp_path.iterdir()} == {"new-cache", "old-cache"}
 
 

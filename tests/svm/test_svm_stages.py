@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -66,7 +68,7 @@ def test_what_has_no_machine_ends_as_in_the_whole_program(noted):
     for rows, weight, C in ((bad, 1.0, 1.0), (X, np.where(y == 1, 1.0, 0.0), 1.0), (X, 1.0, -1.0)):
         given = {"C": jax.numpy.asarray(C), "sample_weight": np.broadcast_to(weight, 40), "n_classes": 2}
         found = ji.svc.fit(rows, y, **given)
-        whole = jax.jit(lambda rows: ji.svc.fit(rows, y, **given))(rows)  # noqa: B023
+        whole = jax.jit(partial(ji.svc.fit, y=y, **given))(rows)
         assert int(found.info.status) == int(whole.info.status) != ji.Status.CONVERGED
         np.testing.assert_array_equal(found.params.coef, whole.params.coef)
         jax.effects_barrier()

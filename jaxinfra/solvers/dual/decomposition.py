@@ -6,10 +6,10 @@ r"""Block decomposition of the dual of support vector machines: work on the wors
     until the violation is below tol
 
 Where many pairwise steps would follow, Newton's method (`newton_block`) is tried on all free variables and the
-violators: once they fit in its block, and as often as it pays.  Of 60 fits of 1000 rows (five data sets, two widths of
+violators: once they fit in its block, and as often as it pays.  Of 59 fits of 1000 rows (five data sets, two widths of
 the kernel, C 1, 100 and 10000) the 9 with the largest C came to it: 2.7 times as fast in the mean of three of them at
-tol 1e-3, 4.3 times at 1e-8, no faster for moons; in float32 two fits converge that stall without it.  So it is left to
-the whole program: the lean one stops where it would be tried.
+tol 1e-3, 4.3 times at 1e-8, for moons slower in three of four, by 1.2 to 1.7 times; in float32 two fits converge that
+stall without it.  So it is left to the whole program: the lean one stops where it would be tried.
 
 K b is kept as an unevaluated sum of two numbers of the working precision, so that it does not drift.
 

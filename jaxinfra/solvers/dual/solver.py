@@ -98,8 +98,8 @@ def _rounds(
     if not rough:  # else `_float32` decides
         rare.note((found.status == Status.STALLED) | r.state.tried)
         if plain:
-            doubtful = r.violation + certificate.rounding(work, r.state.b) >= tol
-            rare.note((found.status == Status.CONVERGED) & doubtful)
+            found = found._replace(violation=r.violation + certificate.rounding(work, r.state.b))
+            rare.note((found.status == Status.CONVERGED) & ~(found.violation < tol))
     return found
 
 
