@@ -167,7 +167,7 @@ def _squared(
     y = 0.5 * (sign + 1)
     found = penalised.solve(
         Data(X, y, bound, None), SquaredHinge(), None, 1 / safe, None, valid=jnp.isfinite(y), fit_intercept=True,
-        blocked=True, tol=tol, max_iter=max_iter,
+        blocked=True, tol=tol, max_iter=max_iter, rare=rare,
     )  # fmt: skip
     coef, intercept = found.params
     short = jnp.maximum(1 - sign * (dot(X, coef) + intercept), 0)
