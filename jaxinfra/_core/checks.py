@@ -156,17 +156,20 @@ def penalty(
 ) -> Any:
     """A traced penalty, at least 0, that broadcasts against coef: (p,) for y (n,), (p, k) for y (n, k) or k classes."""
     value = hyper(verb, name, value, dtype)
+    _check_penalty(verb, name, value.shape, X, y, classes)
+    return value
+
+
+def _check_penalty(verb: str, name: str, shape: tuple[int, ...], X: Any, y: Any, classes: int | None) -> None:
     coef = (X.shape[1], *_columns(y, classes))
     try:  # the common shapes first: `np.broadcast_shapes` takes as long as all the other checks together
-        fits = value.shape in ((), coef) or np.broadcast_shapes(value.shape, coef) == coef
+        fits = shape in ((), coef) or np.broadcast_shapes(shape, coef) == coef
     except ValueError:
         fits = False
     if not fits:
         raise ValueError(
-            f"{verb}: {name} must broadcast against coef {coef}, got {name} {value.shape} "
-            f"with X {X.shape} and y {y.shape}"
+            f"{verb}: {name} must broadcast against coef {coef}, got {name} {shape} with X {X.shape} and y {y.shape}"
         )
-    return value
 
 
 def penalty_path(
@@ -184,7 +187,7 @@ def penalty_path(
             continue
         found[name] = value = hyper(verb, name, value, dtype)
         if value.ndim and value.shape[0]:
-            penalty(verb, name, value[0], X, y, dtype, classes=classes)
+            _check_penalty(verb, name, value.shape[1:], X, y, classes)
     lengths = {v.shape[0] for v in found.values() if v is not None and v.ndim}
     if len(lengths) != 1 or 0 in lengths:
         names = " or ".join(penalties)

@@ -177,3 +177,12 @@ def test_lists_are_taken():
 def test_fixed_is_what_does_not_vary_by_row(name):
     with pytest.raises(ValueError, match=f"{name} is no part of the problem; that there was one says given="):
         ji.Problem.of(ji.ols, **{name: np.ones(6)})
+
+
+def test_penalties_on_a_device_are_checked_without_a_program(compilations):
+    X, l1 = np.random.default_rng(0).standard_normal((20, 3)), jax.device_put(np.array([1.0, 0.1]))
+    with compilations() as count:
+        ji.lasso.path(X, X[:, 0], l1=l1)
+    assert count[0] == 1
+    with pytest.raises(ValueError, match=r"lasso.path: l1 must broadcast against coef \(3,\), got l1 \(2,\)"):
+        ji.lasso.path(X, X[:, 0], l1=jnp.ones((5, 2)))
