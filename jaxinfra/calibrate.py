@@ -14,7 +14,6 @@ Weinberger 2017 (temperature).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from numpy.typing import ArrayLike
 from jaxinfra._core import checks, labels
 from jaxinfra._core.finish import worst
 from jaxinfra._core.problem import asked, unpacked
+from jaxinfra._core.stages import Rare, noted, staged
 from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.families import Binomial
 from jaxinfra.linear import logistic, multinomial
@@ -116,22 +116,23 @@ def fit(
     return _fit(X, y, folds, weights, traced, model=model, classes=K, method=method, static=static)
 
 
-@partial(jax.jit, static_argnames=("model", "classes", "method", "static"))
+@staged(static=("model", "classes", "method", "static"))
 def _fit(
     X: Any, y: Any, folds: jax.Array, weights: Any, traced: dict[str, Any], *, model: ModuleType, classes: int,
-    method: str, static: tuple[tuple[str, Any], ...],
+    method: str, static: tuple[tuple[str, Any], ...], rare: Rare,
 ) -> Calibration:  # fmt: skip
     dtype = checks.working_dtype(X)
     X, folds = jnp.asarray(X, dtype), jnp.asarray(folds, dtype)
     w = jnp.ones(X.shape[0], dtype) if weights is None else jnp.asarray(weights, dtype)
     given = {**({} if model is logistic else {"n_classes": classes}), **traced, **dict(static)}
 
-    def held_out(fold: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = model.fit(X, y, sample_weight=fold * w, **given)
+    def held_out(fold: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        found, needed = noted(model.fit, rare)(X, y, sample_weight=fold * w, **given)
         value = _by_pair(model, model.decision(found.params, X))
-        return jnp.where((fold > 0)[:, None], 0, value), found.info.status
+        return jnp.where((fold > 0)[:, None], 0, value), found.info.status, needed
 
-    values, status = jax.vmap(held_out)(folds)
+    values, status, needed = jax.vmap(held_out)(folds)
+    rare.note(needed)
     out = (folds <= 0).sum(0)
     values = values.sum(0) / jnp.maximum(out, 1).astype(dtype)[:, None]
     w = jnp.where(out > 0, w, 0)

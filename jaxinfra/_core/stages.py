@@ -5,11 +5,15 @@ what most data do not need: a rank-deficient design, residuals in double-word ar
 verb that is called with arrays on a CPU runs a program without that work first; it notes whether the work would have
 been needed, and only then does the whole program follow.  Under `jit`, `vmap` and `grad`, over a mesh and on
 accelerators, where a look at the answer would be a wait, it is the whole program at once.
+
+A program that makes many fits, such as a cross-validation, is in two stages too: its fits are `noted`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -40,6 +44,33 @@ class Rare:
 
 
 WHOLE = Rare(lean=False)
+# What the fits of a lean program that is being traced are noted in.
+_NOTES: ContextVar[Rare | None] = ContextVar("notes", default=None)
+
+
+@contextmanager
+def _noting_in(notes: Rare | None) -> Iterator[None]:
+    token = _NOTES.set(notes)
+    try:
+        yield
+    finally:
+        _NOTES.reset(token)
+
+
+def noted(fit: Callable[..., S], rare: Rare) -> Callable[..., tuple[S, jax.Array]]:
+    """A function like the verb `fit`, for use under `vmap` in a staged program: its result, and what to `note`.
+
+    In the lean program a verb of the library is lean; a fit of other modules, which may make several, is whole.
+    """
+
+    @wraps(fit)
+    def call(*args: Any, **kwargs: Any) -> tuple[S, jax.Array]:
+        notes = Rare(lean=rare.lean and fit.__module__.partition(".")[0] == __name__.partition(".")[0])
+        with _noting_in(notes):
+            found = fit(*args, **kwargs)
+        return found, jnp.asarray(notes.needed)
+
+    return call
 
 
 def staged(*, static: tuple[str, ...]) -> Callable[[Callable[..., S]], Callable[..., S]]:
@@ -59,7 +90,12 @@ def staged(*, static: tuple[str, ...]) -> Callable[[Callable[..., S]], Callable[
 
         @wraps(fit)
         def call(*arrays: Any, **options: Any) -> S:
-            if _at_hand(arrays):
+            if (notes := _NOTES.get()) is not None and notes.lean:
+                with _noting_in(None):  # fits within this one are of another trace
+                    found, needed = lean(*arrays, **options)
+                notes.note(needed)
+                return found
+            if at_hand(arrays):
                 found, needed = lean(*arrays, **options)
                 # Traced where the verb is called on constants within a traced function.
                 if not isinstance(needed, jax.core.Tracer) and not needed:
@@ -71,7 +107,7 @@ def staged(*, static: tuple[str, ...]) -> Callable[[Callable[..., S]], Callable[
     return decorate
 
 
-def _at_hand(arrays: Any) -> bool:
+def at_hand(arrays: Any) -> bool:
     """Whether all arrays are there, on one CPU device."""
     for leaf in jax.tree.leaves(arrays):
         if isinstance(leaf, jax.core.Tracer):

@@ -14,6 +14,7 @@ from jax import lax
 from jaxinfra._core import checks, implicit, labels
 from jaxinfra._core.finish import worst
 from jaxinfra._core.problem import unpacked
+from jaxinfra._core.stages import Rare, noted
 from jaxinfra._core.types import Fit, Status
 from jaxinfra.select._scores import supervised
 
@@ -66,10 +67,19 @@ def _named(params: Any, values: Any) -> Any:
     return type(params)(**values) if set(params._fields) == set(values) else values
 
 
+def fit_all(sample: Sample, model: ModuleType, static: tuple[tuple[str, Any], ...]) -> Fit:
+    """The fit of all rows.  By itself, since its program may be there already, or be wanted again."""
+    y = (sample.y,) if supervised(model) else ()
+    fit = model.fit(sample.X, *y, sample_weight=sample.counts, **sample.traced, **dict(static))
+    return Fit(fit.params, fit.info)
+
+
 def runner(
-    sample: Sample, model: ModuleType, of: Callable[[Any], Any] | None, static: tuple[tuple[str, Any], ...]
-) -> tuple[Callable[..., Any], Any]:
-    """The function (weights, y) -> (result, NaN unless converged; status), and the result of all rows."""
+    sample: Sample, full: Fit, model: ModuleType, of: Callable[[Any], Any] | None,
+    static: tuple[tuple[str, Any], ...], rare: Rare,
+) -> tuple[Callable[..., Any], Any]:  # fmt: skip
+    """The function (weights, y) -> ((result, NaN unless converged; status), what to note in `rare`), and the result of
+    the fit of all rows, `full`."""
     fixed = {**sample.traced, **dict(static)}
     known = inspect.signature(model.fit).parameters
 
@@ -78,17 +88,14 @@ def runner(
         status = worst(fit.info.status)  # of several quantiles
         return jax.tree.map(lambda v: jnp.where(status == Status.CONVERGED, v, jnp.nan), value), status
 
-    def of_rows(w: Any, y: Any, **given: Any) -> Any:
-        """The fit of X and, unless the model has none, y."""
-        return model.fit(sample.X, *((y,) if supervised(model) else ()), sample_weight=w, **given)
-
-    full = of_rows(sample.weights, sample.y, **fixed)
     start = {}
     if "init" in known and "init" not in fixed:  # a start must be finite
         start["init"] = jax.tree.map(lambda v: jnp.where(jnp.isfinite(v), v, 0), implicit.frozen(full.params))
 
-    def fit(w: jax.Array, y: Any = sample.y) -> tuple[Any, jax.Array]:
-        return answer(of_rows(w, y, **{**start, **fixed}))
+    def fit(w: jax.Array, y: Any = sample.y) -> tuple[tuple[Any, jax.Array], jax.Array]:
+        data = (sample.X, y) if supervised(model) else (sample.X,)
+        found, needed = noted(model.fit, rare)(*data, sample_weight=w, **{**start, **fixed})
+        return answer(found), needed
 
     return fit, answer(full)[0]
 

@@ -7,7 +7,6 @@ and a batch of them is `vmap` over weights of the model's own `fit`, for every m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from jaxinfra._core import checks
+from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.select import _resample
 
@@ -106,18 +106,20 @@ def bootstrap(
     """
     verb = "select.bootstrap"
     sample, static = _resample.check(verb, model, X, y, fixed, sample_weight, groups, n_groups)
-    n = checks.static_count(verb, "n", n)
-    return _bootstrap(sample, key, n=n, of=of, bayesian=checks.flag(verb, "bayesian", bayesian), **static)
+    n, bayesian = checks.static_count(verb, "n", n), checks.flag(verb, "bayesian", bayesian)
+    full = _resample.fit_all(sample, static["model"], static["static"])
+    return _bootstrap(sample, full, key, n=n, of=of, bayesian=bayesian, **static)
 
 
-@partial(jax.jit, static_argnames=("model", "n", "of", "bayesian", "static", "count"))
+@staged(static=("model", "n", "of", "bayesian", "static", "count"))
 def _bootstrap(
-    sample: _resample.Sample, key: jax.Array, *, model: ModuleType, n: int, of: Callable[[Any], Any] | None,
-    bayesian: bool, static: tuple[tuple[str, Any], ...], count: int,
+    sample: _resample.Sample, full: Fit, key: jax.Array, *, model: ModuleType, n: int, of: Callable[[Any], Any] | None,
+    bayesian: bool, static: tuple[tuple[str, Any], ...], count: int, rare: Rare,
 ) -> Resamples:  # fmt: skip
-    fit, estimate = _resample.runner(sample, model, of, static)
+    fit, estimate = _resample.runner(sample, full, model, of, static, rare)
     draw = _resample.drawn(sample, bayesian, count)
-    values, status = _resample.batched(lambda k: fit(draw(k)), jax.random.split(key, n), sample.X.shape[0])
+    (values, status), needed = _resample.batched(lambda k: fit(draw(k)), jax.random.split(key, n), sample.X.shape[0])
+    rare.note(needed)
     se = jax.tree.map(lambda v: jnp.nanstd(v, axis=0, ddof=1), values)
     return Resamples(values, estimate, se, status)
 
@@ -154,21 +156,23 @@ def jackknife(
     Source: Efron and Tibshirani (1993), chapter 11.
     """
     sample, static = _resample.check("select.jackknife", model, X, y, fixed, sample_weight, groups, n_groups)
-    return _jackknife(sample, of=of, **static)
+    full = _resample.fit_all(sample, static["model"], static["static"])
+    return _jackknife(sample, full, of=of, **static)
 
 
-@partial(jax.jit, static_argnames=("model", "of", "static", "count"))
+@staged(static=("model", "of", "static", "count"))
 def _jackknife(
-    sample: _resample.Sample, *, model: ModuleType, of: Callable[[Any], Any] | None,
-    static: tuple[tuple[str, Any], ...], count: int,
+    sample: _resample.Sample, full: Fit, *, model: ModuleType, of: Callable[[Any], Any] | None,
+    static: tuple[tuple[str, Any], ...], count: int, rare: Rare,
 ) -> Resamples:  # fmt: skip
-    fit, estimate = _resample.runner(sample, model, of, static)
+    fit, estimate = _resample.runner(sample, full, model, of, static, rare)
     rows = sample.X.shape[0]
     w = sample.weights
     label = jnp.arange(rows) if sample.groups is None else sample.groups
     units = rows if sample.groups is None else count
     each = jnp.arange(units, dtype=label.dtype)
-    values, status = _resample.batched(lambda i: fit(jnp.where(label == i, 0, w)), each, rows)
+    (values, status), needed = _resample.batched(lambda i: fit(jnp.where(label == i, 0, w)), each, rows)
+    rare.note(needed)
     # Of units without weight there is nothing to leave out.
     there = jnp.zeros(units, w.dtype).at[label].add(w) > 0
     m = (there & (status == Status.CONVERGED)).sum()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from numpy.typing import ArrayLike
 from jaxinfra._core import checks, labels
 from jaxinfra._core.finish import worst
 from jaxinfra._core.problem import unpacked
+from jaxinfra._core.stages import Rare, noted, staged
 from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.select import _scores
 from jaxinfra.select._scores import Rows, Score
@@ -228,10 +228,10 @@ def _check_folds(verb: str, model: ModuleType, X: Any, y: Any, folds: Any, sampl
     return X, y, folds, sample_weight
 
 
-@partial(jax.jit, static_argnames=("model", "static", "score"))
+@staged(static=("model", "static", "score"))
 def _cross_validate(
     X: Any, y: Any, grid: Candidates, folds: jax.Array, traced: dict[str, Any], sample_weight: Any, *,
-    model: ModuleType, static: tuple[tuple[str, Any], ...], score: Score,
+    model: ModuleType, static: tuple[tuple[str, Any], ...], score: Score, rare: Rare,
 ) -> CrossValidation:  # fmt: skip
     fixed = {**traced, **dict(static)}
     dtype = checks.working_dtype(X, y)
@@ -242,17 +242,20 @@ def _cross_validate(
     def scored(params: Any, hyper: dict[str, Any], t: jax.Array) -> jax.Array:
         return score.of(_scores.masked(Rows(model, params, X, y, total * (1 - t), {**fixed, **hyper})))
 
-    def one(hyper: Candidates, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        fit = model.fit(*data, sample_weight=total * t, **hyper, **fixed)
-        return scored(fit.params, hyper, t), fit.info.status
+    def one(hyper: Candidates, t: jax.Array) -> tuple[jax.Array, ...]:
+        fit, needed = noted(model.fit, rare)(*data, sample_weight=total * t, **hyper, **fixed)
+        return scored(fit.params, hyper, t), fit.info.status, needed
 
-    def fold(t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def fold(t: jax.Array) -> tuple[jax.Array, ...]:
         if not _has_path(model, set(grid), set(fixed)):
-            return jax.vmap(lambda hyper: one(hyper, t))(grid)
-        fit = model.path(*data, sample_weight=total * t, **grid, **fixed)
-        return jax.vmap(lambda params, hyper: scored(params, hyper, t))(fit.params, grid), fit.info.status
+            values, status, needed = jax.vmap(lambda hyper: one(hyper, t))(grid)
+            return values, status, needed.any()
+        fit, needed = noted(model.path, rare)(*data, sample_weight=total * t, **grid, **fixed)
+        values = jax.vmap(lambda params, hyper: scored(params, hyper, t))(fit.params, grid)
+        return values, fit.info.status, needed
 
-    values, status = jax.vmap(fold, out_axes=1)(weights)
+    values, status, needed = jax.vmap(fold, out_axes=(1, 1, 0))(weights)
+    rare.note(needed)
     status = worst(status.reshape(*values.shape, -1), -1)  # of several quantiles
     values = jnp.where(status == Status.CONVERGED, values, jnp.nan)
     mean = values.mean(1)

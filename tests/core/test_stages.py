@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxinfra as ji
-from jaxinfra._core.stages import WHOLE, staged
+from jaxinfra._core.stages import WHOLE, Rare, noted, staged
 from tests.helpers import close
 
 
@@ -66,3 +66,37 @@ def test_lean_and_whole_programs_agree(rng):
             close(called.params.coef, compiled.params.coef, 1e-12)
         else:
             assert np.isnan(called.params.coef).all()
+
+
+@pytest.fixture
+def many(root):
+    """The roots of rows of numbers, each row by itself; `traced`: the programs of one root."""
+    root.__module__ = "jaxinfra.root"
+
+    @staged(static=())
+    def fits(rows, *, rare):
+        found, needed = jax.vmap(lambda row: noted(root, rare)(row, unit=1))(rows)
+        rare.note(needed)
+        return found
+
+    fits.root, fits.traced = root, root.traced
+    return fits
+
+
+def test_a_program_of_many_fits_is_lean_where_all_of_them_are(many):
+    rows = np.float32([[1, 4], [9, 16]])
+    assert many(rows).tolist() == [[1, 2], [3, 4]] and many.traced == ["lean"]
+    assert many(-rows).tolist() == [[-1, -2], [-3, -4]] and many.traced == ["lean", "whole"]
+    assert jax.jit(lambda x: many(x))(rows).tolist() == [[1, 2], [3, 4]] and many.traced == ["lean", "whole"]
+
+
+def test_a_fit_of_another_module_may_make_several_and_is_whole(many):
+    many.root.__module__ = "elsewhere"
+    assert many(np.float32([[1, 4]])).tolist() == [[1, 2]] and many.traced == ["whole"]
+
+
+def test_notes_end_with_a_fit_that_raises(root):
+    root.__module__ = "jaxinfra.root"
+    with pytest.raises(TypeError):
+        noted(root, Rare(lean=True))("no numbers", unit=1)
+    assert jax.jit(lambda x: root(x, unit=1))(np.float32([4])).tolist() == [2] and root.traced == ["whole"]
