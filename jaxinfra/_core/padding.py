@@ -81,7 +81,7 @@ def pad_rows(
             raise ValueError(f"{verb}: {name} must have the {n} rows of X {X.shape}, got {name} {value.shape}")
         padded.append(_pad(value, size - n, zero=name == "sample_weight"))
     if isinstance(X, jax.Array) and isinstance(padded[2], np.ndarray):
-        padded[2] = _like(X, padded[2])
+        padded[2] = like(X, padded[2])
     return tuple(padded)
 
 
@@ -113,7 +113,7 @@ def _pad(value: Any, more: int, *, zero: bool) -> Any:
         last = np.zeros_like(value[-1:]) if zero else value[-1:]
         return np.concatenate([value, np.repeat(last, more, 0)])
     if _on_host(value):
-        return _like(value, _pad(np.asarray(value), more, zero=zero))
+        return like(value, _pad(np.asarray(value), more, zero=zero))
     width = [(0, more)] + [(0, 0)] * (value.ndim - 1)
     return jnp.pad(value, width, mode="constant" if zero else "edge")
 
@@ -126,7 +126,7 @@ def _on_host(value: jax.Array) -> bool:
     return len(devices) == 1 and next(iter(devices)).platform == "cpu"
 
 
-def _like(array: jax.Array, value: np.ndarray) -> jax.Array:
+def like(array: jax.Array, value: np.ndarray) -> jax.Array:
     """The value where the array is, as firmly as that."""
     if isinstance(array, jax.core.Tracer):
         return jnp.asarray(value)

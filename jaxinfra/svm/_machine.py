@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,8 +15,9 @@ from jax.custom_batching import sequential_vmap
 from jaxinfra import kernels
 from jaxinfra._core import checks, implicit, rows
 from jaxinfra._core.finish import or_nan, settle, usable
+from jaxinfra._core.padding import like
 from jaxinfra._core.precision import dot
-from jaxinfra._core.stages import WHOLE, Rare, staged
+from jaxinfra._core.stages import WHOLE, Rare, at_hand, staged
 from jaxinfra._core.types import Status, short_repr
 from jaxinfra.kernels import Kernel, Precomputed
 from jaxinfra.solvers.dual import derivatives, kernel_rows, solver
@@ -28,6 +30,7 @@ from jaxinfra.svm._input import contains
 MAX_ITER = 10_000
 SHARED = 12_000  # rows up to which machines that share a kernel matrix get all of it
 _ROWS, _VALUES = 1024, 2**21  # in a block of a prediction, at most: larger ones take new memory pages at every call
+_FEW, _SOME = 16, 128  # rows in the smaller blocks of a prediction
 
 
 @short_repr
@@ -163,36 +166,66 @@ def prepare(verb: str, params: Machine, X: Any) -> jax.Array:
     return X
 
 
-@jax.jit
+Then = Callable[[jax.Array], jax.Array] | None
+
+
+def decision(params: Machine, X: jax.Array, then: Then = None) -> jax.Array:
+    """The values of a machine, (m,) or (m, pairs), or what `then` makes of each of them.
+
+    Rows at hand go through in blocks of three sizes, so that a new number of rows compiles nothing after the first.
+    """
+    if isinstance(params.kernel, Precomputed | kernels.Linear) or not at_hand((params, X)):
+        return _decision(params, X, then=then)
+    m, most = X.shape[0], _block_rows(params)
+    given, start = np.asarray(X), 0
+    parts: list[jax.Array] = []
+    while start < m or not parts:
+        left = m - start
+        size = next((size for size in (most, _SOME) if left >= size), _SOME if left > _FEW else _FEW)
+        block = given[start : start + size]  # filled up with copies of its rows: others might be far from all vectors
+        part = _decision(params, np.resize(block, (size, given.shape[1])), then=then)
+        if isinstance(part, jax.core.Tracer):  # of constants within a function that is traced
+            return _decision(params, X, then=then)
+        parts.append(part)
+        start += size
+    return like(parts[0], np.concatenate([np.asarray(part) for part in parts])[:m])
+
+
+def _block_rows(params: Machine) -> int:
+    return max(min(_ROWS, _VALUES // params.vectors.shape[0]), _SOME)
+
+
+@partial(jax.jit, static_argnames="then")
 @rows.replicated
-def decision(params: Machine, X: jax.Array) -> jax.Array:
-    """The values of a machine, (m,) or (m, pairs), in blocks of rows."""
+def _decision(params: Machine, X: jax.Array, *, then: Then) -> jax.Array:
     dtype = checks.working_dtype(X, params.coef)
     X, params = X.astype(dtype), jax.tree.map(lambda v: v.astype(dtype), params)
-    coef = params.coef.T
-    if isinstance(params.kernel, Precomputed):
-        # Values with a coefficient of 0 are ignored, whatever they are.
-        X = jnp.where((coef != 0).reshape(len(coef), -1).any(1)[None], X, 0)
-        value = dot(X, coef)
-        return value + (params.intercept if value.ndim == 1 else params.intercept[None])
     if isinstance(params.kernel, kernels.Linear):
-        return _linear_kernel.decision(params.coef, params.intercept, params.vectors, X)
-    kernel = params.kernel
+        value = _linear_kernel.decision(params.coef, params.intercept, params.vectors, X)
+    else:
+        value = _sums(params, X)
+        value = value + (params.intercept if value.ndim == 1 else params.intercept[None])
+    return value if then is None else then(value)
+
+
+def _sums(params: Machine, X: jax.Array) -> jax.Array:
+    """The sums over the vectors of coefficient times kernel, in blocks of rows."""
+    coef, kernel = params.coef.T, params.kernel
+    if isinstance(kernel, Precomputed):
+        # Values with a coefficient of 0 are ignored, whatever they are.
+        return dot(jnp.where((coef != 0).reshape(len(coef), -1).any(1)[None], X, 0), coef)
     about = kernel.middle(params.vectors)
     vectors = kernel.features(params.vectors, about)
 
     def block(X: jax.Array) -> jax.Array:
         return dot(kernel.between(kernel.features(X, about), vectors), coef)
 
-    m = X.shape[0]
-    size = max(min(_ROWS, _VALUES // len(coef)), 128)
+    m, size = X.shape[0], _block_rows(params)
     if m <= size:
-        value = block(X)
-    else:
-        count = -(-m // size)
-        padded = jnp.pad(X, ((0, count * size - m), (0, 0)), mode="edge")
-        value = lax.map(block, padded.reshape(count, size, -1)).reshape(-1, *coef.shape[1:])[:m]
-    return value + (params.intercept if value.ndim == 1 else params.intercept[None])
+        return block(X)
+    count = -(-m // size)
+    padded = jnp.pad(X, ((0, count * size - m), (0, 0)), mode="edge")
+    return lax.map(block, padded.reshape(count, size, -1)).reshape(-1, *coef.shape[1:])[:m]
 
 
 def compact(verb: str, params: Any) -> Machine:

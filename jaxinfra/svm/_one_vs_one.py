@@ -180,7 +180,6 @@ def evaluate(
     return objective.sum(), violation.max()
 
 
-@jax.jit
 def votes(value: jax.Array) -> jax.Array:
     """Decisions (m,) or (m, pairs) as the number of pairs that each class wins, (m, classes)."""
     value = value[:, None] if value.ndim == 1 else value
@@ -192,7 +191,6 @@ def votes(value: jax.Array) -> jax.Array:
     return first.sum(0, dtype=np.int32)[None] + won @ (second - first)
 
 
-@jax.jit
 def winner(value: jax.Array) -> jax.Array:
     """The class of the most votes, the first of them on a tie, as in libsvm: (m,) int32."""
     return votes(value).argmax(1).astype(jnp.int32)

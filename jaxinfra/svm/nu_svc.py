@@ -163,7 +163,7 @@ def votes(params: Machine, X: ArrayLike) -> jax.Array:
     >>> print(ji.nu_svc.votes(at, jnp.array([[3.0]])))
     [[0 1]]
     """
-    return _one_vs_one.votes(_machine.decision(params, _machine.prepare("nu_svc.votes", params, X)))
+    return _machine.decision(params, _machine.prepare("nu_svc.votes", params, X), _one_vs_one.votes)
 
 
 @public
@@ -176,7 +176,7 @@ def predict(params: Machine, X: ArrayLike) -> jax.Array:
     >>> print(ji.nu_svc.predict(at, jnp.array([[3.0], [-0.1]])))
     [1 0]
     """
-    return _one_vs_one.winner(_machine.decision(params, _machine.prepare("nu_svc.predict", params, X)))
+    return _machine.decision(params, _machine.prepare("nu_svc.predict", params, X), _one_vs_one.winner)
 
 
 def _evaluate(verb: str, params: Machine, X: Any, y: Any, *rest: Any) -> tuple[jax.Array, jax.Array]:

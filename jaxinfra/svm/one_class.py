@@ -110,10 +110,9 @@ def predict(params: Machine, X: ArrayLike) -> jax.Array:
     >>> print(ji.one_class.predict(at, jnp.array([[0.5], [99.0]])))
     [ 1 -1]
     """
-    return _side(_machine.decision(params, _machine.prepare("one_class.predict", params, X)))
+    return _machine.decision(params, _machine.prepare("one_class.predict", params, X), _side)
 
 
-@jax.jit
 def _side(value: jax.Array) -> jax.Array:
     return jnp.where(value > 0, 1, -1).astype(jnp.int32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ PARAMS = [
     ("ols", LINEAR, 1), ("logistic", LINEAR, 1), ("multinomial", SEVERAL, 1),
     ("glm", ji.GLM(*LINEAR, ji.links.Log()), 1), ("linear_svm", SEVERAL, 1),
     ("ordinal", ji.Thresholds(LINEAR.coef, jnp.array([-1.0, 1.0]), ji.links.Logit()), 1),
-    ("svc", PAIRS, 2), ("nu_svc", PAIRS, 2),
+    ("svc", PAIRS, 1), ("nu_svc", PAIRS, 1),
 ]  # fmt: skip
 
 
@@ -31,6 +32,23 @@ def test_programs_of_a_new_number_of_rows(name, params, programs, compilations):
         with compilations() as count:
             model.predict(params, X)
         assert count[0] <= programs  # svc and nu_svc share theirs
+
+
+def test_a_machine_predicts_in_blocks_that_all_numbers_of_rows_share(compilations):
+    """Blocks of 16, 128 and, from there on, 1024 rows, the last one filled up."""
+    gamma, coef = 0.5, np.asarray(PAIRS.coef)
+    machine = PAIRS._replace(kernel=ji.kernels.RBF(gamma))
+    compiled = []
+    for n in (3, 1, 0, 16, 17, 130, 260, 1200, 1024, 2100):
+        X = RNG.standard_normal((n, 3))
+        with compilations() as count:
+            found = ji.svc.decision(machine, X)
+        square = ((X[:, None] - np.asarray(VECTORS)[None]) ** 2).sum(2)
+        np.testing.assert_allclose(found, np.exp(-gamma * square) @ coef.T, rtol=1e-12, atol=1e-12)
+        compiled.append(count[0])
+    assert compiled == [1, 0, 0, 0, 1, 0, 0, 1, 0, 0]
+    inside = jax.jit(lambda scale: scale * ji.svc.decision(machine, X[:20]))(2.0)  # of constants, while tracing
+    np.testing.assert_allclose(inside, 2 * ji.svc.decision(machine, X[:20]), rtol=1e-12)
 
 
 def test_the_predictor_and_what_follows_it_are_one_program():
