@@ -158,7 +158,7 @@ def solve(
 
     found, status, n_iter = newton.minimise(
         problem(setup.data, False), theta, gradient_unit, rule=newton.EXACT if exact else newton.CORRECTED,
-        metric=Factor.like(theta) if exact else jnp.zeros((len(theta),) * 2, dtype),
+        metric=Factor.like(ridge) if exact else jnp.zeros((len(theta),) * 2, dtype),
         patience=None if exact else newton.patience(p), cautious=jnp.array(False), tol=tol, max_iter=max_iter,
         longest=_longest, sample=None if sample is None else problem(sample, True), from_sample=init is None, rare=rare,
     )  # fmt: skip
