@@ -5,7 +5,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxinfra._core.absent import or_ones
 from jaxinfra._core.precision import positive
 from jaxinfra._core.stacked import stacked
 
@@ -20,6 +19,7 @@ def bulk(A: jax.Array, share: jax.Array | None = None) -> jax.Array:
 
     share: weights (n, p) or (n, 1); None means 1.
     """
+
     def mean(A: jax.Array, share: jax.Array | None) -> jax.Array:
         if share is None:
             return A.mean(0)
@@ -28,4 +28,4 @@ def bulk(A: jax.Array, share: jax.Array | None = None) -> jax.Array:
 
     away = jnp.abs(A - mean(A, share)[None])
     near = away <= 1.25 * mean(away, share)[None]
-    return mean(A, jnp.where(near, or_ones(share, A[:, :1]), 0))
+    return mean(A, jnp.where(near, jnp.ones((), A.dtype) if share is None else share, 0))

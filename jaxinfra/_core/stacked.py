@@ -8,7 +8,7 @@ import numpy as np
 
 
 def stacked(*parts: jax.Array, axis: int = 0) -> jax.Array:
-    """`jnp.stack` of few parts along axis 0 or 1, by selection: XLA compiles the parts of a concatenation one by one."""
+    """`jnp.stack` of few parts, by selection: XLA compiles the parts of a concatenation one by one."""
     parts = jnp.broadcast_arrays(*parts)  # type: ignore[assignment]
     index = np.expand_dims(np.arange(len(parts)), [d for d in range(parts[0].ndim + 1) if d != axis])
     found = jnp.expand_dims(parts[0], axis)

@@ -80,7 +80,7 @@ class Frame(NamedTuple):
 
     def columns(self, X: jax.Array) -> jax.Array:
         """The scaled columns Z (n, p)."""
-        return (X - self.centre[None]) * self.scale[None]
+        return self.scale[None] * (X - self.centre[None])
 
     def design(self, X: jax.Array, fit_intercept: bool) -> jax.Array:
         """The scaled columns Z, and a column of ones where there is an intercept: (n, q)."""
@@ -127,9 +127,7 @@ def frame(X: jax.Array, w: jax.Array | None, fit_intercept: bool, blocked: bool)
     return Frame(provisional((X,), w, fit_intercept, blocked))
 
 
-def provisional(
-    parts: tuple[jax.Array, ...], w: jax.Array | None, centre: bool, blocked: bool = False
-) -> jax.Array:
+def provisional(parts: tuple[jax.Array, ...], w: jax.Array | None, centre: bool, blocked: bool = False) -> jax.Array:
     """Centre and scale, rows of (2, q), of the columns of `parts`, (n, p) each, side by side: see `Frame`.
 
     Any values near the mean and the spread will do: they keep Z'WZ from cancelling, overflowing or underflowing, and
@@ -204,9 +202,7 @@ def _counting(centre: bool, step: int) -> Callable[..., jax.Array]:
         return alone(w, *parts)
 
     @of.def_vmap
-    def lanes(
-        axis_size: int, in_batched: list[bool], w: jax.Array, *parts: jax.Array
-    ) -> tuple[jax.Array, bool]:
+    def lanes(axis_size: int, in_batched: list[bool], w: jax.Array, *parts: jax.Array) -> tuple[jax.Array, bool]:
         if any(in_batched[1:]):
             return jax.vmap(alone, [0 if batched else None for batched in in_batched])(w, *parts), True
         return of(w.max(0), *parts), False
@@ -264,7 +260,7 @@ def root_mean_squares(Z: jax.Array, w: jax.Array, *, centre: bool, noise: jax.Ar
 
     def trim(state: jax.Array) -> jax.Array:
         _, limit, _, norm = state
-        share = jnp.where((Z <= limit[None]) & (Z >= -limit[None]), w[:, None], 0)
+        share = jnp.where((limit[None] >= Z) & (-limit[None] <= Z), w[:, None], 0)
         inner, size = of(share)
         further = jnp.where(jnp.abs(jnp.where(share > 0, Z, 0)).max(0) > _FAR * size, _FAR * size, limit)
         return stacked(limit, further, inner, jnp.where(jnp.isinf(limit), inner, norm))
