@@ -8,7 +8,7 @@ Everything is taken about a centre m (the weighted column means, or zero without
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,9 +56,9 @@ def moments(
     data = (X, y) if blocked and in_blocks(X) else (jnp.concatenate([X, y], 1),)
     origin, inverse = provisional(data, w, centre, blocked)
 
-    def sums(*rows: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    def sums(*rows: Any) -> tuple[jax.Array, jax.Array]:
         *parts, w = rows
-        A = parts[0] if len(parts) == 1 else jnp.concatenate(parts, 1)  # type: ignore[arg-type]
+        A = jnp.concatenate(parts, 1)
         V, w = masked((A - origin[None]) * inverse[None], w)
         if centre:
             V = jnp.pad(V, ((0, 0), (1, 0)), constant_values=1)
