@@ -108,7 +108,7 @@ class Logit(Link):
 
     def __call__(self, mu: Mean) -> Array:
         """The predictor eta = log(mu / (1 - mu))."""
-        return jnp.log(mu) - jnp.log1p(-mu)
+        return jnp.log(mu / (1 - mu))
 
     def inverse(self, eta: Array) -> Array:
         """The mean mu = 1 / (1 + exp(-eta))."""

@@ -83,6 +83,16 @@ class Likelihood:
 
 
 @pytree
+class LogLoss(Likelihood):
+    """The loss log(1 + exp eta) - y eta of labels y in 0, 1: half the binomial deviance, without the entropy of y."""
+
+    def value(self, y: Array, eta: Array) -> Array:
+        """The loss; infinite where y is not a number."""
+        value = self.family.loss(jnp.zeros_like(y), eta, self.link) - y * eta
+        return jnp.where(jnp.isnan(value), jnp.inf, value)
+
+
+@pytree
 class SquaredHinge:
     """The squared hinge max(0, 1 - t eta)^2 with t = 2 y - 1, for labels y in 0, 1: a smooth support vector loss."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxinfra._core.absent import or_ones
 from jaxinfra._core.precision import positive
+from jaxinfra._core.stacked import stacked
 
 
 @jax.jit
@@ -19,11 +19,13 @@ def bulk(A: jax.Array, share: jax.Array | None = None) -> jax.Array:
 
     share: weights (n, p) or (n, 1); None means 1.
     """
-    share = or_ones(share, A[:, :1])
 
-    def mean(A: jax.Array, share: jax.Array) -> jax.Array:
-        total = share.sum(0)
-        return (share * A).sum(0) / positive(total)
+    def mean(A: jax.Array, share: jax.Array | None) -> jax.Array:
+        if share is None:
+            return A.mean(0)
+        value, total = stacked(share * A, share, axis=1).sum(0)
+        return value / positive(total)
 
     away = jnp.abs(A - mean(A, share)[None])
-    return mean(A, jnp.where(away <= 1.25 * mean(away, share)[None], share, 0))
+    near = away <= 1.25 * mean(away, share)[None]
+    return mean(A, jnp.where(near, jnp.ones((), A.dtype) if share is None else share, 0))

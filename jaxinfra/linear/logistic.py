@@ -17,12 +17,12 @@ from jaxinfra.families import Binomial
 from jaxinfra.linear._class_input import check_two, read_two
 from jaxinfra.linear._input import Given, options
 from jaxinfra.links import Logit
-from jaxinfra.losses import Likelihood
+from jaxinfra.losses import LogLoss
 from jaxinfra.solvers.likelihood import linear_loss, penalised
 
 FACTS = Facts(likelihood="loss")
 
-_LOSS = Likelihood(Binomial(), Logit())
+_LOSS = LogLoss(Binomial(), Logit())
 
 
 @public

@@ -8,7 +8,7 @@ Everything is taken about a centre m (the weighted column means, or zero without
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,10 @@ from jax import lax
 
 from jaxinfra._core.absent import masked, present
 from jaxinfra._core.precision import all_finite, dot, eps, positive
-from jaxinfra._core.rows import sum_blocks
+from jaxinfra._core.rows import in_blocks, sum_blocks
 from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra.solvers.linalg.design import in_range, provisional, rounded
-from jaxinfra.solvers.linalg.products import by_row, diagonal, mirror, symmetric_product
+from jaxinfra.solvers.linalg.products import by_row, diagonal, mirror, reciprocal, symmetric_product
 
 
 class Moments(NamedTuple):
@@ -52,14 +52,16 @@ def moments(
     n, p, k = *X.shape, y.shape[1]
     first, q = int(centre), p + centre  # the column of X that is first in V, and that of y
 
-    origin, scale = provisional((X, y), w, centre, blocked)
-    origin, scale = jnp.pad(origin, (first, 0)), jnp.pad(scale, (first, 0), constant_values=1)
-    inverse = 1 / scale  # exact: powers of two
+    # Side by side from the start, unless in blocks: that would be a copy of the data.
+    data = (X, y) if blocked and in_blocks(X) else (jnp.concatenate([X, y], 1),)
+    origin, inverse = provisional(data, w, centre, blocked)
 
-    def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        one = [jnp.ones_like(X[:, :1])] if centre else []
-        V = jnp.concatenate([*one, X, y], 1)
-        V, w = masked((V - origin[None]) * inverse[None], w)
+    def sums(*rows: Any) -> tuple[jax.Array, jax.Array]:
+        *parts, w = rows
+        A = jnp.concatenate(parts, 1)
+        V, w = masked((A - origin[None]) * inverse[None], w)
+        if centre:
+            V = jnp.pad(V, ((0, 0), (1, 0)), constant_values=1)
         V = V.astype(jnp.float32 if single else dtype)
         Vw = by_row(None if w is None else w.astype(V.dtype), V)
         M = symmetric_product(Vw if k <= _TARGETS else Vw[:, :q], V).astype(dtype)
@@ -68,35 +70,35 @@ def moments(
             square = jnp.concatenate([square, (Vw[:, q:] * V[:, q:]).sum(0).astype(dtype)])
         return M[:q], square
 
-    M, square = sum_blocks(sums, (X, y, w), blocked=blocked, parts=parts)
-    out = ~in_range(square, scale, origin)
+    M, square = sum_blocks(sums, (*data, w), blocked=blocked, parts=parts)
+    unit = reciprocal(inverse)
+    out = ~in_range(square[first:], unit, origin)
     rare.note(out.any())
     if not rare.lean:
-        scale = jnp.where(out, jnp.nan, scale)
-    M = jnp.concatenate([mirror(M[:, :q]), M[:, q:]], 1) * scale[:q, None] * scale[None]
-    square = square * scale**2
+        unit = jnp.where(out, jnp.nan, unit)
+    M = jnp.concatenate([mirror(M[:, :q]), M[:, q:]], 1)
+    total, M = M[0, first:] * unit, M[first:, first:] * unit[:p, None] * unit[None]
+    square = square[first:] * unit**2
     weight = jnp.asarray(n, dtype) if w is None else w.sum()
-    yy, cancellation = square[q:], jnp.ones((), dtype)
+    raw, yy = square[:p], square[p:]
+    cancellation = jnp.ones((), dtype)
     if centre:
-        total, raw = M[0], square[first:q]
         mean = total / positive(weight)
-        M = M - mean[:q, None] * total[None]
-        left = diagonal(M[first:, first:q])
+        M = M - mean[:p, None] * total[None]
+        left = diagonal(M[:, :p])
         # Centring leaves of a constant column only the rounding of its origin, which must not count as a column.
-        constant = rounded(scale[first:q], origin[first:q]) & (left <= eps(dtype) ** 0.5 * raw)
+        constant = rounded(unit[:p], origin[:p]) & (left <= eps(dtype) ** 0.5 * raw)
         rare.note(constant.any())
         if not rare.lean:
             left = jnp.where(constant, 0, left)
-            constant = jnp.pad(constant, (first, k))
-            M = jnp.where(constant[:q, None] | constant[None], 0, M)
-        yy = jnp.maximum(yy - mean[q:] * total[q:], 0)
+            M = jnp.where(constant[:, None] | jnp.pad(constant, (0, k))[None], 0, M)
+        yy = jnp.maximum(yy - mean[p:] * total[p:], 0)
         origin = origin + mean
         cancellation = jnp.where(raw > 0, raw / jnp.maximum(left, eps(dtype) * raw), 1).max()
     # The barrier: recomputed in two programs, one of them with a fused multiply-add, a mean would have two values, and
     # the intercept would not match the residuals.
     origin = lax.optimization_barrier(origin)
-    means = origin[first:q], origin[q:]
-    return Moments(M[first:, first:q], M[first:, q:], yy, *means, weight, all_finite(square), cancellation)
+    return Moments(M[:, :p], M[:, p:], yy, origin[:p], origin[p:], weight, all_finite(square), cancellation)
 
 
 def weighted_means(

@@ -164,7 +164,7 @@ def solve(
 
     theta = _start(init, setup, counts)
     state, status, n_iter = newton.minimise(
-        newton.Problem(evaluate, form), theta, unit, rule=newton.EXACT, metric=Factor.like(theta), patience=None,
+        newton.Problem(evaluate, form), theta, unit, rule=newton.EXACT, metric=Factor.like(ridge), patience=None,
         cautious=~(l2.min() > 0), tol=tol, max_iter=max_iter, longest=longest, rare=rare,
     )  # fmt: skip
 

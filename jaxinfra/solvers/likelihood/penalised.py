@@ -165,7 +165,7 @@ def _solve(
     state, status, n_iter = newton.minimise(
         problem(data, False), theta, setup.unit, l1=lasso,
         rule=newton.proximal(lasso) if lasso is not None else newton.EXACT if exact else newton.CORRECTED,
-        metric=Factor.like(theta) if exact and lasso is None else jnp.zeros((len(theta),) * 2, dtype),
+        metric=Factor.like(ridge) if exact and lasso is None else jnp.zeros((len(theta),) * 2, dtype),
         patience=None if exact else newton.patience(p),
         cautious=~penalised & loss.may_separate, tol=tol, max_iter=max_iter,
         # A subsample's Hessian differs more from that of all rows than float32 from float64.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.custom_batching import custom_vmap
 
@@ -15,8 +16,9 @@ from jaxinfra._core.absent import masked, or_ones
 from jaxinfra._core.centre import bulk
 from jaxinfra._core.implicit import frozen
 from jaxinfra._core.precision import dot, eps, positive
+from jaxinfra._core.stacked import stacked
 from jaxinfra._core.types import Linear
-from jaxinfra.solvers.linalg.products import power_of_two
+from jaxinfra.solvers.linalg.products import power_of_two, reciprocal
 
 _FAR = 6  # rows beyond so many mean absolute values of a column are far: 4.8 standard deviations of normal ones
 
@@ -64,12 +66,21 @@ class Frame(NamedTuple):
     predictor coef is (p,) and theta (q,), q = p or p + 1; for K predictors they are (p, K) and (K, q).
     """
 
-    centre: jax.Array
-    scale: jax.Array
+    rows: jax.Array  # (2, p): centre and scale, as one array since XLA compiles each part of a result by itself
+
+    @property
+    def centre(self) -> jax.Array:
+        """What is subtracted of the columns (p,)."""
+        return self.rows[0]
+
+    @property
+    def scale(self) -> jax.Array:
+        """What multiplies them then (p,)."""
+        return self.rows[1]
 
     def columns(self, X: jax.Array) -> jax.Array:
         """The scaled columns Z (n, p)."""
-        return (X - self.centre[None]) * self.scale[None]
+        return self.scale[None] * (X - self.centre[None])
 
     def design(self, X: jax.Array, fit_intercept: bool) -> jax.Array:
         """The scaled columns Z, and a column of ones where there is an intercept: (n, q)."""
@@ -85,7 +96,7 @@ class Frame(NamedTuple):
 
     def params_of(self, theta: jax.Array, fit_intercept: bool) -> Linear:
         """The params of a given theta."""
-        p = len(self.scale)
+        p = self.rows.shape[1]
         coef = theta[..., :p]
         coef = (coef * self._scale(coef)).T
         if not fit_intercept:
@@ -113,14 +124,11 @@ def _joined(coef: jax.Array, last: jax.Array) -> jax.Array:
 
 def frame(X: jax.Array, w: jax.Array | None, fit_intercept: bool, blocked: bool) -> Frame:
     """Centre and scale of the rows that count."""
-    centre, scale = provisional((X,), w, fit_intercept, blocked)
-    return Frame(centre, 1 / scale)
+    return Frame(provisional((X,), w, fit_intercept, blocked))
 
 
-def provisional(
-    parts: tuple[jax.Array, ...], w: jax.Array | None, centre: bool, blocked: bool = False
-) -> tuple[jax.Array, jax.Array]:
-    """Centre (q,) and power-of-two scale (q,) of the columns of `parts`, (n, p) each, side by side.
+def provisional(parts: tuple[jax.Array, ...], w: jax.Array | None, centre: bool, blocked: bool = False) -> jax.Array:
+    """Centre and scale, rows of (2, q), of the columns of `parts`, (n, p) each, side by side: see `Frame`.
 
     Any values near the mean and the spread will do: they keep Z'WZ from cancelling, overflowing or underflowing, and
     are undone exactly afterwards.  So with `blocked` they come from some 32 rows on a CPU, which saves a read of the
@@ -128,21 +136,18 @@ def provisional(
     all.
     """
 
-    def of(step: int, w: jax.Array | None, *parts: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def of(step: int, w: jax.Array | None, *parts: jax.Array) -> jax.Array:
         if w is not None:
             return _counting(centre, step)(w, *parts)
         A = _joined_rows(parts, step)
-        if not centre:
-            return jnp.zeros_like(A[0]), power_of_two(jnp.abs(A).max(0))
-        return _about(A, bulk(A), jnp.ones_like(A, bool))
+        return _about(A, bulk(A) if centre else None, None)
 
     n = parts[0].shape[0]
     step = 1 if n <= 64 else -(-n // 32) | 1  # odd, so that rows in pairs are both seen
 
-    def every_row(w: jax.Array | None, *parts: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def every_row(w: jax.Array | None, *parts: jax.Array) -> jax.Array:
         # Side by side they would be a copy of the data.
-        centres, scales = zip(*(of(1, w, A) for A in parts), strict=True)
-        return jnp.concatenate(centres), jnp.concatenate(scales)
+        return jnp.concatenate([of(1, w, A) for A in parts], 1)
 
     if not blocked or step == 1:
         return every_row(w, *parts)
@@ -154,22 +159,32 @@ def _joined_rows(parts: tuple[jax.Array, ...], step: int) -> jax.Array:
     return jnp.concatenate([A[::step] for A in parts], 1)
 
 
-def _about(A: jax.Array, mean: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The mean, and the scale of the deviations from it.  For a column that is constant up to the rounding of the mean
-    one of its values replaces the mean: that rounding, scaled up, would act as a second intercept."""
-    top = jnp.where(counts, A, -jnp.inf).max(0)
-    spread, below = (jnp.where(counts, jnp.abs(A - c[None]), 0).max(0) for c in (mean, top))
+def _about(A: jax.Array, mean: jax.Array | None, counts: jax.Array | None) -> jax.Array:
+    """The mean, or 0 for None, and the scale of the deviations from it, of the values that count.  For a column that is
+    constant up to the rounding of the mean one of its values replaces the mean: that rounding, scaled up, would act as
+    a second intercept."""
+    values = stacked(A, -A, axis=1)
+    values = values if counts is None else jnp.where(counts[:, None], values, -jnp.inf)
+    top, below = values.max(0)  # the largest value, and minus the smallest one
+    if mean is None:
+        return _rows(jnp.zeros_like(top), jnp.maximum(top, below))
+    spread = jnp.maximum(top - mean, mean + below)
     flat = rounded(spread, mean) & jnp.isfinite(top)
-    return jnp.where(flat, top, mean), power_of_two(jnp.where(flat, below, spread))
+    return _rows(jnp.where(flat, top, mean), jnp.where(flat, top + below, spread))
+
+
+def _rows(centre: jax.Array, spread: jax.Array) -> jax.Array:
+    # The barrier: else every pass over rows would take the numbers of its columns from their bits, row by row.
+    return lax.optimization_barrier(stacked(centre, reciprocal(power_of_two(spread))))
 
 
 @cache
-def _counting(centre: bool, step: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
+def _counting(centre: bool, step: int) -> Callable[..., jax.Array]:
     """`provisional` with weights, from one row in `step` and the first that counts.  Lanes that share the parts share
     centre and scale, from the rows that count in any lane: else each fold of a cross-validation would need a scaled X
     of its own."""
 
-    def alone(w: jax.Array, *parts: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def alone(w: jax.Array, *parts: jax.Array) -> jax.Array:
         here, A = w > 0, _joined_rows(parts, step)
         if step > 1:
             # The barrier: for constant weights of 1 the compiler would fold this itself, in 1.5 s at 200000 rows.
@@ -179,20 +194,18 @@ def _counting(centre: bool, step: int) -> Callable[..., tuple[jax.Array, jax.Arr
         counts = here[:, None] & jnp.isfinite(A)
         share = jnp.where(counts, (w / jnp.where(here.any(), w.max(), 1))[:, None], 0)
         if not centre:
-            return jnp.zeros_like(A[0]), power_of_two(jnp.where(counts, jnp.abs(A), 0).max(0))
+            return _about(A, None, counts)
         return _about(A, bulk(jnp.where(counts, A, 0), share), counts)
 
     @custom_vmap
-    def of(w: jax.Array, *parts: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def of(w: jax.Array, *parts: jax.Array) -> jax.Array:
         return alone(w, *parts)
 
     @of.def_vmap
-    def lanes(
-        axis_size: int, in_batched: list[bool], w: jax.Array, *parts: jax.Array
-    ) -> tuple[tuple[jax.Array, jax.Array], tuple[bool, bool]]:
+    def lanes(axis_size: int, in_batched: list[bool], w: jax.Array, *parts: jax.Array) -> tuple[jax.Array, bool]:
         if any(in_batched[1:]):
-            return jax.vmap(alone, [0 if batched else None for batched in in_batched])(w, *parts), (True, True)
-        return of(w.max(0), *parts), (False, False)
+            return jax.vmap(alone, [0 if batched else None for batched in in_batched])(w, *parts), True
+        return of(w.max(0), *parts), False
 
     return of
 
@@ -227,9 +240,6 @@ def column_norms(data: Data, f: Frame, centre: bool, *, bulk: bool = False) -> j
     return positive(root_mean_squares(Z, w, centre=centre, noise=noise))
 
 
-_Trim = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
-
-
 def root_mean_squares(Z: jax.Array, w: jax.Array, *, centre: bool, noise: jax.Array | None) -> jax.Array:
     """Root mean squares of the columns (p,), about their means if `centre`.
 
@@ -238,25 +248,24 @@ def root_mean_squares(Z: jax.Array, w: jax.Array, *, centre: bool, noise: jax.Ar
     scale.
     """
 
-    def of(limit: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Root mean squares over the rows within a limit (p,), and the next limit."""
-        away = jnp.abs(Z)
-        share = jnp.where(away <= limit[None], w[:, None], 0)
-        total = positive(share.sum(0))
-        square, size = (share * Z * Z).sum(0) / total, (share * away).sum(0) / total
-        if centre:
-            square = jnp.maximum(square - ((share * Z).sum(0) / total) ** 2, eps(square.dtype) * square)
-        return jnp.sqrt(square), jnp.where(jnp.where(share > 0, away, 0).max(0) > _FAR * size, _FAR * size, limit)
+    def of(share: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean squares (p,) with weights (n, p) or (n, 1), and mean absolute values."""
+        sized = share * Z
+        sums = stacked(sized * Z, jnp.abs(sized), sized, share, axis=1).sum(0)
+        square, size, mean, _ = sums / positive(sums[3])[None]
+        return jnp.maximum(square - mean**2, eps(square.dtype) * square) if centre else square, size
 
-    every = jnp.full(Z.shape[1:], jnp.inf, Z.dtype)
     if noise is None:
-        return of(every)[0]
+        return jnp.sqrt(of(w[:, None])[0])
 
-    def trim(state: _Trim) -> _Trim:
+    def trim(state: jax.Array) -> jax.Array:
         _, limit, _, norm = state
-        inner, further = of(limit)
-        return limit, further, inner, jnp.where(jnp.isinf(limit), inner, norm)
+        share = jnp.where((limit[None] >= Z) & (-limit[None] <= Z), w[:, None], 0)
+        inner, size = of(share)
+        further = jnp.where(jnp.abs(jnp.where(share > 0, Z, 0)).max(0) > _FAR * size, _FAR * size, limit)
+        return stacked(limit, further, inner, jnp.where(jnp.isinf(limit), inner, norm))
 
-    start = jnp.zeros_like(every), every, every, every
-    _, _, inner, norm = lax.while_loop(lambda s: (s[1] != s[0]).any(), trim, start)
-    return jnp.where(inner > noise, inner, norm)
+    # The limit before, the limit, the mean squares within the former, and those of all rows.
+    start = jnp.asarray(np.repeat([[0], [np.inf], [np.inf], [np.inf]], Z.shape[1], 1), Z.dtype)
+    _, _, inner, norm = lax.while_loop(lambda s: (s[0] != s[1]).any(), trim, start)
+    return jnp.sqrt(jnp.where(inner > noise**2, inner, norm))

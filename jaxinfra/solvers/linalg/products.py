@@ -2,6 +2,8 @@ r"""Symmetric and weighted matrix products at fewer flops, and the powers of two
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +20,9 @@ def by_row(w: jax.Array | None, A: jax.Array) -> jax.Array:
 
 
 def diagonal(H: jax.Array) -> jax.Array:
-    """The diagonal of H (..., p, p), as a masked sum (jnp.diagonal is a gather)."""
-    return jnp.where(jnp.broadcast_to(jnp.eye(H.shape[-1], dtype=bool), H.shape), H, 0).sum(-1)
+    """The diagonal of H (..., p, p), as a slice with strides, which XLA fuses (jnp.diagonal is a gather)."""
+    p = H.shape[-1]
+    return H.reshape(*H.shape[:-2], p * p)[..., :: p + 1]
 
 
 # A multiple of the rows of the CPU's micro-kernel.  In strips of 48, 96 and 192 columns the float32 moments of
@@ -86,11 +89,22 @@ def _weighted_products(
 def power_of_two(a: jax.Array) -> jax.Array:
     """The largest power of two not above a, from its exponent bits, kept where its reciprocal is normal too; 1 where a
     is 0 or not finite."""
-    uint, bits, top = (jnp.uint64, 52, 2**11 - 1) if a.dtype == jnp.float64 else (jnp.uint32, 23, 2**8 - 1)
+    uint, bits, top = _layout(a.dtype)
     exponent = lax.bitcast_convert_type(a, uint) & uint(top << bits)
     power = lax.bitcast_convert_type(exponent, a.dtype)
     most = 2.0 ** (top // 2 - 2)
     return jnp.where((a > 0) & (a < jnp.inf), jnp.clip(power, 1 / most, most), 1)
+
+
+def reciprocal(power: jax.Array) -> jax.Array:
+    """The reciprocal of what `power_of_two` returned, from its exponent bits: XLA fuses no division."""
+    uint, bits, top = _layout(power.dtype)
+    return lax.bitcast_convert_type(uint((top - 1) << bits) - lax.bitcast_convert_type(power, uint), power.dtype)
+
+
+def _layout(dtype: Any) -> tuple[Any, int, int]:
+    """The unsigned integer of as many bits as a float, the bits of its significand and the largest exponent."""
+    return (jnp.uint64, 52, 2**11 - 1) if dtype == jnp.float64 else (jnp.uint32, 23, 2**8 - 1)
 
 
 def norms(A: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy.linalg import cho_solve
 
@@ -51,9 +52,9 @@ class Factor(NamedTuple):
         return cls(L, scale)
 
     @classmethod
-    def like(cls, theta: jax.Array) -> Factor:
-        """Any factor for parameters like theta (q,)."""
-        return cls(jnp.eye(len(theta), dtype=theta.dtype), jnp.ones_like(theta))
+    def like(cls, scale: jax.Array) -> Factor:
+        """Any factor, with any finite scale (q,)."""
+        return cls(jnp.asarray(np.eye(len(scale)), scale.dtype), scale)
 
     def solve(self, b: jax.Array) -> jax.Array:
         """The solution H^-1 b for b (q,), zero off the free parameters."""

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxinfra._core.loop import strong
@@ -85,7 +86,7 @@ def newton(
     before it.
     Ends CONVERGED when the active set repeats or the `violations` are at most tol; STALLED when rounding stops it.
     """
-    B, dtype, eye = len(w), w.dtype, jnp.eye(w.shape[1], dtype=w.dtype)
+    B, dtype, eye = len(w), w.dtype, jnp.asarray(np.eye(w.shape[1]), w.dtype)
 
     def step(x: _Turn) -> _Turn:
         # One loop for all problems: a loop in a loop would be a second set of states.

@@ -32,6 +32,7 @@ import numpy as np
 
 from jaxinfra._core.loop import Verdict, drive, when
 from jaxinfra._core.precision import dot, eps, positive
+from jaxinfra._core.stacked import stacked
 from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra._core.types import Status
 from jaxinfra.solvers.linalg.cholesky import RIDGE, solve_root
@@ -93,7 +94,6 @@ class State(NamedTuple):
     points: jax.Array  # (3, q): theta, the gradient of f, the step that led to theta
     metric: Any  # what `Rule` takes
     numbers: jax.Array  # those of `_Numbers`
-    renew: jax.Array  # whether the metric is to be formed at theta
 
     @property
     def theta(self) -> jax.Array:
@@ -132,18 +132,16 @@ class _Numbers(NamedTuple):
     stagnant: jax.Array  # ... and accepted steps that have not improved on it
     early: jax.Array  # 1 on the subsample, 0 on all rows ...
     made: jax.Array  # ... and evaluations there
-
-
-def _packed(x: _Numbers) -> jax.Array:
-    """The numbers as one array, by selection: XLA compiles the parts of a concatenation one by one."""
-    row = jnp.zeros(len(x), x.value.dtype)
-    for here, number in zip(np.eye(len(x), dtype=bool), x, strict=True):
-        row = jnp.where(here, number, row)
-    return row
+    last: jax.Array  # the largest element of the step that led to theta
+    accepted: jax.Array  # 1 where the last trial was accepted
+    renew: jax.Array  # 1 where the metric is to be formed at theta
+    code: jax.Array  # the status of the last trial ...
+    done: jax.Array  # ... and 1 if it is the end
 
 
 def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
-    """Whether a step is far longer than the last Newton step to a finite minimum, which leaves its square: (), bool.
+    """Whether a step, or the largest element of one, is far longer than the last Newton step to a finite minimum, which
+    leaves its square: (), bool.
 
     The unit of theta is that in which columns are about 1.
     """
@@ -151,7 +149,8 @@ def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
 
 
 def arrived(small: jax.Array, cautious: jax.Array, last: jax.Array, optimality: jax.Array, tol: jax.Array) -> jax.Array:
-    """Whether a point whose optimality meets tol is the end of exact steps: `cautious` as for `minimise`."""
+    """Whether a point whose optimality meets tol is the end of exact steps: `cautious` as for `minimise`, `last` as for
+    `strides`."""
     return small & ~(cautious & strides(last, tol) & (optimality > jnp.sqrt(eps(tol.dtype) * tol)))
 
 
@@ -221,17 +220,18 @@ def minimise(
     """
     dtype = theta.dtype
     precision = eps(dtype)
-    one, none = jnp.ones((), dtype), jnp.zeros((), dtype)
+    one, none, inverse = jnp.ones((), dtype), jnp.zeros((), dtype), 1 / unit
 
     def penalty(theta: jax.Array) -> jax.Array:
         return none if l1 is None else (l1 * jnp.abs(theta)).sum()
 
     def formed(state: State, on_sample: jax.Array) -> Any:
+        renew = _Numbers(*state.numbers).renew > 0
         form, of_sample = (lambda _, p=p: p and p.form(state.theta, state.gradient) for p in (problem, sample))
         if sample is None:
-            return when(state.renew, form, state.metric)
-        metric = when(state.renew & on_sample, of_sample, state.metric)
-        return metric if rare.lean else when(state.renew & ~on_sample, form, metric)
+            return when(renew, form, state.metric)
+        metric = when(renew & on_sample, of_sample, state.metric)
+        return metric if rare.lean else when(renew & ~on_sample, form, metric)
 
     def evaluated(theta: jax.Array, early: jax.Array) -> Evaluation:
         if sample is None:
@@ -253,12 +253,12 @@ def minimise(
         e = evaluated(tried, early)
         value = e.value + penalty(tried)
         residual = e.gradient if l1 is None else least_norm(tried, e.gradient, l1)
-        optimality = (jnp.abs(residual) / unit).max()
+        optimality, last = jnp.abs(stacked(residual * inverse, s)).max(1)
         noise = 8 * precision * jnp.abs(x.value)
         enough = value <= x.value + 1e-4 * t * predicted
         hidden = (value <= x.value + noise) & (optimality < x.optimality)
         accept = jnp.isfinite(value) & jnp.isfinite(optimality) & (first | enough | hidden)
-        points = jnp.where(accept, jnp.stack([tried, e.gradient, s]), state.points)
+        last = jnp.where(accept, last, x.last)
         if rule.learn is not None:
             metric = rule.learn(metric, accept & ~first, g, s, t, e.gradient)
 
@@ -276,7 +276,7 @@ def minimise(
         goal = tol if sample is None else jnp.where(early, jnp.maximum(tol, COARSE), tol)
         small = (optimality <= goal) & ~(first & cautious)
         if patience is None:
-            met = arrived(small, cautious, points[2], optimality, tol)
+            met = arrived(small, cautious, last, optimality, tol)
             renew = accept & ~met
         else:
             met = small
@@ -286,31 +286,38 @@ def minimise(
             renew |= first & ~met
         done = met | (trials > _TRIALS) | (stagnant > 8)
         status = jnp.where(small, Status.CONVERGED, Status.STALLED)
-        numbers = _packed(_Numbers(
-            jnp.where(accept, value, x.value), optimality, jnp.where(accept | renew, 0, shorter),
-            jnp.where(renew | first, optimality, x.before), jnp.where(renew, 0, since), trials,
-            jnp.where(better, optimality, x.best), stagnant, x.early, x.made + 1,
-        ))  # fmt: skip
+        turn = jnp.array(False)
         if sample is not None:
             out = (x.made + 1).astype(jnp.int32) >= max_iter
             turn = early & (done | out)
-            numbers, renew = jnp.where(turn, unknown, numbers), renew & ~turn
             done, status = ~early & (done | out), jnp.where(done, status, Status.MAX_ITER)
         if rare.lean:
             # The whole program goes on where a factorisation failed or all rows are to give a Hessian.
-            lost = ~jnp.isfinite(predicted) if sample is None else ~jnp.isfinite(predicted) | (renew & ~early & ~first)
+            lost = ~jnp.isfinite(predicted)
+            if sample is not None:
+                lost |= renew & ~turn & ~early & ~first
             done, status = done | lost, jnp.where(lost, Status.STALLED, status)
-        return State(points, metric, numbers, renew), Verdict(done, status)
+        new = _Numbers(
+            jnp.where(accept, value, x.value), optimality, jnp.where(accept | renew, 0, shorter),
+            jnp.where(renew | first, optimality, x.before), jnp.where(renew, 0, since), trials,
+            jnp.where(better, optimality, x.best), stagnant, x.early, x.made + 1, last, accept, renew, status, done,
+        )  # fmt: skip
+        # What else depends on them reads them from the array: each would be a kernel of its own.
+        numbers = stacked(*(a.astype(dtype) for a in new))
+        new = _Numbers(*numbers)
+        points = jnp.where(new.accepted > 0, jnp.stack([tried, e.gradient, s]), state.points)
+        numbers = jnp.where(turn, unknown, numbers)
+        return State(points, metric, numbers), Verdict(new.done > 0, new.code.astype(jnp.int32))
 
     inf = np.inf
-    unknown = jnp.asarray([inf, inf, 0, inf, 0, 0, inf, 0, 0, 0], dtype)
+    unknown = jnp.asarray([inf, inf, 0, inf, 0, 0, inf, 0, 0, 0, 0, 0, 0, 0, 0], dtype)
     begin = jnp.stack([theta, jnp.zeros_like(theta), jnp.zeros_like(theta)])
     if sample is None:
-        end, status, n_iter = drive(step, State(begin, metric, unknown, jnp.array(False)), max_iter=max_iter)
+        end, status, n_iter = drive(step, State(begin, metric, unknown), max_iter=max_iter)
     else:
-        start = unknown.at[-2].set(1) if from_sample else unknown
+        start = unknown.at[_Numbers._fields.index("early")].set(1) if from_sample else unknown
         most = 2 * jnp.minimum(max_iter, 2**29)
-        end, status, _ = drive(step, State(begin, metric, start, jnp.array(False)), max_iter=most)
-        n_iter = end.numbers[-1].astype(jnp.int32)
+        end, status, _ = drive(step, State(begin, metric, start), max_iter=most)
+        n_iter = _Numbers(*end.numbers).made.astype(jnp.int32)
     rare.note(status == Status.STALLED)
     return end, status, n_iter

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinfra._core import absent, implicit
 from jaxinfra._core.absent import masked, or_ones
@@ -67,11 +68,20 @@ def _longest(theta: jax.Array, direction: jax.Array) -> jax.Array:
     return jnp.where(s + ds > 0.01 * s, 1, -0.99 * s / jnp.where(ds < 0, ds, -1))
 
 
-def _residuals(Z: jax.Array, y: jax.Array, theta: jax.Array) -> jax.Array:
-    """Residuals in units of the scale."""
-    p = Z.shape[1]
-    eta = dot(Z, theta[:p])
-    return (y - (eta + theta[-2] if len(theta) > p + 1 else eta)) / theta[-1]
+def _columns(f: Frame, X: jax.Array, w: jax.Array | None, theta: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+    """The scaled columns and ones for the other unknowns (n, q), and the weights."""
+    Z = f.columns(X)
+    return masked(jnp.pad(Z, ((0, 0), (0, len(theta) - Z.shape[1])), constant_values=1), w)
+
+
+def _last(theta: jax.Array) -> np.ndarray:
+    """Where the scale is in theta."""
+    return np.arange(len(theta)) == len(theta) - 1
+
+
+def _residuals(V: jax.Array, y: jax.Array, theta: jax.Array) -> jax.Array:
+    """Residuals in units of the scale, V of `_columns`."""
+    return (y - dot(V, jnp.where(_last(theta), 0, theta))) / theta[-1]
 
 
 def _evaluate(setup: Setup, data: Data, theta: jax.Array) -> newton.Evaluation:
@@ -79,15 +89,12 @@ def _evaluate(setup: Setup, data: Data, theta: jax.Array) -> newton.Evaluation:
     f, delta = setup.frame, setup.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        Z, w = masked(f.columns(X), w)
-        z, w = _residuals(Z, y, theta), or_ones(w, y)
+        V, w = _columns(f, X, w, theta)
+        z, w = _residuals(V, y, theta), or_ones(w, y)
         psi = w * jnp.clip(z, -delta, delta)
-        parts = [-dot(psi[None], Z)[0]]
-        if setup.fit_intercept:
-            parts.append(-psi.sum()[None])
         # rho - z psi = -psi^2 / 2
-        parts.append(0.5 * (w - psi * jnp.clip(z, -delta, delta)).sum()[None])
-        return (w * (0.5 + Huber(delta).rho(z))).sum() * theta[-1], jnp.concatenate(parts)
+        last = 0.5 * (w - psi * jnp.clip(z, -delta, delta)).sum()
+        return (w * (0.5 + Huber(delta).rho(z))).sum() * theta[-1], jnp.where(_last(theta), last, -dot(psi[None], V)[0])
 
     value, gradient = sum_blocks(sums, data[:3], blocked=setup.blocked)
     weight = positive(data.weight)
@@ -102,11 +109,10 @@ def _hessian(
     f, delta = setup.frame, setup.delta
 
     def sums(X: jax.Array, y: jax.Array, w: jax.Array | None) -> jax.Array:
-        Z = f.columns(X)
-        z = _residuals(Z, y, theta)
+        V, w = _columns(f, X, w, theta)
+        z = _residuals(V, y, theta)
         inside, size = jnp.abs(z) <= delta, jnp.abs(z)
-        one = [jnp.ones_like(Z[:, :1])] if setup.fit_intercept else []
-        V, w = masked(jnp.concatenate([Z, *one, jnp.where(inside, z, 0)[:, None]], 1), w)
+        V = jnp.where(_last(theta)[None], jnp.where(inside, z, 0)[:, None], V)
         h = absent.weighted(w, jnp.where(inside, 1, outside * delta / jnp.where(inside, 1, size)))
         if single:
             V, h = V.astype(jnp.float32), h.astype(jnp.float32)
@@ -158,7 +164,7 @@ def solve(
 
     found, status, n_iter = newton.minimise(
         problem(setup.data, False), theta, gradient_unit, rule=newton.EXACT if exact else newton.CORRECTED,
-        metric=Factor.like(theta) if exact else jnp.zeros((len(theta),) * 2, dtype),
+        metric=Factor.like(ridge) if exact else jnp.zeros((len(theta),) * 2, dtype),
         patience=None if exact else newton.patience(p), cautious=jnp.array(False), tol=tol, max_iter=max_iter,
         longest=_longest, sample=None if sample is None else problem(sample, True), from_sample=init is None, rare=rare,
     )  # fmt: skip

@@ -85,7 +85,7 @@ def _fits(data: Data, key: jax.Array, n_subsets: int, size: int, fit_intercept: 
     w = jnp.where(sound, w, 1)
     centre = dot(w, X) / w.sum() if fit_intercept else jnp.zeros_like(X[0])
     square = dot(w, (X - centre[None]) ** 2) / w.sum()
-    f = Frame(centre, 1 / jnp.sqrt(positive(square)))
+    f = Frame(jnp.stack([centre, 1 / jnp.sqrt(positive(square))]))
     every = subsets.all_of(len(y), size, n_subsets)
     if _is_classical(X.shape[1], size, fit_intercept):
         i, j = (subsets.draw(key, w, n_subsets, size) if every is None else every).T
