@@ -4,7 +4,7 @@ r"""Interior-point method for sums of asymmetric absolute values: quantile regre
     maximise over d    y'd    subject to  V'd = 0,  low <= d <= high
 
 A row with low = high = 0 is absent.  An L1 penalty is one row e_j with y = 0 and bounds -l1_j, l1_j for each
-coefficient: these q rows follow the n others, and are in no matrix.
+coefficient: these q rows follow the n others.
 
 `methods.mehrotra` with b as the multipliers of V'd = 0: with z and v those of the bounds, r + z - v = 0, each iteration
 solves V'QV db = ..., Q diagonal: one product n q^2 and a few passes over V.  d = 0 and any b are a feasible start, and
@@ -31,7 +31,7 @@ _STEP = 0.99995  # of the way to the nearest bound, as in Koenker's implementati
 
 
 class Program(NamedTuple):
-    """The rows V (n, q); with those of the penalty y, low and high (n + q,), both bounds 0 in rows that are absent.
+    """The rows V (N, q), y, low and high (N,), N = n + q: the last q are those of the penalty.  See `with_penalty`.
 
     The rows include their weights: scaling row i by w_i scales its loss by w_i.
     """
@@ -46,14 +46,14 @@ class Program(NamedTuple):
         """Which rows have bounds that differ."""
         return self.high > self.low
 
-    def times(self, b: jax.Array) -> jax.Array:
-        """All rows times b."""
-        return jnp.append(dot(self.V, b), b)
+    @property
+    def present(self) -> jax.Array:
+        """Which rows are rows of the data, and not absent."""
+        return self.wide & ~_of_penalty(self.V)
 
-    def adjoint(self, d: jax.Array) -> jax.Array:
-        """The sum of all rows times d."""
-        n = len(self.V)
-        return dot(d[:n], self.V) + d[n:]
+    def residual(self, b: jax.Array) -> jax.Array:
+        """The residual y - V b."""
+        return self.y - dot(self.V, b)
 
     def loss(self, r: jax.Array) -> jax.Array:
         """The loss max(low r, high r), row by row."""
@@ -64,24 +64,40 @@ class Program(NamedTuple):
         return mehrotra.values(self.low, self.high, point.pairs)
 
 
-def _root(program: Program, q: jax.Array, *, blocked: bool, once: bool) -> jax.Array:
-    """A root of the inverse of the normal matrix with q (n + q,) on the diagonal; once: as in `inverse_root`."""
-    n = len(program.V)
+def with_penalty(V: jax.Array, y: jax.Array, low: jax.Array, high: jax.Array, l1: jax.Array) -> Program:
+    """The program of the rows V (n, q), y, low and high (n,), and of a penalty l1 (q,).
 
-    def sums(V: jax.Array, q: jax.Array) -> jax.Array:
-        return symmetric_product(V * q[:, None], V)
+    By padding and selection: rows that are spread over devices stay where they are but for a few at the edges, where
+    `concatenate` would gather them.
+    """
+    V, y, low, high = (jnp.pad(a, [(0, len(l1))] + [(0, 0)] * (a.ndim - 1)) for a in (V, y, low, high))
+    N, q = V.shape
+    i, j = jnp.arange(N, dtype=jnp.int32), jnp.arange(q, dtype=jnp.int32)
+    unit = i[:, None] - (N - q) == j[None]
+    bound = jnp.where(unit, l1[None], 0).sum(1)
+    return Program(jnp.where(unit, 1, V), y, low - bound, high + bound)
 
-    H = mirror(sum_blocks(sums, (program.V, q[:n]), blocked=blocked)) + jnp.diag(q[n:])
-    return inverse_root(H, once=once)
+
+def _of_penalty(V: jax.Array) -> jax.Array:
+    N, q = V.shape
+    return jnp.arange(N, dtype=jnp.int32) >= N - q
+
+
+def _root(program: Program, Q: jax.Array, *, blocked: bool, once: bool) -> jax.Array:
+    """A root of the inverse of the normal matrix with Q (N,) on the diagonal; once: as in `inverse_root`."""
+
+    def sums(V: jax.Array, Q: jax.Array) -> jax.Array:
+        return symmetric_product(V * Q[:, None], V)
+
+    return inverse_root(mirror(sum_blocks(sums, (program.V, Q), blocked=blocked)), once=once)
 
 
 def begin(program: Program, b: jax.Array) -> Point:
     """The feasible point at b with d = 0."""
     dtype = program.V.dtype
-    r = program.y - program.times(b)
-    n = len(program.V)
-    present = program.wide[:n]
-    size = jnp.where(present, jnp.abs(r[:n]), 0).sum() / jnp.maximum(present.sum(), 1).astype(dtype)
+    r = program.residual(b)
+    present = program.present
+    size = jnp.where(present, jnp.abs(r), 0).sum() / jnp.maximum(present.sum(), 1).astype(dtype)
     # A fifth of the mean residual took the fewest iterations (of a tenth, a third and more).
     unit = positive(jnp.maximum(0.2 * size, eps(dtype) * jnp.abs(program.y).max()))
     distances = jnp.stack([-program.low, program.high])
@@ -100,12 +116,12 @@ def solve(
     def system(b: jax.Array, pairs: jax.Array, Q: jax.Array) -> mehrotra.Direction:
         T = _root(program, Q, blocked=blocked, once=once)
         # What rounding leaves of r + z - v = 0 and of V'd = 0.
-        left = program.y - program.times(b) + pairs[1, 0] - pairs[1, 1]
+        left = program.residual(b) + pairs[1, 0] - pairs[1, 1]
         d = mehrotra.values(program.low, program.high, pairs)
 
         def direction(h: jax.Array) -> tuple[jax.Array, jax.Array]:
-            db = solve_root(T, program.adjoint(Q * (left + h) + d))
-            return db, Q * (left + h - program.times(db))
+            db = solve_root(T, dot(Q * (left + h) + d, program.V))
+            return db, Q * (left + h - dot(program.V, db))
 
         return direction
 
@@ -114,7 +130,5 @@ def solve(
 
 def least_squares(program: Program, *, blocked: bool, once: bool) -> jax.Array:
     """The start: b of the least squares of the rows."""
-    n = len(program.V)
-    present = jnp.where(jnp.arange(len(program.y)) < n, program.wide, False).astype(program.y.dtype)
-    T = _root(program, present, blocked=blocked, once=once)
-    return solve_root(T, dot(program.y[:n], program.V))
+    T = _root(program, program.present.astype(program.y.dtype), blocked=blocked, once=once)
+    return solve_root(T, dot(program.y, program.V))

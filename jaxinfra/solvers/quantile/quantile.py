@@ -58,10 +58,9 @@ def solve(
     level = order.quantile(y, w, tau) if fit_intercept else jnp.zeros((), dtype)
     present = (mean > 0).astype(dtype)
     ridge = f.penalty(l1 * n, fit_intercept, 1)
-    program = interior_point.Program(
-        jnp.where(mean[:, None] > 0, V * mean[:, None], 0),
-        jnp.append(jnp.where(mean > 0, (y - level) * mean, 0), jnp.zeros_like(ridge)),
-        jnp.append((tau - 1) * present, -ridge), jnp.append(tau * present, ridge),
+    program = interior_point.with_penalty(
+        jnp.where(mean[:, None] > 0, V * mean[:, None], 0), jnp.where(mean > 0, (y - level) * mean, 0),
+        (tau - 1) * present, tau * present, ridge,
     )  # fmt: skip
     null = program.loss(program.y).sum()
     null = positive(null)
@@ -96,7 +95,7 @@ def solve(
 
     # The better of the two points; an optimal vertex where they differ only by rounding.
     both = jnp.stack([corner.b, point.x])
-    values = jax.vmap(lambda b: program.loss(program.y - program.times(b)).sum())(both)
+    values = jax.vmap(lambda b: program.loss(program.residual(b)).sum())(both)
     values = jnp.where(jnp.isfinite(values), values, jnp.inf)
     at_corner = values[0] <= values[1] * jnp.where(corner.optimal, 1 + 64 * eps(dtype), 1)
     if rare.lean:
@@ -109,7 +108,7 @@ def solve(
         # is large where the data determine a direction to few digits.
         size = jnp.maximum(jnp.abs(theta), jnp.where(jnp.isfinite(corner.b), jnp.abs(corner.b), 0))
         d = program.dual(point)
-        infeasible = dot(size, jnp.abs(program.adjoint(d)))
+        infeasible = dot(size, jnp.abs(dot(d, program.V)))
         bound = jnp.maximum(value - dot(program.y, d), 0) + infeasible
         gap = jnp.where(corner.optimal, jnp.where(at_corner, 0, values[0] - value), bound) / null
         status = jnp.where(status == Status.CONVERGED, Status.STALLED, status)
@@ -138,8 +137,8 @@ def _start(
     b = interior_point.least_squares(program, blocked=blocked, once=once)
     if not fit_intercept:
         return b
-    w = program.V[:, -1]
-    r = (program.y - program.times(b))[: len(w)] / positive(w)
+    w = jnp.where(program.present, program.V[:, -1], 0)
+    r = program.residual(b) / positive(w)
     return b.at[-1].add(order.quantile(r, w, tau))
 
 
@@ -150,7 +149,7 @@ def _attach(params: Linear, live: tuple[jax.Array, jax.Array], basis: jax.Array,
 
     def system(X: jax.Array) -> jax.Array:
         V = design.with_ones(X) if fit_intercept else X
-        return vertex.rows(V, basis)
+        return _rows(V, basis)
 
     def join(v: Linear) -> jax.Array:
         return jnp.append(v.coef, v.intercept) if fit_intercept else v.coef
@@ -159,10 +158,22 @@ def _attach(params: Linear, live: tuple[jax.Array, jax.Array], basis: jax.Array,
         return Linear(v[:p], v[p] if fit_intercept else rest.intercept)
 
     def residual(params: Linear) -> Linear:
-        return part(dot(system(X), join(params)) - vertex.values(y, basis), params)
+        return part(dot(system(X), join(params)) - _values(y, basis), params)
 
     def inverse(b: Linear, trans: int = 0) -> Linear:
         lu = jax.scipy.linalg.lu_factor(system(implicit.frozen(X)))
         return part(jax.scipy.linalg.lu_solve(lu, join(b), trans=trans), b)
 
     return implicit.root(residual, params, inverse, partial(inverse, trans=1))
+
+
+def _rows(V: jax.Array, basis: jax.Array) -> jax.Array:
+    """The rows `basis` (q,) of V (n, q) over the identity."""
+    n, q = V.shape
+    unit = (basis[:, None] - n == jnp.arange(q, dtype=basis.dtype)[None]).astype(V.dtype)
+    return jnp.where((basis < n)[:, None], V[jnp.minimum(basis, n - 1)], unit)
+
+
+def _values(y: jax.Array, basis: jax.Array) -> jax.Array:
+    """The values of y (n,) in the rows of the basis, 0 in those of the penalty."""
+    return jnp.where(basis < len(y), y[jnp.minimum(basis, len(y) - 1)], 0)

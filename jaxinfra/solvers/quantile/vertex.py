@@ -35,18 +35,6 @@ class Vertex(NamedTuple):
     optimal: jax.Array
 
 
-def rows(V: jax.Array, basis: jax.Array) -> jax.Array:
-    """The rows `basis` (q,) of V (n, q) over the identity."""
-    n, q = V.shape
-    unit = (basis[:, None] - n == jnp.arange(q, dtype=basis.dtype)[None]).astype(V.dtype)
-    return jnp.where((basis < n)[:, None], V[jnp.minimum(basis, n - 1)], unit)
-
-
-def values(y: jax.Array, basis: jax.Array) -> jax.Array:
-    """The values of y (n,) in the rows of the basis, 0 in those of the penalty."""
-    return jnp.where(basis < len(y), y[jnp.minimum(basis, len(y) - 1)], 0)
-
-
 def _basis(program: Program, d: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The q independent rows whose dual values d are furthest inside their bounds, and the inverse of their matrix.
 
@@ -54,12 +42,12 @@ def _basis(program: Program, d: jax.Array) -> tuple[jax.Array, jax.Array]:
     come last: where a column is constant or 0 in all rows, one coefficient stays 0.  Without them such a basis would be
     singular, its vertex NaN or rounding, and no exchange could follow.
     """
-    n, q = program.V.shape
+    N, q = program.V.shape
     width = program.high - program.low
     inside = jnp.where(width > 0, jnp.minimum(d - program.low, program.high - d) / positive(width), -1)
-    first = lax.top_k(inside, min(2 * q, n + q))[1]
-    candidates = jnp.concatenate([first, n + jnp.arange(q, dtype=first.dtype)])
-    start = rows(program.V, candidates)
+    first = lax.top_k(inside, min(2 * q, N))[1]
+    candidates = jnp.concatenate([first, N - q + jnp.arange(q, dtype=first.dtype)])
+    start = program.V[candidates]
     least = (_INDEPENDENT * eps(start.dtype)) ** 2 * (start * start).sum(1)
     least = jnp.where(jnp.arange(len(start), dtype=jnp.int32) < len(first), least, jnp.inf)
 
@@ -97,20 +85,21 @@ class _State(NamedTuple):
 
 def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Vertex, jax.Array]:
     """The vertex, and the exchanges that it took."""
-    n, q = program.V.shape
-    unit = eps(program.V.dtype)
+    V = program.V
+    N, q = V.shape
+    unit = eps(V.dtype)
     low, high, wide = program.low, program.high, program.wide
     inner = program.dual(point)
     noise = 16 * unit * jnp.abs(program.y).max()
-    size = jnp.append(jnp.sqrt((program.V * program.V).sum(1)), jnp.ones(q, program.V.dtype))
-    index = jnp.arange(n + q, dtype=jnp.int32)
+    size = jnp.sqrt((V * V).sum(1))
+    index = jnp.arange(N, dtype=jnp.int32)
     # How far outside its bounds d_B may be.  In a row without width this is the residual of V'd, which counts times a
     # coefficient that may be large where data determine it to few digits: no more than the rounding of n terms.
-    bounds = jnp.stack([low, high, unit * (high - low).max() * jnp.where(wide, 1e3, 4 * n**0.5)])
+    bounds = jnp.stack([low, high, unit * (high - low).max() * jnp.where(wide, 1e3, 4 * N**0.5)])
 
     def step(state: _State) -> tuple[_State, Verdict]:
         basis, entered = state.basis, state.entered
-        B, y = rows(program.V, basis), values(program.y, basis)
+        B, y = V[basis], program.y[basis]
         # Where a row entered, its column of the inverse is scaled, and multiples of it are taken from the others.
         v = dot(dot(entered, B), state.inverse)
         column = dot(state.inverse, entered) / jnp.where(entered.any(), dot(v, entered), 1)
@@ -118,10 +107,10 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
         b = dot(inverse, y)
         b = b + dot(inverse, y - dot(B, b))
         within = (index[:, None] == basis[None]).any(1)
-        r = program.y - program.times(b)
+        r = program.residual(b)
         # Other rows with residual 0 keep the dual value of the interior point.
         d = jnp.where(r > noise, high, jnp.where(r < -noise, low, jnp.clip(inner, low, high)))
-        g = program.adjoint(jnp.where(within, 0, d))
+        g = dot(jnp.where(within, 0, d), V)
         d_basis = -dot(g, inverse)
         d_basis = d_basis - dot(g + dot(d_basis, B), inverse)
         lowest, highest, slack = bounds[:, basis]
@@ -133,7 +122,7 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
         optimal = finite & (outside <= allowed).all()
         # Along the edge: dr = +1 or -1 in the row that leaves, 0 in the rest of the basis.
         db = dot(inverse, jnp.where(leaves, jnp.where(up > down, -1, 1), 0).astype(b.dtype))
-        dr = jnp.where(within, 0, -program.times(db))
+        dr = jnp.where(within, 0, -dot(V, db))
         # A row without width whose edge changes none of the others: a combination of columns that is rounding, or 0.
         moves = wide & (jnp.abs(dr) > _INDEPENDENT * unit * size * jnp.sqrt(dot(db, db)))
         void = leaves & (highest <= lowest) & ~moves.any()
