@@ -56,7 +56,8 @@ def reduced(
     eye: the identity (p, p), of a caller that has one.
     """
     eye = jnp.eye(H.shape[-1], dtype=H.dtype) if eye is None else eye
-    # Duplicated columns make H_AA singular, hence a ridge of the size of rounding; a correction removes its effect.
+    # Duplicated columns make H_AA singular, hence a ridge of the size of rounding; a correction removes its effect.  8
+    # and 32: less than 1 % more iterations in 120 logistic fits with l1, none fails.
     ridge = 16 * eps(H.dtype)
     M = H if l2 is None else H + eye * l2[:, None]
     M = jnp.where(A[:, None] & A[None, :], M * (1 + (ridge + damping) * eye), eye)

@@ -13,6 +13,8 @@ from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.types import Status
 
+_STEPS = 10  # between two checks
+
 
 def soft(u: jax.Array, threshold: jax.Array) -> jax.Array:
     """The soft-threshold operator: the minimiser of (x - u)^2 / 2 + threshold |x|."""
@@ -94,7 +96,7 @@ def accelerated(
             after = 0.5 + jnp.sqrt(0.25 + momentum * momentum)
             return new, new + ((momentum - 1) / after)[:, None] * (new - u), after
 
-        new, v, momentum = lax.fori_loop(0, 10, step, (at, v, momentum))
+        new, v, momentum = lax.fori_loop(0, _STEPS, step, (at, v, momentum))
         moved = new - at
         g = g - H.exact(moved) if l2 is None else g - H.exact(moved) - l2 * moved
         left = error(w + new, g)
