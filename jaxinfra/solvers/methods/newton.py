@@ -39,8 +39,8 @@ from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import active_set
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
-# No difference: half and twice the value, in 360 fits, 160 of huber, 80 of logistic, Poisson and Gamma regression, 120 of
-# (nearly) separable classes; 5 kinds of data, both precisions.
+# No difference: half and twice the value, in 360 fits, 160 of huber, 80 of logistic, Poisson and Gamma regression, 120
+# of (nearly) separable classes; 5 kinds of data, both precisions.
 _TRIALS = 30  # halvings before a step counts as stalled: no difference
 _ROUNDING = 32  # error of a gradient in eps times the mean size of its terms, at most: no difference (in 200)
 # Active sets tried for one quadratic model: 25 and 100 take 3 % more and 1 % fewer iterations (120 with l1).
