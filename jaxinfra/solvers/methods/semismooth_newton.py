@@ -85,7 +85,8 @@ class _State(NamedTuple):
     stagnant: jax.Array  # steps since that was halved
 
 
-# Shares of the way to the Newton point that are tried at once.
+# Shares of the way to the Newton point that are tried at once.  Four of them (1, 0.4, 0.1, 0.01) and sixteen: the same
+# iterations, within 0.3 %, over the 180 fits below.
 _SHARES = (1.0, 0.7, 0.4, 0.2, 0.1, 0.03, 0.01, 0.003)
 # First proximal step in units of 1 / D, its growth, and the residual of a step, relative to its length, that ends it.
 # Iterations of 180 fits (groups, tasks, nnls; 5 kinds of data, both precisions), of which none fails: with a first step
