@@ -46,7 +46,7 @@ _ROUNDING = 32  # error of a gradient in eps times the mean size of its terms, a
 # Active sets tried for one quadratic model: 25 and 100 take 3 % more and 1 % fewer iterations (120 with l1).
 _INNER = 50
 # Form the Hessian at each step while n p^2 is below this; a subsample holds 10 p rows, or a sixteenth of all: with an
-# eighth 11 % fewer evaluations on all rows (50 fits, as for `COARSE`), for twice as many rows in the subsample.
+# eighth and a thirty-second 11 % fewer and 19 % more evaluations on all rows (50 fits, as for `COARSE`).
 _EXACT = 2e7
 _ROWS, _SHARE = 10, 16
 # A Hessian is worth one evaluation for every so many columns.  It takes as long as 3.3 evaluations at 50 columns, 18 at
