@@ -114,7 +114,7 @@ def _orthonormal(gram: Callable[[jax.Array], jax.Array], scale: jax.Array) -> tu
         safe = positive(s)
         return dot(T, V / safe[:, None, :]), s[:, :, None] * dot(V.mT, R)
 
-    # Two rounds would do in the 80 fits; with six 11 of them fail, since rounding is scaled up again and again.
+    # Two rounds would do in the 80 fits; with six 11 of them fail.
     eye = jnp.broadcast_to(jnp.eye(p, dtype=dtype), (*scale.shape, p))
     return lax.fori_loop(0, 3, resolve, (eye * scale[:, :, None], eye))
 

@@ -121,7 +121,7 @@ def rounds(
         """Columns in use, and the target size of the working set W.
 
         With 0.8 and 0.95 of l1, 4 and 6 quarters, growth by 32 and 128 at most: the same rounds and iterations in four
-        paths of 12 penalties, 150 x 300 in float32, and in 16 paths of 8 in both precisions, 200 x 20 and 300 x 120.
+        paths of 12 penalties, 150 x 300 in float32, and in 6 of 8 in both precisions, 300 x 120.
         """
         used = ((w != 0) | (l1 == 0)).any(0)
         likely = used | (jnp.abs(g) > 0.9 * l1).any(0)
@@ -194,7 +194,7 @@ def rounds(
 
     def step(state: tuple[Block, jax.Array]) -> tuple[tuple[Block, jax.Array], Verdict]:
         b, first = state
-        patience: jax.Array | int = 3  # from 1 to 6 no difference in the 20 paths of `demand`
+        patience: jax.Array | int = 3  # from 1 to 6 no difference in the paths of `demand`
         used, need = demand(b.w, b.g)
         grown = first | (need > b.need)
         work = lambda size, new: visit(size, b, first, ~grown, used, new)  # noqa: E731

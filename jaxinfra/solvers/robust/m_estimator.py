@@ -35,7 +35,7 @@ from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.robust import residual_scale
 
 # Most steps of Huber's norm before one whose psi is not monotone, and the optimality that ends them earlier.  Of 240
-# fits (160 of Tukey's norm; outliers and exact fits), all of which converge in any case: 10 steps change 10, 40 none;
+# fits (160 of Tukey's norm; outliers, half of y equal), all of which converge in any case: 10 steps change 10, 40 none;
 # 5e-3 and 2e-2 take 3 % more and 4 % fewer steps, 1e-1 takes 15 % fewer but ends in minima up to 8 % higher.
 _FIRST, _COARSE = 20, 1e-2
 _NOTHING = 64  # a scale below this many eps of the spread of y counts as 0: 32 and 128, no difference
