@@ -34,11 +34,15 @@ from jaxinfra.solvers.dual import kernel_rows, newton_block, smo
 from jaxinfra.solvers.dual.kernel_rows import KernelMatrix, Ring
 from jaxinfra.solvers.dual.problem import Dual
 
-SIZE = 512  # of the working set: its matrix in float32 is 1 MB and fits in the L2 cache of a core
+# Of the working set: its matrix in float32 is 1 MB and fits in the L2 cache of a core.  256 and 1024 take 45 % more and
+# 17 % fewer blocks of the 24 fits below, for a quarter and four times the matrix.
+SIZE = 512
 NEWTON = 2048  # variables that Newton's method works on
 PLAIN = 256  # variables up to which pairwise steps are so fast that nothing else is worth compiling
-_STEPS = 8  # steps within a block for each of its variables
-_PATIENCE = 100  # blocks without a new smallest violation before rounding is suspected
+# Steps within a block for each of its variables: 4 and 16 take 6 % more and 2 % fewer blocks of 24 fits (svc in
+# float32, 400 x 4 and 800 x 8, C 1 to 100, tol 1e-3 and 1e-5).
+_STEPS = 8
+_PATIENCE = 100  # blocks without a new smallest violation before rounding is suspected; those fits never wait so long
 
 
 class State(NamedTuple):
@@ -126,6 +130,8 @@ def _pairwise(
     q = len(working)
     if q < N:
         working = _select(dual, state.b, f, working)
+    # Half and twice the share of the target: 1 % fewer and 10 % more blocks of the 24 fits; of the violation: 14 %
+    # fewer and 9 % more, for steps that are not counted here.
     solved = smo.solve(
         _within(work, dual, state.b, working), _pick(state.b, working), _pick(f, working),
         tol=jnp.maximum(0.5 * target, 0.1 * state.violation), max_iter=jnp.where(skip, 0, _STEPS * q),

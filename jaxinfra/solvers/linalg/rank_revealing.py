@@ -30,6 +30,7 @@ from jaxinfra.solvers.linalg.cholesky import inverse_factor, solve_root
 from jaxinfra.solvers.linalg.products import diagonal, power_of_two
 
 # A factor may be used while the expected relative error of TT' is below this: each correction then gains 3 digits.
+# From 1e-4 to 1e-2 at most 3 of 80 fits end otherwise, and the same ones converge.
 FACTOR_ERROR = 1e-3
 # Largest eigendecomposition and svd that LAPACK computes on one thread.  Beyond, where divide and conquer and blocked
 # reflections begin, its BLAS wakes threads that on a busy machine wait for a core: eigh of 26 x 26 takes 2.9 to 15 ms
@@ -104,7 +105,7 @@ def _orthonormal(gram: Callable[[jax.Array], jax.Array], scale: jax.Array) -> tu
     R, which are those of AD, show which directions these are.
     """
     p, dtype = scale.shape[-1], scale.dtype
-    floor = 8 * p * eps(dtype)
+    floor = 8 * p * eps(dtype)  # 4 and 16: 3 to 4 % more corrections in 80 fits, and one more that converges
 
     def resolve(_: jax.Array, basis: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         T, R = basis
@@ -113,6 +114,7 @@ def _orthonormal(gram: Callable[[jax.Array], jax.Array], scale: jax.Array) -> tu
         safe = positive(s)
         return dot(T, V / safe[:, None, :]), s[:, :, None] * dot(V.mT, R)
 
+    # Two rounds would do in the 80 fits; with six 11 of them fail.
     eye = jnp.broadcast_to(jnp.eye(p, dtype=dtype), (*scale.shape, p))
     return lax.fori_loop(0, 3, resolve, (eye * scale[:, :, None], eye))
 

@@ -57,7 +57,9 @@ def reduced(
     eye: the identity (p, p), of a caller that has one.
     """
     eye = jnp.eye(H.shape[-1], dtype=H.dtype) if eye is None else eye
-    # Duplicated columns make H_AA singular, hence a ridge of the size of rounding; a correction removes its effect.
+    # Duplicated columns make H_AA singular, hence a ridge of the size of rounding; a correction removes its effect.  8
+    # and 32: less than 1 % more iterations in 120 logistic fits with l1; in 16 lasso paths 20 and 30 % fewer, all in 2
+    # to 4 of them; none fails.
     ridge = 16 * eps(H.dtype)
     M = H if l2 is None else H + eye * l2[:, None]
     M = jnp.where(A[:, None] & A[None, :], M * (1 + (ridge + damping) * eye), eye)
@@ -118,6 +120,8 @@ def newton(
         terms = -0.5 * e * (before + g), l1_ * (jnp.abs(w) - jnp.abs(own))
         differs = (s != predict(w, g, 0.0)).astype(dtype)
         change, size, different = jnp.stack([terms[0] + terms[1], sum(map(jnp.abs, terms)), differs]).sum(1)
+        # 4 and 16 eps in noise and in rounding: the same steps in logistic fits, up to 20 % fewer in one to 4 of 16
+        # paths.
         noise = jnp.where(D > 0, 8 * eps(dtype) * (jnp.abs(g) + jnp.abs(c_)) / jnp.sqrt(positive(D)), 0)
         last, error, noise = jnp.stack([violations(own, before, D, l1_), violations(w, g, D, l1_), noise]).max(1)
         rounding = 8 * eps(dtype) * size
@@ -126,6 +130,10 @@ def newton(
         solved = ((x.damping == 0) & (different == 0)) | (error <= jnp.maximum(tol, noise))
         descends = (change < -rounding) | ((change <= rounding) & (error < 0.5 * last))
         accept = (left > 0) & (solved | descends)
+        # Half and twice these numbers, in the iterations of 120 logistic fits and 16 paths: 1e-2 0 and -14 %, +11 and
+        # +29 % (2 fits fail); the 0.1 of less +7 and +23 %, +4 and -10 %; 4 0 and +5 %, 0 and -22 %; the 0.1 of more +4
+        # and +8 %, +1 and +23 %; 1e4 0 and -7 %, 0 and 0 %.  At most 10 of the paths
+        # differ.
         less = jnp.where(x.damping > 1e-2, 0.1 * x.damping, 0)
         more = jnp.maximum(4 * x.damping, 0.1)
         stalled = ~solved & (more > 1e4)

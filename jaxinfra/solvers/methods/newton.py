@@ -40,16 +40,22 @@ from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import active_set
 from jaxinfra.solvers.methods.proximal_gradient import least_norm
 
-_TRIALS = 30  # halvings before a step counts as stalled
-_ROUNDING = 32  # error of a gradient in eps times the mean size of its terms, at most
-_INNER = 50  # active sets tried for one quadratic model
-# Form the Hessian at each step while n p^2 is below this; a subsample holds 10 p rows, or a sixteenth of all.
+# No difference: half and twice the value, in 360 fits, 160 of huber, 80 of logistic, Poisson and Gamma regression, 120
+# of (nearly) separable classes; 5 kinds of data, both precisions.
+_TRIALS = 30  # halvings before a step counts as stalled: no difference
+_ROUNDING = 32  # error of a gradient in eps times the mean size of its terms, at most: no difference (in 200)
+# Active sets tried for one quadratic model: 25 and 100 take 3 % more and 1 % fewer iterations (120 with l1).
+_INNER = 50
+# Form the Hessian at each step while n p^2 is below this; a subsample holds 10 p rows, or a sixteenth of all: with an
+# eighth and a thirty-second 11 % fewer and 19 % more evaluations on all rows (50 fits, as for `COARSE`).
 _EXACT = 2e7
 _ROWS, _SHARE = 10, 16
 # A Hessian is worth one evaluation for every so many columns.  It takes as long as 3.3 evaluations at 50 columns, 18 at
 # 500 (measured); in a batch, which shares the products of the evaluations, as more.
 _COLUMNS_PER_EVALUATION = 10
-# Tolerance of the fit to the subsample: its minimum differs from that of all rows by more than this.
+# Tolerance of the fit to the subsample: its minimum differs from that of all rows by more than this.  From 1e-3 to 2e-2
+# the evaluations on all rows differ by less than 1 % over 50 fits (logistic, Poisson, huber; 6000 x 8 and 20), with
+# 1e-1 by 2 %.
 COARSE = 1e-2
 
 
@@ -145,6 +151,7 @@ def strides(last: jax.Array, tol: jax.Array) -> jax.Array:
 
     The unit of theta is that in which columns are about 1.
     """
+    # Half and twice either number: of 120 fits of (nearly) separable classes the same ones converge.
     return jnp.abs(last).max() > 0.003 + 2 * jnp.sqrt(tol)
 
 
@@ -254,7 +261,7 @@ def minimise(
         value = e.value + penalty(tried)
         residual = e.gradient if l1 is None else least_norm(tried, e.gradient, l1)
         optimality, last = jnp.abs(stacked(residual * inverse, s)).max(1)
-        noise = 8 * precision * jnp.abs(x.value)
+        noise = 8 * precision * jnp.abs(x.value)  # 4 and 16: one step more or less in 4 of 360 fits
         enough = value <= x.value + 1e-4 * t * predicted
         hidden = (value <= x.value + noise) & (optimality < x.optimality)
         accept = jnp.isfinite(value) & jnp.isfinite(optimality) & (first | enough | hidden)
@@ -262,17 +269,20 @@ def minimise(
         if rule.learn is not None:
             metric = rule.learn(metric, accept & ~first, g, s, t, e.gradient)
 
-        # The minimum of the parabola by both values and the slope, between a tenth and half of the rejected step.
+        # The minimum of the parabola by both values and the slope, which is in the first half where Armijo's condition
+        # fails, and not below a tenth of the rejected step (a twentieth: 0 to 3 % more iterations, a fifth: 0 to 2 %).
         bend = value - x.value - t * predicted
         ideal = jnp.where(bend > 0, -predicted * t**2 / (2 * positive(bend)), 0)
         shorter = jnp.where(jnp.isfinite(value), jnp.clip(ideal, 0.1 * t, 0.5 * t), 0.25 * t)
         level = accept & (x.value - value <= noise)
         optimality = jnp.where(accept, optimality, x.optimality)
-        better = accept & (optimality < 0.9 * x.best)
+        better = accept & (optimality < 0.9 * x.best)  # with 0.5 and 0.99 no difference
         stagnant = jnp.where(better, 0, x.stagnant + jnp.where(level, one, 0))
         trials, since = jnp.where(accept, 0, x.trials + 1), x.since + jnp.where(accept, one, 0)
 
         # Form the Hessian: at every step, or where the steps that are left at the present rate would cost more.
+        # Evaluations of these 50 fits with a rate over 2 and 8 steps: 8 % fewer, 10 % more; after 1 and 6 rejected
+        # steps: 8 % fewer, as many; with half and twice the patience: 2 % fewer, 4 % more (without the Hessians).
         goal = tol if sample is None else jnp.where(early, jnp.maximum(tol, COARSE), tol)
         small = (optimality <= goal) & ~(first & cautious)
         if patience is None:
@@ -284,6 +294,7 @@ def minimise(
             left = jnp.where(rate < 0, jnp.log(goal / optimality) / rate, jnp.inf)
             renew = ~met & (((since >= 4) & (left > patience)) | ((trials >= 3) & (since > 0)))
             renew |= first & ~met
+        # After 4 or 16 stagnant steps 5 of 360 fits end earlier or later, at the same value and by the same verdict.
         done = met | (trials > _TRIALS) | (stagnant > 8)
         status = jnp.where(small, Status.CONVERGED, Status.STALLED)
         turn = jnp.array(False)

@@ -13,6 +13,10 @@ from jaxinfra._core.loop import Verdict, drive
 from jaxinfra._core.precision import dot, positive
 from jaxinfra._core.types import Status
 
+# Steps between two checks.  Of 120 problems (300 columns, four penalties each; 5 kinds of data) 60 arrive: with 5 20
+# fewer, with 44 % fewer steps, with 20 8 more, with 70 % more.
+_STEPS = 10
+
 
 def soft(u: jax.Array, threshold: jax.Array) -> jax.Array:
     """The soft-threshold operator: the minimiser of (x - u)^2 / 2 + threshold |x|."""
@@ -74,6 +78,8 @@ def accelerated(
         return z / jnp.maximum(jnp.sqrt((z * z).sum()), jnp.finfo(jnp.float32).tiny)
 
     top = lax.fori_loop(0, 16, grow, (d > 0).astype(jnp.float32)[None])
+    # A margin of 5 %, 50 % and 150 %: 5 % fewer, 1 % and 19 % more steps of the 120 problems, with 150 % one fewer
+    # arrives; from 8 to 32 products for the bound the steps differ by 1 %.
     bound = 1.25 * jnp.maximum((top * H.quick(top)).sum(), 1).astype(dtype)
     D = d[None] if l2 is None else d[None] + l2
     t = jnp.where(D > 0, 1 / jnp.where(D > 0, bound * D, 1), 0)
@@ -94,11 +100,14 @@ def accelerated(
             after = 0.5 + jnp.sqrt(0.25 + momentum * momentum)
             return new, new + ((momentum - 1) / after)[:, None] * (new - u), after
 
-        new, v, momentum = lax.fori_loop(0, 10, step, (at, v, momentum))
+        new, v, momentum = lax.fori_loop(0, _STEPS, step, (at, v, momentum))
         moved = new - at
         g = g - H.exact(moved) if l2 is None else g - H.exact(moved) - l2 * moved
         left = error(w + new, g)
         worst = left.max()
+        # Of the 120 problems 3 fewer arrive with 0.25 in place of the half, 20 more with 0.9 (72 % more steps), 8 fewer
+        # and 5 more with half and twice the patience (31 % fewer and 48 % more); with 0.2 and 0.8 as many (1 % more, 1
+        # % fewer).
         waited = jnp.where(worst < 0.5 * best, 0, waited + 1)
         done = (worst <= 0.4 * tol) | ((worst <= tol) & (waited > 0)) | (waited > 10)
         state = new, g, v, momentum, left, jnp.minimum(worst, best), waited

@@ -27,7 +27,8 @@ from jaxinfra.solvers.multinomial import softmax
 from jaxinfra.solvers.multinomial.smooth import Solution
 from jaxinfra.solvers.multinomial.softmax import ScaledData, Units
 
-# Accepted steps without progress after which only rounding is left.
+# Steps without progress after which only rounding is left: with 10 one of 20 fits (300 x 70, 10 classes, float32)
+# stalls that converges else, with 40 none differs.
 _PATIENCE = 20
 
 
@@ -89,6 +90,8 @@ def solve(
         if W.size <= softmax.DENSE:
             H = softmax.hessian(data, here.W, blocked=blocked)
             return -softmax.factor(H, free, rare).solve(v.reshape(-1)).reshape(v.shape)
+        # Half and twice the tolerance: 3 % more and fewer steps; 10 and 40 products: 4 % more and 2 % fewer, and with
+        # 10 one of 20 fits stalls.
         return -softmax.iterative(data, here.W, lambda b: b / metric, free, 0.1, 20)(v)
 
     def newton_step(here: Point) -> tuple[Point, jax.Array]:
@@ -124,6 +127,7 @@ def solve(
         small = new.optimality <= tol
         done = newton.arrived(small, ~bounded, last, new.optimality, tol) | (stagnant >= _PATIENCE)
         least, best = jnp.minimum(new.f, state.least), jnp.minimum(new.optimality, state.best)
+        # With 0.5 and 0.9 in place of 0.7 the steps of 20 fits differ by less than 1 %.
         state = _State(new, 0.7 * L, last, least, best, stagnant)
         return state, Verdict(done, jnp.where(small, Status.CONVERGED, Status.STALLED))
 

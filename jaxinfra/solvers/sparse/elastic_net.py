@@ -86,6 +86,7 @@ def path(
         l1, l2 = jnp.where(usable, l1, 1), None if l2 is None else jnp.where(usable, l2, 0)
     null = 0.5 * q.vv
     bound, inner = tol * null, 0.05 * jnp.minimum(tol, 1e-6) * jnp.sqrt(q.vv)
+    # Half and twice 0.05 as inner tolerance: one of 20 paths differs, in rounding; half and twice 0.1 below: none.
     most = _most(X.shape, l2)
 
     def solve(s: Solved, chain: jax.Array | bool, bound: jax.Array = bound) -> Solved:

