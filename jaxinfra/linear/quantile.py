@@ -77,16 +77,9 @@ def fit(
     Derivatives: params with respect to X, y and offset, forward and reverse: those of the rows with residual 0, exact
       where these rows do not change; with respect to tau, l1 and weights they are 0 almost everywhere, and 0 here.
 
-    Cost: n q^2 flops and q^3 / 3 an iteration, 10 to 20 of them, then about n q for each row that enters; q = p + 1.
-      Memory: one copy of X and about twenty vectors of n.  m quantiles take m times as long and no more memory.  Rows
-      on a mesh: X stays where it is, vectors of n are gathered to rank the rows.
-
-    >>> import jax.numpy as jnp
-    >>> import jaxinfra as ji
-    >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0], [4.0]]), jnp.array([1.0, 3.0, 5.0, 7.0, 90.0])
-    >>> fit = ji.check(ji.quantile.fit(X, y, tau=0.5))  # the outlier does not move the median
-    >>> print(fit.params.coef.round(3), fit.params.intercept.round(3))
-    [2.] 1.0
+    Cost: (n + q) q^2 flops and q^3 / 3 an iteration, 10 to 20 of them, q = p + 1, then about n q for each row that
+      enters.  Memory: one copy of X and about twenty vectors of n.  m quantiles take m times as long and no more
+      memory.  Rows on a mesh: X stays where it is, vectors of n are gathered to rank the rows.
 
     Source: Koenker and Bassett 1978; Portnoy and Koenker 1997; Koenker, Quantile Regression (2005), chapter 6.
     Elsewhere: sklearn.linear_model.QuantileRegressor (alpha = l1), statsmodels QuantReg, R's quantreg::rq with method =

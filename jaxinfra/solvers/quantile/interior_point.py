@@ -7,8 +7,8 @@ A row with low = high = 0 is absent.  An L1 penalty is one row e_j with y = 0 an
 coefficient: these q rows follow the n others.
 
 `methods.mehrotra` with b as the multipliers of V'd = 0: with z and v those of the bounds, r + z - v = 0, each iteration
-solves V'QV db = ..., Q diagonal: one product n q^2 and a few passes over V.  d = 0 and any b are a feasible start, and
-steps keep feasibility, so the gap bounds the decrease still possible.
+solves V'QV db = ..., Q diagonal: one product (n + q) q^2 and a few passes over V.  d = 0 and any b are a feasible
+start, and steps keep feasibility, so the gap bounds the decrease still possible.
 
 Source: Portnoy and Koenker 1997, section 4; Koenker, Quantile Regression (2005), section 6.5.
 """
