@@ -10,8 +10,6 @@ float32 200000 x 50, the whole fit 29 ms instead of 15).  Blocks below are small
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -23,7 +21,7 @@ from jaxinfra.solvers.linalg.products import diagonal
 # Largest triangular solve and Cholesky that stay on one thread, and the size from which the spinning matters less than
 # the flops of `_blocked`, three times as many.
 _SOLVE, _FACTOR, _LARGE = 28, 100, 1024
-_PANEL = 256  # columns that `factor` eliminates at a time
+_PANEL = 256  # columns that `factor` eliminates at a time from that size on, where small products cost more
 
 
 def _eye_like(a: jax.Array) -> jax.Array:
@@ -115,35 +113,36 @@ def inverse_factor(C: jax.Array) -> jax.Array:
 
 def _panels(p: int) -> tuple[int, int]:
     """Columns in a panel, and the number of panels."""
-    size = min(_PANEL, p)
-    return size, -(-p // size)
+    count = -(-p // (_FACTOR if p <= _LARGE else _PANEL))
+    return -(-p // count), count
 
 
 def _eliminate(C: jax.Array) -> jax.Array:
     """The factor by panels of columns, left-looking: a panel is written once, when all before it are done.
 
-    Each diagonal block is replaced by the inverse of its factor.
+    Each diagonal block is replaced by the inverse of its factor.  All products are of square tiles, in loops: as few
+    flops as with one product for each panel, and the same few kernels for any p.
     """
     size, count = _panels(len(C))
     C, zero = _pad(C, size * count), jnp.int32(0)
 
-    def reduced(k: int, C: jax.Array) -> jax.Array:
-        """Panel k, less what the panels before it eliminate; zeros above it."""
-        at = slice(k * size, (k + 1) * size)
-        panel = C[k * size :, at] - dot(C[k * size :, : k * size], C[at, : k * size].T)
-        return jnp.pad(panel, ((k * size, 0), (0, 0)))
+    def tile(a: jax.Array, i: jax.Array, j: jax.Array) -> jax.Array:
+        return lax.dynamic_slice(a, (i * size, j * size), (size, size))
 
-    def below(k: int, panel: jax.Array, inverse: jax.Array) -> jax.Array:
-        """The factor's panel k below the diagonal block; zeros above."""
-        return jnp.pad(dot(panel[(k + 1) * size :], inverse.T), (((k + 1) * size, 0), (0, 0)))
+    def column(k: jax.Array, C: jax.Array) -> jax.Array:
+        def reduce(t: jax.Array, C: jax.Array) -> jax.Array:
+            """Panel k less what another panel eliminates, one tile of it."""
+            i, j = k + t % (count - k), t // (count - k)
+            new = tile(C, i, k) - dot(tile(C, i, j), tile(C, k, j).T)
+            return lax.dynamic_update_slice(C, new, (i * size, k * size))
 
-    def column(i: jax.Array, C: jax.Array) -> jax.Array:
-        start = i * size
-        panel = lax.switch(i, [partial(reduced, k) for k in range(count)], C)
-        inverse = inverse_factor(lax.dynamic_slice(panel, (start, zero), (size, size))[None])[0]
-        panel = lax.switch(i, [partial(below, k) for k in range(count)], panel, inverse)
-        panel = lax.dynamic_update_slice(panel, inverse, (start, zero))
-        return lax.dynamic_update_slice(C, panel, (zero, start))
+        def below(i: jax.Array, C: jax.Array) -> jax.Array:
+            """A tile of the factor below the diagonal block."""
+            return lax.dynamic_update_slice(C, dot(tile(C, i, k), tile(C, k, k).T), (i * size, k * size))
+
+        C = lax.fori_loop(zero, k * (count - k), reduce, C)
+        C = lax.dynamic_update_slice(C, inverse_factor(tile(C, k, k)[None])[0], (k * size, k * size))
+        return lax.fori_loop(k + 1, jnp.int32(count), below, C)
 
     return lax.fori_loop(zero, jnp.int32(count), column, C)
 
