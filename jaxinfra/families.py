@@ -147,10 +147,7 @@ class Binomial(Family):
 
     def information(self, eta: Array, link: Link) -> Array:
         """The information mu'^2 / (mu (1 - mu))."""
-        if isinstance(link, Logit):  # from the smaller of mu and 1 - mu, which keeps its digits
-            least = link.inverse(jnp.where(eta > 0, -eta, eta))
-            return least * (1 - least)
-        return link.over_inverse(eta) * link.over_complement(eta)
+        return link.slope(eta) if isinstance(link, Logit) else link.over_inverse(eta) * link.over_complement(eta)
 
     def convex(self, link: Link) -> bool:
         """Whether the link is the logit."""

@@ -127,8 +127,9 @@ class Logit(Link):
         return jax.nn.sigmoid(eta)
 
     def slope(self, eta: Array) -> Array:
-        """The slope mu (1 - mu)."""
-        return jax.nn.sigmoid(eta) * jax.nn.sigmoid(-eta)
+        """The slope mu (1 - mu), from the smaller of the two, which keeps its digits."""
+        least = jax.nn.sigmoid(jnp.where(eta > 0, -eta, eta))
+        return least * (1 - least)
 
     def log_inverse(self, eta: Array) -> Array:
         """The logarithm of the mean, -log(1 + exp(-eta))."""

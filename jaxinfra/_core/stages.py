@@ -6,7 +6,7 @@ verb that is called with arrays on a CPU runs a program without that work first;
 been needed, and only then does the whole program follow.  Under `jit`, `vmap` and `grad`, over a mesh and on
 accelerators, where a look at the answer would be a wait, it is the whole program at once.
 
-A program that makes many fits, such as a cross-validation, is in two stages too: its fits are `noted`.
+A program that makes several fits, such as a cross-validation, is in two stages too: its fits are `noted`.
 """
 
 from __future__ import annotations
@@ -73,8 +73,13 @@ def noted(fit: Callable[..., S], rare: Rare) -> Callable[..., tuple[S, jax.Array
     return call
 
 
-def staged(*, static: tuple[str, ...]) -> Callable[[Callable[..., S]], Callable[..., S]]:
-    """A decorator for `fit(*arrays, rare, **static)`, compiled as the module says; calls leave `rare` out."""
+def staged(
+    *, static: tuple[str, ...], lean_for: Callable[..., bool] = lambda *_, **__: True
+) -> Callable[[Callable[..., S]], Callable[..., S]]:
+    """A decorator for `fit(*arrays, rare, **static)`, compiled as the module says; calls leave `rare` out.
+
+    lean_for: whether the lean program may suffice for arguments of these shapes and dtypes.
+    """
 
     def decorate(fit: Callable[..., S]) -> Callable[..., S]:
         def program(lean: bool) -> Callable[..., Any]:
@@ -90,6 +95,8 @@ def staged(*, static: tuple[str, ...]) -> Callable[[Callable[..., S]], Callable[
 
         @wraps(fit)
         def call(*arrays: Any, **options: Any) -> S:
+            if not lean_for(*arrays, **options):
+                return whole(*arrays, **options)
             if (notes := _NOTES.get()) is not None and notes.lean:
                 with _noting_in(None):  # fits within this one are of another trace
                     found, needed = lean(*arrays, **options)

@@ -81,6 +81,13 @@ def fit(
       enters.  Memory: one copy of X and about twenty vectors of n.  m quantiles take m times as long and no more
       memory.  Rows on a mesh: X stays where it is, vectors of n are gathered to rank the rows.
 
+    >>> import jax.numpy as jnp
+    >>> import jaxinfra as ji
+    >>> X, y = jnp.array([[0.0], [1.0], [2.0], [3.0], [4.0]]), jnp.array([1.0, 3.0, 5.0, 7.0, 90.0])
+    >>> fit = ji.check(ji.quantile.fit(X, y, tau=0.5))  # the outlier does not move the median
+    >>> print(fit.params.coef.round(3), fit.params.intercept.round(3))
+    [2.] 1.0
+
     Source: Koenker and Bassett 1978; Portnoy and Koenker 1997; Koenker, Quantile Regression (2005), chapter 6.
     Elsewhere: sklearn.linear_model.QuantileRegressor (alpha = l1), statsmodels QuantReg, R's quantreg::rq with method =
     "fn".

@@ -14,7 +14,6 @@ from jax import lax
 from jaxinfra._core import checks, implicit, labels
 from jaxinfra._core.finish import worst
 from jaxinfra._core.problem import unpacked
-from jaxinfra._core.stages import Rare, noted
 from jaxinfra._core.types import Fit, Status
 from jaxinfra.select._scores import supervised
 
@@ -76,10 +75,13 @@ def fit_all(sample: Sample, model: ModuleType, static: tuple[tuple[str, Any], ..
 
 def runner(
     sample: Sample, full: Fit, model: ModuleType, of: Callable[[Any], Any] | None,
-    static: tuple[tuple[str, Any], ...], rare: Rare,
+    static: tuple[tuple[str, Any], ...],
 ) -> tuple[Callable[..., Any], Any]:  # fmt: skip
-    """The function (weights, y) -> ((result, NaN unless converged; status), what to note in `rare`), and the result of
-    the fit of all rows, `full`."""
+    """The function (weights, y) -> (result, NaN unless converged; status), and the result of the fit of all rows,
+    `full`.
+
+    The fits are whole, not lean: of a thousand resamples one nearly always needs the whole program.
+    """
     fixed = {**sample.traced, **dict(static)}
     known = inspect.signature(model.fit).parameters
 
@@ -92,10 +94,9 @@ def runner(
     if "init" in known and "init" not in fixed:  # a start must be finite
         start["init"] = jax.tree.map(lambda v: jnp.where(jnp.isfinite(v), v, 0), implicit.frozen(full.params))
 
-    def fit(w: jax.Array, y: Any = sample.y) -> tuple[tuple[Any, jax.Array], jax.Array]:
+    def fit(w: jax.Array, y: Any = sample.y) -> tuple[Any, jax.Array]:
         data = (sample.X, y) if supervised(model) else (sample.X,)
-        found, needed = noted(model.fit, rare)(*data, sample_weight=w, **{**start, **fixed})
-        return answer(found), needed
+        return answer(model.fit(*data, sample_weight=w, **{**start, **fixed}))
 
     return fit, answer(full)[0]
 

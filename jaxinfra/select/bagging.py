@@ -3,6 +3,7 @@ r"""Bagging: the mean of the predictions of many bootstrap fits, made in one com
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -13,7 +14,6 @@ from numpy.typing import ArrayLike
 
 from jaxinfra._core import checks
 from jaxinfra._core.precision import positive
-from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.select import _resample
 
@@ -74,26 +74,25 @@ def bagging(
     return _bagging(sample, full, X_new, key, model=module, n=n, predict=predict, static=static["static"])
 
 
-@staged(static=("model", "n", "predict", "static"))
+@partial(jax.jit, static_argnames=("model", "n", "predict", "static"))
 def _bagging(
     sample: _resample.Sample, full: Fit, X_new: Any, key: jax.Array, *, model: ModuleType, n: int,
-    predict: Callable[[Any, Any], jax.Array], static: tuple[tuple[str, Any], ...], rare: Rare,
+    predict: Callable[[Any, Any], jax.Array], static: tuple[tuple[str, Any], ...],
 ) -> Bagging:  # fmt: skip
     dtype = checks.working_dtype(sample.X, sample.y)
 
     def both(params: Any) -> tuple[jax.Array, jax.Array]:
         return tuple(jnp.asarray(predict(params, rows), dtype) for rows in (X_new, sample.X))  # type: ignore[return-value]
 
-    fit, _ = _resample.runner(sample, full, model, both, static, rare)
+    fit, _ = _resample.runner(sample, full, model, both, static)
     draw = _resample.drawn(sample, False, 0)
 
-    def one(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    def one(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         w = draw(key)
-        ((new, old), status), needed = fit(w)
-        return new, old, ((w == 0) & (status == Status.CONVERGED)).astype(dtype), needed
+        (new, old), status = fit(w)
+        return new, old, ((w == 0) & (status == Status.CONVERGED)).astype(dtype)
 
-    new, old, unseen, needed = _resample.batched(one, jax.random.split(key, n), sample.X.shape[0])
-    rare.note(needed)
+    new, old, unseen = _resample.batched(one, jax.random.split(key, n), sample.X.shape[0])
     # (n, rows) times (n, rows, ...), the fits that did not converge left out.
     count = unseen.sum(0)
     seen = jnp.einsum("nr,nr...->r...", unseen, jnp.nan_to_num(old), precision=lax.Precision.HIGHEST)

@@ -7,6 +7,7 @@ and a batch of them is `vmap` over weights of the model's own `fit`, for every m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -15,7 +16,6 @@ import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from jaxinfra._core import checks
-from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.select import _resample
 
@@ -111,15 +111,14 @@ def bootstrap(
     return _bootstrap(sample, full, key, n=n, of=of, bayesian=bayesian, **static)
 
 
-@staged(static=("model", "n", "of", "bayesian", "static", "count"))
+@partial(jax.jit, static_argnames=("model", "n", "of", "bayesian", "static", "count"))
 def _bootstrap(
     sample: _resample.Sample, full: Fit, key: jax.Array, *, model: ModuleType, n: int, of: Callable[[Any], Any] | None,
-    bayesian: bool, static: tuple[tuple[str, Any], ...], count: int, rare: Rare,
+    bayesian: bool, static: tuple[tuple[str, Any], ...], count: int,
 ) -> Resamples:  # fmt: skip
-    fit, estimate = _resample.runner(sample, full, model, of, static, rare)
+    fit, estimate = _resample.runner(sample, full, model, of, static)
     draw = _resample.drawn(sample, bayesian, count)
-    (values, status), needed = _resample.batched(lambda k: fit(draw(k)), jax.random.split(key, n), sample.X.shape[0])
-    rare.note(needed)
+    values, status = _resample.batched(lambda k: fit(draw(k)), jax.random.split(key, n), sample.X.shape[0])
     se = jax.tree.map(lambda v: jnp.nanstd(v, axis=0, ddof=1), values)
     return Resamples(values, estimate, se, status)
 
@@ -160,19 +159,18 @@ def jackknife(
     return _jackknife(sample, full, of=of, **static)
 
 
-@staged(static=("model", "of", "static", "count"))
+@partial(jax.jit, static_argnames=("model", "of", "static", "count"))
 def _jackknife(
     sample: _resample.Sample, full: Fit, *, model: ModuleType, of: Callable[[Any], Any] | None,
-    static: tuple[tuple[str, Any], ...], count: int, rare: Rare,
+    static: tuple[tuple[str, Any], ...], count: int,
 ) -> Resamples:  # fmt: skip
-    fit, estimate = _resample.runner(sample, full, model, of, static, rare)
+    fit, estimate = _resample.runner(sample, full, model, of, static)
     rows = sample.X.shape[0]
     w = sample.weights
     label = jnp.arange(rows) if sample.groups is None else sample.groups
     units = rows if sample.groups is None else count
     each = jnp.arange(units, dtype=label.dtype)
-    (values, status), needed = _resample.batched(lambda i: fit(jnp.where(label == i, 0, w)), each, rows)
-    rare.note(needed)
+    values, status = _resample.batched(lambda i: fit(jnp.where(label == i, 0, w)), each, rows)
     # Of units without weight there is nothing to leave out.
     there = jnp.zeros(units, w.dtype).at[label].add(w) > 0
     m = (there & (status == Status.CONVERGED)).sum()

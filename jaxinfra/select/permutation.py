@@ -3,6 +3,7 @@ r"""Permutation tests: thousands of fits to permuted data in one compiled call."
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -11,7 +12,6 @@ import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
 from jaxinfra._core import checks
-from jaxinfra._core.stages import Rare, staged
 from jaxinfra._core.types import Fit, Status, short_repr
 from jaxinfra.select import _resample
 
@@ -66,17 +66,16 @@ def permutation_test(
     return _permutation_test(sample, full, key, of=of, n=n, alternative=alternative, **chosen)
 
 
-@staged(static=("model", "of", "n", "alternative", "static"))
+@partial(jax.jit, static_argnames=("model", "of", "n", "alternative", "static"))
 def _permutation_test(
     sample: _resample.Sample, full: Fit, key: jax.Array, *, model: ModuleType, of: Callable[[Any], Any], n: int,
-    alternative: str, static: tuple[tuple[str, Any], ...], rare: Rare,
+    alternative: str, static: tuple[tuple[str, Any], ...],
 ) -> PermutationTest:  # fmt: skip
-    fit, statistic = _resample.runner(sample, full, model, of, static, rare)
+    fit, statistic = _resample.runner(sample, full, model, of, static)
     rows = sample.X.shape[0]
     y, w = jnp.asarray(sample.y), sample.weights
     one = lambda k: fit(w, y[jax.random.permutation(k, rows)])  # noqa: E731
-    (null, status), needed = _resample.batched(one, jax.random.split(key, n), rows)
-    rare.note(needed)
+    null, status = _resample.batched(one, jax.random.split(key, n), rows)
     side = {"two-sided": jnp.abs, "greater": lambda v: v, "less": jnp.negative}[alternative]
     extreme = (side(null) >= side(statistic) * (1 - 1e-12 * jnp.sign(side(statistic)))).sum()
     good = (status == Status.CONVERGED).sum()

@@ -30,7 +30,8 @@ from jaxinfra.svm._input import contains
 MAX_ITER = 10_000
 SHARED = 12_000  # rows up to which machines that share a kernel matrix get all of it
 _ROWS, _VALUES = 1024, 2**21  # in a block of a prediction, at most: larger ones take new memory pages at every call
-_FEW, _SOME = 16, 128  # rows in the smaller blocks of a prediction
+# Rows in the smaller blocks of a prediction.  Of a machine of 1000 x 20 a block of 1024 takes 0.76 ms, one of 128 0.29.
+_FEW, _SOME = 16, 128
 
 
 @short_repr
@@ -176,56 +177,81 @@ def decision(params: Machine, X: jax.Array, then: Then = None) -> jax.Array:
     """
     if isinstance(params.kernel, Precomputed | kernels.Linear) or not at_hand((params, X)):
         return _decision(params, X, then=then)
+    ready = _ready(params, dtype=checks.working_dtype(X, params.coef))
+    if isinstance(ready.coef, jax.core.Tracer):  # of constants within a function that is traced
+        return _decision(params, X, then=then)
     m, most = X.shape[0], _block_rows(params)
     given, start = np.asarray(X), 0
-    parts: list[jax.Array] = []
+    parts: list[np.ndarray] = []
     while start < m or not parts:
         left = m - start
-        size = next((size for size in (most, _SOME) if left >= size), _SOME if left > _FEW else _FEW)
-        block = given[start : start + size]  # filled up with copies of its rows: others might be far from all vectors
-        part = _decision(params, np.resize(block, (size, given.shape[1])), then=then)
-        if isinstance(part, jax.core.Tracer):  # of constants within a function that is traced
-            return _decision(params, X, then=then)
-        parts.append(part)
+        size = most if left > 3 * _SOME else _SOME if left > _FEW else _FEW
+        block = given[start : start + size]
+        if left < size:  # filled up with copies of its rows: others might be far from all vectors
+            block = np.resize(block, (size, given.shape[1]))
+        part = _of_block(ready, block, then=then)
+        parts.append(np.asarray(part))  # one block after the other, in the same memory
         start += size
-    return like(parts[0], np.concatenate([np.asarray(part) for part in parts])[:m])
+    return like(part, np.concatenate(parts)[:m])
 
 
 def _block_rows(params: Machine) -> int:
     return max(min(_ROWS, _VALUES // params.vectors.shape[0]), _SOME)
 
 
+class _Ready(NamedTuple):
+    """A machine in the working precision, and what its kernel needs of the vectors and of their middle."""
+
+    coef: jax.Array  # (n,) or (n, pairs)
+    intercept: jax.Array
+    kernel: Kernel
+    about: jax.Array
+    features: Any
+
+
+@partial(jax.jit, static_argnames="dtype")
+def _ready(params: Machine, *, dtype: Any) -> _Ready:
+    coef, intercept, vectors, kernel = jax.tree.map(lambda v: v.astype(dtype), params)
+    about = kernel.middle(vectors)
+    return _Ready(coef.T, intercept, kernel, about, kernel.features(vectors, about))
+
+
+def _value(ready: _Ready, X: jax.Array) -> jax.Array:
+    values = ready.kernel.between(ready.kernel.features(X.astype(ready.coef.dtype), ready.about), ready.features)
+    return _raised(dot(values, ready.coef), ready.intercept)
+
+
+def _raised(value: jax.Array, intercept: jax.Array) -> jax.Array:
+    return value + (intercept if value.ndim == 1 else intercept[None])
+
+
+@partial(jax.jit, static_argnames="then")
+def _of_block(ready: _Ready, X: jax.Array, *, then: Then) -> jax.Array:
+    value = _value(ready, X)
+    return value if then is None else then(value)
+
+
 @partial(jax.jit, static_argnames="then")
 @rows.replicated
 def _decision(params: Machine, X: jax.Array, *, then: Then) -> jax.Array:
     dtype = checks.working_dtype(X, params.coef)
-    X, params = X.astype(dtype), jax.tree.map(lambda v: v.astype(dtype), params)
-    if isinstance(params.kernel, kernels.Linear):
-        value = _linear_kernel.decision(params.coef, params.intercept, params.vectors, X)
-    else:
-        value = _sums(params, X)
-        value = value + (params.intercept if value.ndim == 1 else params.intercept[None])
-    return value if then is None else then(value)
-
-
-def _sums(params: Machine, X: jax.Array) -> jax.Array:
-    """The sums over the vectors of coefficient times kernel, in blocks of rows."""
-    coef, kernel = params.coef.T, params.kernel
-    if isinstance(kernel, Precomputed):
+    X, cast = X.astype(dtype), jax.tree.map(lambda v: v.astype(dtype), params)
+    if isinstance(params.kernel, Precomputed):
         # Values with a coefficient of 0 are ignored, whatever they are.
-        return dot(jnp.where((coef != 0).reshape(len(coef), -1).any(1)[None], X, 0), coef)
-    about = kernel.middle(params.vectors)
-    vectors = kernel.features(params.vectors, about)
-
-    def block(X: jax.Array) -> jax.Array:
-        return dot(kernel.between(kernel.features(X, about), vectors), coef)
-
-    m, size = X.shape[0], _block_rows(params)
-    if m <= size:
-        return block(X)
-    count = -(-m // size)
-    padded = jnp.pad(X, ((0, count * size - m), (0, 0)), mode="edge")
-    return lax.map(block, padded.reshape(count, size, -1)).reshape(-1, *coef.shape[1:])[:m]
+        coef = cast.coef.T
+        value = dot(jnp.where((coef != 0).reshape(len(coef), -1).any(1)[None], X, 0), coef)
+        value = _raised(value, cast.intercept)
+    elif isinstance(params.kernel, kernels.Linear):
+        value = _linear_kernel.decision(cast.coef, cast.intercept, cast.vectors, X)
+    else:
+        m, size, block = X.shape[0], _block_rows(params), partial(_value, _ready(params, dtype=dtype))
+        if m <= size:
+            value = block(X)
+        else:
+            count = -(-m // size)
+            padded = jnp.pad(X, ((0, count * size - m), (0, 0)), mode="edge")
+            value = lax.map(block, padded.reshape(count, size, -1)).reshape(-1, *cast.coef.shape[:-1])[:m]
+    return value if then is None else then(value)
 
 
 def compact(verb: str, params: Any) -> Machine:

@@ -24,6 +24,7 @@ from jaxinfra.svm import _input, _linear_kernel, _machine, _one_vs_one
 from jaxinfra.svm._input import Given
 
 LOSSES = ("hinge", "squared_hinge")
+_LEAN = 1e6  # n p^2 of data whose rounding in float32, 3 eps |x|^2 |dual| of the largest row x, is about half of tol
 
 
 @short_repr
@@ -133,7 +134,8 @@ class _One(NamedTuple):
 def _hinge(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: Any, max_iter: jax.Array, rare: Rare) -> _One:
     """The interior point as the start of the block method, which makes it exact and certifies it.
 
-    Rare: an interior point that is not optimal to the tolerance, which is all that the lean program evaluates.
+    Rare, with float64: an interior point that is not optimal to the tolerance; the lean program has no block method.
+    In float32 such a point is as good as the rounding of the predictor, which is seldom enough.
     """
     kernel = kernels.Linear()
     X, centre = _linear_kernel.centred(X, kernel)
@@ -142,7 +144,7 @@ def _hinge(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: Any, max_iter: 
     wide = _machine.certificate_dtype(X.dtype)
     start, _ = low_rank.solve(*(v.astype(wide) for v in (Z, fixed.c, fixed.lower, fixed.upper)))
     start = start.astype(X.dtype)
-    if rare.lean:
+    if rare.lean and wide == jnp.float64:
         end = low_rank.certify(fixed, Z, start, tol, wide)
         rare.note(~end.proven | (bound < 0).any())
         b, rho, status = end.b, end.rho, jnp.int32(Status.CONVERGED)
@@ -150,7 +152,7 @@ def _hinge(X: jax.Array, sign: jax.Array, bound: jax.Array, tol: Any, max_iter: 
     else:
         found = _machine.solve(
             X, kernel, dual, start, tol=tol, max_iter=max_iter,
-            matrices=_machine.kernel_matrices(Z, kernel, full=False),
+            matrices=_machine.kernel_matrices(Z, kernel, full=False, rare=rare), rare=rare,
         )  # fmt: skip
         b, rho, status, n_iter = found.b, found.rho[0], found.status, found.n_iter
         objective, violation = found.objective, found.violation
@@ -177,7 +179,13 @@ def _squared(
     )
 
 
-@staged(static=("classes", "balanced", "loss"))
+def _lean_for(given: Given, *_: Any, loss: str, **__: Any) -> bool:
+    """In float32 the rounding of a predictor, of about p sqrt(n) eps, has to be below the default tol of 1e-3."""
+    n, p = given.X.shape
+    return loss != "hinge" or _machine.certificate_dtype(given.X.dtype) == jnp.float64 or n * p * p <= _LEAN
+
+
+@staged(static=("classes", "balanced", "loss"), lean_for=_lean_for)
 @rows.replicated
 def _fit(
     given: Given, tol: jax.Array | None, max_iter: jax.Array, *, classes: int, balanced: bool, loss: str, rare: Rare

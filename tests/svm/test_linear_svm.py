@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -101,3 +102,15 @@ def test_several_classes_and_bad_input():
         one_class = {"sample_weight": 1.0 * LABELS, "n_classes": 2}
         alone = ji.linear_svm.fit(X, jnp.asarray(LABELS), loss=loss, **one_class)
         assert ji.Status(int(alone.info.status)) is ji.Status.ONE_CLASS
+
+
+def test_a_thousand_rows_in_float32(rng):
+    """More variables than pairwise steps alone are made for, and no more than Newton's method works on."""
+    X = rng.standard_normal((1000, 20)).astype(np.float32)
+    y = (X[:, 0] + X[:, 1] + rng.standard_normal(1000) > 0).astype(int)
+    exact = ji.check(ji.linear_svm.fit(X.astype(float), y, tol=1e-6))
+    with jax.enable_x64(False):
+        for fit in (ji.linear_svm.fit(X, y, tol=5e-5), jax.jit(lambda X: ji.linear_svm.fit(X, y, tol=5e-5))(X)):
+            assert fit.params.coef.dtype == np.float32 and int(fit.info.status) == ji.Status.CONVERGED
+            np.testing.assert_allclose(fit.info.objective, exact.info.objective, rtol=1e-5)
+            np.testing.assert_allclose(fit.params.coef, exact.params.coef, atol=1e-3)

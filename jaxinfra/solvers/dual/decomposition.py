@@ -178,7 +178,8 @@ def block(
     newton, size = N > PLAIN and not (rough or lean), min(NEWTON, N)
     f, h = dual.gradient(state.g), History(*state.history)
     # Newton's method waits until the variables that matter fit in its block, and is skipped where few blocks are left.
-    tried = (h.wait <= 0) & (jnp.log(state.violation / target) > 2 * _wait(size) * h.rate)
+    # A lean program waits longer, since the whole one begins anew.
+    tried = (h.wait <= 0) & (jnp.log(state.violation / target) > (8 if lean else 2) * _wait(size) * h.rate)
     if N > NEWTON:
         tried &= (_violation_of(dual, state.b, f) > target).sum() <= size
     far = tried & (state.violation > 10 * target)
@@ -195,7 +196,7 @@ def block(
     if work.values is not None and n <= 2 * len(new.moved):
         more = work.times(dual.by_row(change, n))  # as fast as to gather the rows that changed
     else:
-        factors = jnp.where(new.moved < N, _pick(change, new.moved), 0)
+        factors = jnp.where(new.moved < N, change[jnp.minimum(new.moved, N - 1)], 0)
         ring, more = work.product(ring, jnp.minimum(new.moved, N - 1) % n, factors)
     g = compensated.normalise(compensated.add(state.g, (more, jnp.zeros_like(more))))
     after = dual.gradient(g)

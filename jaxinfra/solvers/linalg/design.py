@@ -70,12 +70,12 @@ class Frame(NamedTuple):
 
     @property
     def centre(self) -> jax.Array:
-        """What is subtracted of the columns (p,)."""
+        """The numbers that are subtracted from the columns (p,)."""
         return self.rows[0]
 
     @property
     def scale(self) -> jax.Array:
-        """What multiplies them then (p,)."""
+        """The factors of the differences (p,)."""
         return self.rows[1]
 
     def columns(self, X: jax.Array) -> jax.Array:
