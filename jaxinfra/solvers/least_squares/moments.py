@@ -16,7 +16,7 @@ from jax import lax
 
 from jaxinfra._core.absent import masked, present
 from jaxinfra._core.precision import all_finite, dot, eps, positive
-from jaxinfra._core.rows import in_blocks, sum_blocks
+from jaxinfra._core.rows import sum_blocks
 from jaxinfra._core.stages import WHOLE, Rare
 from jaxinfra.solvers.linalg.design import in_range, provisional, rounded
 from jaxinfra.solvers.linalg.products import by_row, diagonal, mirror, reciprocal, symmetric_product
@@ -37,6 +37,7 @@ class Moments(NamedTuple):
 
 # Up to so many targets join the columns of X in the symmetric product.
 _TARGETS = 8
+_FEW = 100_000  # numbers in X that are copied beside y: they stay in the cache
 
 
 def moments(
@@ -52,8 +53,8 @@ def moments(
     n, p, k = *X.shape, y.shape[1]
     first, q = int(centre), p + centre  # the column of X that is first in V, and that of y
 
-    # Side by side from the start, unless in blocks: that would be a copy of the data.
-    data = (X, y) if blocked and in_blocks(X) else (jnp.concatenate([X, y], 1),)
+    # Few numbers side by side from the start: of many that would be a copy of the data.
+    data = (jnp.concatenate([X, y], 1),) if X.size <= _FEW else (X, y)
     origin, inverse = provisional(data, w, centre, blocked)
 
     def sums(*rows: Any) -> tuple[jax.Array, jax.Array]:
