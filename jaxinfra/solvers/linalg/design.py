@@ -250,9 +250,8 @@ def root_mean_squares(Z: jax.Array, w: jax.Array, *, centre: bool, noise: jax.Ar
 
     def of(share: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean squares (p,) with weights (n, p) or (n, 1), and mean absolute values."""
-        sized = share * Z
-        sums = stacked(sized * Z, jnp.abs(sized), sized, share, axis=1).sum(0)
-        square, size, mean, _ = sums / positive(sums[3])[None]
+        sized, total = share * Z, positive(share.sum(0))
+        square, size, mean = ((a.sum(0) / total) for a in (sized * Z, jnp.abs(sized), sized))
         return jnp.maximum(square - mean**2, eps(square.dtype) * square) if centre else square, size
 
     if noise is None:
