@@ -56,7 +56,7 @@ def fit(
     Derivatives: params with respect to X, y, l1, sample_weight and offset, forward and reverse, all orders, exact
       where the support does not change; info has none.
 
-    Cost: p <= 200 or n >= 8 p: one pass to form Z'SZ (n p^2 flops), then a few Cholesky factorisations of the active
+    Cost: p <= 200 or n >= 4 p: one pass to form Z'SZ (n p^2 flops), then a few Cholesky factorisations of the active
       columns.  Otherwise one copy of X, and one read of it for each of a few working sets.
 
     >>> import jax
@@ -98,7 +98,7 @@ def path(
 
     Status, precision and derivatives: as `fit`, for each penalty.
 
-    Cost: for more than 8 penalties, n >= p and at most 4096 columns: one pass to form Z'SZ; otherwise the reads of
+    Cost: for more than 4 penalties, n >= p and at most 4096 columns: one pass to form Z'SZ; otherwise the reads of
       `fit`, once for about ten penalties.  Then, for each penalty, one to three Cholesky factorisations of up to 100
       active columns; for more columns gradient steps, about ten penalties in one product with the working set's Z'SZ.
 

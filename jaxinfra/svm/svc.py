@@ -80,7 +80,7 @@ def fit(
 
     Cost: the kernel's rows of the support vectors, each once or a few times (n p flops each), and two vectors of a few
     hundred numbers for each of about 1 to 5 n_support steps at C near 1.  Memory: at most 0.5 GB besides X; for several
-    classes and `path` n^2 numbers up to 12000 rows.  Linear and polynomial kernels need columns of similar units: one
+    classes and `path` n^2 numbers up to 4000 rows.  Linear and polynomial kernels need columns of similar units: one
     with a standard deviation of 100 multiplies the steps of a 400 x 5 fit by 250.  A UserWarning says so if X is NumPy.
 
     >>> import jax.numpy as jnp

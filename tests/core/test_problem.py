@@ -208,6 +208,7 @@ def test_a_problem_prints_in_one_line():
     assert repr(fit).endswith(",\n    problem=lasso(fit_intercept=True, l1=0.25) given sample_weight)")
 
 
+@pytest.mark.slow
 def test_resampling_and_validation_take_a_fit():
     """The same as with the module and all arguments."""
     X, y = BY_NAME["ridge"].data()
@@ -238,6 +239,7 @@ def test_resampling_and_validation_take_a_fit():
         select.cross_validate(ji.ridge, X, y, grid=grid, folds=folds, fixed={"l2": 1.0})
 
 
+@pytest.mark.slow
 def test_penalties_that_are_arrays_of_zero_are_none():
     """As compiled code hands them back: a test that is for fits without a penalty takes them."""
     X, y = (jnp.asarray(a) for a in BY_NAME["logistic"].data())

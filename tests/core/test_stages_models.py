@@ -10,6 +10,8 @@ import jaxinfra as ji
 from bench.runner import aot
 from tests.helpers import close
 
+pytestmark = pytest.mark.slow
+
 # A shape of no other test: what is compiled already would not be counted.
 ROWS, COLUMNS = 93, 3
 FITS = {

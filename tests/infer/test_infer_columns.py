@@ -14,9 +14,9 @@ from tests.helpers import of
 from tests.inference_models import GROUPS, MODELS, RNG, N, X, Y
 from tests.references import sandwich
 
-moved = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in ("ols", "logistic", "multinomial") else pytest.mark.slow) for n in MODELS]
-)
+pytestmark = pytest.mark.slow
+
+moved = pytest.mark.parametrize("name", MODELS)
 
 
 def errors(name, X, dtype=np.float64, **given):
@@ -69,8 +69,9 @@ def test_beyond_what_the_dtype_carries_there_is_no_error():
             np.testing.assert_allclose(found.se[0], expected, rtol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["Norris", "Longley", *(pytest.param(n, marks=pytest.mark.slow) for n in (
-    "Pontius", "NoInt1", "NoInt2", "Wampler3", "Wampler4", "Wampler5"))])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["Norris", "Longley", "Pontius", "NoInt1", "NoInt2", "Wampler3", "Wampler4", "Wampler5"]
+)
 def test_certified_deviations(name, nist_folder):
     """NIST's, to 9 digits; those of Wampler1 and 2 are 0."""
     data = nist.load(nist_folder, name)

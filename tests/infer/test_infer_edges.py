@@ -14,6 +14,8 @@ from tests.helpers import of
 from tests.inference_models import BINARY, CLASSES, COUNTS, ETA, GROUPS, MODELS, N, X, Y
 from tests.references import sandwich
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(6)
 
 
@@ -83,8 +85,7 @@ FALLING = (links.Inverse, links.InverseSquared, links.Power)  # of the pairs wit
 
 
 @pytest.mark.parametrize("family, link", [
-    pytest.param(*pair, marks=() if i == 11 else pytest.mark.slow,
-                 id=f"{type(pair[0]).__name__}-{type(pair[1]).__name__}") for i, pair in enumerate(PAIRS)
+    pytest.param(*pair, id=f"{type(pair[0]).__name__}-{type(pair[1]).__name__}") for pair in PAIRS
 ])  # fmt: skip
 def test_residuals_have_the_sign_of_y_less_its_mean(family, link):
     """Residuals (y - mu) / sqrt(V), whether the link increases or decreases."""
@@ -126,10 +127,7 @@ FORGOTTEN = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in ("exposure", "tau", "penalty of classes") else pytest.mark.slow)
-             for n in FORGOTTEN]
-)  # fmt: skip
+@pytest.mark.parametrize("name", FORGOTTEN)
 def test_arguments_that_were_forgotten(name):
     """Of a problem that is not the fit's: a ValueError that says what to pass on the host, NaN in compiled code."""
     model, y, fixed, given = FORGOTTEN[name]
@@ -152,7 +150,7 @@ def test_arguments_that_were_forgotten(name):
     assert np.isnan(traced(fit.params)).all()
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "poisson" else pytest.mark.slow) for n in MODELS])
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
 def test_rows_of_weight_0_may_hold_anything(name, value):
     model, y, fixed, kinds = MODELS[name]

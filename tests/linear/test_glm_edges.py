@@ -10,6 +10,8 @@ import jaxinfra as ji
 from jaxinfra import families as FA
 from jaxinfra import links as L
 
+pytestmark = pytest.mark.slow
+
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["x64", "x32"])
 
 
@@ -75,9 +77,7 @@ OUTSIDE = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "binomial_log" else pytest.mark.slow) for n in OUTSIDE]
-)
+@pytest.mark.parametrize("name", OUTSIDE)
 @DTYPES
 def test_means_stay_within_the_range_of_the_family(name, dtype):
     """At a minimum on the edge the fit may stop early, and says so; beyond the edge it never is."""

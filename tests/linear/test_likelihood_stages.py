@@ -9,6 +9,8 @@ import pytest
 import jaxinfra as ji
 from jaxinfra.linear import glm, logistic, multinomial, ordinal
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 3))
 ETA = X @ [1.0, -0.5, 0.2] + RNG.logistic(size=60)

@@ -264,6 +264,7 @@ def test_ransac_options(half, compilations):
     assert not np.asarray(g)[~inside].any()
 
 
+@pytest.mark.slow
 def test_bad_input(half):
     X, y, _ = half
     ransac, theil = (lambda *a, f=f, **k: f(*a, key=KEY, **k) for f in (ji.ransac.fit, ji.theil_sen.fit))

@@ -12,10 +12,11 @@ from jaxinfra import families, kernels, links
 from tests import hostile
 from tests.helpers import close
 
+pytestmark = pytest.mark.slow
+
 SHORT = ("ols", "nnls", "logistic_l2", "gamma", "quantile", "huber", "svr")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SHORT)
 def test_no_wrong_answer(name):
     found = hostile.campaign([name], [(8, 3)], [np.float64], 64, seed=1, show=lambda line: None)
@@ -37,7 +38,6 @@ def test_a_wrong_answer_is_noticed():
     assert "not finite" in hostile.fault(model, bad, y, w, fit)[0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ols", "logistic_l2", "multinomial", "ordinal", "poisson", "svc"])
 def test_weights_whose_sum_has_no_reciprocal_are_not_finite(name):
     """XLA divides by multiplying with it, and takes a subnormal one for 0: means were 0, CONVERGED.  These are the
@@ -67,7 +67,6 @@ def least(X, y, tau):
     return linprog(cost, A_eq=np.hstack([V, np.eye(n), -np.eye(n)]), b_eq=y, bounds=bounds).fun
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("module, given", [(ji.huber, {}), (ji.quantile, {"tau": 0.4})])
 def test_parameters_that_overflow_are_not_finite(module, given):
     """The fit is right in units of the columns; a slope of 1e40 is no number of float32."""
@@ -79,7 +78,6 @@ def test_parameters_that_overflow_are_not_finite(module, given):
     assert fit.info.status == ji.Status.NONFINITE and np.isnan(fit.params.coef).all()
 
 
-@pytest.mark.slow
 def test_wide_ridge_with_weights_and_y_whose_product_underflows():
     """A root of the weight times y was 0, and the fit 0, CONVERGED."""
     X, y, w = np.random.default_rng(0).standard_normal((3, 8)), np.array([2.0, 1, -1]), np.array([1.0, 0, 2])
@@ -88,7 +86,6 @@ def test_wide_ridge_with_weights_and_y_whose_product_underflows():
     close(np.asarray(fit.params.coef) * 1e291, expected, 1e-9)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("module", [ji.svr, ji.nu_svr])
 @pytest.mark.parametrize("kernel", [kernels.Linear(), kernels.RBF(0.5)])
 def test_regression_machines_of_a_y_far_from_zero(module, kernel):

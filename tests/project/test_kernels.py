@@ -8,13 +8,13 @@ import pytest
 
 from tests import kernels
 
+pytestmark = pytest.mark.slow
+
 BUDGET = json.loads(kernels.BUDGET.read_text())
 SPARE = 1.1  # other versions of XLA fuse a little differently
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind == "whole" else kind for kind in kernels.PROGRAMS]
-)
+@pytest.mark.parametrize("kind", kernels.PROGRAMS)
 @pytest.mark.parametrize("name", kernels.FITS)
 def test_a_fit_has_no_more_kernels_than_it_had(name, kind):
     allowed = BUDGET[name][kind]

@@ -104,6 +104,7 @@ def test_several_classes_and_bad_input():
         assert ji.Status(int(alone.info.status)) is ji.Status.ONE_CLASS
 
 
+@pytest.mark.slow
 def test_a_thousand_rows_in_float32(rng):
     """More variables than pairwise steps alone are made for, and no more than Newton's method works on."""
     X = rng.standard_normal((1000, 20)).astype(np.float32)

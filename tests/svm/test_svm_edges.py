@@ -13,6 +13,8 @@ from jaxinfra._core import compensated
 from jaxinfra.solvers.dual import solver
 from jaxinfra.solvers.dual.problem import Dual
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((12, 4))
 THREE = np.argsort(np.argsort(X[:, 0])) // 4
@@ -35,7 +37,7 @@ FAR = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "svc" else pytest.mark.slow) for n in FAR])
+@pytest.mark.parametrize("name", FAR)
 def test_a_row_far_from_all_others(name):
     """Its kernel values underflow: float32 decides as float64."""
     model, y, more = FAR[name]
@@ -62,7 +64,6 @@ def test_precomputed_values_of_three_classes():
         assert model.optimality(values.params, gram, THREE) < 1e-6
 
 
-@pytest.mark.slow
 def test_path_of_precomputed_values_of_three_classes():
     C = np.array([0.1, 1.0])
     rows = ji.svc.path(X, THREE, C=C, kernel=K.Linear(), tol=1e-8)
@@ -100,7 +101,6 @@ def test_values_that_overflow():
         assert np.isnan(fit.params.coef).all() and np.isnan(fit.params.intercept)
 
 
-@pytest.mark.slow
 def test_values_that_overflow_in_float32():
     rows = (5 + RNG.standard_normal((30, 4))).astype(np.float32)
     kernel = K.Polynomial(8, 864.16, 0.0)
@@ -162,7 +162,6 @@ def test_functions_that_are_no_kernels():
             ji.svc.fit(X, y, kernel=K.Custom(function))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n", [6, 30])
 def test_indefinite_kernels_end_at_a_stationary_point(n):
     """Of symmetric random matrices; a diagonal below 0 gave steps in the wrong direction (8 of 20 sets with n = 6)."""

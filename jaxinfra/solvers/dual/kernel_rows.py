@@ -23,12 +23,17 @@ from jaxinfra._core.compensated import Pair
 from jaxinfra._core.precision import dot
 from jaxinfra._core.stages import WHOLE, Rare
 
-FULL = 2**25  # bytes up to which the whole matrix is computed at once
+# Milliseconds of svc with C = 1 and 20 columns, where the text says no more (2 cores).
+# Bytes up to which the whole matrix is computed at once: 2500 rows (25 MB) 16.8, by rows 15.4; 4000 (64 MB) 53 and 34.
+FULL = 2**25
 BYTES = 300_000_000  # of the ring: the first touch of memory costs as much as computing the row that goes there
-_MISSES = 64, 32  # rows in a group computed by one product: large groups first, then small ones ...
-_GROUP = 6_000_000  # ... and small ones alone where more bytes would leave the cache before they are read
-_HITS = 16  # rows read at a time
-_ROWS = 256  # in a block of the product with a vector
+# Rows in a group computed by one product, large groups first, then small ones: half and twice no difference (8000 rows,
+# 98) ...
+_MISSES = 64, 32
+# ... and small ones alone where more bytes would leave the cache before they are read: for 8000 rows 102, not 95.
+_GROUP = 6_000_000
+# Rows read at a time, and in a block of the product with a vector: half and twice no difference (96 to 103).
+_HITS, _ROWS = 16, 256
 _FEW = 32  # rows whose sum is taken without pairs: over all rows, if sorted by class, it rounds four times as much
 
 

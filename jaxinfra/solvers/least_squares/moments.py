@@ -35,7 +35,8 @@ class Moments(NamedTuple):
     cancellation: jax.Array  # largest ratio of a second moment about the provisional centre to the centred one
 
 
-# Up to so many targets join the columns of X in the symmetric product.
+# Up to so many targets join the columns of X in the symmetric product: 6 and 12 of 20000 x 50 take 2.8 and 3.0 ms then,
+# 2.9 and 3.3 by a product of their own.
 _TARGETS = 8
 _FEW = 100_000  # numbers in X that are copied beside y: they stay in the cache
 

@@ -31,11 +31,15 @@ from jaxinfra.solvers.linalg.design import root_mean_squares
 from jaxinfra.solvers.linalg.products import diagonal, mirror, symmetric_product
 from jaxinfra.solvers.linalg.scaled_factor import Factor
 
-# Up to so many parameters the Hessian is formed; beyond, only its products with vectors.
+# Up to so many parameters the Hessian is formed; beyond, only its products with vectors.  Newton's method with it is
+# not the faster one: 1.1 ms against 0.8 by limited-memory BFGS at 60 parameters, 9 against 1.3 at 210, 63 against 3 at
+# 600.  But with a row 100 times as far as the others the latter does not converge in 43 of 120 fits of 126 and 104
+# parameters; Newton's method converges in all.
 DENSE = 640
-# Columns up to which their matrix is formed and factored for a preconditioner.
+# Columns up to which their matrix, here 64 MB, is formed and factored for a preconditioner.
 FACTORED = 4096
-# Classes up to which the Hessian takes one product a class; beyond, products of fixed width.
+# Classes up to which the Hessian takes one product a class; beyond, products of fixed width: 6 classes (2000 x 80) take
+# 38 ms one by one, 63 in strips; 10 (2000 x 50) 46 and 43.
 _STRIPS = 8
 
 

@@ -24,8 +24,9 @@ K2 = 2.5  # statsmodels' d; MASS::rlm has 1.345
 # After 15, 30 and 45 halvings proposal 2 has all digits where the largest residual is up to 1e3, 1e6 and 1e12 times as
 # large as the others (200 rows, 20 samples); one more power of 10 and the scale is off by up to 2 %.
 _HALVINGS = 60
-_FEW = 64
-_SAMPLE = 4096  # rows that give a centre and a unit: bisection over all rows would take longer than the fit
+# Rows that give a rough unit, and those that give a centre and a unit: bisection over all rows would take longer than
+# the fit.  Of 2048, 4096 and 8192 none is slower than another (m_estimator, 50000 x 5, 3.5 ms).
+_FEW, _SAMPLE = 64, 4096
 
 
 def mad(r: jax.Array, w: jax.Array) -> jax.Array:
