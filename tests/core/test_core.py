@@ -101,9 +101,12 @@ def test_pairs_hold_half_as_many_digits_again(dtype, digits, rng):
         assert exact((s[0][i], s[1][i])) == fractions.Fraction(float(a[i])) + fractions.Fraction(float(b[i]))
 
 
-def test_row_blocks_cover_every_row(monkeypatch, rng):
+@pytest.mark.parametrize("n, size", [(64 * 5 + 7, 64), (5 * 70, 70), (4 * 75, 75), (7 * 37, 37)])
+def test_row_blocks_cover_every_row(monkeypatch, rng, n, size):
+    """Blocks of 64 rows, or of down to half and up to a quarter more that leave no rest."""
     monkeypatch.setattr(rows, "BLOCK_ELEMENTS", 3 * 64)
-    X = rng.standard_normal((64 * 5 + 7, 3))
+    assert rows.block_rows(n, 3) == size
+    X = rng.standard_normal((n, 3))
     w = rng.uniform(size=len(X))
     total = jax.jit(lambda X, w: rows.sum_blocks(lambda X, w: (X * w[:, None]).sum(0), (X, w)))(X, w)
     np.testing.assert_allclose(total, w @ X, rtol=1e-12)
