@@ -24,9 +24,12 @@ BLOCK_ELEMENTS = 400_000
 
 
 def block_rows(n: int, width: int) -> int:
-    """The number of rows in a block: all up to 64, else such that it holds `BLOCK_ELEMENTS`, or a quarter more to half
-    as many where that leaves no rest, which would be a second pass to compile (20000 x 500: 94 kernels, not 107)."""
+    """The number of rows in a block: all up to 64, else such that it holds `BLOCK_ELEMENTS`, or from two blocks on a
+    quarter more to half as many where that leaves no rest, which would be a second pass to compile (20000 x 500: 94
+    kernels, not 107)."""
     most = min(n, max(64, BLOCK_ELEMENTS // max(width, 1) // 8 * 8))
+    if n < 2 * most:
+        return most
     counts = range(-(-4 * n // (5 * most)), 2 * -(-n // most))
     return next((n // count for count in counts if n % count == 0), most)
 

@@ -101,9 +101,9 @@ def test_pairs_hold_half_as_many_digits_again(dtype, digits, rng):
         assert exact((s[0][i], s[1][i])) == fractions.Fraction(float(a[i])) + fractions.Fraction(float(b[i]))
 
 
-@pytest.mark.parametrize("n, size", [(64 * 5 + 7, 64), (5 * 70, 70), (4 * 75, 75), (7 * 37, 37)])
+@pytest.mark.parametrize("n, size", [(64 * 5 + 7, 64), (5 * 70, 70), (4 * 75, 75), (7 * 37, 37), (2 * 60, 64)])
 def test_row_blocks_cover_every_row(monkeypatch, rng, n, size):
-    """Blocks of 64 rows, or of down to half and up to a quarter more that leave no rest."""
+    """Blocks of 64 rows, or from two on of down to half and up to a quarter more that leave no rest."""
     monkeypatch.setattr(rows, "BLOCK_ELEMENTS", 3 * 64)
     assert rows.block_rows(n, 3) == size
     X = rng.standard_normal((n, 3))
